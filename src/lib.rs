@@ -1,1 +1,7 @@
-//! x
+//! Score-based and adversarial generative modelling with hand-written CUDA kernels.
+#![deny(missing_docs)]
+
+pub mod backend;
+pub mod error;
+
+pub use error::{Error, Result};

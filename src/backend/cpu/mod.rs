@@ -1,0 +1,1 @@
+//! The CPU: memory and the kernels that several operations share.

@@ -1,0 +1,238 @@
+//! One handle for everything that runs the CUDA kernels: a real GPU through the CUDA driver, or the emulator.
+//!
+//! The launches in `ops/*/gpu.rs` are written once against [`Gpu`]; which [`Driver`] stands behind it they do not know.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+
+/// Name, byte offset and size of one field of a kernel's parameter struct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// The field's name, as in the C++ struct.
+    pub name: &'static str,
+    /// Byte offset within the struct.
+    pub offset: usize,
+    /// Size in bytes.
+    pub size: usize,
+}
+
+/// The parameter struct of a kernel: plain bytes with the layout of the C++ struct of the same name. Made by [`params!`](crate::params).
+pub trait KernelParams: bytemuck::Pod {
+    /// The C++ struct's name.
+    const NAME: &'static str;
+    /// Its fields, in order.
+    const FIELDS: &'static [Field];
+}
+
+/// A device address as it stands in a parameter struct (C++ `buffer`). Zero means absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub struct Ptr(pub u64);
+
+impl Ptr {
+    /// The absent buffer; the kernel sees a null pointer.
+    pub const NULL: Ptr = Ptr(0);
+}
+
+/// Declares a kernel's parameter struct: `#[repr(C)]`, no implicit padding, with a table of its fields that the
+/// emulator compares with the C++ side at every launch.
+#[macro_export]
+macro_rules! params {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident: $ty:ty),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, ::bytemuck::Pod, ::bytemuck::Zeroable)]
+        #[repr(C)]
+        $vis struct $name { $(pub $field: $ty),* }
+
+        impl $crate::backend::gpu::KernelParams for $name {
+            const NAME: &'static str = stringify!($name);
+            const FIELDS: &'static [$crate::backend::gpu::Field] = &[$($crate::backend::gpu::Field {
+                name: stringify!($field),
+                offset: ::std::mem::offset_of!($name, $field),
+                size: ::std::mem::size_of::<$ty>(),
+            }),*];
+        }
+    };
+}
+
+/// Which kernel to start, and how many threads of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Launch {
+    /// The kernel's symbol, such as `silu_fwd_f32`.
+    pub kernel: &'static str,
+    /// Blocks in x, y, z.
+    pub grid: [u32; 3],
+    /// Threads per block in x, y, z.
+    pub block: [u32; 3],
+    /// Dynamic shared memory in bytes.
+    pub shared: u32,
+}
+
+impl Launch {
+    /// Threads per block of [`Launch::over`].
+    pub const THREADS: u32 = 256;
+
+    /// A one-dimensional launch for grid-stride loops over `items` work items; the grid is capped at a size that fills any GPU.
+    pub fn over(kernel: &'static str, items: usize) -> Self {
+        let blocks = items.div_ceil(Self::THREADS as usize).clamp(1, 8192) as u32;
+        Launch { kernel, grid: [blocks, 1, 1], block: [Self::THREADS, 1, 1], shared: 0 }
+    }
+
+    /// A launch of `grid` blocks of `threads` threads.
+    pub fn blocks(kernel: &'static str, grid: [u32; 3], threads: u32) -> Self {
+        Launch { kernel, grid, block: [threads, 1, 1], shared: 0 }
+    }
+
+    /// The same launch with `bytes` of dynamic shared memory.
+    pub fn shared(self, bytes: usize) -> Self {
+        Launch { shared: bytes as u32, ..self }
+    }
+}
+
+impl fmt::Display for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Launch { kernel, grid, block, shared } = self;
+        write!(f, "{kernel} <<<{grid:?}, {block:?}, {shared} B>>>")
+    }
+}
+
+/// What a driver can do. Addresses are 256-byte aligned; everything is ordered as if on one stream.
+pub(crate) trait Driver: Send + Sync {
+    fn name(&self) -> String;
+    fn allocate(&self, bytes: usize) -> Result<u64>;
+    fn free(&self, address: u64, bytes: usize);
+    fn upload(&self, to: u64, from: &[u8]) -> Result<()>;
+    fn download(&self, from: u64, to: &mut [u8]) -> Result<()>;
+    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()>;
+    fn zero(&self, to: u64, bytes: usize) -> Result<()>;
+    /// `params` are the bytes of the parameter struct, `layout` its fields as Rust sees them.
+    fn launch(&self, launch: &Launch, params: &[u8], layout: &'static [Field]) -> Result<()>;
+    fn synchronize(&self) -> Result<()>;
+}
+
+/// A device that runs the CUDA kernels. Cheap to clone.
+#[derive(Clone)]
+pub struct Gpu {
+    driver: Arc<dyn Driver>,
+}
+
+impl Gpu {
+    pub(crate) fn new(driver: impl Driver + 'static) -> Self {
+        Gpu { driver: Arc::new(driver) }
+    }
+
+    /// The device's name, such as `NVIDIA H200` or `emulator (early)`.
+    pub fn name(&self) -> String {
+        self.driver.name()
+    }
+
+    /// Allocates `bytes`; the contents are unspecified.
+    pub fn allocate(&self, bytes: usize) -> Result<GpuBuffer> {
+        let address = if bytes == 0 { 0 } else { self.driver.allocate(bytes)? };
+        Ok(GpuBuffer { gpu: self.clone(), address, bytes })
+    }
+
+    /// Allocates a copy of `bytes`.
+    pub fn upload(&self, bytes: &[u8]) -> Result<GpuBuffer> {
+        let buffer = self.allocate(bytes.len())?;
+        if !bytes.is_empty() {
+            self.driver.upload(buffer.address, bytes)?;
+        }
+        Ok(buffer)
+    }
+
+    /// Starts a kernel. The caller vouches that the struct's addresses are buffers of this device that stay alive.
+    pub fn launch<P: KernelParams>(&self, launch: &Launch, params: &P) -> Result<()> {
+        self.driver.launch(launch, bytemuck::bytes_of(params), P::FIELDS)
+    }
+
+    /// Waits until everything started so far is done, and reports what failed meanwhile.
+    pub fn synchronize(&self) -> Result<()> {
+        self.driver.synchronize()
+    }
+
+    /// Whether both are the same device.
+    pub fn same(&self, other: &Gpu) -> bool {
+        Arc::ptr_eq(&self.driver, &other.driver)
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+/// Device memory, freed on drop.
+pub struct GpuBuffer {
+    gpu: Gpu,
+    address: u64,
+    bytes: usize,
+}
+
+impl GpuBuffer {
+    /// The device that owns the memory.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the buffer holds no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The address `offset` bytes into the buffer, for a parameter struct.
+    pub fn ptr(&self, offset: usize) -> Ptr {
+        Ptr(self.address + offset as u64)
+    }
+
+    /// Copies `to.len()` bytes from `offset` to the host.
+    pub fn download(&self, offset: usize, to: &mut [u8]) -> Result<()> {
+        debug_assert!(offset + to.len() <= self.bytes);
+        if to.is_empty() {
+            return Ok(());
+        }
+        self.gpu.driver.download(self.address + offset as u64, to)
+    }
+
+    /// Overwrites the bytes from `offset` on.
+    pub fn write(&mut self, offset: usize, from: &[u8]) -> Result<()> {
+        debug_assert!(offset + from.len() <= self.bytes);
+        if from.is_empty() {
+            return Ok(());
+        }
+        self.gpu.driver.upload(self.address + offset as u64, from)
+    }
+
+    /// Copies `bytes` from `source` on the same device.
+    pub fn copy_from(&mut self, offset: usize, source: &GpuBuffer, from: usize, bytes: usize) -> Result<()> {
+        debug_assert!(offset + bytes <= self.bytes && from + bytes <= source.bytes);
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.gpu.driver.copy(self.address + offset as u64, source.address + from as u64, bytes)
+    }
+
+    /// Sets every byte to zero.
+    pub fn zero(&mut self) -> Result<()> {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        self.gpu.driver.zero(self.address, self.bytes)
+    }
+}
+
+impl Drop for GpuBuffer {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.gpu.driver.free(self.address, self.bytes);
+        }
+    }
+}
