@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 pub mod backend;
+pub mod data;
 pub mod error;
 pub mod random;
 
