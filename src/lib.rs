@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod data;
 pub mod error;
+pub mod metrics;
 pub mod random;
 
 pub use error::{Error, Result};

@@ -1,0 +1,59 @@
+//! Distances between samples, and scores of classifiers. Everything is computed in f64, in an order that does not depend on the number of threads.
+//!
+//! Samples are flat slices of `n` rows of `dims` values (pixels, features, points), `f32` or `f64`.
+
+mod classification;
+mod mmd;
+mod wasserstein;
+
+pub use classification::{Classification, Confusion, classification};
+pub use mmd::{Blocks, Kernel, kid, kid_blocks, median_distance, mmd2};
+pub use wasserstein::{sliced_wasserstein, sliced_wasserstein_along, wasserstein_1d};
+
+use crate::{Error, Result};
+
+/// A scalar that metrics take: `f32` or `f64`.
+pub trait Real: Copy + Into<f64> + Send + Sync {}
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// Rows of one sample, checked once: at least `least` of them, whole, finite.
+#[derive(Clone, Copy)]
+struct Rows<'a, T> {
+    values: &'a [T],
+    dims: usize,
+}
+
+impl<'a, T: Real> Rows<'a, T> {
+    fn check(metric: &'static str, name: &str, values: &'a [T], dims: usize, least: usize) -> Result<Self> {
+        if dims == 0 || !values.len().is_multiple_of(dims) {
+            let got = format!("{name} with {} values", values.len());
+            return Err(Error::shape(metric, format!("whole rows of {dims} values"), got));
+        }
+        if values.len() / dims < least {
+            let got = format!("{name} with {}", values.len() / dims);
+            return Err(Error::shape(metric, format!("at least {least} rows"), got));
+        }
+        if let Some(i) = values.iter().position(|&v| !v.into().is_finite()) {
+            let what = format!("{metric}: {name}, row {}, column {}", i / dims, i % dims);
+            return Err(Error::NonFinite { what, found: values[i].into().to_string() });
+        }
+        Ok(Rows { values, dims })
+    }
+
+    fn len(&self) -> usize {
+        self.values.len() / self.dims
+    }
+
+    fn row(&self, i: usize) -> &'a [T] {
+        &self.values[i * self.dims..(i + 1) * self.dims]
+    }
+}
+
+/// A result that overflowed is an error, not a distance.
+fn finite(metric: &'static str, value: f64) -> Result<f64> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::NonFinite { what: format!("{metric}: the result"), found: format!("{value}; scale the samples down") })
+}

@@ -1,0 +1,298 @@
+//! The metrics against reference values (`tests/golden/metrics.safetensors`, made by SciPy and scikit-learn in f64), closed forms, and bad input.
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use veridical::Error;
+use veridical::metrics::*;
+
+/// One case of the file: see `losses.md` beside the fixtures.
+struct Case<'a> {
+    file: &'a SafeTensors<'a>,
+    id: String,
+    params: Value,
+    tolerance: f64,
+    scale: Value,
+}
+
+impl Case<'_> {
+    fn input(&self, name: &str) -> (Vec<f64>, Vec<usize>) {
+        let tensor = self.file.tensor(&format!("{}/in/{name}", self.id)).unwrap();
+        (floats(&tensor), tensor.shape().to_vec())
+    }
+
+    fn labels(&self, name: &str) -> Vec<u32> {
+        let tensor = self.file.tensor(&format!("{}/in/{name}", self.id)).unwrap();
+        assert_eq!(tensor.dtype(), Dtype::I64);
+        tensor.data().chunks(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()).try_into().unwrap()).collect()
+    }
+
+    fn param(&self, name: &str) -> f64 {
+        self.params[name].as_f64().unwrap()
+    }
+
+    fn compare(&self, output: &str, got: f64) {
+        let reference = floats(&self.file.tensor(&format!("{}/out/{output}", self.id)).unwrap())[0];
+        let scale = self.scale[format!("out/{output}")].as_f64().unwrap_or(0.0);
+        let allowed = self.tolerance * reference.abs().max(scale);
+        assert!((got - reference).abs() <= allowed, "{} {output}: got {got}, expected {reference}", self.id);
+    }
+}
+
+fn floats(tensor: &safetensors::tensor::TensorView) -> Vec<f64> {
+    assert_eq!(tensor.dtype(), Dtype::F64);
+    tensor.data().chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+#[test]
+fn reference_values() {
+    let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&header.metadata().as_ref().unwrap()["veridical.cases"]).unwrap();
+    let mut ran = 0;
+    for json in &cases {
+        let case = Case {
+            file: &file,
+            id: json["id"].as_str().unwrap().into(),
+            params: json["params"].clone(),
+            tolerance: json["tol"]["f64"].as_f64().unwrap(),
+            scale: json["scale"].clone(),
+        };
+        run(json["op"].as_str().unwrap(), &case);
+        ran += 1;
+    }
+    assert_eq!(ran, 19, "cases in the golden file");
+}
+
+fn run(op: &str, case: &Case) {
+    match op {
+        "kid" => {
+            let ((a, shape), (b, _)) = (case.input("a"), case.input("b"));
+            let kernel = Kernel::Polynomial { degree: 3, gamma: case.param("gamma"), coef: case.param("coef") };
+            assert_eq!(case.param("degree"), 3.0);
+            case.compare("mmd2", mmd2(&a, &b, shape[1], &[kernel]).unwrap());
+            case.compare("mmd2", kid(&a, &b, shape[1]).unwrap());
+        }
+        "mmd_gaussian" => {
+            let ((a, shape), (b, _)) = (case.input("a"), case.input("b"));
+            let kernel = Kernel::Gaussian { bandwidth: case.param("bandwidth") };
+            case.compare("mmd2", mmd2(&a, &b, shape[1], &[kernel]).unwrap());
+        }
+        "wasserstein_1d" => {
+            let ((a, _), (b, _)) = (case.input("a"), case.input("b"));
+            case.compare("distance", wasserstein_1d(&a, &b, case.param("p")).unwrap());
+            case.compare("distance", wasserstein_1d(&b, &a, case.param("p")).unwrap());
+        }
+        "sliced_wasserstein" => {
+            let ((a, shape), (b, _), (directions, _)) = (case.input("a"), case.input("b"), case.input("directions"));
+            let got = sliced_wasserstein_along(&a, &b, shape[1], &directions, case.param("p"));
+            case.compare("distance", got.unwrap());
+        }
+        "classification" => {
+            let ((logits, shape), labels) = (case.input("logits"), case.labels("labels"));
+            let got = classification(&logits, shape[1], &labels, case.param("bins") as usize).unwrap();
+            case.compare("accuracy", got.accuracy);
+            case.compare("nll", got.nll);
+            case.compare("ece", got.ece);
+            case.compare("accuracy", Confusion::new(&logits, shape[1], &labels).unwrap().accuracy());
+        }
+        other => panic!("{other}: no such metric here; leave its cases out of the golden file"),
+    }
+}
+
+/// Numbers in (-1, 1) without a pattern; a plain congruential generator, so that nothing here leans on the crate's own.
+fn noise(n: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn close(got: f64, expected: f64, tolerance: f64) {
+    assert!((got - expected).abs() <= tolerance, "got {got}, expected {expected}");
+}
+
+/// The definition, pair by pair.
+fn mmd2_in_plain_loops(a: &[f64], b: &[f64], d: usize, k: impl Fn(&[f64], &[f64]) -> f64) -> f64 {
+    let mean = |x: &[f64], y: &[f64], same: bool| {
+        let (mut sum, mut pairs) = (0.0, 0);
+        for (i, xi) in x.chunks(d).enumerate() {
+            for (j, yj) in y.chunks(d).enumerate() {
+                if !same || i != j {
+                    sum += k(xi, yj);
+                    pairs += 1;
+                }
+            }
+        }
+        sum / f64::from(pairs)
+    };
+    mean(a, a, true) + mean(b, b, true) - 2.0 * mean(a, b, false)
+}
+
+#[test]
+fn mmd_is_its_definition_for_every_kernel_and_across_tiles() {
+    let d = 11;
+    let distance = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
+    for (n, m) in [(2, 2), (64, 65), (150, 63), (3, 130)] {
+        let (a, b) = (noise(n * d, 1), noise(m * d, 2));
+        type Formula = Box<dyn Fn(f64) -> f64>;
+        let formulas: [(Kernel, Formula); 4] = [
+            (Kernel::Gaussian { bandwidth: 1.3 }, Box::new(|r| (-r * r / (2.0 * 1.69)).exp())),
+            (Kernel::Laplace { bandwidth: 0.7 }, Box::new(|r| (-r / 0.7).exp())),
+            (
+                Kernel::RationalQuadratic { alpha: 0.5, bandwidth: 2.0 },
+                Box::new(|r| 1.0 / (1.0 + r * r / (2.0 * 0.5 * 4.0)).sqrt()),
+            ),
+            (Kernel::Energy, Box::new(|r| -r)),
+        ];
+        let mut sum = 0.0;
+        for (kernel, k) in &formulas {
+            let expected = mmd2_in_plain_loops(&a, &b, d, |x, y| k(distance(x, y)));
+            close(mmd2(&a, &b, d, &[*kernel]).unwrap(), expected, 1e-12);
+            sum += expected;
+        }
+        let inner = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        let cubic = mmd2_in_plain_loops(&a, &b, d, |x, y| (inner(x, y) / d as f64 + 1.0).powi(3));
+        close(kid(&a, &b, d).unwrap(), cubic, 1e-12);
+        let all: Vec<Kernel> = formulas.iter().map(|f| f.0).chain([Kernel::kid(d)]).collect();
+        close(mmd2(&a, &b, d, &all).unwrap(), sum + cubic, 1e-12);
+    }
+}
+
+#[test]
+fn mmd_in_closed_form() {
+    // Two points each, on a line: k(0,1) within both, and across k(0,3), k(0,4), k(1,3), k(1,4) with k = -|x-y|.
+    close(mmd2(&[0.0, 1.0], &[3.0, 4.0], 1, &[Kernel::Energy]).unwrap(), -1.0 - 1.0 + 2.0 * 3.0, 1e-15);
+    // f32 rows are widened, not rounded again.
+    close(mmd2(&[0.0f32, 1.0], &[3.0, 4.0], 1, &[Kernel::Energy]).unwrap(), 4.0, 1e-15);
+}
+
+#[test]
+fn kid_is_unbiased_and_blocks_agree() {
+    // One distribution: over independent blocks the mean is zero within four standard errors.
+    let d = 8;
+    let same = kid_blocks(&noise(4000 * d, 3), &noise(4000 * d, 4), d, 50).unwrap();
+    assert_eq!(same.blocks, 80);
+    assert!(same.mean.abs() < 4.0 * same.error.unwrap(), "{same:?}");
+    let shifted: Vec<f64> = noise(4000 * d, 4).iter().map(|v| v + 0.3).collect();
+    let apart = kid_blocks(&noise(4000 * d, 3), &shifted, d, 50).unwrap();
+    assert!(apart.mean > 10.0 * apart.error.unwrap(), "{apart:?}");
+    // A single block is the plain figure, and rows that fill no block stay out.
+    let (a, b) = (noise(70 * d, 5), noise(60 * d, 6));
+    let one = kid_blocks(&a, &b, d, 60).unwrap();
+    assert_eq!((one.blocks, one.error), (1, None));
+    close(one.mean, kid(&a[..60 * d], &b, d).unwrap(), 1e-15);
+}
+
+#[test]
+fn median_distance_of_known_points() {
+    close(median_distance(&[0.0, 1.0], &[3.0], 1).unwrap(), 2.0, 1e-15);
+    close(median_distance(&[0.0, 0.0], &[3.0, 4.0], 2).unwrap(), 5.0, 1e-15);
+}
+
+#[test]
+fn wasserstein_in_closed_form() {
+    // Sizes 1 and 2: all mass of the first goes to both of the second.
+    close(wasserstein_1d(&[0.0], &[1.0, -3.0], 1.0).unwrap(), 2.0, 1e-15);
+    close(wasserstein_1d(&[0.0], &[1.0, -3.0], 2.0).unwrap(), 5.0f64.sqrt(), 1e-15);
+    close(wasserstein_1d(&[0.0], &[1.0, -3.0], 3.0).unwrap(), 14.0f64.cbrt(), 1e-15);
+    // Repeating every value changes no distribution.
+    let (a, b) = (noise(30, 7), noise(20, 8));
+    let thrice: Vec<f64> = a.iter().flat_map(|&v| [v; 3]).collect();
+    close(wasserstein_1d(&thrice, &b, 2.0).unwrap(), wasserstein_1d(&a, &b, 2.0).unwrap(), 1e-14);
+    // A shift of everything is its own distance, in any direction's projection too.
+    let shifted: Vec<f64> = a.iter().map(|v| v + 0.25).collect();
+    close(wasserstein_1d(&a, &shifted, 1.0).unwrap(), 0.25, 1e-14);
+    close(sliced_wasserstein_along(&a, &shifted, 1, &[1.0, -1.0], 2.0).unwrap(), 0.25, 1e-14);
+}
+
+#[test]
+fn sliced_wasserstein_of_a_shift_is_the_mean_projection() {
+    // Directions are uniform on the sphere: for a shift s, W_2^2 along theta is (s.theta)^2, whose mean is |s|^2 / d.
+    let d = 5;
+    let a = noise(40 * d, 9);
+    let shifted: Vec<f64> = a.iter().enumerate().map(|(i, v)| v + [0.0, 0.0, 2.0, 0.0, 0.0][i % d]).collect();
+    let got = sliced_wasserstein(&a, &shifted, d, 20_000, 2.0, 1).unwrap();
+    // (s.theta)^2 has variance |s|^4 2 (d-1) / (d^2 (d+2)): five standard errors of the mean.
+    let error = (16.0 * 8.0 / (25.0 * 7.0 * 20_000.0f64)).sqrt();
+    close(got * got, 4.0 / 5.0, 5.0 * error);
+    assert_eq!(got, sliced_wasserstein(&a, &shifted, d, 20_000, 2.0, 1).unwrap());
+    assert_ne!(got, sliced_wasserstein(&a, &shifted, d, 20_000, 2.0, 2).unwrap());
+}
+
+#[test]
+fn confusions_are_counted() {
+    let logits = [2.0, 1.0, 0.0, /**/ 0.0, 3.0, 0.0, /**/ 0.0, 3.0, 0.0, /**/ 1.0, 1.0, 1.0];
+    let confusion = Confusion::new(&logits, 3, &[0, 1, 0, 0]).unwrap();
+    assert_eq!((confusion.count(0, 0), confusion.count(0, 1), confusion.count(1, 1)), (2, 1, 1));
+    assert_eq!((confusion.count(2, 2), confusion.count(0, 3), confusion.count(9, 0)), (0, 0, 0));
+    assert_eq!(confusion.accuracy(), 0.75);
+    assert_eq!(confusion.recall(), [Some(2.0 / 3.0), Some(1.0), None]);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let d = 24;
+    let (a, b) = (noise(700 * d, 10), noise(333 * d, 11));
+    let all = || {
+        let kernels = [Kernel::kid(d), Kernel::Gaussian { bandwidth: 2.0 }];
+        [
+            mmd2(&a, &b, d, &kernels).unwrap(),
+            sliced_wasserstein(&a, &b, d, 100, 1.0, 5).unwrap(),
+            median_distance(&a, &b, d).unwrap(),
+        ]
+    };
+    let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all);
+    assert_eq!(with(1), with(5));
+}
+
+#[test]
+fn bad_input_is_an_error() {
+    let shape = |result: veridical::Result<f64>| assert!(matches!(result, Err(Error::Shape { .. })), "{result:?}");
+    let argument =
+        |result: veridical::Result<f64>| assert!(matches!(result, Err(Error::Argument { .. })), "{result:?}");
+    let not_finite =
+        |result: veridical::Result<f64>| assert!(matches!(result, Err(Error::NonFinite { .. })), "{result:?}");
+    let good = [0.0, 1.0, 2.0, 3.0];
+
+    shape(kid(&[], &good, 2));
+    shape(kid(&good, &[], 2));
+    shape(kid(&good, &good, 0));
+    shape(kid(&good, &good, 3));
+    shape(kid(&good[..2], &good, 2));
+    shape(kid_blocks(&good, &good, 2, 3).map(|b| b.mean));
+    shape(wasserstein_1d(&[], &good, 1.0));
+    shape(sliced_wasserstein(&good, &[], 2, 8, 1.0, 0));
+    shape(sliced_wasserstein_along(&good, &good, 2, &[], 1.0));
+    shape(sliced_wasserstein_along(&good, &good, 2, &[1.0, 0.0, 1.0], 1.0));
+    shape(median_distance::<f64>(&[], &[], 1));
+
+    for p in [0.5, f64::NAN, f64::INFINITY, -1.0] {
+        argument(wasserstein_1d(&good, &good, p));
+    }
+    argument(sliced_wasserstein(&good, &good, 2, 0, 1.0, 0));
+    argument(sliced_wasserstein(&good, &good, 2, usize::MAX, 1.0, 0));
+    argument(sliced_wasserstein(&good, &good, 0, 8, 1.0, 0));
+    argument(mmd2(&good, &good, 2, &[]));
+    for bandwidth in [0.0, -1.0, f64::NAN] {
+        argument(mmd2(&good, &good, 2, &[Kernel::Gaussian { bandwidth }]));
+    }
+    argument(mmd2(&good, &good, 2, &[Kernel::Polynomial { degree: 0, gamma: 1.0, coef: 1.0 }]));
+
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let bad = [0.0, 1.0, value, 3.0];
+        not_finite(kid(&bad, &good, 2));
+        not_finite(kid(&good, &bad, 2));
+        not_finite(wasserstein_1d(&good, &bad, 2.0));
+        not_finite(sliced_wasserstein(&bad, &good, 2, 8, 1.0, 0));
+        not_finite(classification(&bad, 2, &[0, 1], 15).map(|c| c.nll));
+    }
+    not_finite(kid(&[1e200; 4], &good, 2));
+
+    shape(classification(&good, 2, &[0], 15).map(|c| c.nll));
+    argument(classification(&good, 2, &[0, 2], 15).map(|c| c.nll));
+    argument(classification(&good, 2, &[0, 1], 0).map(|c| c.nll));
+    argument(Confusion::new(&[0.0; 5000], 5000, &[0]).map(|c| c.accuracy()));
+}
