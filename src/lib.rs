@@ -6,5 +6,6 @@ pub mod data;
 pub mod error;
 pub mod metrics;
 pub mod random;
+pub mod train;
 
 pub use error::{Error, Result};

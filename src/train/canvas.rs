@@ -1,0 +1,172 @@
+//! Anti-aliased lines and text on an RGB image: what the charts and grids are drawn with.
+//!
+//! Glyphs keep their sub-pixel positions and side bearings, which plotting crates round away at these sizes.
+
+use std::sync::LazyLock;
+
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use image::{ImageFormat, Rgb, RgbImage};
+
+use crate::{Error, Result};
+
+/// Sides beyond this are a mistake, not a picture.
+const MAX_SIDE: u32 = 1 << 14;
+
+pub(super) const INK: Rgb<u8> = Rgb([0x1f, 0x24, 0x2b]);
+pub(super) const QUIET: Rgb<u8> = Rgb([0x5c, 0x65, 0x70]);
+pub(super) const RULE: Rgb<u8> = Rgb([0xe3, 0xe6, 0xea]);
+pub(super) const PAPER: Rgb<u8> = Rgb([0xff, 0xff, 0xff]);
+
+static FONT: LazyLock<Option<FontRef<'static>>> =
+    LazyLock::new(|| FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok());
+
+/// Where a text stands relative to the given point.
+#[derive(Clone, Copy)]
+pub(super) enum Anchor {
+    Left,
+    Middle,
+    Right,
+}
+
+/// A picture in units of which `density` pixels make one, so that text stays sharp on dense screens.
+pub(super) struct Canvas {
+    pub(super) image: RgbImage,
+    density: f32,
+    font: &'static FontRef<'static>,
+}
+
+impl Canvas {
+    pub(super) fn new(width: f32, height: f32, density: f32) -> Result<Self> {
+        let side = |units: f32| {
+            let pixels = (units * density).ceil();
+            if pixels >= 1.0 && pixels <= MAX_SIDE as f32 { Some(pixels as u32) } else { None }
+        };
+        let (Some(w), Some(h)) = (side(width), side(height)) else {
+            let what =
+                format!("a picture of {width} x {height} units at density {density}; sides are 1 to {MAX_SIDE} pixels");
+            return Err(Error::argument("picture", what));
+        };
+        let font = FONT.as_ref().ok_or_else(|| Error::argument("picture", "the embedded font cannot be read"))?;
+        Ok(Canvas { image: RgbImage::from_pixel(w, h, PAPER), density, font })
+    }
+
+    /// Fills a rectangle whose edges are rounded to whole pixels.
+    pub(super) fn rect(&mut self, x: f32, y: f32, width: f32, height: f32, colour: Rgb<u8>) {
+        let edge = |v: f32, limit: u32| (v * self.density).round().clamp(0.0, limit as f32) as u32;
+        let (w, h) = self.image.dimensions();
+        let (left, right) = (edge(x, w), edge(x + width, w));
+        let (top, bottom) = (edge(y, h), edge(y + height, h));
+        for py in top..bottom {
+            for px in left..right {
+                self.image.put_pixel(px, py, colour);
+            }
+        }
+    }
+
+    /// Draws a connected line inside `clip` (`[left, top, right, bottom]`). Coverage is gathered over the whole line
+    /// before it is blended, so that joints are no darker than the rest.
+    pub(super) fn polyline(&mut self, points: &[[f32; 2]], width: f32, colour: Rgb<u8>, clip: [f32; 4]) {
+        let d = self.density;
+        let (w, h) = self.image.dimensions();
+        let bounds = |v: f32, limit: u32| (v * d).clamp(0.0, limit as f32);
+        let [left, top, right, bottom] =
+            [bounds(clip[0], w), bounds(clip[1], h), bounds(clip[2], w), bounds(clip[3], h)];
+        let mut coverage = vec![0.0f32; (w * h) as usize];
+        let reach = width * d / 2.0;
+        for ends in points.windows(2) {
+            let [a, b] = [[ends[0][0] * d, ends[0][1] * d], [ends[1][0] * d, ends[1][1] * d]];
+            let span = |i: usize, low: f32, high: f32| {
+                let from = (a[i].min(b[i]) - reach - 1.0).clamp(low, high).floor() as u32;
+                let to = (a[i].max(b[i]) + reach + 1.0).clamp(low, high).ceil() as u32;
+                from..to
+            };
+            for py in span(1, top, bottom) {
+                for px in span(0, left, right) {
+                    let distance = distance([px as f32 + 0.5, py as f32 + 0.5], a, b);
+                    let cover = (reach + 0.5 - distance).clamp(0.0, 1.0);
+                    let cell = &mut coverage[(py * w + px) as usize];
+                    *cell = cell.max(cover);
+                }
+            }
+        }
+        for (pixel, cover) in self.image.pixels_mut().zip(coverage) {
+            blend(pixel, colour, cover);
+        }
+    }
+
+    /// Writes one line of text with its baseline at `y`.
+    pub(super) fn text(&mut self, text: &str, x: f32, y: f32, size: f32, colour: Rgb<u8>, anchor: Anchor) {
+        let start = match anchor {
+            Anchor::Left => x,
+            Anchor::Middle => x - self.text_width(text, size) / 2.0,
+            Anchor::Right => x - self.text_width(text, size),
+        };
+        let font = self.font.as_scaled(self.scale(size));
+        let (mut pen, mut previous) = (start * self.density, None);
+        let baseline = (y * self.density).round();
+        for c in text.chars() {
+            let id = font.glyph_id(c);
+            pen += previous.map_or(0.0, |p| font.kern(p, id));
+            previous = Some(id);
+            let glyph = id.with_scale_and_position(font.scale(), point(pen, baseline));
+            pen += font.h_advance(id);
+            let Some(outline) = font.outline_glyph(glyph) else { continue };
+            let corner = outline.px_bounds().min;
+            outline.draw(|dx, dy, cover| {
+                let (px, py) = (corner.x + dx as f32, corner.y + dy as f32);
+                if px >= 0.0 && py >= 0.0 && (px as u32) < self.image.width() && (py as u32) < self.image.height() {
+                    // The font is a light one; a little weight keeps small text readable.
+                    blend(self.image.get_pixel_mut(px as u32, py as u32), colour, cover.min(1.0).powf(0.7));
+                }
+            });
+        }
+    }
+
+    pub(super) fn text_width(&self, text: &str, size: f32) -> f32 {
+        let font = self.font.as_scaled(self.scale(size));
+        let ids: Vec<_> = text.chars().map(|c| font.glyph_id(c)).collect();
+        let kerned: f32 = ids.windows(2).map(|pair| font.kern(pair[0], pair[1])).sum();
+        (ids.iter().map(|&id| font.h_advance(id)).sum::<f32>() + kerned) / self.density
+    }
+
+    /// `text`, or as much of its beginning as fits `width`, then an ellipsis.
+    pub(super) fn fit(&self, text: &str, size: f32, width: f32) -> String {
+        if self.text_width(text, size) <= width {
+            return text.to_string();
+        }
+        let mut kept: Vec<char> = text.chars().take(400).collect();
+        while kept.pop().is_some() {
+            let short: String = kept.iter().collect::<String>().trim_end().to_string() + "\u{2026}";
+            if self.text_width(&short, size) <= width {
+                return short;
+            }
+        }
+        String::new()
+    }
+
+    /// `size` counts from one baseline to the next of tightly set lines, as CSS does with the em square.
+    fn scale(&self, size: f32) -> PxScale {
+        let em = self.font.units_per_em().unwrap_or(1000.0);
+        PxScale::from(size * self.density * self.font.height_unscaled() / em)
+    }
+}
+
+fn distance(p: [f32; 2], a: [f32; 2], b: [f32; 2]) -> f32 {
+    let (ab, ap) = ([b[0] - a[0], b[1] - a[1]], [p[0] - a[0], p[1] - a[1]]);
+    let length2 = ab[0] * ab[0] + ab[1] * ab[1];
+    let t = if length2 > 0.0 { ((ap[0] * ab[0] + ap[1] * ab[1]) / length2).clamp(0.0, 1.0) } else { 0.0 };
+    (ap[0] - t * ab[0]).hypot(ap[1] - t * ab[1])
+}
+
+fn blend(pixel: &mut Rgb<u8>, colour: Rgb<u8>, cover: f32) {
+    for (below, above) in pixel.0.iter_mut().zip(colour.0) {
+        *below = (f32::from(*below) + (f32::from(above) - f32::from(*below)) * cover).round() as u8;
+    }
+}
+
+/// The bytes of a PNG file.
+pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Png).map_err(|e| Error::argument("png", e.to_string()))?;
+    Ok(bytes.into_inner())
+}

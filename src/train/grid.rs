@@ -1,0 +1,192 @@
+//! Contact sheets: images in rows and columns, enlarged, with captions.
+
+use image::{Rgb, RgbImage};
+
+use super::canvas::{Anchor, Canvas, INK, QUIET};
+use crate::{Error, Result};
+
+/// Images of one size in one or more panels side by side, each `columns` wide; a row's label stands for all panels.
+///
+/// ```
+/// use veridical::train::Grid;
+/// let images = vec![0.0; 20 * 8 * 8];
+/// let picture = Grid::new([8, 8, 1])
+///     .title("Digits")
+///     .row_labels((0..10).map(|digit| digit.to_string()))
+///     .panel("generated", &images, 2)
+///     .render()?;
+/// # Ok::<(), veridical::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Grid<'a> {
+    size: [usize; 3],
+    title: String,
+    footer: String,
+    row_labels: Vec<String>,
+    panels: Vec<Panel<'a>>,
+}
+
+#[derive(Debug, Clone)]
+struct Panel<'a> {
+    caption: String,
+    images: &'a [f32],
+    columns: usize,
+}
+
+/// Two pixels make one unit of length: sharp text on dense screens.
+const DENSITY: f32 = 2.0;
+const MARGIN: f32 = 20.0;
+/// Around every image, in a colour that no grey image has: its edges stay visible whatever it shows.
+const GAP: f32 = 3.0;
+const FRAME: Rgb<u8> = Rgb([0x6f, 0x80, 0x9c]);
+const PANEL_GAP: f32 = 28.0;
+/// An image is enlarged by a whole factor until its longer side is about this many pixels.
+const SHOWN: usize = 64;
+
+impl<'a> Grid<'a> {
+    /// A sheet of images of `[height, width, channels]`; 1 channel is grey, 3 are red, green and blue.
+    pub fn new(size: [usize; 3]) -> Self {
+        Grid { size, title: String::new(), footer: String::new(), row_labels: Vec::new(), panels: Vec::new() }
+    }
+
+    /// A heading over everything.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
+
+    /// A small line under everything: source and licence, or how the images came to be.
+    #[must_use]
+    pub fn footer(mut self, footer: impl Into<String>) -> Self {
+        self.footer = footer.into();
+        self
+    }
+
+    /// Labels left of the rows.
+    #[must_use]
+    pub fn row_labels(mut self, labels: impl IntoIterator<Item = String>) -> Self {
+        self.row_labels = labels.into_iter().collect();
+        self
+    }
+
+    /// Adds a panel of images `[n, height, width, channels]` in `[-1, 1]`, row by row; the last row may be short.
+    #[must_use]
+    pub fn panel(mut self, caption: impl Into<String>, images: &'a [f32], columns: usize) -> Self {
+        self.panels.push(Panel { caption: caption.into(), images, columns });
+        self
+    }
+
+    /// Draws the sheet. Values beyond `[-1, 1]` are clipped; a pixel that is not a number is drawn in magenta, which no
+    /// digit has.
+    ///
+    /// Errors on sizes that are not pictures, panels that do not hold whole images, and sheets beyond 16,384 pixels.
+    pub fn render(&self) -> Result<RgbImage> {
+        let [height, width, channels] = self.size;
+        let bad = |what: String| Err(Error::argument("Grid::render", what));
+        if !(1..=4096).contains(&height) || !(1..=4096).contains(&width) || !matches!(channels, 1 | 3) {
+            return bad(format!("images of {:?}; sides are 1 to 4096 and channels 1 or 3", self.size));
+        }
+        let values = height * width * channels;
+        if self.panels.is_empty() {
+            return bad("no panel to draw".into());
+        }
+        for panel in &self.panels {
+            if panel.columns == 0 || panel.images.is_empty() || !panel.images.len().is_multiple_of(values) {
+                let (len, columns) = (panel.images.len(), panel.columns);
+                return bad(format!("panel `{}`: {len} values in {columns} columns of {values}", panel.caption));
+            }
+        }
+
+        let zoom = (SHOWN / height.max(width)).max(1);
+        let cell = |side: usize| (side * zoom) as f32 / DENSITY;
+        let (cell_w, cell_h) = (cell(width), cell(height));
+        let rows_of = |panel: &Panel| (panel.images.len() / values).div_ceil(panel.columns);
+        let rows = self.panels.iter().map(rows_of).max().unwrap_or(1);
+
+        // A canvas only to measure text with; the real one needs its size first.
+        let ruler = Canvas::new(1.0, 1.0, DENSITY)?;
+        let labels = self.row_labels.iter().map(|l| ruler.text_width(l, 13.0)).fold(0.0, f32::max);
+        let left = MARGIN + if labels > 0.0 { labels + 10.0 } else { 0.0 };
+        let mut top = MARGIN;
+        if !self.title.is_empty() {
+            top += 30.0;
+        }
+        if self.panels.iter().any(|p| !p.caption.is_empty()) {
+            top += 20.0;
+        }
+        let panel_width = |panel: &Panel| panel.columns as f32 * (cell_w + GAP) + GAP;
+        let wide = |panel: &Panel| panel_width(panel).max(ruler.text_width(&panel.caption, 13.0).min(320.0));
+        let panels: f32 = self.panels.iter().map(wide).sum::<f32>() + PANEL_GAP * (self.panels.len() - 1) as f32;
+        let inner = (left - MARGIN + panels).max(ruler.text_width(&self.title, 17.0).min(900.0)).max(240.0);
+        let footer = wrap(&ruler, &self.footer, 11.0, inner);
+        let bottom = MARGIN + if footer.is_empty() { 0.0 } else { 6.0 + 15.0 * footer.len() as f32 };
+        let sheet_height = top + rows as f32 * (cell_h + GAP) + GAP + bottom;
+        let mut canvas = Canvas::new(inner + 2.0 * MARGIN, sheet_height, DENSITY)?;
+
+        let title = canvas.fit(&self.title, 17.0, inner);
+        canvas.text(&title, MARGIN, MARGIN + 14.0, 17.0, INK, Anchor::Left);
+        for (row, label) in self.row_labels.iter().take(rows).enumerate() {
+            let middle = top + GAP + row as f32 * (cell_h + GAP) + cell_h / 2.0;
+            canvas.text(label, left - 10.0, middle + 4.5, 13.0, QUIET, Anchor::Right);
+        }
+        let mut x = left;
+        for panel in &self.panels {
+            let caption = canvas.fit(&panel.caption, 13.0, wide(panel));
+            canvas.text(&caption, x, top - 9.0, 13.0, INK, Anchor::Left);
+            let height = rows_of(panel) as f32 * (cell_h + GAP) + GAP;
+            canvas.rect(x, top, panel_width(panel), height, FRAME);
+            for (i, image) in panel.images.chunks_exact(values).enumerate() {
+                let corner_x = x + GAP + (i % panel.columns) as f32 * (cell_w + GAP);
+                let corner_y = top + GAP + (i / panel.columns) as f32 * (cell_h + GAP);
+                let corner = [(corner_x * DENSITY).round() as u32, (corner_y * DENSITY).round() as u32];
+                paste(&mut canvas.image, image, self.size, corner, zoom as u32);
+            }
+            x += wide(panel) + PANEL_GAP;
+        }
+        for (i, line) in footer.iter().enumerate() {
+            let y = sheet_height - MARGIN - 15.0 * (footer.len() - 1 - i) as f32;
+            canvas.text(line, MARGIN, y, 11.0, QUIET, Anchor::Left);
+        }
+        Ok(canvas.image)
+    }
+}
+
+/// Breaks a text at spaces into lines of at most `width`.
+fn wrap(ruler: &Canvas, text: &str, size: f32, width: f32) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if ruler.text_width(&format!("{line} {word}"), size) <= width => *line += &format!(" {word}"),
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
+}
+
+fn paste(sheet: &mut RgbImage, image: &[f32], size: [usize; 3], corner: [u32; 2], zoom: u32) {
+    let [_, width, channels] = size;
+    for (i, pixel) in image.chunks_exact(channels).enumerate() {
+        let colour = colour(pixel);
+        let (row, column) = ((i / width) as u32, (i % width) as u32);
+        for y in 0..zoom {
+            for x in 0..zoom {
+                let (px, py) = (corner[0] + column * zoom + x, corner[1] + row * zoom + y);
+                if px < sheet.width() && py < sheet.height() {
+                    sheet.put_pixel(px, py, colour);
+                }
+            }
+        }
+    }
+}
+
+fn colour(pixel: &[f32]) -> Rgb<u8> {
+    if pixel.iter().any(|v| !v.is_finite()) {
+        return Rgb([255, 0, 255]);
+    }
+    let level = |v: f32| ((v.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
+    match pixel {
+        [r, g, b] => Rgb([level(*r), level(*g), level(*b)]),
+        _ => Rgb([level(pixel[0]); 3]),
+    }
+}

@@ -1,0 +1,131 @@
+//! `log.jsonl`: one JSON object a line, one line a tick.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// A log that is open for appending.
+///
+/// A line reaches the operating system in one write and before `append` returns, so a process that dies leaves whole lines; should
+/// the machine die, at most the end of the file is torn, and [`Log::open`] and [`read`] leave a torn end out.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    path: PathBuf,
+}
+
+impl Log {
+    /// Opens the log for appending; makes it if there is none. A torn last line is cut off.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let failed = |e| Error::io(&path, e);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let whole = end_of_last_line(&mut file).map_err(failed)?;
+        file.set_len(whole).map_err(failed)?;
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok(Log { file, path })
+    }
+
+    /// Appends one object. Numbers that are not finite become `null`, as JSON has none.
+    ///
+    /// Errors if `tick` is not an object, or cannot be written.
+    pub fn append(&mut self, tick: &impl Serialize) -> Result<()> {
+        let value = serde_json::to_value(tick).map_err(|e| Error::argument("Log::append", e.to_string()))?;
+        if !value.is_object() {
+            return Err(Error::argument("Log::append", format!("a tick is an object with named fields, got {value}")));
+        }
+        let line = format!("{value}\n");
+        let before = self.file.stream_position().map_err(|e| Error::io(&self.path, e))?;
+        self.file.write_all(line.as_bytes()).map_err(|e| {
+            // A full disk: what part was written goes, so that the next tick doesn't continue a torn line.
+            let _ = self.file.set_len(before).and_then(|()| self.file.seek(SeekFrom::Start(before)));
+            Error::io(&self.path, e)
+        })
+    }
+}
+
+/// Where the last line that ends in a newline ends, searched from the back.
+fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut chunk = vec![0; 1 << 16];
+    while end > 0 {
+        let start = end.saturating_sub(chunk.len() as u64);
+        let part = &mut chunk[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(part)?;
+        if let Some(newline) = part.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + newline as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// All ticks of a log. A torn last line is left out; any other line that is no JSON object is an error that names it.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<Value>> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let lines = bytes[..whole].split_inclusive(|&byte| byte == b'\n');
+    let parse = |(i, line): (usize, &[u8])| match serde_json::from_slice::<Value>(line) {
+        Ok(tick) if tick.is_object() => Ok(tick),
+        Ok(other) => Err(Error::format(path, format!("line {}: expected an object, found {other}", i + 1))),
+        Err(e) => Err(Error::format(path, format!("line {}: {e}", i + 1))),
+    };
+    lines.enumerate().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ticks_come_back_and_a_torn_end_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        let mut log = Log::open(&path).unwrap();
+        log.append(&json!({"step": 1, "loss": 0.5})).unwrap();
+        log.append(&json!({"step": 2, "loss": f64::NAN})).unwrap();
+        // What a reader sees while the log is open.
+        assert_eq!(read(&path).unwrap(), [json!({"step": 1, "loss": 0.5}), json!({"step": 2, "loss": null})]);
+        drop(log);
+
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let left = read(&path).unwrap().len();
+            assert_eq!(left, whole[..cut].iter().filter(|&&b| b == b'\n').count());
+            Log::open(&path).unwrap().append(&json!({"step": 3})).unwrap();
+            let ticks = read(&path).unwrap();
+            assert_eq!((ticks.len(), &ticks[left]), (left + 1, &json!({"step": 3})));
+        }
+    }
+
+    #[test]
+    fn a_torn_end_longer_than_a_block_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        std::fs::write(&path, format!("{{\"step\":1}}\n{}", "x".repeat(200_000))).unwrap();
+        Log::open(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"step\":1}\n");
+    }
+
+    #[test]
+    fn foreign_lines_and_ticks_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        std::fs::write(&path, "{}\n[1]\n").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("line 2"));
+        std::fs::write(&path, b"{}\n{}\n\xff\n").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("line 3"));
+        assert!(matches!(Log::open(&path).unwrap().append(&1), Err(Error::Argument { .. })));
+        assert!(matches!(Log::open(dir.path().join("no/log.jsonl")), Err(Error::Io { .. })));
+    }
+}

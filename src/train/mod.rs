@@ -1,0 +1,15 @@
+//! What a training run leaves behind: its directory, log, pictures and report.
+
+mod canvas;
+pub mod chart;
+pub mod grid;
+pub mod log;
+pub mod report;
+pub mod run_dir;
+
+pub use canvas::png;
+pub use chart::{Chart, Series};
+pub use grid::Grid;
+pub use log::Log;
+pub use report::Report;
+pub use run_dir::{Existing, RunDir, write_atomic};

@@ -1,0 +1,259 @@
+//! The directory of a run: made before the work starts, locked while it lasts, and never half-written.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Log;
+use crate::{Error, Result};
+
+/// What shows that a directory is ours; it is locked as long as a run writes there.
+const MARKER: &str = ".veridical-run";
+
+/// What a run writes at the top of its directory; a new run in the same place clears these.
+const OWN: [&str; 8] = [
+    "config.toml",
+    "log.jsonl",
+    "metrics.json",
+    "report.html",
+    "loss.png",
+    "model.safetensors",
+    "samples.png",
+    "samples",
+];
+
+/// What to do with a directory that is already there and not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse, whoever it belongs to.
+    Refuse,
+    /// Clear the files of an earlier run; refuse if no run made it.
+    ReplaceRun,
+    /// Write there whatever it holds: files of an earlier run are cleared, everything else stays.
+    Overwrite,
+    /// Go on with the run that made it: nothing is cleared.
+    Resume,
+}
+
+/// A run directory that this process may write to, and no other.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    /// Holds the lock until the run directory is dropped.
+    _marker: File,
+}
+
+impl RunDir {
+    /// Makes the directory (and those above it), or takes over one that is there as `existing` allows.
+    ///
+    /// Errors, before anything of an earlier run is touched, if it cannot be written to, belongs to somebody else, or another
+    /// process is writing there.
+    pub fn create(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        fs::create_dir_all(&path).map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                Error::Config(format!("{}: is a file, or lies below one; give a directory", path.display()))
+            }
+            _ => Error::io(&path, e),
+        })?;
+        let ours = path.join(MARKER).is_file();
+        let empty = fs::read_dir(&path).map_err(|e| Error::io(&path, e))?.next().is_none();
+        let refuse = |why: &str| Err(Error::Config(format!("{}: {why}", path.display())));
+        match existing {
+            Existing::Refuse if !empty => return refuse("the directory is not empty; choose another"),
+            Existing::ReplaceRun if !empty && !ours => {
+                return refuse(
+                    "the directory is not empty, and no run of veridical made it; choose another, or ask to overwrite",
+                );
+            }
+            Existing::Resume if !ours => return refuse("there is no run of veridical to resume"),
+            _ => {}
+        }
+        let marker = lock(&path)?;
+        if matches!(existing, Existing::ReplaceRun | Existing::Overwrite) {
+            clear(&path, ours)?;
+        }
+        Ok(RunDir { path, _marker: marker })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file, whole or not at all; `name` may lie in a sub-directory, which is made. Returns its path.
+    pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+        }
+        write_atomic(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// Writes `value` as JSON a person can read, as [`RunDir::write`] does.
+    pub fn write_json(&self, name: impl AsRef<Path>, value: &impl Serialize) -> Result<PathBuf> {
+        let text = serde_json::to_string_pretty(value).map_err(|e| Error::argument("write_json", e.to_string()))?;
+        self.write(name, (text + "\n").as_bytes())
+    }
+
+    /// Writes `value` as TOML, as [`RunDir::write`] does.
+    pub fn write_toml(&self, name: impl AsRef<Path>, value: &impl Serialize) -> Result<PathBuf> {
+        let text = toml::to_string(value).map_err(|e| Error::argument("write_toml", e.to_string()))?;
+        self.write(name, text.as_bytes())
+    }
+
+    /// Opens `log.jsonl` for appending.
+    pub fn log(&self) -> Result<Log> {
+        Log::open(self.path.join("log.jsonl"))
+    }
+}
+
+/// Takes the marker's lock; this is also the proof that the directory can be written to.
+fn lock(path: &Path) -> Result<File> {
+    let marker = path.join(MARKER);
+    let mut file = File::options().create(true).append(true).open(&marker).map_err(|e| Error::io(path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let what =
+                format!("{}: another run is writing here; wait for it or choose another directory", path.display());
+            return Err(Error::Config(what));
+        }
+        // A file system without locks: two runs at once are then the user's affair.
+        Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
+        Err(TryLockError::Error(e)) => return Err(Error::io(marker, e)),
+    }
+    if file.metadata().map_err(|e| Error::io(&marker, e))?.len() == 0 {
+        let text = "A run of veridical made this directory and may replace its files.\n";
+        file.write_all(text.as_bytes()).map_err(|e| Error::io(&marker, e))?;
+    }
+    Ok(file)
+}
+
+/// Removes what an earlier run wrote, so that the files of two runs never mix. In a directory that was not ours only files go
+/// that the new run is going to write; a folder `samples` there is somebody else's.
+fn clear(path: &Path, ours: bool) -> Result<()> {
+    for name in OWN {
+        let file = path.join(name);
+        let Ok(found) = fs::symlink_metadata(&file) else { continue };
+        let removed = match found.is_dir() {
+            true if ours => fs::remove_dir_all(&file),
+            true => continue,
+            false => fs::remove_file(&file),
+        };
+        removed.map_err(|e| Error::io(&file, e))?;
+    }
+    Ok(())
+}
+
+/// Writes a file so that its name holds either the old bytes or the new ones, whatever happens in between: into a file
+/// beside it, flushed to the disk, then renamed.
+pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |e| Error::io(path, e);
+    let Some(name) = path.file_name() else {
+        return Err(Error::argument("write_atomic", format!("{} does not name a file", path.display())));
+    };
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(beside);
+    let written = (|| {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&part, path)
+    })();
+    if let Err(e) = written {
+        let _ = fs::remove_file(&part);
+        return Err(failed(e));
+    }
+    // The rename itself lives in the directory; where directories cannot be flushed it is left to the system.
+    if let Some(Ok(dir)) = path.parent().map(|p| File::open(if p.as_os_str().is_empty() { Path::new(".") } else { p }))
+    {
+        let _ = dir.sync_all();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(path: &Path, existing: Existing, says: &str) {
+        let error = RunDir::create(path, existing).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains(path.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn a_new_directory_takes_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/down");
+        let run = RunDir::create(&path, Existing::Refuse).unwrap();
+        run.write("samples/0001.png", b"first").unwrap();
+        run.write("samples/0001.png", b"second").unwrap();
+        run.write_json("metrics.json", &serde_json::json!({"kid_after": 0.25})).unwrap();
+        assert_eq!(fs::read(path.join("samples/0001.png")).unwrap(), b"second");
+        assert_eq!(fs::read_to_string(path.join("metrics.json")).unwrap(), "{\n  \"kid_after\": 0.25\n}\n");
+        assert_eq!(fs::read_dir(path.join("samples")).unwrap().count(), 1, "nothing half-written stays");
+    }
+
+    #[test]
+    fn only_one_run_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path(), Existing::Refuse).unwrap();
+        run.write("loss.png", b"x").unwrap();
+        refused(dir.path(), Existing::ReplaceRun, "another run is writing here");
+        assert!(dir.path().join("loss.png").exists());
+        drop(run);
+        RunDir::create(dir.path(), Existing::ReplaceRun).unwrap();
+        assert!(!dir.path().join("loss.png").exists());
+    }
+
+    #[test]
+    fn foreign_directories_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.tex"), "years").unwrap();
+        fs::write(dir.path().join("metrics.json"), "{}").unwrap();
+        fs::create_dir(dir.path().join("samples")).unwrap();
+        refused(dir.path(), Existing::Refuse, "not empty");
+        refused(dir.path(), Existing::ReplaceRun, "no run of veridical made it");
+        refused(dir.path(), Existing::Resume, "no run of veridical to resume");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "a refusal leaves no trace");
+
+        RunDir::create(dir.path(), Existing::Overwrite).unwrap();
+        assert!(dir.path().join("thesis.tex").exists() && dir.path().join("samples").exists());
+        assert!(!dir.path().join("metrics.json").exists());
+    }
+
+    #[test]
+    fn a_run_goes_on_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path(), Existing::Refuse).unwrap();
+        run.log().unwrap().append(&serde_json::json!({"step": 1})).unwrap();
+        drop(run);
+        refused(dir.path(), Existing::Refuse, "not empty");
+        let run = RunDir::create(dir.path(), Existing::Resume).unwrap();
+        run.log().unwrap().append(&serde_json::json!({"step": 2})).unwrap();
+        assert_eq!(crate::train::log::read(dir.path().join("log.jsonl")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        refused(&file, Existing::Overwrite, "give a directory");
+        refused(&file.join("below"), Existing::Overwrite, "give a directory");
+        assert!(matches!(write_atomic(dir.path().join("none/x"), b""), Err(Error::Io { .. })));
+        assert!(matches!(write_atomic("/", b""), Err(Error::Argument { .. })));
+        // A directory in the way of the rename: the error names it, and the file beside it goes.
+        fs::create_dir_all(dir.path().join("taken/inside")).unwrap();
+        assert!(matches!(write_atomic(dir.path().join("taken"), b"x"), Err(Error::Io { .. })));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+}

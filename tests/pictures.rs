@@ -1,0 +1,144 @@
+//! Charts and contact sheets: geometry and colours by pixel, and what cannot be drawn.
+
+use image::{Rgb, RgbImage};
+use veridical::Error;
+use veridical::train::{Chart, Grid, png};
+
+fn has(image: &RgbImage, colour: [u8; 3]) -> bool {
+    image.pixels().any(|p| p.0 == colour)
+}
+
+#[test]
+fn pixels_are_enlarged_by_a_whole_factor_and_keep_their_values() {
+    // Two images of 2x2: greys at both ends and the middle, values beyond the range, a NaN.
+    let images = [-1.0, 1.0, 0.0, 0.5, -7.0, 7.0, f32::NAN, -1.0];
+    let sheet = Grid::new([2, 2, 1]).panel("", &images, 2).render().unwrap();
+    // Factor 32, so that an image is 64 pixels wide; 20 units of margin at 2 pixels, 6 pixels around images.
+    let at = |image: u32, row: u32, column: u32| {
+        let (x, y) = (46 + image * 70 + column * 32, 46 + row * 32);
+        let corner = sheet.get_pixel(x, y);
+        assert!((0..32).all(|i| sheet.get_pixel(x + i, y) == corner && sheet.get_pixel(x, y + i) == corner));
+        assert_eq!(sheet.get_pixel(x + 31, y + 31), corner);
+        corner.0
+    };
+    assert_eq!([at(0, 0, 0), at(0, 0, 1), at(0, 1, 0), at(0, 1, 1)], [[0; 3], [255; 3], [128; 3], [191; 3]]);
+    assert_eq!([at(1, 0, 0), at(1, 0, 1), at(1, 1, 0), at(1, 1, 1)], [[0; 3], [255; 3], [255, 0, 255], [0; 3]]);
+}
+
+#[test]
+fn three_channels_are_red_green_blue() {
+    let sheet = Grid::new([1, 1, 3]).panel("", &[1.0, -1.0, -1.0, -1.0, 1.0, -1.0], 2).render().unwrap();
+    assert_eq!((sheet.get_pixel(46, 46), sheet.get_pixel(46 + 70, 46)), (&Rgb([255, 0, 0]), &Rgb([0, 255, 0])));
+}
+
+#[test]
+fn large_images_and_long_texts_fit() {
+    let long = "word ".repeat(500);
+    let images = vec![0.0; 3 * 100 * 80];
+    let sheet = Grid::new([100, 80, 1])
+        .title(&long)
+        .footer(&long)
+        .row_labels(["label".to_string()])
+        .panel(&long, &images, 3)
+        .panel("second", &images[..8000], 1)
+        .render()
+        .unwrap();
+    assert!(sheet.width() < 4000, "{:?}", sheet.dimensions());
+    let edge = |x| (0..sheet.height()).all(|y| sheet.get_pixel(x, y).0 == [255; 3]);
+    assert!(edge(0) && edge(sheet.width() - 1), "nothing runs over the edge");
+}
+
+#[test]
+fn what_cannot_be_drawn_is_an_error() {
+    let refused = |grid: Grid| assert!(matches!(grid.render(), Err(Error::Argument { .. })));
+    refused(Grid::new([8, 8, 1]));
+    refused(Grid::new([8, 8, 1]).panel("", &[], 1));
+    refused(Grid::new([8, 8, 1]).panel("", &[0.0; 63], 1));
+    refused(Grid::new([8, 8, 1]).panel("", &[0.0; 64], 0));
+    refused(Grid::new([8, 8, 2]).panel("", &[0.0; 128], 1));
+    refused(Grid::new([0, 8, 1]).panel("", &[0.0; 64], 1));
+    refused(Grid::new([usize::MAX, usize::MAX, 3]).panel("", &[0.0; 64], 1));
+    refused(Grid::new([1, 1, 1]).panel("", &[0.0; 100_000], 1));
+    refused(Grid::new([1, 1, 1]).panel("", &[0.0], usize::MAX));
+}
+
+/// The rows of the picture, from the top, in which a colour occurs in a column.
+fn rows_of(image: &RgbImage, colour: [u8; 3], x: u32) -> Vec<u32> {
+    (150..image.height()).filter(|&y| image.get_pixel(x, y).0 == colour).collect()
+}
+
+const BLUE: [u8; 3] = [0x00, 0x72, 0xb2];
+
+#[test]
+fn a_straight_line_is_straight() {
+    let line: Vec<_> = (0..=100).map(|i| (f64::from(i), f64::from(i))).collect();
+    let chart = Chart::new("Line", "x", "y").series("y = x", line).render().unwrap();
+    assert_eq!(chart.dimensions(), (1520, 800));
+    // Plot from 128 to 1472 and from 156 to 692 pixels, 4 % of air above and below.
+    for share in [0.1, 0.5, 0.9] {
+        let rows = rows_of(&chart, BLUE, (128.0 + share * 1344.0) as u32);
+        let middle = rows.iter().sum::<u32>() as f64 / rows.len() as f64;
+        let expected = 692.0 - 536.0 * (0.04 + share) / 1.08;
+        assert!((middle - expected).abs() < 1.5, "{middle} for {expected}");
+    }
+}
+
+#[test]
+fn an_exponential_is_straight_on_a_logarithmic_axis() {
+    let points: Vec<_> = (0..=100).map(|i| (f64::from(i), 10f64.powf(-3.0 + f64::from(i) / 20.0))).collect();
+    let chart = Chart::new("", "", "").log_y().series("", points).render().unwrap();
+    for share in [0.1, 0.5, 0.9] {
+        let rows = rows_of(&chart, BLUE, (128.0 + share * 1344.0) as u32);
+        let middle = rows.iter().sum::<u32>() as f64 / rows.len() as f64;
+        assert!((middle - (692.0 - 536.0 * (0.04 + share) / 1.08)).abs() < 1.5);
+    }
+}
+
+#[test]
+fn smoothing_has_no_lag() {
+    // Noise of alternating sign around a slope; the smoothed curve goes through the middle of the slope.
+    let points: Vec<_> =
+        (0..2001).map(|i| (f64::from(i), f64::from(i) + if i % 2 == 0 { 400.0 } else { -400.0 })).collect();
+    let chart = Chart::new("", "", "").smoothed("", points, 20.0).render().unwrap();
+    let rows = rows_of(&chart, BLUE, 128 + 672);
+    let middle = rows.iter().sum::<u32>() as f64 / rows.len() as f64;
+    assert!((middle - (692.0 - 536.0 / 2.0)).abs() < 3.0, "{middle}");
+}
+
+#[test]
+fn odd_data_gives_a_picture_and_no_panic() {
+    let chart = |points: Vec<(f64, f64)>| {
+        for log in [false, true] {
+            let chart = Chart::new("t", "x", "y");
+            let chart = if log { chart.log_y() } else { chart };
+            chart.clone().smoothed("a", points.clone(), 3.0).series("b", points.clone()).render().unwrap();
+            let alone = chart.series("a", points.clone()).render().unwrap();
+            let drawable = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!log || y > 0.0);
+            assert_eq!(has(&alone, BLUE) && rows_anywhere(&alone), points.iter().any(drawable), "{points:?} log {log}");
+        }
+    };
+    chart(vec![]);
+    chart(vec![(0.0, 1.0)]);
+    chart(vec![(0.0, 0.0)]);
+    chart(vec![(f64::NAN, 1.0), (1.0, f64::INFINITY)]);
+    chart(vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0)]);
+    chart(vec![(1.0, 5.0), (2.0, 5.0)]);
+    chart(vec![(0.0, -1e308), (1.0, 1e308)]);
+    chart(vec![(0.0, 5e-324), (1.0, 1e308)]);
+    chart(vec![(-1e308, 1.0), (1e308, 2.0)]);
+    chart(vec![(1e15, 1.0), (1e15 + 1.0, 1.0 + 1e-15)]);
+    chart((0..100_000).map(|i| (f64::from(i), (f64::from(i) * 0.7).sin() + 2.0)).collect());
+    assert!(!Chart::new("", "", "").smoothed("", vec![(0.0, 1.0), (1.0, 2.0)], f64::NAN).render().unwrap().is_empty());
+}
+
+/// Blue below the legend.
+fn rows_anywhere(image: &RgbImage) -> bool {
+    (100..image.width()).any(|x| !rows_of(image, BLUE, x).is_empty())
+}
+
+#[test]
+fn png_files_are_png_files() {
+    let image = RgbImage::from_fn(5, 3, |x, y| Rgb([x as u8, y as u8, 7]));
+    let bytes = png(&image).unwrap();
+    assert_eq!(image::load_from_memory(&bytes).unwrap().to_rgb8(), image);
+}
