@@ -7,5 +7,7 @@ pub mod error;
 pub mod metrics;
 pub mod random;
 pub mod train;
+pub mod tensor;
 
 pub use error::{Error, Result};
+pub use tensor::{DType, Device, Shape, Tensor};

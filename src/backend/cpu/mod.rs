@@ -1,1 +1,5 @@
 //! The CPU: memory and the kernels that several operations share.
+
+mod memory;
+
+pub use memory::CpuBuffer;

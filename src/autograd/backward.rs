@@ -1,0 +1,190 @@
+//! The walk back.
+
+use std::collections::BTreeMap;
+
+use super::tape::{Kind, Node, Tape, Var};
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::tensor::Tensor;
+
+/// How to run a backward pass; see [`Var::backward_with`].
+#[derive(Default)]
+pub struct Backward<'a> {
+    /// The gradient of the result. May be left out where the result has one element: it is 1 then.
+    pub cotangent: Option<Tensor>,
+    /// Compute only what these variables' gradients need (they need not be leaves). `None`: every leaf.
+    pub only: Option<&'a [&'a Var]>,
+    /// Keep what the tape holds, so that another backward pass can follow.
+    pub retain: bool,
+}
+
+/// Gradients of the leaves (or of the variables asked for) after a backward pass.
+#[derive(Default)]
+pub struct Gradients {
+    tape: Tape,
+    by_id: BTreeMap<usize, Tensor>,
+}
+
+impl Gradients {
+    /// The gradient with respect to `var`; `None` if `var` is a constant or had no part in the result.
+    pub fn get(&self, var: &Var) -> Option<&Tensor> {
+        match &var.node {
+            Some(node) if node.tape.same(&self.tape) => self.by_id.get(&node.id),
+            _ => None,
+        }
+    }
+
+    /// Takes the gradient out, so that its memory is freed when the caller is done with it.
+    pub fn take(&mut self, var: &Var) -> Option<Tensor> {
+        match &var.node {
+            Some(node) if node.tape.same(&self.tape) => self.by_id.remove(&node.id),
+            _ => None,
+        }
+    }
+
+    /// Adds the gradients of another pass over the same tape. Errors if the tapes differ.
+    pub fn accumulate(&mut self, other: Gradients) -> Result<()> {
+        if !self.tape.same(&other.tape) {
+            return Err(Error::Autograd("the two sets of gradients belong to different tapes".into()));
+        }
+        for (id, gradient) in other.by_id {
+            add(&mut self.by_id, id, gradient)?;
+        }
+        Ok(())
+    }
+}
+
+fn add(by_id: &mut BTreeMap<usize, Tensor>, id: usize, gradient: Tensor) -> Result<()> {
+    let sum = match by_id.remove(&id) {
+        Some(sum) => ops::accumulate(sum, &gradient)?,
+        None => gradient,
+    };
+    by_id.insert(id, sum);
+    Ok(())
+}
+
+impl Var {
+    /// The gradients of this scalar with respect to every leaf it depends on. What the tape kept for it is freed.
+    ///
+    /// Errors if the variable has more than one element, does not require a gradient, or if an earlier pass already
+    /// freed a part of its graph.
+    pub fn backward(&self) -> Result<Gradients> {
+        self.backward_with(Backward::default())
+    }
+
+    /// As [`backward`](Self::backward), with a cotangent, for chosen variables only, or keeping the tape.
+    pub fn backward_with(&self, options: Backward<'_>) -> Result<Gradients> {
+        let Some(Node { tape, id }) = &self.node else {
+            return Err(Error::Autograd(
+                "backward() was called on a constant: nothing it was computed from requires a gradient".into(),
+            ));
+        };
+        let seed = match options.cotangent {
+            Some(dy) if dy.shape() != self.shape() || dy.dtype() != self.dtype() => {
+                let got = format!("{}{}", dy.dtype(), dy.shape());
+                return Err(Error::shape("backward", format!("a cotangent {}{}", self.dtype(), self.shape()), got));
+            }
+            Some(dy) => dy,
+            None if self.value().len() == 1 => Tensor::full(1.0, self.shape(), self.dtype(), &self.device())?,
+            None => {
+                return Err(Error::Autograd(format!(
+                    "backward() needs a scalar, but the shape is {}; reduce it first, or pass a cotangent",
+                    self.shape()
+                )));
+            }
+        };
+        let wanted = wanted(tape, *id, options.only)?;
+        let mut keep: Vec<usize> = options.only.unwrap_or_default().iter().filter_map(|v| Some(v.node.as_ref()?.id)).collect();
+        keep.sort_unstable();
+        walk(tape, *id, seed, &wanted, &keep, options.retain)
+    }
+}
+
+/// Which entries up to `last` lie between it and what gradients are asked for.
+fn wanted(tape: &Tape, last: usize, only: Option<&[&Var]>) -> Result<Vec<bool>> {
+    let entries = tape.entries();
+    let mut wanted = vec![false; last + 1];
+    for var in only.unwrap_or_default() {
+        match &var.node {
+            Some(node) if node.tape.same(tape) => {
+                if let Some(mark) = wanted.get_mut(node.id) {
+                    *mark = true;
+                }
+            }
+            _ => return Err(Error::Autograd("a gradient was asked for with respect to a constant, or to a variable of another tape".into())),
+        }
+    }
+    for id in 0..=last {
+        let entry = &entries[id];
+        let leaf = only.is_none() && matches!(entry.kind, Kind::Leaf);
+        if leaf || entry.inputs.iter().flatten().any(|&input| wanted[input]) {
+            wanted[id] = true;
+        }
+    }
+    Ok(wanted)
+}
+
+fn walk(tape: &Tape, last: usize, seed: Tensor, wanted: &[bool], keep: &[usize], retain: bool) -> Result<Gradients> {
+    let mut pending = BTreeMap::from([(last, seed)]);
+    let mut done = BTreeMap::new();
+    while let Some((id, gradient)) = pending.pop_last() {
+        if !wanted[id] {
+            continue;
+        }
+        let step = take_rule(tape, id, retain)?;
+        let asked_for = keep.binary_search(&id).is_ok();
+        let Some((op, rule, inputs)) = step else {
+            done.insert(id, gradient);
+            continue;
+        };
+        let needs: Vec<bool> = inputs.iter().map(|input| input.is_some_and(|input| wanted[input])).collect();
+        if needs.contains(&true) {
+            let gradients = rule(&gradient, &needs)?;
+            drop(rule);
+            for ((input, needed), gradient) in inputs.iter().zip(needs).zip(gradients) {
+                if let (Some(input), true) = (*input, needed) {
+                    let gradient = gradient.ok_or(Error::NoGradient { op })?;
+                    check_fits(tape, op, input, &gradient)?;
+                    add(&mut pending, input, gradient)?;
+                }
+            }
+        }
+        if asked_for {
+            done.insert(id, gradient);
+        }
+    }
+    Ok(Gradients { tape: tape.clone(), by_id: done })
+}
+
+type Step = (&'static str, super::tape::Rule, Vec<Option<usize>>);
+
+/// The rule of entry `id`, taken off the tape unless it is to stay; `None` for a leaf.
+fn take_rule(tape: &Tape, id: usize, retain: bool) -> Result<Option<Step>> {
+    let mut entries = tape.entries();
+    let entry = &mut entries[id];
+    let rule = match &entry.kind {
+        Kind::Leaf => return Ok(None),
+        Kind::Op(rule) => rule.clone(),
+        Kind::Passed => {
+            return Err(Error::Autograd(format!(
+                "a second backward pass reached {}, whose saved tensors the first one freed; pass `retain: true` to the first",
+                entry.op
+            )));
+        }
+    };
+    if !retain {
+        entry.kind = Kind::Passed;
+    }
+    Ok(Some((entry.op, rule, entry.inputs.clone())))
+}
+
+/// A rule that returns a gradient of the wrong shape is a mistake in the operation; say so where it happens.
+fn check_fits(tape: &Tape, op: &'static str, input: usize, gradient: &Tensor) -> Result<()> {
+    let entries = tape.entries();
+    let Some(entry) = entries.get(input) else { return Ok(()) };
+    if entry.shape == *gradient.shape() && entry.dtype == gradient.dtype() {
+        return Ok(());
+    }
+    let found = format!("{}{}", gradient.dtype(), gradient.shape());
+    Err(Error::Autograd(format!("the gradient rule of {op} returned {found} for an input {}{}", entry.dtype, entry.shape)))
+}

@@ -1,0 +1,96 @@
+//! Devices.
+
+use std::fmt;
+
+use crate::backend::gpu::Gpu;
+use crate::error::{Error, Result};
+
+/// Where a tensor lives and where operations on it run.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// This machine's processors, all of them (rayon's global pool).
+    Cpu,
+    /// An NVIDIA GPU, or the emulator of one.
+    Gpu(Gpu),
+}
+
+impl Device {
+    /// The NVIDIA GPU number `ordinal`.
+    ///
+    /// Errors, each with its own text, if the crate was built without the feature `cuda` or without nvcc, if there is no
+    /// driver or no such GPU, or if the GPU is older than sm_80.
+    pub fn cuda(ordinal: usize) -> Result<Device> {
+        #[cfg(feature = "cuda")]
+        return crate::backend::cuda::open(ordinal).map(Device::Gpu);
+        #[cfg(not(feature = "cuda"))]
+        Err(Error::Unavailable {
+            device: format!("cuda:{ordinal}"),
+            why: "this build has no CUDA support; build with `--features cuda`, or use the CPU".into(),
+        })
+    }
+
+    /// A device that runs the CUDA kernels on the CPU, for tests. Errors without the feature `emulator`.
+    pub fn emulator() -> Result<Device> {
+        #[cfg(feature = "emulator")]
+        return Self::emulator_with(Default::default());
+        #[cfg(not(feature = "emulator"))]
+        Err(Error::Unavailable {
+            device: "emulator".into(),
+            why: "this build has no emulator; build with `--features emulator`".into(),
+        })
+    }
+
+    /// An emulator with its own order of asynchronous events; see [`EmulatorOptions`](crate::backend::EmulatorOptions).
+    #[cfg(feature = "emulator")]
+    pub fn emulator_with(options: crate::backend::EmulatorOptions) -> Result<Device> {
+        crate::backend::emulator::Emulator::new(options).map(|emulator| Device::Gpu(Gpu::new(emulator)))
+    }
+
+    /// The first NVIDIA GPU if one can be used, else the CPU. Never fails and never panics.
+    pub fn best() -> Device {
+        Self::cuda(0).unwrap_or(Device::Cpu)
+    }
+
+    /// The device called `name`: `cpu`, `cuda`, `cuda:N`, `emulator` or `best`.
+    pub fn named(name: &str) -> Result<Device> {
+        match name {
+            "cpu" => Ok(Device::Cpu),
+            "best" => Ok(Self::best()),
+            "cuda" => Self::cuda(0),
+            "emulator" => Self::emulator(),
+            _ => match name.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(ordinal)) => Self::cuda(ordinal),
+                _ => Err(Error::Unavailable {
+                    device: format!("{name:?}"),
+                    why: "devices are cpu, cuda, cuda:N, emulator and best".into(),
+                }),
+            },
+        }
+    }
+
+    /// Waits until everything started on the device is done, and reports what failed meanwhile.
+    pub fn synchronize(&self) -> Result<()> {
+        match self {
+            Device::Cpu => Ok(()),
+            Device::Gpu(gpu) => gpu.synchronize(),
+        }
+    }
+
+    /// Whether both are the same device.
+    pub fn same(&self, other: &Device) -> bool {
+        match (self, other) {
+            (Device::Cpu, Device::Cpu) => true,
+            (Device::Gpu(a), Device::Gpu(b)) => a.same(b),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Gpu(gpu) => f.write_str(&gpu.name()),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Element types.
+
+use std::fmt;
+
+use half::bf16;
+
+use crate::error::{Error, Result};
+
+/// The type of a tensor's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE single precision: weights, statistics, sampler state.
+    F32,
+    /// bfloat16: activations and matrix operands on the GPU; sums are always in f32.
+    BF16,
+    /// IEEE double precision, CPU only: references and gradient checks.
+    F64,
+    /// Labels, indices and random words; never differentiated.
+    U32,
+}
+
+impl DType {
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F64 => 8,
+            DType::F32 | DType::U32 => 4,
+            DType::BF16 => 2,
+        }
+    }
+
+    /// Whether elements are floating-point numbers, and so can have gradients.
+    pub fn is_float(self) -> bool {
+        self != DType::U32
+    }
+
+    /// The suffix of kernel names: `f32` or `bf16`. Errors for dtypes without kernels on the GPU.
+    pub(crate) fn kernel_suffix(self, op: &'static str) -> Result<&'static str> {
+        match self {
+            DType::F32 => Ok("f32"),
+            DType::BF16 => Ok("bf16"),
+            DType::F64 | DType::U32 => Err(Error::dtype(op, "f32 or bf16 on a GPU", self)),
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DType::F32 => "f32",
+            DType::BF16 => "bf16",
+            DType::F64 => "f64",
+            DType::U32 => "u32",
+        })
+    }
+}
+
+/// A Rust type that a tensor can hold.
+pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug {
+    /// Its dtype.
+    const DTYPE: DType;
+}
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+}
+impl Element for bf16 {
+    const DTYPE: DType = DType::BF16;
+}
+impl Element for f64 {
+    const DTYPE: DType = DType::F64;
+}
+impl Element for u32 {
+    const DTYPE: DType = DType::U32;
+}
+
+/// The arithmetic that a kernel does in: f32 for f32 and bf16 elements, f64 for f64.
+pub trait Accumulator:
+    num_traits::Float
+    + num_traits::FloatConst
+    + num_traits::NumAssign
+    + std::iter::Sum
+    + fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
+    /// Nearest value to an f64.
+    fn of(value: f64) -> Self;
+    /// Widened (exactly) to f64.
+    fn widen(self) -> f64;
+}
+
+impl Accumulator for f32 {
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+    fn widen(self) -> f64 {
+        self.into()
+    }
+}
+
+impl Accumulator for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+    fn widen(self) -> f64 {
+        self
+    }
+}
+
+/// A floating-point element: what it is computed in, and how to get there and back (rounding once, to nearest even).
+pub trait Real: Element {
+    /// The type that sums and products are made in.
+    type Acc: Accumulator;
+    /// Widened, exactly.
+    fn acc(self) -> Self::Acc;
+    /// Rounded to nearest even.
+    fn round(value: Self::Acc) -> Self;
+}
+
+impl Real for f32 {
+    type Acc = f32;
+    #[inline(always)]
+    fn acc(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn round(value: f32) -> f32 {
+        value
+    }
+}
+
+impl Real for f64 {
+    type Acc = f64;
+    #[inline(always)]
+    fn acc(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn round(value: f64) -> f64 {
+        value
+    }
+}
+
+impl Real for bf16 {
+    type Acc = f32;
+    #[inline(always)]
+    fn acc(self) -> f32 {
+        self.to_f32()
+    }
+    #[inline(always)]
+    fn round(value: f32) -> bf16 {
+        bf16::from_f32(value)
+    }
+}
+
+/// Runs `$body` with `$T` standing for the floating-point type of `$dtype`; any other dtype is an error of `$op`.
+macro_rules! real {
+    ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::tensor::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::tensor::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            $crate::tensor::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err($crate::error::Error::dtype($op, "f32, bf16 or f64", other)),
+        }
+    };
+}
+pub(crate) use real;
