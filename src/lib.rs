@@ -1,13 +1,16 @@
 //! Score-based and adversarial generative modelling with hand-written CUDA kernels.
 #![deny(missing_docs)]
 
+pub mod autograd;
 pub mod backend;
 pub mod data;
 pub mod error;
 pub mod metrics;
 pub mod random;
 pub mod train;
+pub mod ops;
 pub mod tensor;
 
+pub use autograd::{Tape, Var};
 pub use error::{Error, Result};
 pub use tensor::{DType, Device, Shape, Tensor};

@@ -34,6 +34,11 @@ pub struct Ptr(pub u64);
 impl Ptr {
     /// The absent buffer; the kernel sees a null pointer.
     pub const NULL: Ptr = Ptr(0);
+
+    /// Whether all addresses admit 16-byte loads (absent buffers count as such).
+    pub fn all_wide(addresses: &[Ptr]) -> bool {
+        addresses.iter().all(|address| address.0.is_multiple_of(16))
+    }
 }
 
 /// Declares a kernel's parameter struct: `#[repr(C)]`, no implicit padding, with a table of its fields that the

@@ -89,6 +89,10 @@ pub trait Accumulator:
     fn of(value: f64) -> Self;
     /// Widened (exactly) to f64.
     fn widen(self) -> f64;
+    /// e^x, in a form that compiles to vector code where there is one.
+    fn vector_exp(self) -> Self;
+    /// The complementary error function.
+    fn erfc(self) -> Self;
 }
 
 impl Accumulator for f32 {
@@ -98,6 +102,13 @@ impl Accumulator for f32 {
     fn widen(self) -> f64 {
         self.into()
     }
+    #[inline(always)]
+    fn vector_exp(self) -> Self {
+        crate::backend::cpu::math::exp(self)
+    }
+    fn erfc(self) -> Self {
+        libm::erfcf(self)
+    }
 }
 
 impl Accumulator for f64 {
@@ -106,6 +117,12 @@ impl Accumulator for f64 {
     }
     fn widen(self) -> f64 {
         self
+    }
+    fn vector_exp(self) -> Self {
+        self.exp()
+    }
+    fn erfc(self) -> Self {
+        libm::erfc(self)
     }
 }
 

@@ -1,5 +1,8 @@
-//! The CPU: memory and the kernels that several operations share.
+//! The CPU: memory, threads, and the kernels that several operations share.
 
+pub mod math;
 mod memory;
+mod parallel;
 
 pub use memory::CpuBuffer;
+pub use parallel::{GRAIN, chunks, vectorized, weighted_chunks};

@@ -1,0 +1,67 @@
+//! The operations: one folder each, with the mathematics in `mod.rs`, and a kernel per device.
+//!
+//! A folder holds `mod.rs` (meaning, shape rule, gradient), `cpu.rs` and `gpu.rs`; the CUDA kernel is `kernels/<op>.cu`.
+//! CONTRIBUTING.md walks through adding one.
+
+pub mod activation;
+pub mod arithmetic;
+pub mod reduce;
+
+pub use activation::{gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh};
+pub use arithmetic::{accumulate, add, add_scaled, broadcast_to, div, mul, neg, scale, shift, sub};
+pub use reduce::{mean, sum, sum_to};
+
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// Calls `cpu::$f(args)` or `gpu::$f(gpu, args)`, by the device.
+macro_rules! on {
+    ($device:expr, $f:ident($($arg:expr),* $(,)?)) => {
+        match $device {
+            $crate::tensor::Device::Cpu => cpu::$f($($arg),*),
+            $crate::tensor::Device::Gpu(device) => gpu::$f(&device, $($arg),*),
+        }
+    };
+}
+pub(crate) use on;
+
+/// `$base` with the dtype's suffix, as a kernel's symbol; dtypes without kernels are an error of `$op`.
+macro_rules! kernel {
+    ($op:expr, $dtype:expr, $base:literal) => {
+        match $dtype {
+            $crate::tensor::DType::F32 => Ok(concat!($base, "_f32")),
+            $crate::tensor::DType::BF16 => Ok(concat!($base, "_bf16")),
+            other => Err($crate::error::Error::dtype($op, "f32 or bf16 on a GPU", other)),
+        }
+    };
+}
+pub(crate) use kernel;
+
+/// Errors of `op` unless all tensors share device and dtype with the first.
+pub(crate) fn check_alike(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
+    let Some((first, rest)) = tensors.split_first() else { return Ok(()) };
+    for tensor in rest {
+        check_same_device(op, first, tensor)?;
+        if tensor.dtype() != first.dtype() {
+            return Err(Error::dtype(op, format!("{} like the first operand", first.dtype()), tensor.dtype()));
+        }
+    }
+    Ok(())
+}
+
+/// Errors of `op` unless both tensors are on the same device.
+pub(crate) fn check_same_device(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
+    let (a, b) = (a.device(), b.device());
+    if a.same(&b) {
+        return Ok(());
+    }
+    Err(Error::Device { op, what: format!("operands on {a} and on {b}; move one with `to_device`") })
+}
+
+/// Errors of `op` on integer tensors.
+pub(crate) fn check_float(op: &'static str, tensor: &Tensor) -> Result<()> {
+    match tensor.dtype().is_float() {
+        true => Ok(()),
+        false => Err(Error::dtype(op, "a floating-point dtype", tensor.dtype())),
+    }
+}

@@ -1,0 +1,71 @@
+use super::Extents;
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::{DType, Tensor};
+
+params! {
+    struct ReduceParams {
+        x: Ptr,
+        y: Ptr,
+        outer: u64,
+        n: u64,
+        inner: u64,
+        rows: u64,
+        factor: f32,
+        wide: u32,
+    }
+}
+
+/// Rows of the middle axis per block in the first pass. Fixed: the order of the sum must not depend on the GPU.
+const ROWS_PER_BLOCK: usize = 4096;
+const COLUMN_ROWS_PER_BLOCK: usize = 256;
+
+pub fn sum(gpu: &Gpu, op: &'static str, x: &Tensor, extents: Extents, factor: f64, y: &mut Tensor) -> Result<()> {
+    let per_block = if extents.inner == 1 { ROWS_PER_BLOCK } else { COLUMN_ROWS_PER_BLOCK };
+    let blocks = extents.n.div_ceil(per_block);
+    if blocks == 1 {
+        let kernel = match extents.inner {
+            1 => kernel!(op, x.dtype(), "sum_rows_fwd")?,
+            _ => kernel!(op, x.dtype(), "sum_columns_fwd")?,
+        };
+        return pass(gpu, kernel, x, extents, per_block, factor, y);
+    }
+    // Two passes: sums of blocks in f32, then the sum of those.
+    let partial_kernel = match extents.inner {
+        1 => kernel!(op, x.dtype(), "sum_rows_fwd_partial")?,
+        _ => kernel!(op, x.dtype(), "sum_columns_fwd_partial")?,
+    };
+    let final_kernel = kernel!(op, x.dtype(), "sum_columns_fwd_final")?;
+    let mut partial = Tensor::empty([extents.outer, blocks, extents.inner], DType::F32, &x.device())?;
+    pass(gpu, partial_kernel, x, extents, per_block, 1.0, &mut partial)?;
+    pass(gpu, final_kernel, &partial, Extents { n: blocks, ..extents }, blocks, factor, y)
+}
+
+/// Sums blocks of `rows` rows of the middle axis; `y` is `[outer, ceil(n / rows), inner]`.
+fn pass(
+    gpu: &Gpu,
+    kernel: &'static str,
+    x: &Tensor,
+    Extents { outer, n, inner }: Extents,
+    rows: usize,
+    factor: f64,
+    y: &mut Tensor,
+) -> Result<()> {
+    const THREADS: u32 = 256;
+    let blocks = n.div_ceil(rows) * outer;
+    let tasks = if kernel.starts_with("sum_rows") { blocks } else { blocks * inner.div_ceil(THREADS as usize) };
+    let x = x.ptr()?;
+    let params = ReduceParams {
+        x,
+        y: y.ptr_mut()?,
+        outer: outer as u64,
+        n: n as u64,
+        inner: inner as u64,
+        rows: rows as u64,
+        factor: factor as f32,
+        wide: (Ptr::all_wide(&[x]) && n.is_multiple_of(8) && rows.is_multiple_of(8)).into(),
+    };
+    gpu.launch(&Launch::blocks(kernel, [tasks.min(1 << 20) as u32, 1, 1], THREADS), &params)
+}
