@@ -94,7 +94,8 @@ impl Var {
             }
         };
         let wanted = wanted(tape, *id, options.only)?;
-        let mut keep: Vec<usize> = options.only.unwrap_or_default().iter().filter_map(|v| Some(v.node.as_ref()?.id)).collect();
+        let mut keep: Vec<usize> =
+            options.only.unwrap_or_default().iter().filter_map(|v| Some(v.node.as_ref()?.id)).collect();
         keep.sort_unstable();
         walk(tape, *id, seed, &wanted, &keep, options.retain)
     }
@@ -111,7 +112,11 @@ fn wanted(tape: &Tape, last: usize, only: Option<&[&Var]>) -> Result<Vec<bool>> 
                     *mark = true;
                 }
             }
-            _ => return Err(Error::Autograd("a gradient was asked for with respect to a constant, or to a variable of another tape".into())),
+            _ => {
+                return Err(Error::Autograd(
+                    "a gradient was asked for with respect to a constant, or to a variable of another tape".into(),
+                ));
+            }
         }
     }
     for id in 0..=last {
@@ -186,5 +191,8 @@ fn check_fits(tape: &Tape, op: &'static str, input: usize, gradient: &Tensor) ->
         return Ok(());
     }
     let found = format!("{}{}", gradient.dtype(), gradient.shape());
-    Err(Error::Autograd(format!("the gradient rule of {op} returned {found} for an input {}{}", entry.dtype, entry.shape)))
+    Err(Error::Autograd(format!(
+        "the gradient rule of {op} returned {found} for an input {}{}",
+        entry.dtype, entry.shape
+    )))
 }

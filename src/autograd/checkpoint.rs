@@ -11,10 +11,7 @@ use crate::tensor::Tensor;
 /// the second run repeats the first; then gradients are those of the plain call, bit for bit.
 ///
 /// Chen et al. 2016 (arXiv 1604.06174).
-pub fn checkpoint(
-    inputs: &[&Var],
-    block: impl Fn(&[Var]) -> Result<Var> + Send + Sync + 'static,
-) -> Result<Var> {
+pub fn checkpoint(inputs: &[&Var], block: impl Fn(&[Var]) -> Result<Var> + Send + Sync + 'static) -> Result<Var> {
     let constants: Vec<Var> = inputs.iter().map(|input| input.detach()).collect();
     let y = block(&constants)?;
     if y.requires_grad() {

@@ -76,14 +76,7 @@ impl Element for u32 {
 
 /// The arithmetic that a kernel does in: f32 for f32 and bf16 elements, f64 for f64.
 pub trait Accumulator:
-    num_traits::Float
-    + num_traits::FloatConst
-    + num_traits::NumAssign
-    + std::iter::Sum
-    + fmt::Debug
-    + Send
-    + Sync
-    + 'static
+    num_traits::Float + num_traits::FloatConst + num_traits::NumAssign + std::iter::Sum + fmt::Debug + Send + Sync + 'static
 {
     /// Nearest value to an f64.
     fn of(value: f64) -> Self;
@@ -132,8 +125,8 @@ pub trait Real: Element {
     type Acc: Accumulator;
     /// Widened, exactly.
     fn acc(self) -> Self::Acc;
-    /// Rounded to nearest even.
-    fn round(value: Self::Acc) -> Self;
+    /// Rounded to nearest even. (Not called `round`: that would lose against `f64::round` wherever the type is known.)
+    fn narrow(value: Self::Acc) -> Self;
 }
 
 impl Real for f32 {
@@ -143,7 +136,7 @@ impl Real for f32 {
         self
     }
     #[inline(always)]
-    fn round(value: f32) -> f32 {
+    fn narrow(value: f32) -> f32 {
         value
     }
 }
@@ -155,7 +148,7 @@ impl Real for f64 {
         self
     }
     #[inline(always)]
-    fn round(value: f64) -> f64 {
+    fn narrow(value: f64) -> f64 {
         value
     }
 }
@@ -167,7 +160,7 @@ impl Real for bf16 {
         self.to_f32()
     }
     #[inline(always)]
-    fn round(value: f32) -> bf16 {
+    fn narrow(value: f32) -> bf16 {
         bf16::from_f32(value)
     }
 }

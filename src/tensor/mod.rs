@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use device::Device;
-pub use dtype::{Accumulator, DType, Element, Real};
 pub(crate) use dtype::real;
+pub use dtype::{Accumulator, DType, Element, Real};
 pub use shape::Shape;
 use storage::Storage;
 
@@ -73,7 +73,11 @@ impl Tensor {
             return Err(Error::shape("from_slice", format!("{} elements", shape.elements()), data.len()));
         }
         if T::DTYPE == DType::F64 && matches!(device, Device::Gpu(_)) {
-            return Err(Error::dtype("from_slice", "f32, bf16 or u32 on a GPU (f64 lives on the CPU only)", DType::F64));
+            return Err(Error::dtype(
+                "from_slice",
+                "f32, bf16 or u32 on a GPU (f64 lives on the CPU only)",
+                DType::F64,
+            ));
         }
         let storage = Storage::from_bytes(bytemuck::cast_slice(data), device)?;
         Ok(Tensor { storage: Arc::new(storage), offset: 0, shape, dtype: T::DTYPE })
@@ -226,7 +230,9 @@ fn shared_storage() -> Error {
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tensor({}{} on {})", self.dtype, self.shape, self.device())?;
-        if self.len() <= 16 && let Ok(values) = self.to_f64() {
+        if self.len() <= 16
+            && let Ok(values) = self.to_f64()
+        {
             write!(f, " {values:?}")?;
         }
         Ok(())

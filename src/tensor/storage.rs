@@ -82,7 +82,9 @@ impl Storage {
 
     pub fn ptr(&self, offset: usize) -> Result<Ptr> {
         match self {
-            Storage::Cpu(_) => Err(Error::Device { op: "launch", what: "a kernel was given a tensor on the CPU".into() }),
+            Storage::Cpu(_) => {
+                Err(Error::Device { op: "launch", what: "a kernel was given a tensor on the CPU".into() })
+            }
             Storage::Gpu(buffer) if buffer.is_empty() => Ok(Ptr::NULL),
             Storage::Gpu(buffer) => Ok(buffer.ptr(offset)),
         }

@@ -39,14 +39,14 @@ fn run<T: Real>(f: impl Function<T::Acc>, dy: Option<&Tensor>, x: &Tensor) -> Re
     match dy {
         None => chunks(out, 1, |first, out| {
             for (y, &x) in out.iter_mut().zip(&x[first..]) {
-                *y = T::round(f.value(x.acc()));
+                *y = T::narrow(f.value(x.acc()));
             }
         }),
         Some(dy) => {
             let dy = dy.as_slice::<T>()?;
             chunks(out, 1, |first, out| {
                 for ((dx, &x), &dy) in out.iter_mut().zip(&x[first..]).zip(&dy[first..]) {
-                    *dx = T::round(dy.acc() * f.slope(x.acc()));
+                    *dx = T::narrow(dy.acc() * f.slope(x.acc()));
                 }
             });
         }

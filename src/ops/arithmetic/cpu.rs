@@ -30,7 +30,7 @@ fn pairs<T: Real>(
     if walk.is_contiguous() {
         chunks(y, 1, |first, y| {
             for ((y, &a), &b) in y.iter_mut().zip(&a[first..]).zip(&b[first..]) {
-                *y = T::round(f(a.acc(), b.acc()));
+                *y = T::narrow(f(a.acc(), b.acc()));
             }
         });
         return Ok(());
@@ -44,14 +44,14 @@ fn pairs<T: Real>(
             match (step_a, step_b) {
                 (1, 0) => {
                     let b = b[0].acc();
-                    y.iter_mut().zip(a).for_each(|(y, &a)| *y = T::round(f(a.acc(), b)));
+                    y.iter_mut().zip(a).for_each(|(y, &a)| *y = T::narrow(f(a.acc(), b)));
                 }
                 (0, 1) => {
                     let a = a[0].acc();
-                    y.iter_mut().zip(b).for_each(|(y, &b)| *y = T::round(f(a, b.acc())));
+                    y.iter_mut().zip(b).for_each(|(y, &b)| *y = T::narrow(f(a, b.acc())));
                 }
-                (1, 1) => y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = T::round(f(a.acc(), b.acc()))),
-                _ => y.fill(T::round(f(a[0].acc(), b[0].acc()))),
+                (1, 1) => y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = T::narrow(f(a.acc(), b.acc()))),
+                _ => y.fill(T::narrow(f(a[0].acc(), b[0].acc()))),
             }
         }
     });
@@ -62,7 +62,7 @@ pub fn affine(op: &'static str, x: &Tensor, alpha: f64, beta: f64, walk: &Walk, 
     real!(op, x.dtype(), T => {
         type A = <T as Real>::Acc;
         let (alpha, beta) = (A::of(alpha), A::of(beta));
-        let f = |x: T| T::round(alpha * x.acc() + beta);
+        let f = |x: T| T::narrow(alpha * x.acc() + beta);
         let x = x.as_slice::<T>()?;
         let y = y.as_mut_slice::<T>()?;
         let inner = walk.inner();
@@ -89,7 +89,7 @@ pub fn accumulate(op: &'static str, sum: &mut Tensor, term: &Tensor) -> Result<(
         let term = term.as_slice::<T>()?;
         chunks(sum.as_mut_slice::<T>()?, 1, |first, sum| {
             for (sum, &term) in sum.iter_mut().zip(&term[first..]) {
-                *sum = T::round(sum.acc() + term.acc());
+                *sum = T::narrow(sum.acc() + term.acc());
             }
         });
         Ok(())

@@ -62,7 +62,15 @@ pub fn pairwise(
     launch(gpu, kernel, y, &params)
 }
 
-pub fn affine(gpu: &Gpu, op: &'static str, x: &Tensor, alpha: f64, beta: f64, walk: &Walk, y: &mut Tensor) -> Result<()> {
+pub fn affine(
+    gpu: &Gpu,
+    op: &'static str,
+    x: &Tensor,
+    alpha: f64,
+    beta: f64,
+    walk: &Walk,
+    y: &mut Tensor,
+) -> Result<()> {
     let kernel = kernel!(op, x.dtype(), "affine_fwd")?;
     let params = ArithmeticParams::new(x.ptr()?, Ptr::NULL, y.ptr_mut()?, y.len(), walk, alpha, beta);
     launch(gpu, kernel, y, &params)

@@ -30,7 +30,7 @@ fn rows<T: Real>(x: &[T], Extents { n, .. }: Extents, factor: f64, y: &mut [T]) 
         } else {
             block_sums(x)
         };
-        T::round(T::Acc::of(total * factor))
+        T::narrow(T::Acc::of(total * factor))
     };
     let per_task = (GRAIN / n).max(1);
     y.par_chunks_mut(per_task).zip(x.par_chunks(per_task * n)).for_each(|(y, x)| {
@@ -80,7 +80,7 @@ fn columns<T: Real>(x: &[T], Extents { outer, n, inner }: Extents, factor: f64, 
     for (y, partial) in y.chunks_mut(inner).zip(partial.chunks(blocks * inner)) {
         for (column, y) in y.iter_mut().enumerate() {
             let total: f64 = partial.iter().skip(column).step_by(inner).map(|sum| sum.widen()).sum();
-            *y = T::round(T::Acc::of(total * factor));
+            *y = T::narrow(T::Acc::of(total * factor));
         }
     }
 }

@@ -1,0 +1,232 @@
+//! Every row of the op table, on every device there is: values against plain f64 loops, gradients against differences,
+//! devices against each other.
+
+mod op_table;
+
+use op_table::{Array, Row, rows, tensor};
+use veridical::autograd::{Backward, GradCheck, grad_check};
+use veridical::{DType, Device, Tape, Tensor, Var};
+
+/// What one device made of a row: the result, then the gradients.
+type Outcome = Vec<(String, Tensor)>;
+
+fn cotangent(shape: &[usize]) -> Array {
+    Array::from_fn(shape, |i| ((i * 7 + 3) % 11) as f64 - 4.0)
+}
+
+/// Runs a row forward and backward. `padded` puts every input at an odd offset of a larger buffer, so that no address
+/// is aligned for wide loads.
+fn run(row: &Row, dtype: DType, device: &Device, padded: bool) -> veridical::Result<Outcome> {
+    let tape = Tape::new();
+    let mut inputs = Vec::new();
+    for (input, values) in row.inputs.iter().zip(row.values(dtype)) {
+        let mut value = tensor(&values, dtype, input.is_index(), device)?;
+        if padded {
+            value = misaligned(&values, dtype, input.is_index(), device)?;
+        }
+        inputs.push(if input.gradient { tape.leaf(value) } else { Var::constant(value) });
+    }
+    let y = (row.run)(&inputs)?;
+    let mut outcome = vec![("result".to_string(), y.value().clone())];
+    if y.requires_grad() {
+        let shape = y.shape().to_vec();
+        let dy = tensor(&cotangent(&shape), y.dtype(), false, device)?;
+        let gradients = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() })?;
+        for (i, input) in inputs.iter().enumerate().filter(|(_, input)| input.requires_grad()) {
+            let zero = || Tensor::zeros(input.shape(), dtype, device);
+            let gradient = gradients.get(input).cloned().map_or_else(zero, Ok)?;
+            outcome.push((format!("gradient {i}"), gradient));
+        }
+    }
+    Ok(outcome)
+}
+
+/// The same elements as [`tensor`], one element into a larger buffer.
+fn misaligned(values: &Array, dtype: DType, index: bool, device: &Device) -> veridical::Result<Tensor> {
+    let padded = Array { shape: vec![values.data.len() + 1], data: [&[0.0], values.data.as_slice()].concat() };
+    tensor(&padded, dtype, index, device)?.narrow(1, values.data.len())?.reshape(values.shape.as_slice())
+}
+
+fn compare(name: &str, row: &Row, got: &Tensor, expected: &[f64], tolerance: f64, exact: bool) {
+    let got = got.to_f64().unwrap();
+    assert_eq!(got.len(), expected.len(), "{name}: {} elements", row.case);
+    let scale = expected.iter().filter(|x| x.is_finite()).fold(0f64, |max, x| max.max(x.abs()));
+    for (i, (&got, &expected)) in got.iter().zip(expected).enumerate() {
+        let same = got == expected || (got.is_nan() && expected.is_nan());
+        let close = (got - expected).abs() <= if exact { 0.0 } else { tolerance * scale };
+        assert!(
+            same || close,
+            "{name} {}: element {i} is {got}, expected {expected} (off by {:e}, allowed {:e})",
+            row.case,
+            (got - expected).abs(),
+            tolerance * scale
+        );
+    }
+}
+
+/// The CPU in f64 is the measure of everything else; it is itself measured against plain loops and differences.
+fn check_values(row: &Row, device: &Device, dtype: DType, padded: bool) -> Outcome {
+    let name = format!("{} {dtype} on {device}", row.op);
+    let outcome = run(row, dtype, device, padded).unwrap_or_else(|error| panic!("{name} {}: {error}", row.case));
+    let values = row.values(dtype);
+    let reference = (row.reference)(&values);
+    assert_eq!(outcome[0].1.shape().to_vec(), reference.shape, "{name} {}: shape", row.case);
+    let tolerance = match dtype {
+        DType::F64 => 1e-11,
+        DType::BF16 => row.tolerance.bf16,
+        _ => row.tolerance.f32,
+    };
+    // bf16 holds whole numbers up to 256; larger exact results are rounded.
+    let exact = row.is_exact() && (dtype != DType::BF16 || reference.data.iter().all(|x| x.abs() <= 256.0));
+    compare(&name, row, &outcome[0].1, &reference.data, tolerance, exact);
+    if dtype != DType::F64 {
+        // Gradients of the same rounded inputs in f64.
+        let precise = run_rounded(row, dtype);
+        for ((what, got), (_, expected)) in outcome.iter().zip(&precise).skip(1) {
+            let expected = expected.to_f64().unwrap();
+            compare(&format!("{name} {what}"), row, got, &expected, 2.0 * tolerance, false);
+        }
+    }
+    outcome
+}
+
+/// The row in f64 on the CPU, from inputs rounded to `dtype`.
+fn run_rounded(row: &Row, dtype: DType) -> Outcome {
+    let tape = Tape::new();
+    let inputs: Vec<Var> = row
+        .inputs
+        .iter()
+        .zip(row.values(dtype))
+        .map(|(input, values)| {
+            let value = tensor(&values, DType::F64, input.is_index(), &Device::Cpu).unwrap();
+            if input.gradient { tape.leaf(value) } else { Var::constant(value) }
+        })
+        .collect();
+    let y = (row.run)(&inputs).unwrap();
+    let mut outcome = vec![("result".to_string(), y.value().clone())];
+    if y.requires_grad() {
+        let dy = tensor(&cotangent(&y.shape().to_vec()), DType::F64, false, &Device::Cpu).unwrap();
+        let gradients = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() }).unwrap();
+        for (i, input) in inputs.iter().enumerate().filter(|(_, input)| input.requires_grad()) {
+            let zero = || Tensor::zeros(input.shape(), DType::F64, &Device::Cpu).unwrap();
+            outcome.push((format!("gradient {i}"), gradients.get(input).cloned().unwrap_or_else(zero)));
+        }
+    }
+    outcome
+}
+
+fn assert_same_bits(name: &str, row: &Row, a: &Outcome, b: &Outcome) {
+    for ((what, a), (_, b)) in a.iter().zip(b) {
+        let bits = |t: &Tensor| t.to_f64().unwrap().into_iter().map(f64::to_bits).collect::<Vec<_>>();
+        assert!(bits(a) == bits(b), "{name} {}: {what} differs between two runs", row.case);
+    }
+}
+
+fn small() -> impl Iterator<Item = Row> {
+    rows().into_iter().filter(|row| !row.bench)
+}
+
+#[test]
+fn cpu_values_match_plain_loops() {
+    for row in small() {
+        for &dtype in &row.dtypes {
+            check_values(&row, &Device::Cpu, dtype, false);
+        }
+    }
+}
+
+#[test]
+fn gradients_match_differences() {
+    let mut checked = 0;
+    for row in small() {
+        let elements: usize = row.inputs.iter().map(|input| input.shape.iter().product::<usize>()).sum();
+        if elements > 700 || !row.dtypes.contains(&DType::F64) || !row.inputs.iter().any(|input| input.gradient) {
+            continue;
+        }
+        let values = row.values(DType::F64);
+        let make = |i: usize| tensor(&values[i], DType::F64, row.inputs[i].is_index(), &Device::Cpu).unwrap();
+        let differentiable: Vec<usize> = (0..values.len()).filter(|&i| row.inputs[i].gradient).collect();
+        let leaves: Vec<Tensor> = differentiable.iter().map(|&i| make(i)).collect();
+        let f = |vars: &[Var]| {
+            let mut inputs: Vec<Var> = (0..values.len()).map(|i| Var::constant(make(i))).collect();
+            for (var, &i) in vars.iter().zip(&differentiable) {
+                inputs[i] = var.clone();
+            }
+            (row.run)(&inputs)
+        };
+        if let Err(error) = grad_check(f, &leaves, GradCheck::default()) {
+            panic!("{} {}: {error}", row.op, row.case);
+        }
+        checked += 1;
+    }
+    println!("{checked} rows checked against differences");
+    assert!(checked > 0);
+}
+
+#[test]
+fn one_thread_and_many_give_the_same_bits() {
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let four = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+    for row in rows() {
+        if row.bench && row.elements * 4.0 > 64e6 {
+            continue;
+        }
+        let run = || run(&row, DType::F32, &Device::Cpu, false).unwrap();
+        assert_same_bits("1 and 4 threads", &row, &one.install(run), &four.install(run));
+    }
+}
+
+/// All rows on a device that runs the CUDA kernels: values, gradients, equal bits twice, and unaligned operands.
+#[allow(dead_code)] // without the emulator and without a GPU there is nothing to check
+fn check_gpu(device: &Device) {
+    let mut runs = 0;
+    for row in small() {
+        for &dtype in row.dtypes.iter().filter(|&&dtype| dtype != DType::F64) {
+            let name = format!("{} {dtype} on {device}", row.op);
+            let first = check_values(&row, device, dtype, false);
+            let second = check_values(&row, device, dtype, true);
+            for ((what, aligned), (_, padded)) in first.iter().zip(&second) {
+                let (aligned, padded) = (aligned.to_f64().unwrap(), padded.to_f64().unwrap());
+                assert_eq!(aligned.len(), padded.len(), "{name} {}: {what}", row.case);
+            }
+            let again = run(&row, dtype, device, false).unwrap();
+            assert_same_bits(&name, &row, &first, &again);
+            runs += 1;
+        }
+    }
+    device.synchronize().unwrap();
+    println!("{runs} rows x dtypes on {device}");
+}
+
+#[cfg(feature = "emulator")]
+mod emulator {
+    use super::*;
+    use veridical::backend::{EmulatorOptions, Order};
+
+    fn check(order: Order) {
+        check_gpu(&Device::emulator_with(EmulatorOptions { order, ..Default::default() }).unwrap());
+    }
+
+    #[test]
+    fn early() {
+        check(Order::Early);
+    }
+
+    #[test]
+    fn late() {
+        check(Order::Late);
+    }
+
+    #[test]
+    fn shuffled() {
+        check(Order::Shuffled(7));
+    }
+}
+
+#[test]
+fn cuda() {
+    match Device::cuda(0) {
+        Ok(device) => check_gpu(&device),
+        Err(error) => println!("skipped: {error}"),
+    }
+}
