@@ -1,0 +1,131 @@
+//! Finds the kernels, compiles them with nvcc (feature `cuda`) and with the host C++ compiler (feature `emulator`), and
+//! writes the table of both to `$OUT_DIR/kernels.rs`, which `src/backend/kernels.rs` includes.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `NVCC`, `CUDA_HOME`, `CUDA_PATH`, `PATH` | where nvcc is looked for, in this order |
+//! | `VERIDICAL_CUDA` | `required`: no nvcc is an error. `off`: do not look for it |
+//! | `VERIDICAL_CUDA_ARCHS` | list such as `80,90a,90+PTX`: `80` is machine code for sm_80, `90+PTX` code that newer drivers translate |
+//! | `VERIDICAL_KERNEL_REPORT` | `1`: say where the table of registers, shared memory and stack per kernel is |
+//! | `CXX`, `CXXFLAGS` | the host compiler of the emulator, as the `cc` crate reads them |
+
+#[cfg(feature = "emulator")]
+#[path = "build/host.rs"]
+mod host;
+#[path = "build/jobs.rs"]
+mod jobs;
+#[path = "build/nvcc.rs"]
+mod nvcc;
+#[path = "build/scan.rs"]
+mod scan;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use scan::Source;
+
+fn main() {
+    if let Err(message) = run() {
+        for line in message.lines() {
+            println!("cargo::error={line}");
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    println!("cargo::rustc-check-cfg=cfg(has_cuda_kernels)");
+    for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", "DOCS_RS"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    for variable in ["VERIDICAL_CUDA", "VERIDICAL_CUDA_ARCHS", "VERIDICAL_KERNEL_REPORT"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=kernels");
+
+    let out = PathBuf::from(variable("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let sources = scan::folder(Path::new("kernels"))?;
+    let headers = scan::headers(Path::new("kernels"))?;
+    scan::reject_duplicates(&sources)?;
+
+    let fatbins = if cfg!(feature = "cuda") { cuda(&sources, &headers, &out)? } else { None };
+    if fatbins.is_some() {
+        println!("cargo::rustc-cfg=has_cuda_kernels");
+    }
+    let mut table = kernel_table(&sources);
+    fatbin_table(&mut table, fatbins.as_deref().unwrap_or(&[]));
+
+    #[cfg(feature = "emulator")]
+    {
+        let mut all = sources;
+        if Path::new("tests/kernels").is_dir() {
+            println!("cargo::rerun-if-changed=tests/kernels");
+            all.extend(scan::folder(Path::new("tests/kernels"))?);
+            scan::reject_duplicates(&all)?;
+        }
+        host::compile(&all, &headers, &out)?;
+        host_table(&mut table, &all);
+    }
+    scan::write_if_changed(&out.join("kernels.rs"), &table)
+}
+
+/// Compiles for the GPU if that is wanted and possible: (file stem, fatbin) of every source, or none without nvcc.
+fn cuda(sources: &[Source], headers: &[String], out: &Path) -> Result<Option<Vec<(String, PathBuf)>>, String> {
+    let wish = variable("VERIDICAL_CUDA").unwrap_or_default();
+    if !["", "required", "off"].contains(&wish.as_str()) {
+        return Err(format!("VERIDICAL_CUDA is \"{wish}\"; it may be `required` or `off`, or not set"));
+    }
+    if wish == "off" || variable("DOCS_RS").is_some() {
+        return Ok(None);
+    }
+    let Some(nvcc) = nvcc::find()? else {
+        let searched = "nvcc was not found (searched NVCC, CUDA_HOME, CUDA_PATH and PATH)";
+        if wish == "required" {
+            return Err(format!("{searched}, and VERIDICAL_CUDA=required asks for it"));
+        }
+        println!("cargo::warning={searched}: building for the CPU only");
+        return Ok(None);
+    };
+    nvcc::compile(&nvcc, sources, headers, out).map(Some)
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn kernel_table(sources: &[Source]) -> String {
+    let mut kernels: Vec<_> = sources.iter().flat_map(|s| s.kernels.iter().map(move |k| (k, s))).collect();
+    kernels.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+    let mut table = String::from("/// Every kernel, sorted by name.\npub(crate) static KERNELS: &[Kernel] = &[\n");
+    for (kernel, source) in kernels {
+        let (name, file, params) = (&kernel.name, &source.stem, &kernel.params);
+        let _ = writeln!(table, "    Kernel {{ name: {name:?}, file: {file:?}, params: {params:?} }},");
+    }
+    table + "];\n"
+}
+
+fn fatbin_table(table: &mut String, fatbins: &[(String, PathBuf)]) {
+    table.push_str("/// The machine code of every file.\npub(crate) static FATBINS: &[(&str, &[u8])] = &[\n");
+    for (file, path) in fatbins {
+        let _ = writeln!(table, "    ({file:?}, &Aligned(*include_bytes!({:?})).0),", path.display().to_string());
+    }
+    table.push_str("];\n");
+}
+
+#[cfg(feature = "emulator")]
+fn host_table(table: &mut String, sources: &[Source]) {
+    let mut names: Vec<&str> = sources.iter().flat_map(|s| s.kernels.iter().map(|k| k.name.as_str())).collect();
+    names.sort_unstable();
+    table.push_str("unsafe extern \"C\" {\n");
+    for name in &names {
+        let _ = writeln!(table, "    safe fn veridical_kernel_{name}() -> &'static HostKernel;");
+    }
+    table.push_str("}\n/// Every kernel as compiled for the host, sorted by name.\n");
+    table.push_str("pub(crate) static HOST_KERNELS: &[(&str, extern \"C\" fn() -> &'static HostKernel)] = &[\n");
+    for name in &names {
+        let _ = writeln!(table, "    ({name:?}, veridical_kernel_{name}),");
+    }
+    table.push_str("];\n");
+}

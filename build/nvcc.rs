@@ -1,0 +1,135 @@
+//! Compiles the kernels for the GPU: one fatbin per file.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::jobs::{self, Job};
+use crate::scan::{Source, fingerprint, write_if_changed};
+use crate::variable;
+
+/// Ampere, Ada and Hopper as machine code; what comes later translates the PTX when it loads the kernels.
+const ARCHS: &str = "80,89,90a,90+PTX";
+
+const FLAGS: &[&str] = &["-fatbin", "-std=c++17", "-O3", "-lineinfo", "-Ikernels", "-Xptxas=-v"];
+
+/// nvcc's path, or none. A place that is named explicitly and has no nvcc is an error.
+pub fn find() -> Result<Option<PathBuf>, String> {
+    let program = format!("nvcc{}", std::env::consts::EXE_SUFFIX);
+    if let Some(path) = variable("NVCC") {
+        let path = PathBuf::from(path);
+        return if path.is_file() { Ok(Some(path)) } else { Err(format!("NVCC is {}: no such file", path.display())) };
+    }
+    let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(variable).map(|p| Path::new(&p).join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = toolkits.chain(std::env::split_paths(&path));
+    Ok(folders.map(|folder| folder.join(&program)).find(|nvcc| nvcc.is_file()))
+}
+
+/// Compiles every source, refuses spills and serialized wgmma, and writes the report.
+pub fn compile(
+    nvcc: &Path,
+    sources: &[Source],
+    headers: &[String],
+    out: &Path,
+) -> Result<Vec<(String, PathBuf)>, String> {
+    let version = Command::new(nvcc).arg("--version").output().map_err(|e| format!("{}: {e}", nvcc.display()))?;
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let archs = variable("VERIDICAL_CUDA_ARCHS").unwrap_or_else(|| ARCHS.to_string());
+    let codes = archs.split(',').map(|arch| generate_code(arch.trim())).collect::<Result<Vec<_>, _>>()?;
+
+    let folder = out.join("cuda");
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut jobs = Vec::new();
+    let mut fatbins = Vec::new();
+    for source in sources {
+        let inputs = FLAGS.iter().copied().chain(codes.iter().map(String::as_str));
+        let inputs = inputs.chain([version.as_str(), &source.text]).chain(headers.iter().map(String::as_str));
+        let output = folder.join(format!("{}-{}.fatbin", source.stem, fingerprint(inputs)));
+        let mut command = Command::new(nvcc);
+        command.args(FLAGS).args(&codes).arg("-o").arg(&output).arg(&source.path);
+        fatbins.push((source.stem.clone(), output.clone()));
+        jobs.push(Job { what: source.path.display().to_string(), command, output });
+    }
+    let outputs: Vec<PathBuf> = jobs.iter().map(|job| job.output.clone()).collect();
+    let logs = jobs::run(jobs, accept)?;
+    jobs::sweep(&folder, &outputs);
+
+    let report = out.join("kernel-report.txt");
+    write_if_changed(&report, &table(logs.iter().flat_map(|log| resources(log))))?;
+    if variable("VERIDICAL_KERNEL_REPORT").is_some_and(|v| v != "0") {
+        println!("cargo::warning=registers, shared memory and stack of every kernel: {}", report.display());
+    }
+    Ok(fatbins)
+}
+
+/// `80` or `90a` asks for machine code, `90+PTX` for PTX.
+fn generate_code(arch: &str) -> Result<String, String> {
+    let (number, ptx) = arch.strip_suffix("+PTX").map_or((arch, false), |number| (number, true));
+    let digits = number.trim_end_matches(['a', 'f']);
+    if digits.parse::<u32>().is_err() || number.len() > digits.len() + 1 {
+        return Err(format!("VERIDICAL_CUDA_ARCHS: \"{arch}\" is not of the form 80, 90a or 90+PTX"));
+    }
+    let code = if ptx { "compute" } else { "sm" };
+    Ok(format!("-gencode=arch=compute_{number},code={code}_{number}"))
+}
+
+/// What ptxas says about one kernel for one architecture.
+struct Resources {
+    kernel: String,
+    arch: String,
+    registers: u32,
+    shared: u32,
+    stack: u32,
+    spills: u32,
+}
+
+fn resources(log: &str) -> Vec<Resources> {
+    let mut all: Vec<Resources> = Vec::new();
+    for line in log.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            let mut quoted = rest.split('\'');
+            let kernel = quoted.next().unwrap_or_default().to_string();
+            let arch = quoted.nth(1).unwrap_or_default().to_string();
+            all.push(Resources { kernel, arch, registers: 0, shared: 0, stack: 0, spills: 0 });
+        } else if let Some(last) = all.last_mut() {
+            if line.contains("bytes stack frame") {
+                last.stack = last.stack.max(number_before(line, "bytes stack frame"));
+                last.spills += number_before(line, "bytes spill stores") + number_before(line, "bytes spill loads");
+            } else if line.contains("Used ") {
+                last.registers = number_before(line, "registers");
+                last.shared = number_before(line, "bytes smem");
+            }
+        }
+    }
+    all
+}
+
+fn number_before(line: &str, words: &str) -> u32 {
+    let before = line.find(words).map_or("", |at| line[..at].trim_end());
+    before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// Both silently cost most of a kernel's speed.
+fn accept(log: &str) -> Result<(), String> {
+    if let Some(line) = log.lines().find(|line| line.contains("wgmma") && line.contains("serialized")) {
+        return Err(format!("wgmma is serialized, which costs most of its speed: {}", line.trim()));
+    }
+    match resources(log).iter().find(|r| r.spills > 0) {
+        Some(r) => Err(format!("kernel {} spills {} bytes of registers on {}", r.kernel, r.spills, r.arch)),
+        None => Ok(()),
+    }
+}
+
+fn table(rows: impl Iterator<Item = Resources>) -> String {
+    let mut text = format!(
+        "{:48} {:8} {:>9} {:>9} {:>7} {:>7}\n",
+        "kernel", "arch", "registers", "shared B", "stack B", "spill B"
+    );
+    for r in rows {
+        let Resources { kernel, arch, registers, shared, stack, spills } = r;
+        let _ = writeln!(text, "{kernel:48} {arch:8} {registers:9} {shared:9} {stack:7} {spills:7}");
+    }
+    text
+}

@@ -1,0 +1,155 @@
+//! Reads the kernel sources: which kernels each file declares, and a hash of everything a compilation depends on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A `.cu` file.
+pub struct Source {
+    pub path: PathBuf,
+    pub stem: String,
+    pub text: String,
+    pub kernels: Vec<Declared>,
+}
+
+/// A `KERNEL(name, Params)` or `KERNEL_BOUNDS(name, Params, threads)`.
+pub struct Declared {
+    pub name: String,
+    pub params: String,
+}
+
+/// Every `.cu` directly in `folder`, by name. A missing folder has none.
+pub fn folder(folder: &Path) -> Result<Vec<Source>, String> {
+    let mut sources = Vec::new();
+    for path in files(folder, &["cu"])? {
+        let text = read(&path)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if !is_identifier(&stem) {
+            return Err(format!("{}: a kernel file's name must be an identifier", path.display()));
+        }
+        let kernels = declared(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+        sources.push(Source { path, stem, text, kernels });
+    }
+    Ok(sources)
+}
+
+/// The text of every header below `kernels`; a change to any of them recompiles every file.
+pub fn headers(kernels: &Path) -> Result<Vec<String>, String> {
+    let mut texts = Vec::new();
+    for folder in [kernels.to_path_buf(), kernels.join("device"), kernels.join("host")] {
+        for path in files(&folder, &["cuh", "h", "cpp"])? {
+            texts.push(read(&path)?);
+        }
+    }
+    Ok(texts)
+}
+
+/// A kernel's name is its symbol: it can exist once.
+pub fn reject_duplicates(sources: &[Source]) -> Result<(), String> {
+    let mut seen = std::collections::BTreeMap::new();
+    for source in sources {
+        for kernel in &source.kernels {
+            if let Some(other) = seen.insert(&kernel.name, &source.path) {
+                let (name, path) = (&kernel.name, source.path.display());
+                return Err(format!("kernel {name} is declared in {} and in {path}", other.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))? {
+        let path = entry.map_err(|e| format!("{}: {e}", folder.display()))?.path();
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        if extensions.contains(&extension) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Writes `text` unless the file already holds it, so that nothing is rebuilt for an equal table.
+pub fn write_if_changed(path: &Path, text: &str) -> Result<(), String> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// The kernels declared in `text`, comments and preprocessor lines aside.
+fn declared(text: &str) -> Result<Vec<Declared>, String> {
+    let text = without_comments_and_macros(text);
+    let mut kernels = Vec::new();
+    for keyword in ["KERNEL(", "KERNEL_BOUNDS("] {
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(keyword) {
+            let begins = !rest[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            rest = &rest[at + keyword.len()..];
+            if !begins {
+                continue;
+            }
+            let inside = rest.split(')').next().unwrap_or_default();
+            let mut words = inside.split(',').map(str::trim);
+            let (name, params) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            if !is_identifier(name) || !is_identifier(params) {
+                return Err(format!("`{keyword}{inside})` must give a kernel name and a struct, both written out"));
+            }
+            kernels.push(Declared { name: name.into(), params: params.into() });
+        }
+    }
+    Ok(kernels)
+}
+
+fn without_comments_and_macros(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("/*") {
+        // A line comment may hold the two characters: it does not open anything.
+        let line = rest[..at].rfind('\n').map_or(0, |n| n + 1);
+        if rest[line..at].contains("//") {
+            code.push_str(&rest[..at]);
+            rest = &rest[at + 2..];
+            continue;
+        }
+        code.push_str(&rest[..at]);
+        rest = rest[at..].find("*/").map_or("", |end| &rest[at + end + 2..]);
+    }
+    code.push_str(rest);
+    let mut plain = String::new();
+    let mut in_macro = false;
+    for line in code.lines() {
+        in_macro |= line.trim_start().starts_with('#');
+        if !in_macro {
+            plain.push_str(line.split("//").next().unwrap_or_default());
+            plain.push('\n');
+        }
+        in_macro &= line.trim_end().ends_with('\\');
+    }
+    plain
+}
+
+fn is_identifier(word: &str) -> bool {
+    !word.is_empty()
+        && !word.starts_with(|c: char| c.is_ascii_digit())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// FNV-1a over the parts: names the output of one compilation, so that what did not change is not compiled again.
+pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for part in parts {
+        for byte in part.bytes().chain([0xff]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
+}

@@ -1,0 +1,67 @@
+// How a kernel is declared and how it finds its place in the grid.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <type_traits>
+
+#include "for_each.cuh"
+
+#ifdef VERIDICAL_HOST
+#include "host/language.h"
+#endif
+
+// KERNEL(name, Params) { ... p.field ... }            a kernel and the one struct it is given
+// KERNEL_BOUNDS(name, Params, threads) { ... }        the same, for blocks of at most `threads` threads
+// DEVICE                                              marks the functions that kernels are made of
+// LAYOUT(Params, field, ...)                          lists every field in order. The struct may have no hidden padding;
+//                                                     the host build exports names, offsets and sizes, which a launch in the
+//                                                     emulator compares with the Rust struct.
+#ifndef VERIDICAL_HOST
+#define DEVICE __device__ __forceinline__
+#define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
+#define KERNEL_BOUNDS(name, Params, threads) \
+    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Params p)
+#define LAYOUT(Params, ...) VERIDICAL_NO_PADDING(Params, __VA_ARGS__)
+#endif
+
+#define VERIDICAL_FIELD_SIZE(Params, field) +sizeof(Params::field)
+#define VERIDICAL_NO_PADDING(Params, ...)                                                         \
+    static_assert(0 VERIDICAL_FOR_EACH(VERIDICAL_FIELD_SIZE, Params, __VA_ARGS__) == sizeof(Params), \
+                  #Params ": LAYOUT must list every field, and there may be no padding between them");
+
+namespace veridical {
+
+constexpr uint32_t WARP = 32;
+constexpr uint32_t FULL_MASK = 0xffffffffu;
+
+// Index of this thread along x in the whole grid, and the number of threads along x: the grid-stride loop
+//   for (uint64_t i = global_thread(); i < p.n; i += grid_threads())
+DEVICE uint64_t global_thread() { return (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; }
+DEVICE uint64_t grid_threads() { return (uint64_t)gridDim.x * blockDim.x; }
+
+// Index of this thread in its block (x fastest), its lane, its warp, and the number of threads and warps in the block.
+DEVICE uint32_t thread_rank() { return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x; }
+DEVICE uint32_t block_threads() { return blockDim.x * blockDim.y * blockDim.z; }
+DEVICE uint32_t lane() { return thread_rank() % WARP; }
+DEVICE uint32_t warp() { return thread_rank() / WARP; }
+DEVICE uint32_t warps() { return (block_threads() + WARP - 1) / WARP; }
+
+// Barrier `id` (1..15) among `threads` threads (a multiple of 32), for kernels whose warps play different parts:
+// `sync` waits for all of them, `arrive` is counted and goes on.
+DEVICE void named_barrier_sync(uint32_t id, uint32_t threads) {
+#ifdef VERIDICAL_HOST
+    host::barrier(id, threads, true);
+#else
+    asm volatile("barrier.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+#endif
+}
+DEVICE void named_barrier_arrive(uint32_t id, uint32_t threads) {
+#ifdef VERIDICAL_HOST
+    host::barrier(id, threads, false);
+#else
+    asm volatile("barrier.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+#endif
+}
+
+}  // namespace veridical
