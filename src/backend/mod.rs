@@ -1,4 +1,10 @@
 //! Where bytes live and how work is started: the CPU, a CUDA GPU, or the emulator of one.
 
 pub mod cpu;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod gpu;
+pub(crate) mod kernels;
+
+#[cfg(feature = "emulator")]
+pub use emulator::{EmulatorOptions, Order};

@@ -1,0 +1,174 @@
+//! The border to the kernels as compiled for the host: what `kernels/host/runtime.h` declares, declared again.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::Once;
+
+use super::block::Block;
+
+/// First and one past the last address that may be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct Range {
+    pub(super) begin: u64,
+    pub(super) end: u64,
+}
+
+/// Where the running CUDA thread stands.
+#[repr(C)]
+pub(super) struct Context {
+    pub(super) thread: [u32; 3],
+    pub(super) block: [u32; 3],
+    pub(super) block_dim: [u32; 3],
+    pub(super) grid_dim: [u32; 3],
+    pub(super) state: *mut c_void,
+    pub(super) dynamic_shared: *mut u8,
+    pub(super) dynamic_bytes: u64,
+}
+
+/// Computes a warp collective for all lanes, from their operands.
+pub(super) type Compute = unsafe extern "C" fn(operands: *const *mut c_void, mask: u32);
+
+/// A wrong access, as the check in `kernels/host/language.h` found it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(super) struct Access {
+    pub(super) address: u64,
+    pub(super) bytes: u32,
+    pub(super) align: u32,
+    pub(super) range: Range,
+    pub(super) shared: bool,
+    pub(super) read: bool,
+}
+
+#[repr(C)]
+struct Runtime {
+    locate: unsafe extern "C" fn(*mut Block, u64, u32) -> Range,
+    bad_access: unsafe extern "C" fn(*mut Block, *const Access),
+    static_shared: unsafe extern "C" fn(*mut Block, *const c_void, *const c_char, u64) -> *mut u8,
+    barrier: unsafe extern "C" fn(*mut Block, u32, u32, bool),
+    collective: unsafe extern "C" fn(*mut Block, *const c_char, u32, *mut c_void, Compute),
+    async_copy: unsafe extern "C" fn(*mut Block, *mut u8, *const u8, u32),
+    async_commit: unsafe extern "C" fn(*mut Block),
+    async_wait: unsafe extern "C" fn(*mut Block, u32),
+}
+
+#[repr(C)]
+struct HostField {
+    name: *const c_char,
+    offset: u64,
+    size: u64,
+}
+
+#[repr(C)]
+struct HostLayout {
+    name: *const c_char,
+    fields: *const HostField,
+    count: u64,
+    size: u64,
+}
+
+/// A kernel compiled for the host.
+#[repr(C)]
+pub(crate) struct HostKernel {
+    pub(super) run: unsafe extern "C" fn(*const c_void),
+    layout: unsafe extern "C" fn() -> HostLayout,
+    pub(super) max_threads: u32,
+}
+
+/// A field of a parameter struct as C++ sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CppField {
+    pub(super) name: &'static str,
+    pub(super) offset: usize,
+    pub(super) size: usize,
+}
+
+/// A parameter struct as C++ sees it.
+#[derive(Debug, Clone)]
+pub(super) struct CppLayout {
+    pub(super) name: &'static str,
+    pub(super) fields: Vec<CppField>,
+    pub(super) size: usize,
+}
+
+impl HostKernel {
+    /// The parameter struct that the kernel was compiled with.
+    pub(super) fn layout(&self) -> CppLayout {
+        // SAFETY: the functions and tables are constants made by the KERNEL and LAYOUT macros; names are C string literals.
+        unsafe {
+            let layout = (self.layout)();
+            let fields = std::slice::from_raw_parts(layout.fields, layout.count as usize);
+            let fields = fields.iter().map(|f| CppField {
+                name: text(f.name),
+                offset: f.offset as usize,
+                size: f.size as usize,
+            });
+            CppLayout { name: text(layout.name), fields: fields.collect(), size: layout.size as usize }
+        }
+    }
+}
+
+/// # Safety
+/// `pointer` is a C string literal.
+pub(super) unsafe fn text(pointer: *const c_char) -> &'static str {
+    unsafe { CStr::from_ptr(pointer) }.to_str().unwrap_or("?")
+}
+
+unsafe extern "C" {
+    safe fn veridical_host_context() -> *mut Context;
+    safe fn veridical_host_start(runtime: &'static Runtime);
+}
+
+/// This OS thread's context, which the kernels read.
+pub(super) fn context() -> *mut Context {
+    veridical_host_context()
+}
+
+/// Tells the kernels where the functions they call are.
+pub(super) fn start() {
+    static RUNTIME: Runtime =
+        Runtime { locate, bad_access, static_shared, barrier, collective, async_copy, async_commit, async_wait };
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| veridical_host_start(&RUNTIME));
+}
+
+// SAFETY, for all of the following: a kernel calls them with its context's `state`, which the scheduler set to the block that
+// is running, from a coroutine of this block. They may suspend and never come back, so they hold nothing that needs a drop.
+
+unsafe extern "C" fn locate(block: *mut Block, address: u64, element: u32) -> Range {
+    unsafe { Block::locate(block, address, element) }
+}
+
+unsafe extern "C" fn bad_access(block: *mut Block, access: *const Access) {
+    unsafe { Block::bad_access(block, *access) }
+}
+
+unsafe extern "C" fn static_shared(block: *mut Block, site: *const c_void, name: *const c_char, bytes: u64) -> *mut u8 {
+    unsafe { Block::static_shared(block, site as usize, name, bytes as usize) }
+}
+
+unsafe extern "C" fn barrier(block: *mut Block, id: u32, threads: u32, wait: bool) {
+    unsafe { Block::barrier(block, id, threads, wait) }
+}
+
+unsafe extern "C" fn collective(
+    block: *mut Block,
+    what: *const c_char,
+    mask: u32,
+    operand: *mut c_void,
+    compute: Compute,
+) {
+    unsafe { Block::collective(block, what, mask, operand, compute) }
+}
+
+unsafe extern "C" fn async_copy(block: *mut Block, to: *mut u8, from: *const u8, bytes: u32) {
+    unsafe { Block::async_copy(block, to, from, bytes) }
+}
+
+unsafe extern "C" fn async_commit(block: *mut Block) {
+    unsafe { Block::async_commit(block) }
+}
+
+unsafe extern "C" fn async_wait(block: *mut Block, pending: u32) {
+    unsafe { Block::async_wait(block, pending) }
+}

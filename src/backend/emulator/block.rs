@@ -1,0 +1,307 @@
+//! The scheduler of one block: which threads can run, which wait, and the loop that lets them.
+//!
+//! One `Block` serves an OS thread for all the blocks that it runs, one after the other. Kernels call into it from coroutines
+//! while the scheduler is inside `Fiber::resume`, so all functions take a raw pointer and borrow only for an instant.
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+use super::abi::{self, Context, Range};
+use super::copies::Copies;
+use super::fiber::{Fiber, FiberYielder};
+use super::launch::Grid;
+use super::order::{Order, Random};
+use super::shared::SharedMemory;
+use super::waits::{Barrier, Meeting};
+
+/// No fiber.
+const NONE: u32 = u32::MAX;
+
+/// What a thread is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Unstarted,
+    Running,
+    AtBarrier(u32),
+    InMeeting,
+    Exited,
+}
+
+/// One CUDA thread.
+pub(super) struct Thread {
+    pub(super) state: State,
+    fiber: u32,
+    pub(super) copies: Copies,
+}
+
+/// The block that is running, and the scheduler's storage.
+pub(super) struct Block {
+    pub(super) grid: *const Grid<'static>,
+    pub(super) index: [u32; 3],
+    pub(super) threads: Vec<Thread>,
+    pub(super) count: u32,
+    exited: u32,
+    /// Threads that can run.
+    ready: VecDeque<u32>,
+    /// The thread whose turn is next, if a fiber has already drawn it.
+    drawn: Option<u32>,
+    pub(super) current: u32,
+    pub(super) barriers: [Barrier; 16],
+    pub(super) meetings: Vec<Vec<Meeting>>,
+    pub(super) shared: SharedMemory,
+    /// Allocations that this block has used.
+    ranges: Vec<Range>,
+    pub(super) random: Random,
+    pub(super) fault: Option<String>,
+    fibers: Vec<NonNull<Fiber>>,
+    yielders: Vec<*const FiberYielder>,
+    idle: Vec<u32>,
+    context: *mut Context,
+}
+
+impl Block {
+    /// The scheduler of the calling OS thread; it must stay on it.
+    pub(super) fn new() -> Box<Self> {
+        Box::new(Block {
+            grid: std::ptr::null(),
+            index: [0; 3],
+            threads: Vec::new(),
+            count: 0,
+            exited: 0,
+            ready: VecDeque::new(),
+            drawn: None,
+            current: 0,
+            barriers: Default::default(),
+            meetings: Vec::new(),
+            shared: SharedMemory::default(),
+            ranges: Vec::new(),
+            random: Random::default(),
+            fault: None,
+            fibers: Vec::new(),
+            yielders: Vec::new(),
+            idle: Vec::new(),
+            context: abi::context(),
+        })
+    }
+
+    /// Runs block `number` of `grid` to its end. An error is the reason why it could not go on.
+    pub(super) fn run(&mut self, grid: &Grid<'_>, number: u64) -> Result<(), String> {
+        let block: *mut Block = self;
+        // SAFETY: `block` is this scheduler, which nobody else uses meanwhile. The grid's lifetime is forgotten, but the pointer
+        // is only used until this function returns.
+        unsafe {
+            Block::begin(block, grid, number)?;
+            while (*block).fault.is_none()
+                && let Some(thread) = Block::draw(block)
+            {
+                let mut fiber = (&(*block).threads)[thread as usize].fiber;
+                if fiber == NONE {
+                    match Block::idle_fiber(block) {
+                        Ok(idle) => fiber = idle,
+                        Err(why) => {
+                            (*block).fault = Some(why);
+                            break;
+                        }
+                    }
+                }
+                (*block).current = thread;
+                Block::enter(block, thread);
+                let fiber = (&(*block).fibers)[fiber as usize];
+                (*fiber.as_ptr()).resume();
+            }
+            if (*block).fault.is_none() && (*block).exited < (*block).count {
+                (*block).fault = Some((*block).stuck());
+            }
+            match (*block).fault.take() {
+                None => Ok(()),
+                Some(why) => {
+                    Block::abandon(block);
+                    Err(why)
+                }
+            }
+        }
+    }
+
+    unsafe fn begin(block: *mut Block, grid: &Grid<'_>, number: u64) -> Result<(), String> {
+        let b = unsafe { &mut *block };
+        let [gx, gy, _] = grid.launch.grid.map(u64::from);
+        b.grid = std::ptr::from_ref(grid).cast();
+        b.index = [(number % gx) as u32, (number / gx % gy) as u32, (number / gx / gy) as u32];
+        b.count = grid.launch.block.iter().product();
+        b.exited = 0;
+        b.drawn = None;
+        b.ranges.clear();
+        b.random = match grid.order {
+            Order::Shuffled(seed) => Random::new(seed, number + 1),
+            _ => Random::default(),
+        };
+        for thread in &mut b.threads {
+            thread.state = State::Unstarted;
+            thread.fiber = NONE;
+            thread.copies.clear();
+        }
+        let count = b.count as usize;
+        if b.threads.len() < count {
+            b.threads.resize_with(count, || Thread { state: State::Unstarted, fiber: NONE, copies: Copies::default() });
+        }
+        b.meetings.resize_with(b.meetings.len().max(count.div_ceil(32)), Vec::new);
+        b.meetings.iter_mut().for_each(Vec::clear);
+        b.barriers.iter_mut().for_each(Barrier::clear);
+        b.ready.clear();
+        match grid.order {
+            Order::Late => b.ready.extend((0..b.count).rev()),
+            _ => b.ready.extend(0..b.count),
+        }
+        b.shared.begin(grid.launch.shared as usize)?;
+        let context = unsafe { &mut *b.context };
+        context.block = b.index;
+        context.block_dim = grid.launch.block;
+        context.grid_dim = grid.launch.grid;
+        context.state = block.cast();
+        context.dynamic_shared = b.shared.dynamic();
+        context.dynamic_bytes = u64::from(grid.launch.shared);
+        Ok(())
+    }
+
+    /// Takes the next thread that can run.
+    unsafe fn draw(block: *mut Block) -> Option<u32> {
+        let b = unsafe { &mut *block };
+        if let Some(thread) = b.drawn.take() {
+            return Some(thread);
+        }
+        match unsafe { (*b.grid).order } {
+            Order::Shuffled(_) if !b.ready.is_empty() => {
+                let i = b.random.below(b.ready.len() as u64) as usize;
+                b.ready.swap_remove_back(i)
+            }
+            _ => b.ready.pop_front(),
+        }
+    }
+
+    /// Makes waiting threads ready, in the order of the schedule.
+    pub(super) fn release(&mut self, threads: &mut [u32]) {
+        threads.sort_unstable();
+        // SAFETY: the grid outlives the run.
+        if unsafe { (*self.grid).order } == Order::Late {
+            threads.reverse();
+        }
+        for &thread in threads.iter() {
+            self.threads[thread as usize].state = State::Running;
+            self.ready.push_back(thread);
+        }
+    }
+
+    /// The index in the block of the thread with the given rank.
+    pub(super) fn position(&self, rank: u32) -> [u32; 3] {
+        // SAFETY: the grid outlives the run.
+        let [x, y, _] = unsafe { (*self.grid).launch.block };
+        [rank % x, rank / x % y, rank / x / y]
+    }
+
+    unsafe fn enter(block: *mut Block, thread: u32) {
+        let b = unsafe { &*block };
+        unsafe { (*b.context).thread = b.position(thread) };
+    }
+
+    unsafe fn idle_fiber(block: *mut Block) -> Result<u32, String> {
+        let b = unsafe { &mut *block };
+        if let Some(index) = b.idle.pop() {
+            return Ok(index);
+        }
+        let index = b.fibers.len() as u32;
+        let fiber = Box::new(unsafe { Fiber::new(block, index) }?);
+        b.fibers.push(NonNull::from(Box::leak(fiber)));
+        b.yielders.push(std::ptr::null());
+        Ok(index)
+    }
+
+    /// What fiber `index` does, forever: runs threads, the current one first.
+    pub(super) unsafe fn fiber(block: *mut Block, index: u32, yielder: &FiberYielder) {
+        unsafe {
+            (&mut (*block).yielders)[index as usize] = yielder;
+            loop {
+                let mut thread = (*block).current;
+                loop {
+                    let t = &mut (&mut (*block).threads)[thread as usize];
+                    t.fiber = index;
+                    t.state = State::Running;
+                    let grid = (*block).grid;
+                    ((*grid).kernel.run)((*grid).params.as_ptr().cast::<c_void>());
+                    (&mut (*block).threads)[thread as usize].state = State::Exited;
+                    (*block).exited += 1;
+                    match Block::draw(block) {
+                        Some(next) if (&(*block).threads)[next as usize].state == State::Unstarted => {
+                            thread = next;
+                            (*block).current = next;
+                            Block::enter(block, next);
+                        }
+                        next => {
+                            (*block).drawn = next;
+                            break;
+                        }
+                    }
+                }
+                let idle = &mut (*block).idle;
+                idle.push(index);
+                yielder.suspend(());
+            }
+        }
+    }
+
+    /// Lets other threads run until this one is made ready.
+    pub(super) unsafe fn suspend(block: *mut Block) {
+        unsafe {
+            let fiber = (&(*block).threads)[(*block).current as usize].fiber;
+            let yielder = (&(*block).yielders)[fiber as usize];
+            (*yielder).suspend(());
+        }
+    }
+
+    /// Stops the block: the current thread is never resumed.
+    pub(super) unsafe fn fail(block: *mut Block, why: String) {
+        unsafe {
+            let [x, y, z] = (*block).position((*block).current);
+            let [bx, by, bz] = (*block).index;
+            (*block).fault = Some(format!("block ({bx}, {by}, {bz}), thread ({x}, {y}, {z}): {why}"));
+            Block::suspend(block);
+        }
+    }
+
+    /// The allocation that `address` lies in; empty if none.
+    pub(super) unsafe fn locate(block: *mut Block, address: u64, element: u32) -> Range {
+        let b = unsafe { &mut *block };
+        if !address.is_multiple_of(u64::from(element)) {
+            let why = format!("the address {address:#x} is no multiple of the element's {element} bytes");
+            unsafe { Block::fail(block, why) };
+        }
+        if let Some(&range) = b.ranges.iter().find(|r| r.begin <= address && address <= r.end) {
+            return range;
+        }
+        let found = unsafe { (*b.grid).memory }.find(address);
+        if let Some(range) = found {
+            b.ranges.push(range);
+        }
+        found.unwrap_or_default()
+    }
+
+    /// Frees the fibers of a block that stopped early.
+    unsafe fn abandon(block: *mut Block) {
+        let b = unsafe { &mut *block };
+        b.idle.clear();
+        for (i, fiber) in b.fibers.iter().enumerate() {
+            let index = i as u32;
+            unsafe { (*fiber.as_ptr()).abandon(block, index) };
+            b.idle.push(index);
+        }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        for fiber in self.fibers.drain(..) {
+            // SAFETY: leaked from a box in `idle_fiber`, and not used again.
+            drop(unsafe { Box::from_raw(fiber.as_ptr()) });
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A CUDA device on the CPU: the kernels of `kernels/`, compiled by the host's C++ compiler, run here through the same launches as
+//! on a GPU.
+//!
+//! Every CUDA thread is a coroutine. A scheduler per block knows what each one waits for, so that a deadlock is reported instead
+//! of hanging; every access is checked against the allocation it belongs to; asynchronous copies are as early or as late as
+//! [`Order`] says. What is not modelled: time, bank conflicts, the weak ordering of global memory, and the rounding inside tensor
+//! cores. A kernel that spins until another block writes never ends here.
+
+pub(crate) mod abi;
+mod block;
+mod copies;
+mod fiber;
+mod launch;
+mod memory;
+mod order;
+mod shared;
+mod waits;
+
+use std::sync::Mutex;
+
+pub use order::Order;
+
+use crate::backend::gpu::{Driver, Field, Gpu, Launch};
+use crate::error::{Error, Result};
+use memory::Memory;
+
+/// How the emulator runs kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct EmulatorOptions {
+    /// In which order threads run, and when asynchronous copies complete.
+    pub order: Order,
+    /// Blocks that run at the same time; 0 stands for as many as rayon has threads (16 at most). The results are the same for
+    /// any number.
+    pub workers: usize,
+}
+
+impl EmulatorOptions {
+    /// The same options with another order.
+    pub fn order(self, order: Order) -> Self {
+        EmulatorOptions { order, ..self }
+    }
+
+    /// The same options with another number of workers.
+    pub fn workers(self, workers: usize) -> Self {
+        EmulatorOptions { workers, ..self }
+    }
+}
+
+impl Gpu {
+    /// A device whose kernels run on the CPU. Devices share nothing.
+    ///
+    /// Errors if the host cannot provide it; at present it always can.
+    pub fn emulator(options: EmulatorOptions) -> Result<Gpu> {
+        Emulator::new(options).map(Gpu::new)
+    }
+}
+
+/// The driver behind [`Gpu::emulator`].
+pub(crate) struct Emulator {
+    options: EmulatorOptions,
+    memory: Memory,
+    /// Damage found where no error could be returned; the next call that can reports it.
+    damage: Mutex<Option<String>>,
+}
+
+impl Emulator {
+    pub(crate) fn new(options: EmulatorOptions) -> Result<Self> {
+        abi::start();
+        Ok(Emulator { options, memory: Memory::default(), damage: Mutex::new(None) })
+    }
+
+    fn workers(&self) -> usize {
+        if self.options.workers == 0 { rayon::current_num_threads() } else { self.options.workers }
+    }
+
+    fn pending_damage(&self) -> Result<(), String> {
+        let mut damage = self.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        damage.take().map_or(Ok(()), Err)
+    }
+}
+
+fn driver(what: &str) -> impl Fn(String) -> Error + '_ {
+    move |why| Error::Driver { what: format!("emulator: {what}"), why }
+}
+
+impl Driver for Emulator {
+    fn name(&self) -> String {
+        format!("emulator ({})", self.options.order)
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        self.memory.allocate(bytes).map_err(driver(&format!("allocation of {bytes} bytes")))
+    }
+
+    fn free(&self, address: u64, _bytes: usize) {
+        if let Err(why) = self.memory.free(address) {
+            let mut damage = self.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            damage.get_or_insert(why);
+        }
+    }
+
+    fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+        self.memory.check(to, from.len()).map_err(driver("upload"))?;
+        // SAFETY: the range was checked; the source is a slice of this process.
+        unsafe { (to as *mut u8).copy_from(from.as_ptr(), from.len()) };
+        Ok(())
+    }
+
+    fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
+        self.pending_damage().map_err(driver("download"))?;
+        self.memory.check(from, to.len()).map_err(driver("download"))?;
+        // SAFETY: the range was checked.
+        unsafe { to.as_mut_ptr().copy_from(from as *const u8, to.len()) };
+        Ok(())
+    }
+
+    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        self.memory.check(to, bytes).map_err(driver("copy, destination"))?;
+        self.memory.check(from, bytes).map_err(driver("copy, source"))?;
+        // SAFETY: both ranges were checked; `copy` allows them to overlap.
+        unsafe { (to as *mut u8).copy_from(from as *const u8, bytes) };
+        Ok(())
+    }
+
+    fn zero(&self, to: u64, bytes: usize) -> Result<()> {
+        self.memory.check(to, bytes).map_err(driver("zero"))?;
+        // SAFETY: the range was checked.
+        unsafe { (to as *mut u8).write_bytes(0, bytes) };
+        Ok(())
+    }
+
+    fn launch(&self, launch: &Launch, params: &[u8], layout: &'static [Field]) -> Result<()> {
+        let error = |why: String| Error::Driver { what: launch.to_string(), why };
+        let kernel = launch::find(launch.kernel).ok_or_else(|| error("there is no kernel of this name".into()))?;
+        launch::check_limits(launch, kernel).map_err(error)?;
+        launch::check_layout(layout, params.len(), &kernel.layout()).map_err(error)?;
+        // The kernel reads the struct where it lies: it must be aligned as C++ expects.
+        let mut words = vec![0u64; params.len().div_ceil(8)];
+        let aligned = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..params.len()];
+        aligned.copy_from_slice(params);
+        let order = self.options.order;
+        let grid = launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, order };
+        grid.run(self.workers()).map_err(error)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.pending_damage().and_then(|()| self.memory.check_all()).map_err(driver("synchronize"))
+    }
+}

@@ -1,0 +1,164 @@
+//! Shared memory of the block that runs, and the text of a wrong access.
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::ffi::c_char;
+
+use super::abi::{self, Access, Range};
+use super::block::Block;
+use super::memory::POISON;
+
+/// What a block can have on Hopper, in bytes, and how much of it may be static.
+pub(super) const SHARED_LIMIT: usize = 227 << 10;
+const STATIC_LIMIT: usize = 48 << 10;
+/// Alignment of the dynamic part, and therefore the granularity of the static part before it.
+const ALIGN: usize = 1024;
+
+struct Array {
+    site: usize,
+    name: &'static str,
+    begin: usize,
+    bytes: usize,
+}
+
+/// The arrays of the running block. Static and dynamic memory are two pieces, so that the sizes of one need not be known
+/// before the other is used.
+pub(super) struct SharedMemory {
+    statics: *mut u8,
+    dynamic: *mut u8,
+    dynamic_bytes: usize,
+    arrays: Vec<Array>,
+    used: usize,
+}
+
+impl Default for SharedMemory {
+    fn default() -> Self {
+        let null = std::ptr::null_mut();
+        SharedMemory { statics: null, dynamic: null, dynamic_bytes: 0, arrays: Vec::new(), used: 0 }
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        for (piece, bytes) in [(self.statics, STATIC_LIMIT), (self.dynamic, SHARED_LIMIT)] {
+            if let (false, Ok(layout)) = (piece.is_null(), Layout::from_size_align(bytes, ALIGN)) {
+                // SAFETY: allocated by `piece` with this layout.
+                unsafe { dealloc(piece, layout) };
+            }
+        }
+    }
+}
+
+fn piece(bytes: usize) -> Result<*mut u8, String> {
+    let layout = Layout::from_size_align(bytes, ALIGN).map_err(|e| e.to_string())?;
+    // SAFETY: the layout is not empty.
+    let piece = unsafe { alloc(layout) };
+    if piece.is_null() { Err("no memory for a block's shared memory".into()) } else { Ok(piece) }
+}
+
+impl SharedMemory {
+    /// Forgets the arrays and fills the dynamic part, whose size is within the limit, with NaN.
+    pub(super) fn begin(&mut self, dynamic_bytes: usize) -> Result<(), String> {
+        if self.statics.is_null() {
+            self.statics = piece(STATIC_LIMIT)?;
+        }
+        if self.dynamic.is_null() {
+            self.dynamic = piece(SHARED_LIMIT)?;
+        }
+        self.arrays.clear();
+        self.used = 0;
+        self.dynamic_bytes = dynamic_bytes;
+        // SAFETY: the launch was checked against the limit.
+        unsafe { self.dynamic.write_bytes(POISON, dynamic_bytes) };
+        Ok(())
+    }
+
+    pub(super) fn dynamic(&self) -> *mut u8 {
+        self.dynamic
+    }
+
+    fn array(&mut self, site: usize, name: *const c_char, bytes: usize) -> Result<*mut u8, String> {
+        // SAFETY: arrays lie within the piece, as checked below; the name is a C string literal.
+        unsafe {
+            if let Some(array) = self.arrays.iter().find(|a| a.site == site) {
+                return Ok(self.statics.add(array.begin));
+            }
+            let begin = self.used;
+            let end = bytes.checked_next_multiple_of(16).and_then(|b| begin.checked_add(b)).unwrap_or(usize::MAX);
+            let name = abi::text(name);
+            if end > STATIC_LIMIT {
+                return Err(format!(
+                    "the shared array `{name}` makes {end} bytes of static shared memory; the limit is {STATIC_LIMIT}"
+                ));
+            }
+            let total = end.next_multiple_of(ALIGN) + self.dynamic_bytes;
+            if self.dynamic_bytes > 0 && total > SHARED_LIMIT {
+                return Err(format!(
+                    "static and dynamic shared memory together take {total} bytes; the limit is {SHARED_LIMIT}"
+                ));
+            }
+            self.used = end;
+            self.arrays.push(Array { site, name, begin, bytes });
+            let at = self.statics.add(begin);
+            at.write_bytes(POISON, bytes);
+            Ok(at)
+        }
+    }
+
+    fn describe(&self, range: Range) -> String {
+        let bytes = range.end - range.begin;
+        let at = (range.begin as usize).wrapping_sub(self.statics as usize);
+        match self.arrays.iter().find(|a| a.begin == at && a.bytes as u64 == bytes) {
+            Some(array) => format!("the shared array `{}` ({bytes} bytes)", array.name),
+            None => format!("the dynamic shared memory ({bytes} bytes)"),
+        }
+    }
+}
+
+impl Block {
+    /// The block's copy of a static shared array.
+    pub(super) unsafe fn static_shared(block: *mut Block, site: usize, name: *const c_char, bytes: usize) -> *mut u8 {
+        match unsafe { (*block).shared.array(site, name, bytes) } {
+            Ok(at) => at,
+            Err(why) => {
+                unsafe { Block::fail(block, why) };
+                std::ptr::null_mut()
+            }
+        }
+    }
+
+    /// Stops the block because of a wrong access.
+    pub(super) unsafe fn bad_access(block: *mut Block, access: Access) {
+        unsafe {
+            let why = (*block).describe(&access);
+            Block::fail(block, why);
+        }
+    }
+
+    fn describe(&self, access: &Access) -> String {
+        let Access { address, bytes, align, range, shared, read } = *access;
+        let what = if read { "reads" } else { "accesses" };
+        let space = if shared { "shared" } else { "global" };
+        let access = format!("{what} {bytes} bytes of {space} memory at {address:#x}");
+        if address == 0 {
+            return format!("{access}: the buffer is null");
+        }
+        if !address.is_multiple_of(u64::from(align)) {
+            return format!("{access}, which is no multiple of {align}");
+        }
+        // SAFETY: the grid outlives the run.
+        let grid = unsafe { &*self.grid };
+        let inside = range != Range::default();
+        let near = if inside { Some(range) } else { grid.memory.nearest(address) };
+        let Some(near) = near else { return format!("{access}: there is no allocation at all") };
+        let place = if address >= near.end {
+            format!("{} bytes past the end of", address - near.end)
+        } else if address < near.begin {
+            format!("{} bytes before", near.begin - address)
+        } else {
+            format!("{} bytes before the end of", near.end - address)
+        };
+        let owner = if shared { self.shared.describe(near) } else { grid.describe(near) };
+        let nearest = if inside { "" } else { "in no live allocation; the nearest: " };
+        format!("{access}: {nearest}{place} {owner}")
+    }
+}

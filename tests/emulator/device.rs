@@ -1,0 +1,44 @@
+//! Devices under every schedule, and typed buffers on them.
+
+use bytemuck::Pod;
+use veridical::Error;
+use veridical::backend::gpu::{Gpu, GpuBuffer, Launch};
+use veridical::backend::{EmulatorOptions, Order};
+
+/// Every kind of schedule, the shuffled one under several seeds, and both one worker and several.
+pub const ORDERS: [Order; 6] = [
+    Order::Early,
+    Order::Late,
+    Order::Shuffled(1),
+    Order::Shuffled(2),
+    Order::Shuffled(0xdead_beef),
+    Order::Shuffled(u64::MAX),
+];
+
+pub fn device(order: Order) -> Gpu {
+    Gpu::emulator(EmulatorOptions::default().order(order).workers(2)).unwrap()
+}
+
+pub fn upload<T: Pod>(gpu: &Gpu, values: &[T]) -> GpuBuffer {
+    gpu.upload(bytemuck::cast_slice(values)).unwrap()
+}
+
+pub fn download<T: Pod>(buffer: &GpuBuffer) -> Vec<T> {
+    let mut values = vec![T::zeroed(); buffer.len() / size_of::<T>()];
+    buffer.download(0, bytemuck::cast_slice_mut(&mut values)).unwrap();
+    values
+}
+
+pub fn launch(kernel: &'static str, blocks: u32, threads: u32) -> Launch {
+    Launch::blocks(kernel, [blocks, 1, 1], threads)
+}
+
+/// The text of an error; the launch must have failed.
+pub fn refusal(result: Result<(), Error>) -> String {
+    result.expect_err("the launch should have been refused").to_string()
+}
+
+/// Small integers, so that every sum is exact in any order.
+pub fn integers(n: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i * 7919 + 13) % 61) as f32 - 30.0).collect()
+}
