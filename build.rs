@@ -22,7 +22,7 @@ mod scan;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use scan::Source;
+use scan::{Header, Source};
 
 fn main() {
     if let Err(message) = run() {
@@ -71,7 +71,7 @@ fn run() -> Result<(), String> {
 }
 
 /// Compiles for the GPU if that is wanted and possible: (file stem, fatbin) of every source, or none without nvcc.
-fn cuda(sources: &[Source], headers: &[String], out: &Path) -> Result<Option<Vec<(String, PathBuf)>>, String> {
+fn cuda(sources: &[Source], headers: &[Header], out: &Path) -> Result<Option<Vec<(String, PathBuf)>>, String> {
     let wish = variable("VERIDICAL_CUDA").unwrap_or_default();
     if !["", "required", "off"].contains(&wish.as_str()) {
         return Err(format!("VERIDICAL_CUDA is \"{wish}\"; it may be `required` or `off`, or not set"));

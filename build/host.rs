@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::jobs::{self, Job};
-use crate::scan::{Source, fingerprint, write_if_changed};
+use crate::scan::{Header, Source, fingerprint, write_if_changed};
 
 /// Compiles every source and links them into the crate.
-pub fn compile(sources: &[Source], headers: &[String], out: &Path) -> Result<(), String> {
+pub fn compile(sources: &[Source], headers: &[Header], out: &Path) -> Result<(), String> {
     let root = std::env::current_dir().map_err(|e| format!("current directory: {e}"))?;
     let folder = out.join("host");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -26,13 +26,17 @@ pub fn compile(sources: &[Source], headers: &[String], out: &Path) -> Result<(),
 
     let runtime = root.join("kernels/host/runtime.cpp");
     let mut files = vec![(runtime.display().to_string(), runtime)];
+    // Each file gets a namespace, for two files may define functions or structs of one name. The headers come first, outside of it.
+    let language: String = headers
+        .iter()
+        .filter(|header| header.path.extension().is_some_and(|e| e == "cuh"))
+        .map(|header| format!("#include \"{}\"\n", root.join(&header.path).display()))
+        .collect();
     for source in sources {
-        // Each file gets a namespace, for two files may define functions or structs of one name. The language comes first,
-        // outside of it.
         let wrapped = folder.join(format!("{}.cpp", source.stem));
         let path = root.join(&source.path);
         let text = format!(
-            "#include \"device/veridical.cuh\"\nnamespace veridical_file_{} {{\n#include \"{}\"\n}}\n",
+            "#include \"device/veridical.cuh\"\n{language}namespace veridical_file_{} {{\n#include \"{}\"\n}}\n",
             source.stem,
             path.display()
         );
@@ -44,7 +48,7 @@ pub fn compile(sources: &[Source], headers: &[String], out: &Path) -> Result<(),
     let mut jobs = Vec::new();
     for (i, (what, path)) in files.into_iter().enumerate() {
         let text = if i == 0 { "" } else { sources[i - 1].text.as_str() };
-        let inputs = [command.as_str(), &what, text].into_iter().chain(headers.iter().map(String::as_str));
+        let inputs = [command.as_str(), &what, text].into_iter().chain(headers.iter().map(|h| h.text.as_str()));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let output = folder.join(format!("{stem}-{}.o", fingerprint(inputs)));
         let mut command = compiler.to_command();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::jobs::{self, Job};
-use crate::scan::{Source, fingerprint, write_if_changed};
+use crate::scan::{Header, Source, fingerprint, write_if_changed};
 use crate::variable;
 
 /// Ampere, Ada and Hopper as machine code; what comes later translates the PTX when it loads the kernels.
@@ -31,7 +31,7 @@ pub fn find() -> Result<Option<PathBuf>, String> {
 pub fn compile(
     nvcc: &Path,
     sources: &[Source],
-    headers: &[String],
+    headers: &[Header],
     out: &Path,
 ) -> Result<Vec<(String, PathBuf)>, String> {
     let version = Command::new(nvcc).arg("--version").output().map_err(|e| format!("{}: {e}", nvcc.display()))?;
@@ -45,7 +45,7 @@ pub fn compile(
     let mut fatbins = Vec::new();
     for source in sources {
         let inputs = FLAGS.iter().copied().chain(codes.iter().map(String::as_str));
-        let inputs = inputs.chain([version.as_str(), &source.text]).chain(headers.iter().map(String::as_str));
+        let inputs = inputs.chain([version.as_str(), &source.text]).chain(headers.iter().map(|h| h.text.as_str()));
         let output = folder.join(format!("{}-{}.fatbin", source.stem, fingerprint(inputs)));
         let mut command = Command::new(nvcc);
         command.args(FLAGS).args(&codes).arg("-o").arg(&output).arg(&source.path);

@@ -11,6 +11,12 @@ pub struct Source {
     pub kernels: Vec<Declared>,
 }
 
+/// A file that others include.
+pub struct Header {
+    pub path: PathBuf,
+    pub text: String,
+}
+
 /// A `KERNEL(name, Params)` or `KERNEL_BOUNDS(name, Params, threads)`.
 pub struct Declared {
     pub name: String,
@@ -32,15 +38,16 @@ pub fn folder(folder: &Path) -> Result<Vec<Source>, String> {
     Ok(sources)
 }
 
-/// The text of every header below `kernels`; a change to any of them recompiles every file.
-pub fn headers(kernels: &Path) -> Result<Vec<String>, String> {
-    let mut texts = Vec::new();
+/// Every header below `kernels`; a change to any of them recompiles every file.
+pub fn headers(kernels: &Path) -> Result<Vec<Header>, String> {
+    let mut headers = Vec::new();
     for folder in [kernels.to_path_buf(), kernels.join("device"), kernels.join("host")] {
         for path in files(&folder, &["cuh", "h", "cpp"])? {
-            texts.push(read(&path)?);
+            let text = read(&path)?;
+            headers.push(Header { path, text });
         }
     }
-    Ok(texts)
+    Ok(headers)
 }
 
 /// A kernel's name is its symbol: it can exist once.

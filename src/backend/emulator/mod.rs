@@ -26,7 +26,6 @@ use memory::Memory;
 
 /// How the emulator runs kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub struct EmulatorOptions {
     /// In which order threads run, and when asynchronous copies complete.
     pub order: Order,
