@@ -1,0 +1,157 @@
+//! Memory, copies and launches on one stream.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+
+use super::module::Modules;
+use super::text;
+use crate::backend::gpu::{Driver, Field, Launch};
+use crate::error::{Error, Result};
+
+/// One GPU: a context and the one stream that everything is ordered on.
+pub(super) struct Cuda {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    modules: Modules,
+    name: String,
+    /// `VERIDICAL_SYNC=1`: wait after every launch, so that an asynchronous error is reported by the launch that caused it.
+    synchronous: bool,
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> Error {
+    let what = what.into();
+    move |error| Error::Driver { what, why: text(error) }
+}
+
+impl Cuda {
+    pub fn new(context: Arc<CudaContext>, name: String) -> Result<Self> {
+        // SAFETY: there is one stream only, so nothing relies on cudarc's events for ordering.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(failed("creating a stream"))?;
+        if context.has_async_alloc() {
+            keep_freed_memory(&context).map_err(failed("configuring the memory pool"))?;
+        }
+        let synchronous = std::env::var_os("VERIDICAL_SYNC").is_some_and(|value| value == "1");
+        Ok(Cuda { modules: Modules::new(context.clone()), context, stream, name, synchronous })
+    }
+
+    /// Driver calls act on the calling thread's current context.
+    fn bind(&self) -> Result<()> {
+        self.context.bind_to_thread().map_err(failed("an earlier call on this GPU failed"))
+    }
+}
+
+/// Memory freed into the pool stays there; by default every synchronisation would hand it back to the driver.
+fn keep_freed_memory(context: &CudaContext) -> Result<(), DriverError> {
+    let mut threshold = u64::MAX;
+    // SAFETY: the device is open, and the attribute is a 64-bit number that outlives the call.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device())?;
+        let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast::<c_void>())
+    }
+}
+
+impl Driver for Cuda {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        self.bind()?;
+        // SAFETY: the stream is valid; the contents are unspecified until written.
+        let address = unsafe {
+            match self.context.has_async_alloc() {
+                true => result::malloc_async(self.stream.cu_stream(), bytes),
+                false => result::malloc_sync(bytes),
+            }
+        };
+        address.map_err(failed(format!("allocating {bytes} bytes on {}; use a smaller batch or model", self.name)))
+    }
+
+    fn free(&self, address: u64, _bytes: usize) {
+        let freed = self.context.bind_to_thread().and_then(|()| {
+            // SAFETY: the address came from `allocate`, and its owner is being dropped.
+            unsafe {
+                match self.context.has_async_alloc() {
+                    true => result::free_async(address, self.stream.cu_stream()),
+                    false => result::free_sync(address),
+                }
+            }
+        });
+        // A destructor cannot fail; the next call on the context reports it.
+        self.context.record_err(freed);
+    }
+
+    fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+        self.bind()?;
+        // SAFETY: `to` has room for `from`; pageable memory is staged before the call returns.
+        unsafe { result::memcpy_htod_async(to, from, self.stream.cu_stream()) }
+            .map_err(failed(format!("copying {} bytes to {}", from.len(), self.name)))
+    }
+
+    fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
+        self.bind()?;
+        let what = format!("copying {} bytes from {}", to.len(), self.name);
+        // SAFETY: `from` holds at least `to.len()` bytes, and the copy is waited for before `to` is used.
+        unsafe { result::memcpy_dtoh_async(to, from, self.stream.cu_stream()) }.map_err(failed(what))?;
+        self.synchronize()
+    }
+
+    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        self.bind()?;
+        // SAFETY: both ranges are allocations of this device.
+        unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.cu_stream()) }
+            .map_err(failed(format!("copying {bytes} bytes within {}", self.name)))
+    }
+
+    fn zero(&self, to: u64, bytes: usize) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the range is an allocation of this device.
+        unsafe { result::memset_d8_async(to, 0, bytes, self.stream.cu_stream()) }
+            .map_err(failed(format!("clearing {bytes} bytes on {}", self.name)))
+    }
+
+    fn launch(&self, launch: &Launch, params: &[u8], _layout: &'static [Field]) -> Result<()> {
+        self.bind()?;
+        let function = self.modules.function(launch)?;
+        // The driver reads the struct through a pointer; a copy keeps it 16-byte aligned like the C++ struct may be.
+        let mut aligned = [0u128; 256];
+        let room: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
+        let Some(room) = room.get_mut(..params.len()) else {
+            return Err(Error::Driver {
+                what: launch.to_string(),
+                why: format!("a parameter struct of {} bytes; the limit is 4096", params.len()),
+            });
+        };
+        room.copy_from_slice(params);
+        let mut arguments = [room.as_mut_ptr().cast::<c_void>()];
+        let triple = |[x, y, z]: [u32; 3]| (x, y, z);
+        // SAFETY: the function takes one struct by value, whose layout the emulator's tests compare field by field; the
+        // addresses in it are the caller's promise.
+        unsafe {
+            result::launch_kernel(
+                function,
+                triple(launch.grid),
+                triple(launch.block),
+                launch.shared,
+                self.stream.cu_stream(),
+                &mut arguments,
+            )
+        }
+        .map_err(failed(launch.to_string()))?;
+        if self.synchronous {
+            self.stream.synchronize().map_err(failed(launch.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.stream.synchronize().map_err(failed(format!(
+            "waiting for {} (set VERIDICAL_SYNC=1 to learn which launch failed)",
+            self.name
+        )))
+    }
+}

@@ -1,0 +1,82 @@
+//! Kernels by name, loaded when they are first launched.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, DriverError, result, sys};
+use cudarc::nvrtc::Ptx;
+
+use super::text;
+use crate::backend::gpu::Launch;
+use crate::backend::kernels;
+use crate::error::{Error, Result};
+
+/// Dynamic shared memory that a kernel may have without asking.
+const SHARED_UNASKED: u32 = 48 << 10;
+
+pub(super) struct Modules {
+    context: Arc<CudaContext>,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    files: HashMap<&'static str, Arc<CudaModule>>,
+    functions: HashMap<&'static str, Function>,
+}
+
+struct Function {
+    function: CudaFunction,
+    /// Dynamic shared memory that the function has asked for so far.
+    shared: u32,
+}
+
+impl Modules {
+    pub fn new(context: Arc<CudaContext>) -> Self {
+        Modules { context, loaded: Mutex::default() }
+    }
+
+    /// The function of a launch, with enough dynamic shared memory allowed.
+    pub fn function(&self, launch: &Launch) -> Result<sys::CUfunction> {
+        let failed = |what: &str| {
+            let what = format!("{what} {launch}");
+            move |error: DriverError| Error::Driver { what, why: text(error) }
+        };
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if !loaded.functions.contains_key(launch.kernel) {
+            let module = self.module(&mut loaded, launch)?;
+            let function = module.load_function(launch.kernel).map_err(failed("looking up"))?;
+            loaded.functions.insert(launch.kernel, Function { function, shared: SHARED_UNASKED });
+        }
+        let Some(entry) = loaded.functions.get_mut(launch.kernel) else {
+            return Err(missing(launch, "it was not loaded"));
+        };
+        let function = entry.function.cu_function();
+        if launch.shared > entry.shared {
+            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function belongs to a module that is never unloaded.
+            unsafe { result::function::set_function_attribute(function, attribute, launch.shared as i32) }
+                .map_err(failed("reserving shared memory for"))?;
+            entry.shared = launch.shared;
+        }
+        Ok(function)
+    }
+
+    fn module(&self, loaded: &mut Loaded, launch: &Launch) -> Result<Arc<CudaModule>> {
+        let kernel = kernels::find(launch.kernel).ok_or_else(|| missing(launch, "no kernel of that name was compiled"))?;
+        if let Some(module) = loaded.files.get(kernel.file) {
+            return Ok(module.clone());
+        }
+        let image = kernels::fatbin(kernel.file).ok_or_else(|| missing(launch, "its file holds no machine code"))?;
+        let module = self.context.load_module(Ptx::from_binary(image.to_vec())).map_err(|error| Error::Driver {
+            what: format!("loading kernels/{}.cu", kernel.file),
+            why: format!("{}; is the driver older than CUDA 13, or the GPU newer than the build?", text(error)),
+        })?;
+        loaded.files.insert(kernel.file, module.clone());
+        Ok(module)
+    }
+}
+
+fn missing(launch: &Launch, why: &str) -> Error {
+    Error::Driver { what: launch.to_string(), why: why.into() }
+}
