@@ -6,10 +6,10 @@ pub mod backend;
 pub mod data;
 pub mod error;
 pub mod metrics;
-pub mod random;
-pub mod train;
 pub mod ops;
+pub mod random;
 pub mod tensor;
+pub mod train;
 
 pub use autograd::{Tape, Var};
 pub use error::{Error, Result};

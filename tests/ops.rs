@@ -204,7 +204,7 @@ mod emulator {
     use veridical::backend::{EmulatorOptions, Order};
 
     fn check(order: Order) {
-        check_gpu(&Device::emulator_with(EmulatorOptions { order, ..Default::default() }).unwrap());
+        check_gpu(&Device::emulator_with(EmulatorOptions::default().order(order)).unwrap());
     }
 
     #[test]

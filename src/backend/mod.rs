@@ -1,6 +1,8 @@
 //! Where bytes live and how work is started: the CPU, a CUDA GPU, or the emulator of one.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod gpu;

@@ -29,10 +29,18 @@ impl Device {
         })
     }
 
-    /// A device that runs the CUDA kernels on the CPU, for tests. Errors without the feature `emulator`.
+    /// A device that runs the CUDA kernels on the CPU, for tests; always the same one. Errors without the feature
+    /// `emulator`.
     pub fn emulator() -> Result<Device> {
         #[cfg(feature = "emulator")]
-        return Self::emulator_with(Default::default());
+        {
+            static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+            if let Some(device) = DEVICE.get() {
+                return Ok(device.clone());
+            }
+            let device = Self::emulator_with(Default::default())?;
+            Ok(DEVICE.get_or_init(|| device).clone())
+        }
         #[cfg(not(feature = "emulator"))]
         Err(Error::Unavailable {
             device: "emulator".into(),

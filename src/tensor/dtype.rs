@@ -4,8 +4,6 @@ use std::fmt;
 
 use half::bf16;
 
-use crate::error::{Error, Result};
-
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
@@ -32,15 +30,6 @@ impl DType {
     /// Whether elements are floating-point numbers, and so can have gradients.
     pub fn is_float(self) -> bool {
         self != DType::U32
-    }
-
-    /// The suffix of kernel names: `f32` or `bf16`. Errors for dtypes without kernels on the GPU.
-    pub(crate) fn kernel_suffix(self, op: &'static str) -> Result<&'static str> {
-        match self {
-            DType::F32 => Ok("f32"),
-            DType::BF16 => Ok("bf16"),
-            DType::F64 | DType::U32 => Err(Error::dtype(op, "f32 or bf16 on a GPU", self)),
-        }
     }
 }
 

@@ -14,7 +14,7 @@ pub use dtype::{Accumulator, DType, Element, Real};
 pub use shape::Shape;
 use storage::Storage;
 
-use crate::backend::gpu::{Gpu, Ptr};
+use crate::backend::gpu::Ptr;
 use crate::error::{Error, Result};
 
 /// An immutable, contiguous array on a device. Cloning, reshaping and narrowing along the first axis share the storage.
@@ -172,14 +172,6 @@ impl Tensor {
     pub(crate) fn ptr_mut(&mut self) -> Result<Ptr> {
         let bytes = self.make_unique()?;
         self.storage.ptr(bytes.start)
-    }
-
-    /// The GPU that holds the tensor. Errors on the CPU.
-    pub(crate) fn gpu(&self) -> Result<Gpu> {
-        match self.device() {
-            Device::Gpu(gpu) => Ok(gpu),
-            Device::Cpu => Err(Error::Device { op: "gpu", what: "the tensor is on the CPU".into() }),
-        }
     }
 
     /// The same elements with other extents. Errors if the counts differ.

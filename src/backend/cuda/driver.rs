@@ -88,8 +88,11 @@ impl Driver for Cuda {
     fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
         self.bind()?;
         // SAFETY: `to` has room for `from`; pageable memory is staged before the call returns.
-        unsafe { result::memcpy_htod_async(to, from, self.stream.cu_stream()) }
-            .map_err(failed(format!("copying {} bytes to {}", from.len(), self.name)))
+        unsafe { result::memcpy_htod_async(to, from, self.stream.cu_stream()) }.map_err(failed(format!(
+            "copying {} bytes to {}",
+            from.len(),
+            self.name
+        )))
     }
 
     fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
@@ -149,9 +152,8 @@ impl Driver for Cuda {
     }
 
     fn synchronize(&self) -> Result<()> {
-        self.stream.synchronize().map_err(failed(format!(
-            "waiting for {} (set VERIDICAL_SYNC=1 to learn which launch failed)",
-            self.name
-        )))
+        self.stream
+            .synchronize()
+            .map_err(failed(format!("waiting for {} (set VERIDICAL_SYNC=1 to learn which launch failed)", self.name)))
     }
 }

@@ -35,11 +35,13 @@ pub(crate) fn open(ordinal: usize) -> Result<Gpu> {
     if !unsafe { cudarc::driver::sys::is_culib_present() } {
         return Err(unavailable("no CUDA driver library is installed on this machine; use the CPU".into()));
     }
-    let failed = |what: &str| move |error: DriverError| unavailable(format!("{what}: {}", text(error)));
+    let failed = |what: &'static str| move |error: DriverError| unavailable(format!("{what}: {}", text(error)));
     cudarc::driver::result::init().map_err(failed("the CUDA driver does not start"))?;
     let count = CudaContext::device_count().map_err(failed("cannot count the GPUs"))?;
     if ordinal >= count.max(0) as usize {
-        return Err(unavailable(format!("the driver sees {count} GPU(s), numbered from 0; use the CPU or another number")));
+        return Err(unavailable(format!(
+            "the driver sees {count} GPU(s), numbered from 0; use the CPU or another number"
+        )));
     }
     let context = CudaContext::new(ordinal).map_err(failed("cannot open the GPU"))?;
     let capability = context.compute_capability().map_err(failed("cannot ask the GPU what it is"))?;

@@ -63,7 +63,8 @@ impl Modules {
     }
 
     fn module(&self, loaded: &mut Loaded, launch: &Launch) -> Result<Arc<CudaModule>> {
-        let kernel = kernels::find(launch.kernel).ok_or_else(|| missing(launch, "no kernel of that name was compiled"))?;
+        let kernel =
+            kernels::find(launch.kernel).ok_or_else(|| missing(launch, "no kernel of that name was compiled"))?;
         if let Some(module) = loaded.files.get(kernel.file) {
             return Ok(module.clone());
         }
