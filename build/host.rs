@@ -8,6 +8,9 @@ use crate::scan::{Header, Source, fingerprint, write_if_changed};
 
 /// Compiles every source and links them into the crate.
 pub fn compile(sources: &[Source], headers: &[Header], out: &Path) -> Result<(), String> {
+    if std::env::var("CARGO_CFG_UNIX").is_err() {
+        return Err("the feature `emulator` needs a Unix: Linux or macOS".into());
+    }
     let root = std::env::current_dir().map_err(|e| format!("current directory: {e}"))?;
     let folder = out.join("host");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;

@@ -133,3 +133,48 @@ fn table(rows: impl Iterator<Item = Resources>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What nvcc 13.0 prints for a kernel that wants more registers than its launch bounds leave, and for one that does not.
+    const LOG: &str = "ptxas info    : 0 bytes gmem\n\
+        ptxas info    : Compiling entry function 'many' for 'sm_90a'\n\
+        ptxas info    : Function properties for many\n    \
+        552 bytes stack frame, 808 bytes spill stores, 1072 bytes spill loads\n\
+        ptxas info    : Used 32 registers, used 0 barriers, 552 bytes cumulative stack size\n\
+        ptxas info    : Compile time = 50.647 ms\n";
+    const FINE: &str = "ptxas info    : Compiling entry function 'all_bf16' for 'sm_80'\n\
+        ptxas info    : Function properties for all_bf16\n    \
+        0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n\
+        ptxas info    : Used 24 registers, used 2 barriers, 3072 bytes smem, 376 bytes cmem[0]\n";
+
+    #[test]
+    fn the_report_reads_what_ptxas_says() {
+        let text = table(resources(&format!("{FINE}{LOG}")).into_iter());
+        let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["all_bf16", "sm_80", "24", "3072", "0", "0"]);
+        assert_eq!(rows[1], ["many", "sm_90a", "32", "0", "552", "1880"]);
+    }
+
+    #[test]
+    fn spills_and_serialized_wgmma_are_refused() {
+        assert_eq!(accept(FINE), Ok(()));
+        let error = accept(LOG).unwrap_err();
+        assert!(error.contains("many spills 1880 bytes") && error.contains("sm_90a"), "{error}");
+        let warning = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to \
+            non wgmma instructions defining accumulator registers in the function 'x'";
+        assert!(accept(warning).unwrap_err().contains("serialized"));
+    }
+
+    #[test]
+    fn architectures_have_three_forms() {
+        assert_eq!(generate_code("80").unwrap(), "-gencode=arch=compute_80,code=sm_80");
+        assert_eq!(generate_code("90a").unwrap(), "-gencode=arch=compute_90a,code=sm_90a");
+        assert_eq!(generate_code("90+PTX").unwrap(), "-gencode=arch=compute_90,code=compute_90");
+        for wrong in ["", "sm_80", "80b", "90aa", "90+SASS", "+PTX"] {
+            assert!(generate_code(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -160,3 +160,50 @@ pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     }
     format!("{hash:016x}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<(String, String)> {
+        declared(text).unwrap().into_iter().map(|k| (k.name, k.params)).collect()
+    }
+
+    #[test]
+    fn kernels_are_found_where_they_are_declared() {
+        let text = "// KERNEL(not_me, P) {}\n/* KERNEL(nor_me, P)\n KERNEL(nor_me_2, P) */\n\
+            #define MAKE(n) \\\n    KERNEL(n##_f32, P) {}\n\
+            KERNEL(a_fwd_f32, AParams) { f(p); } KERNEL( b_fwd_f32 ,\n BParams ) {}\n\
+            KERNEL_BOUNDS(c_fwd_bf16, CParams, 256) {} MY_KERNEL(no, P)\n// a path /* like this\nKERNEL(d, P) {}\n";
+        let expected = [("a_fwd_f32", "AParams"), ("b_fwd_f32", "BParams"), ("d", "P"), ("c_fwd_bf16", "CParams")];
+        assert_eq!(names(text), expected.map(|(n, p)| (n.to_string(), p.to_string())));
+    }
+
+    #[test]
+    fn a_name_must_be_written_out() {
+        assert!(declared("KERNEL(name##_f32, P) {}").is_err());
+        assert!(declared("KERNEL(name) {}").is_err());
+        assert!(declared("KERNEL_BOUNDS(name, T<float>, 3) {}").is_err());
+    }
+
+    #[test]
+    fn one_name_stands_in_one_place() {
+        let source = |path: &str, text: &str| Source {
+            path: path.into(),
+            stem: path.into(),
+            text: text.into(),
+            kernels: declared(text).unwrap(),
+        };
+        let (a, b) = (source("a.cu", "KERNEL(x, P) {}"), source("b.cu", "KERNEL(y, P) {} KERNEL(x, P) {}"));
+        let error = reject_duplicates(&[a, b]).unwrap_err();
+        assert!(error.contains("kernel x is declared in a.cu and in b.cu"), "{error}");
+        reject_duplicates(&[source("a.cu", "KERNEL(x, P) {}"), source("b.cu", "KERNEL(y, P) {}")]).unwrap();
+    }
+
+    #[test]
+    fn the_fingerprint_sees_where_a_part_ends() {
+        assert_ne!(fingerprint(["ab", "c"]), fingerprint(["a", "bc"]));
+        assert_ne!(fingerprint(["a"]), fingerprint(["a", ""]));
+        assert_eq!(fingerprint(["a", "b"]), fingerprint(["a", "b"]));
+    }
+}

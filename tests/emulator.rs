@@ -1,7 +1,13 @@
 //! The emulator itself: that correct kernels give what they should, and that wrong ones are caught.
 #![cfg(feature = "emulator")]
 
+#[path = "emulator/asynchrony.rs"]
+mod asynchrony;
 #[path = "emulator/basic.rs"]
 mod basic;
 #[path = "emulator/device.rs"]
 mod device;
+#[path = "emulator/faults.rs"]
+mod faults;
+#[path = "emulator/matrix.rs"]
+mod matrix;

@@ -32,7 +32,15 @@ pub(super) enum State {
 pub(super) struct Thread {
     pub(super) state: State,
     fiber: u32,
+    /// Index in a block of the present shape.
+    pub(super) position: [u32; 3],
     pub(super) copies: Copies,
+}
+
+impl Default for Thread {
+    fn default() -> Self {
+        Thread { state: State::Unstarted, fiber: NONE, position: [0; 3], copies: Copies::default() }
+    }
 }
 
 /// The block that is running, and the scheduler's storage.
@@ -41,6 +49,7 @@ pub(super) struct Block {
     pub(super) index: [u32; 3],
     pub(super) threads: Vec<Thread>,
     pub(super) count: u32,
+    shape: [u32; 3],
     exited: u32,
     /// Threads that can run.
     ready: VecDeque<u32>,
@@ -68,6 +77,7 @@ impl Block {
             index: [0; 3],
             threads: Vec::new(),
             count: 0,
+            shape: [0; 3],
             exited: 0,
             ready: VecDeque::new(),
             drawn: None,
@@ -143,7 +153,15 @@ impl Block {
         }
         let count = b.count as usize;
         if b.threads.len() < count {
-            b.threads.resize_with(count, || Thread { state: State::Unstarted, fiber: NONE, copies: Copies::default() });
+            b.threads.resize_with(count, Thread::default);
+            b.shape = [0; 3];
+        }
+        let [x, y, z] = grid.launch.block;
+        if b.shape != [x, y, z] {
+            b.shape = [x, y, z];
+            for (rank, thread) in (0..b.count).zip(&mut b.threads) {
+                thread.position = [rank % x, rank / x % y, rank / x / y];
+            }
         }
         b.meetings.resize_with(b.meetings.len().max(count.div_ceil(32)), Vec::new);
         b.meetings.iter_mut().for_each(Vec::clear);
@@ -192,16 +210,9 @@ impl Block {
         }
     }
 
-    /// The index in the block of the thread with the given rank.
-    pub(super) fn position(&self, rank: u32) -> [u32; 3] {
-        // SAFETY: the grid outlives the run.
-        let [x, y, _] = unsafe { (*self.grid).launch.block };
-        [rank % x, rank / x % y, rank / x / y]
-    }
-
     unsafe fn enter(block: *mut Block, thread: u32) {
         let b = unsafe { &*block };
-        unsafe { (*b.context).thread = b.position(thread) };
+        unsafe { (*b.context).thread = b.threads[thread as usize].position };
     }
 
     unsafe fn idle_fiber(block: *mut Block) -> Result<u32, String> {
@@ -261,7 +272,7 @@ impl Block {
     /// Stops the block: the current thread is never resumed.
     pub(super) unsafe fn fail(block: *mut Block, why: String) {
         unsafe {
-            let [x, y, z] = (*block).position((*block).current);
+            let [x, y, z] = (&(*block).threads)[(*block).current as usize].position;
             let [bx, by, bz] = (*block).index;
             (*block).fault = Some(format!("block ({bx}, {by}, {bz}), thread ({x}, {y}, {z}): {why}"));
             Block::suspend(block);
