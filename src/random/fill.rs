@@ -1,9 +1,10 @@
 //! Bulk generation on the CPU.
 //!
-//! The loops are written over blocks of Philox in plain arrays, compiled three times (AVX-512, AVX2, portable), and chosen at run time.
-//! Fused multiply-add is exact wherever it is done in hardware or software, so the three give the same bits.
+//! The loops run over blocks of Philox in plain arrays, which the compiler turns into vector code. Fused multiply-add is exact
+//! wherever it is done, in hardware or in software, so all processors give the same bits.
 
 use super::{Stream, philox, variates};
+use crate::backend::cpu::{GRAIN, Kernel, vectorized, with_vector_instructions};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 
@@ -59,13 +60,21 @@ pub enum Samples<'a> {
     Ids(&'a [u32]),
 }
 
-impl Samples<'_> {
+impl<'a> Samples<'a> {
     /// The index of the batch's row `row`. Panics if there are ids but not that many.
     #[inline(always)]
     pub fn id(&self, row: usize) -> u32 {
         match self {
             Samples::From(first) => first.wrapping_add(row as u32),
             Samples::Ids(ids) => ids[row],
+        }
+    }
+
+    /// The batch without its first `rows` rows.
+    pub fn skip(&self, rows: usize) -> Samples<'a> {
+        match *self {
+            Samples::From(first) => Samples::From(first.wrapping_add(rows as u32)),
+            Samples::Ids(ids) => Samples::Ids(ids.get(rows..).unwrap_or_default()),
         }
     }
 }
@@ -81,16 +90,46 @@ pub fn fill<V: Variate>(
     len: usize,
     out: &mut [V::Number],
 ) -> Result<()> {
-    if out.is_empty() {
-        return Ok(());
+    if check(samples, len, out.len())? {
+        tiles(samples, len, out, |_, tile, out| {
+            fill_rows(variate, stream, tile.samples, tile.len, tile.first_block, out);
+        });
     }
-    if len == 0 || !out.len().is_multiple_of(len) {
+    Ok(())
+}
+
+/// As [`fill`], for numbers that are used and not kept: calls `f(first, tile, numbers)` for tiles of `out`, where `first` is the tile's
+/// first element and `numbers` holds one number for each of the tile's elements.
+pub fn with_numbers<V: Variate, T: Send>(
+    variate: V,
+    stream: &Stream,
+    samples: Samples,
+    len: usize,
+    out: &mut [T],
+    f: impl Fn(usize, &mut [T], &[V::Number]) + Sync,
+) -> Result<()> {
+    if check(samples, len, out.len())? {
+        tiles(samples, len, out, |first, tile, out| {
+            let mut numbers = vec![V::Number::default(); out.len()];
+            fill_rows(variate, stream, tile.samples, tile.len, tile.first_block, &mut numbers);
+            vectorized(|| f(first, out, &numbers));
+        });
+    }
+    Ok(())
+}
+
+/// Whether there is anything to do; errors on sizes that do not fit.
+fn check(samples: Samples, len: usize, total: usize) -> Result<bool> {
+    if total == 0 {
+        return Ok(false);
+    }
+    if len == 0 || !total.is_multiple_of(len) {
         return Err(Error::argument(
             "random fill",
-            format!("{} numbers are not a whole number of samples of {len}", out.len()),
+            format!("{total} numbers are not a whole number of samples of {len}"),
         ));
     }
-    let rows = out.len() / len;
+    let rows = total / len;
     if let Samples::Ids(ids) = samples
         && ids.len() != rows
     {
@@ -99,26 +138,34 @@ pub fn fill<V: Variate>(
     if len as u64 > 1 << 34 {
         return Err(Error::argument("random fill", format!("a sample has at most 2^34 elements, asked for {len}")));
     }
-    const TASK: usize = 1 << 15;
-    if len >= TASK {
+    Ok(true)
+}
+
+/// Consecutive samples, or a part of one.
+struct Tile<'a> {
+    samples: Samples<'a>,
+    /// Elements of each sample in the tile.
+    len: usize,
+    first_block: u32,
+}
+
+/// Hands out tiles of about [`GRAIN`] elements to all threads: several samples, or a part of one that begins with a block.
+fn tiles<T: Send>(samples: Samples, len: usize, out: &mut [T], f: impl Fn(usize, Tile, &mut [T]) + Sync) {
+    if len >= GRAIN {
         out.par_chunks_mut(len).enumerate().for_each(|(row, out)| {
-            let ids = Samples::From(samples.id(row));
-            out.par_chunks_mut(TASK).enumerate().for_each(|(i, out)| {
-                fill_rows(variate, stream, ids, out.len(), (i * (TASK / 4)) as u32, out);
+            let samples = Samples::From(samples.id(row));
+            out.par_chunks_mut(GRAIN).enumerate().for_each(|(i, out)| {
+                let tile = Tile { samples, len: out.len(), first_block: (i * (GRAIN / 4)) as u32 };
+                f(row * len + i * GRAIN, tile, out);
             });
         });
     } else {
-        let per_task = TASK / len;
-        out.par_chunks_mut(per_task * len).enumerate().for_each(|(i, out)| {
-            let first = i * per_task;
-            let ids = match samples {
-                Samples::From(_) => Samples::From(samples.id(first)),
-                Samples::Ids(ids) => Samples::Ids(&ids[first..]),
-            };
-            fill_rows(variate, stream, ids, len, 0, out);
+        let rows = GRAIN / len;
+        out.par_chunks_mut(rows * len).enumerate().for_each(|(i, out)| {
+            let tile = Tile { samples: samples.skip(i * rows), len, first_block: 0 };
+            f(i * rows * len, tile, out);
         });
     }
-    Ok(())
 }
 
 /// [`fill`] on the calling thread, from block `first_block` of each sample on. For ops that make their noise tile by tile.
@@ -130,37 +177,31 @@ pub fn fill_rows<V: Variate>(
     first_block: u32,
     out: &mut [V::Number],
 ) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-            // SAFETY: the CPU has the features.
-            return unsafe { fill_rows_avx512(variate, stream, samples, len, first_block, out) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has the features.
-            return unsafe { fill_rows_avx2(variate, stream, samples, len, first_block, out) };
-        }
+    with_vector_instructions(Fill { variate, stream, samples, len, first_block, out });
+}
+
+/// The arguments of [`fill_rows`].
+struct Fill<'a, V: Variate> {
+    variate: V,
+    stream: &'a Stream,
+    samples: Samples<'a>,
+    len: usize,
+    first_block: u32,
+    out: &'a mut [V::Number],
+}
+
+impl<V: Variate> Kernel for Fill<'_, V> {
+    #[inline(always)]
+    fn run(self) {
+        make(self.variate, self.stream, self.samples, self.len, self.first_block, self.out);
     }
-    fill_rows_portable(variate, stream, samples, len, first_block, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
-fn fill_rows_avx512<V: Variate>(v: V, s: &Stream, ids: Samples, len: usize, first: u32, out: &mut [V::Number]) {
-    fill_rows_portable(v, s, ids, len, first, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn fill_rows_avx2<V: Variate>(v: V, s: &Stream, ids: Samples, len: usize, first: u32, out: &mut [V::Number]) {
-    fill_rows_portable(v, s, ids, len, first, out);
 }
 
 /// Blocks of Philox made together: enough that the compiler keeps the loops and vectorises them, few enough for the L1 cache.
 const LANES: usize = 64;
 
 #[inline(always)]
-fn fill_rows_portable<V: Variate>(v: V, s: &Stream, samples: Samples, len: usize, first: u32, out: &mut [V::Number]) {
+fn make<V: Variate>(v: V, s: &Stream, samples: Samples, len: usize, first: u32, out: &mut [V::Number]) {
     let mut chunk = [V::Number::default(); 4 * LANES];
     let mut at = Cursor { row: 0, block: 0, per_row: len.div_ceil(4) };
     let whole = len.is_multiple_of(4);
@@ -246,37 +287,19 @@ mod tests {
     use super::*;
     use crate::random::{Purpose, RandomKey};
 
-    /// Bits of all variates through one of the compiled versions.
-    fn bits(fill: impl Fn(&Stream, &mut [f32], u8)) -> Vec<u32> {
+    fn check<V: Variate<Number = f32>>(v: V) {
         let stream = RandomKey::new(11, Purpose::Custom).stream().unwrap();
-        let mut out = [0.0; 4000];
-        (0..4u8)
-            .flat_map(|kind| {
-                fill(&stream, &mut out, kind);
-                out.map(f32::to_bits)
-            })
-            .collect()
-    }
-
-    macro_rules! through {
-        ($version:ident) => {
-            bits(|s, out, kind| match kind {
-                0 => $version(Uniform, s, Samples::From(3), 1000, 5, out),
-                1 => $version(Exponential, s, Samples::From(3), 1000, 5, out),
-                2 => $version(Gumbel, s, Samples::From(3), 1000, 5, out),
-                _ => $version(Normal, s, Samples::From(3), 1000, 5, out),
-            })
-        };
+        let (mut wide, mut plain) = ([0.0; 4000], [0.0; 4000]);
+        fill_rows(v, &stream, Samples::From(3), 1000, 5, &mut wide);
+        make(v, &stream, Samples::From(3), 1000, 5, &mut plain);
+        assert!(wide.map(f32::to_bits) == plain.map(f32::to_bits));
     }
 
     #[test]
-    fn all_instruction_sets_give_the_same_bits() {
-        let want = through!(fill_rows_portable);
-        assert!(through!(fill_rows) == want);
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has the features.
-            assert!(unsafe { through!(fill_rows_avx2) } == want);
-        }
+    fn vector_instructions_do_not_change_the_bits() {
+        check(Uniform);
+        check(Exponential);
+        check(Gumbel);
+        check(Normal);
     }
 }

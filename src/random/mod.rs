@@ -22,7 +22,7 @@ pub mod philox;
 pub mod shuffle;
 pub mod variates;
 
-pub use fill::{Exponential, Gumbel, Normal, Samples, Uniform, Variate, Words, fill};
+pub use fill::{Exponential, Gumbel, Normal, Samples, Uniform, Variate, Words, fill, fill_rows, with_numbers};
 pub use shuffle::permutation;
 
 use crate::error::{Error, Result};

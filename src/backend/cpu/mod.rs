@@ -5,4 +5,4 @@ mod memory;
 mod parallel;
 
 pub use memory::CpuBuffer;
-pub use parallel::{GRAIN, chunks, vectorized, weighted_chunks};
+pub use parallel::{GRAIN, Kernel, chunks, vectorized, weighted_chunks, with_vector_instructions};
