@@ -16,6 +16,7 @@ namespace veridical {
 DEVICE float exact_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE float exact_mul(float a, float b) { return __fmul_rn(a, b); }
 DEVICE float exact_add(float a, float b) { return __fadd_rn(a, b); }
+DEVICE float exact_div(float a, float b) { return __fdiv_rn(a, b); }
 DEVICE float exact_sqrt(float a) { return __fsqrt_rn(a); }
 DEVICE float float_of_bits(uint32_t b) { return __uint_as_float(b); }
 DEVICE uint32_t bits_of_float(float f) { return __float_as_uint(f); }
@@ -23,6 +24,7 @@ DEVICE uint32_t bits_of_float(float f) { return __float_as_uint(f); }
 DEVICE float exact_fma(float a, float b, float c) { return std::fma(a, b, c); }
 DEVICE float exact_mul(float a, float b) { return a * b; }  // compiled with -ffp-contract=off
 DEVICE float exact_add(float a, float b) { return a + b; }
+DEVICE float exact_div(float a, float b) { return a / b; }
 DEVICE float exact_sqrt(float a) { return std::sqrt(a); }
 DEVICE float float_of_bits(uint32_t b) {
     float f;
@@ -119,18 +121,6 @@ DEVICE float_pair normal_pair(uint32_t radius, uint32_t angle) {
     float r = exact_sqrt(exact_mul(2.0f, exponential_of_word(radius)));
     float_pair t = sin_cos_turn(angle);
     return {exact_mul(r, t.b), exact_mul(r, t.a)};
-}
-
-struct random_floats {
-    float v[4];
-};
-
-// The four standard normal numbers of a block.
-DEVICE random_floats normal_block(const random_stream& s, uint32_t sample, uint32_t block) {
-    random_words w = random_block(s, sample, block);
-    float_pair a = normal_pair(w.w[0], w.w[1]);
-    float_pair b = normal_pair(w.w[2], w.w[3]);
-    return {{a.a, a.b, b.a, b.b}};
 }
 
 }  // namespace veridical

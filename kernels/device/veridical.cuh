@@ -5,6 +5,9 @@
 //   memory.cuh      gptr, sptr, vec, SHARED: pointers that are checked on the host and plain on the device
 //   bf16.cuh        bf16, to_float, from_float
 //   reduce.cuh      sums and maxima over a warp and over a block, in a fixed order
+//   philox.cuh      random words by address
+//   variates.cuh    uniforms, exponentials, Gumbels and normals from words; arithmetic with prescribed rounding
+//   draws.cuh       how ops address random numbers
 //   async_copy.cuh  cp.async
 //   mma.cuh         ldmatrix and mma.sync
 //
@@ -15,6 +18,9 @@
 #include "memory.cuh"
 #include "bf16.cuh"
 #include "reduce.cuh"
+#include "philox.cuh"
+#include "variates.cuh"
+#include "draws.cuh"
 #include "async_copy.cuh"
 #include "mma.cuh"
 

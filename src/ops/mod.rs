@@ -5,11 +5,21 @@
 
 pub mod activation;
 pub mod arithmetic;
+pub mod categorical;
+pub mod dropout;
+pub mod gumbel_softmax;
+pub mod random;
 pub mod reduce;
+pub mod solver_update;
 
 pub use activation::{gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh};
 pub use arithmetic::{accumulate, add, add_scaled, broadcast_to, div, mul, neg, scale, shift, sub};
+pub use categorical::{categorical, categorical_unchecked};
+pub use dropout::dropout;
+pub use gumbel_softmax::gumbel_softmax;
+pub use random::{normal, random, uniform};
 pub use reduce::{mean, sum, sum_to};
+pub use solver_update::solver_update;
 
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;

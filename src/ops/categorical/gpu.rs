@@ -1,0 +1,56 @@
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::ops::random::Draws;
+use crate::params;
+use crate::tensor::Tensor;
+
+params! {
+    struct CategoricalParams {
+        logits: Ptr,
+        labels: Ptr,
+        bad: Ptr,
+        ids: Ptr,
+        rows: u64,
+        len: u64,
+        first: u32,
+        key0: u32,
+        key1: u32,
+        step: u32,
+        site: u32,
+        team: u32,
+    }
+}
+
+pub fn sample(
+    gpu: &Gpu,
+    logits: &Tensor,
+    k: usize,
+    draws: &Draws,
+    labels: &mut Tensor,
+    bad: &mut Tensor,
+) -> Result<()> {
+    let kernel = kernel!("categorical", logits.dtype(), "categorical_fwd")?;
+    let (stream, first, ids) = draws.device()?;
+    let team = team(k);
+    let params = CategoricalParams {
+        logits: logits.ptr()?,
+        labels: labels.ptr_mut()?,
+        bad: bad.ptr_mut()?,
+        ids,
+        rows: labels.len() as u64,
+        len: k as u64,
+        first,
+        key0: stream.key[0],
+        key1: stream.key[1],
+        step: stream.tail[0],
+        site: stream.tail[1],
+        team,
+    };
+    gpu.launch(&Launch::over(kernel, labels.len() * team as usize), &params)
+}
+
+/// How many lanes of a warp share a row of `k` numbers: a power of two, four numbers a lane and turn.
+pub fn team(k: usize) -> u32 {
+    k.div_ceil(4).next_power_of_two().min(32) as u32
+}

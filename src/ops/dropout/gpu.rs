@@ -1,0 +1,54 @@
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::ops::random::{Draws, Rows};
+use crate::params;
+use crate::tensor::Tensor;
+
+params! {
+    struct DropoutParams {
+        x: Ptr,
+        y: Ptr,
+        ids: Ptr,
+        rows: u64,
+        len: u64,
+        first: u32,
+        key0: u32,
+        key1: u32,
+        step: u32,
+        site: u32,
+        threshold: u32,
+        scale: f32,
+        wide: u32,
+    }
+}
+
+pub fn mask(
+    gpu: &Gpu,
+    x: &Tensor,
+    threshold: u32,
+    scale: f64,
+    draws: &Draws,
+    rows: Rows,
+    y: &mut Tensor,
+) -> Result<()> {
+    let kernel = kernel!("dropout", x.dtype(), "dropout_fwd")?;
+    let (stream, first, ids) = draws.device()?;
+    let (x, y) = (x.ptr()?, y.ptr_mut()?);
+    let params = DropoutParams {
+        x,
+        y,
+        ids,
+        rows: rows.count as u64,
+        len: rows.len as u64,
+        first,
+        key0: stream.key[0],
+        key1: stream.key[1],
+        step: stream.tail[0],
+        site: stream.tail[1],
+        threshold,
+        scale: scale as f32,
+        wide: rows.wide(&[x, y]),
+    };
+    gpu.launch(&Launch::over(kernel, rows.blocks()), &params)
+}

@@ -1,0 +1,91 @@
+use super::{GumbelNoise, OP};
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::categorical::team;
+use crate::ops::kernel;
+use crate::params;
+use crate::random::Stream;
+use crate::tensor::Tensor;
+
+params! {
+    struct GumbelSoftmaxParams {
+        x: Ptr,
+        noise: Ptr,
+        soft: Ptr,
+        y: Ptr,
+        dy: Ptr,
+        ids: Ptr,
+        rows: u64,
+        len: u64,
+        inverse_tau: f32,
+        first: u32,
+        key0: u32,
+        key1: u32,
+        step: u32,
+        site: u32,
+        team: u32,
+        hard: u32,
+    }
+}
+
+pub fn forward(
+    gpu: &Gpu,
+    x: &Tensor,
+    tau: f64,
+    hard: bool,
+    noise: GumbelNoise,
+    soft: &mut Tensor,
+    y: Option<&mut Tensor>,
+) -> Result<()> {
+    let kernel = kernel!(OP, x.dtype(), "gumbel_softmax_fwd")?;
+    let k = x.shape()[1];
+    let (stream, first, ids) = match noise {
+        GumbelNoise::Drawn(draws) => draws.device()?,
+        GumbelNoise::Given(_) => (Stream { key: [0; 2], tail: [0; 2] }, 0, Ptr::NULL),
+    };
+    let params = GumbelSoftmaxParams {
+        x: x.ptr()?,
+        noise: match noise {
+            GumbelNoise::Drawn(_) => Ptr::NULL,
+            GumbelNoise::Given(noise) => noise.ptr()?,
+        },
+        soft: soft.ptr_mut()?,
+        y: y.map_or(Ok(Ptr::NULL), Tensor::ptr_mut)?,
+        dy: Ptr::NULL,
+        ids,
+        rows: (x.len() / k) as u64,
+        len: k as u64,
+        inverse_tau: (1.0 / tau) as f32,
+        first,
+        key0: stream.key[0],
+        key1: stream.key[1],
+        step: stream.tail[0],
+        site: stream.tail[1],
+        team: team(k),
+        hard: hard.into(),
+    };
+    gpu.launch(&Launch::over(kernel, params.rows as usize * params.team as usize), &params)
+}
+
+pub fn backward(gpu: &Gpu, dy: &Tensor, soft: &Tensor, k: usize, tau: f64, dx: &mut Tensor) -> Result<()> {
+    let kernel = kernel!(OP, dy.dtype(), "gumbel_softmax_bwd")?;
+    let params = GumbelSoftmaxParams {
+        x: dx.ptr_mut()?,
+        noise: Ptr::NULL,
+        soft: soft.ptr()?,
+        y: Ptr::NULL,
+        dy: dy.ptr()?,
+        ids: Ptr::NULL,
+        rows: (dy.len() / k) as u64,
+        len: k as u64,
+        inverse_tau: (1.0 / tau) as f32,
+        first: 0,
+        key0: 0,
+        key1: 0,
+        step: 0,
+        site: 0,
+        team: team(k),
+        hard: 0,
+    };
+    gpu.launch(&Launch::over(kernel, params.rows as usize * params.team as usize), &params)
+}

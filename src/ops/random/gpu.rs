@@ -1,0 +1,46 @@
+use super::{Distribution, Draws, Rows};
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::Tensor;
+
+params! {
+    struct RandomParams {
+        y: Ptr,
+        ids: Ptr,
+        rows: u64,
+        len: u64,
+        first: u32,
+        key0: u32,
+        key1: u32,
+        step: u32,
+        site: u32,
+        wide: u32,
+    }
+}
+
+pub fn fill(gpu: &Gpu, distribution: Distribution, draws: &Draws, rows: Rows, y: &mut Tensor) -> Result<()> {
+    let kernel = match distribution {
+        Distribution::Words => "random_fwd_words_u32",
+        Distribution::Uniform => kernel!("random", y.dtype(), "random_fwd_uniform")?,
+        Distribution::Normal => kernel!("random", y.dtype(), "random_fwd_normal")?,
+        Distribution::Exponential => kernel!("random", y.dtype(), "random_fwd_exponential")?,
+        Distribution::Gumbel => kernel!("random", y.dtype(), "random_fwd_gumbel")?,
+    };
+    let (stream, first, ids) = draws.device()?;
+    let y = y.ptr_mut()?;
+    let params = RandomParams {
+        y,
+        ids,
+        rows: rows.count as u64,
+        len: rows.len as u64,
+        first,
+        key0: stream.key[0],
+        key1: stream.key[1],
+        step: stream.tail[0],
+        site: stream.tail[1],
+        wide: rows.wide(&[y]),
+    };
+    gpu.launch(&Launch::over(kernel, rows.blocks()), &params)
+}

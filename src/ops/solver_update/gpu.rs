@@ -1,0 +1,80 @@
+use super::{Coefficient, OP};
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::ops::random::{Draws, Rows};
+use crate::params;
+use crate::random::Stream;
+use crate::tensor::Tensor;
+
+params! {
+    struct SolverUpdateParams {
+        x: Ptr,
+        d: Ptr,
+        y: Ptr,
+        a_each: Ptr,
+        b_each: Ptr,
+        ids: Ptr,
+        rows: u64,
+        len: u64,
+        a: f32,
+        b: f32,
+        noisy: u32,
+        first: u32,
+        key0: u32,
+        key1: u32,
+        step: u32,
+        site: u32,
+        wide: u32,
+        unused: u32,
+    }
+}
+
+pub fn update(
+    gpu: &Gpu,
+    x: Option<&Tensor>,
+    slope: Option<(&Coefficient, &Tensor)>,
+    noise: Option<(&Coefficient, &Draws)>,
+    y: &mut Tensor,
+) -> Result<()> {
+    let kernel = kernel!(OP, y.dtype(), "solver_update_fwd")?;
+    let rows = Rows::of(y.shape());
+    let (a, a_each) = factor(slope.map(|(a, _)| a))?;
+    let (b, b_each) = factor(noise.map(|(b, _)| b))?;
+    let (stream, first, ids) = match noise {
+        Some((_, draws)) => draws.device()?,
+        None => (Stream { key: [0; 2], tail: [0; 2] }, 0, Ptr::NULL),
+    };
+    let address = |tensor: Option<&Tensor>| tensor.map_or(Ok(Ptr::NULL), Tensor::ptr);
+    let (x, d, y) = (address(x)?, address(slope.map(|(_, d)| d))?, y.ptr_mut()?);
+    let params = SolverUpdateParams {
+        x,
+        d,
+        y,
+        a_each,
+        b_each,
+        ids,
+        rows: rows.count as u64,
+        len: rows.len as u64,
+        a,
+        b,
+        noisy: noise.is_some().into(),
+        first,
+        key0: stream.key[0],
+        key1: stream.key[1],
+        step: stream.tail[0],
+        site: stream.tail[1],
+        wide: rows.wide(&[x, d, y]),
+        unused: 0,
+    };
+    gpu.launch(&Launch::over(kernel, rows.blocks()), &params)
+}
+
+/// A shared value, and the address of the values for each sample if there are such.
+fn factor(coefficient: Option<&Coefficient>) -> Result<(f32, Ptr)> {
+    Ok(match coefficient {
+        None => (0.0, Ptr::NULL),
+        Some(Coefficient::Shared(value)) => (*value as f32, Ptr::NULL),
+        Some(Coefficient::PerSample(values)) => (0.0, values.ptr()?),
+    })
+}

@@ -1,0 +1,194 @@
+//! What the op table does not ask of random operations: equal bits on all devices, batch splits, right frequencies, bad input, golden values.
+
+mod golden_cases;
+
+use golden_cases::cases;
+use veridical::autograd::Backward;
+use veridical::ops::random::{Distribution, Draws};
+use veridical::ops::{self, categorical::NO_LABEL, gumbel_softmax::GumbelNoise};
+use veridical::random::{Purpose, RandomKey};
+use veridical::{DType, Device, Error, Tape, Tensor, Var};
+
+fn key() -> RandomKey {
+    RandomKey::new(99, Purpose::Custom).at_step(3)
+}
+
+/// The CPU, and whatever runs the kernels here.
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::Cpu];
+    #[cfg(feature = "emulator")]
+    devices.push(Device::emulator().unwrap());
+    devices.extend(Device::cuda(0).ok());
+    devices
+}
+
+fn logits(data: &[f32], shape: [usize; 2], device: &Device) -> Var {
+    Var::constant(Tensor::from_slice(data, shape, device).unwrap())
+}
+
+#[test]
+fn all_devices_make_the_same_bits() {
+    let on = |device: &Device| {
+        let mut bits = Vec::new();
+        let draws = Draws::from_sample(key(), 1000);
+        for kind in [Distribution::Uniform, Distribution::Normal, Distribution::Exponential, Distribution::Gumbel] {
+            for shape in [&[5, 1001][..], &[3, 64]] {
+                let x = ops::random(kind, shape, DType::F32, &draws, device).unwrap();
+                bits.extend(x.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits));
+                let x = ops::random(kind, shape, DType::BF16, &draws, device).unwrap();
+                bits.extend(x.to_vec::<half::bf16>().unwrap().into_iter().map(|x| u32::from(x.to_bits())));
+            }
+        }
+        let words = ops::random(Distribution::Words, [5, 1001], DType::U32, &draws, device).unwrap();
+        bits.extend(words.to_vec::<u32>().unwrap());
+        let x = Var::constant(ops::normal([3, 70], DType::F32, &draws, device).unwrap());
+        let d = Var::constant(ops::uniform([3, 70], DType::F32, &draws, device).unwrap());
+        let y = ops::solver_update(&x, Some((0.3.into(), &d)), Some((1.7.into(), &draws))).unwrap();
+        bits.extend(y.value().to_vec::<f32>().unwrap().into_iter().map(f32::to_bits));
+        let y = ops::dropout(&x, 0.4, &draws).unwrap();
+        bits.extend(y.value().to_vec::<f32>().unwrap().into_iter().map(f32::to_bits));
+        bits.extend(ops::categorical(&x, &draws).unwrap().to_vec::<u32>().unwrap());
+        bits
+    };
+    let devices = devices();
+    let want = on(&devices[0]);
+    for device in &devices[1..] {
+        assert!(on(device) == want, "{device}");
+    }
+}
+
+#[test]
+fn batches_split_anywhere() {
+    for device in devices() {
+        let whole = ops::normal([7, 13], DType::F32, &Draws::new(key()), &device).unwrap().to_vec::<f32>().unwrap();
+        let tail = ops::normal([3, 13], DType::F32, &Draws::from_sample(key(), 4), &device).unwrap();
+        assert_eq!(tail.to_vec::<f32>().unwrap(), whole[4 * 13..]);
+        let ids = Tensor::from_slice(&[6u32, 0], [2], &device).unwrap();
+        let picked = ops::normal([2, 13], DType::F32, &Draws::of_samples(key(), ids), &device).unwrap();
+        assert_eq!(picked.to_vec::<f32>().unwrap(), [&whole[6 * 13..], &whole[..13]].concat());
+    }
+}
+
+#[test]
+fn dropout_drops_the_same_in_both_directions() {
+    for device in devices() {
+        let tape = Tape::new();
+        let x = tape.leaf(Tensor::full(1.0, [16, 500], DType::F32, &device).unwrap());
+        let y = ops::dropout(&x, 0.25, &Draws::new(key())).unwrap();
+        let dy = Tensor::full(1.0, [16, 500], DType::F32, &device).unwrap();
+        let dx = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() }).unwrap().take(&x).unwrap();
+        let y = y.value().to_vec::<f32>().unwrap();
+        assert_eq!(dx.to_vec::<f32>().unwrap(), y);
+        let dropped = y.iter().filter(|&&y| y == 0.0).count() as f64;
+        assert!((dropped - 2000.0).abs() < 5.0 * (8000.0f64 * 0.25 * 0.75).sqrt(), "{dropped} of 8000");
+        assert!(y.iter().all(|&y| y == 0.0 || y == 1.0 / 0.75));
+    }
+}
+
+#[test]
+fn categorical_frequencies_are_softmax() {
+    let p = [0.5f64, 0.25, 0.125, 0.1, 0.025];
+    let n = 200_000;
+    let row: Vec<f32> = p.iter().map(|p| p.ln() as f32 + 3.0).chain([f32::NEG_INFINITY]).collect();
+    let x = logits(&row.repeat(n), [n, 6], &Device::Cpu);
+    let labels = ops::categorical(&x, &Draws::new(key())).unwrap().to_vec::<u32>().unwrap();
+    let relaxed = ops::gumbel_softmax(&x, 0.7, true, &Draws::new(key())).unwrap().value().to_vec::<f32>().unwrap();
+    let mut counts = [0u32; 6];
+    for (i, &label) in labels.iter().enumerate() {
+        counts[label as usize] += 1;
+        assert_eq!(relaxed[6 * i + label as usize], 1.0, "the relaxed sample peaks elsewhere");
+    }
+    assert_eq!(counts[5], 0, "a masked label was drawn");
+    let chi2: f64 = p.iter().zip(counts).map(|(p, c)| (f64::from(c) - p * n as f64).powi(2) / (p * n as f64)).sum();
+    assert!(chi2 < 18.5, "chi-square {chi2} with 4 degrees of freedom; 18.5 has p = 1e-3");
+}
+
+#[test]
+fn rows_without_a_distribution_are_found_on_every_device() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    for device in devices() {
+        for bad in [[-inf, -inf, -inf], [0.0, nan, 1.0], [nan, -inf, -inf], [inf, 0.0, 0.0]] {
+            let mut rows = [0.0; 15];
+            rows[9..12].copy_from_slice(&bad);
+            let x = logits(&rows, [5, 3], &device);
+            let error = ops::categorical(&x, &Draws::new(key())).unwrap_err();
+            assert!(matches!(error, Error::NonFinite { .. }) && error.to_string().contains("row 3"), "{error}");
+            let labels = ops::categorical_unchecked(&x, &Draws::new(key())).unwrap().to_vec::<u32>().unwrap();
+            let missing: Vec<usize> = (0..5).filter(|&i| labels[i] == NO_LABEL).collect();
+            assert_eq!(missing, [3]);
+            for hard in [false, true] {
+                match ops::gumbel_softmax(&x, 1.0, hard, &Draws::new(key())) {
+                    Ok(y) => {
+                        let y = y.value().to_vec::<f32>().unwrap();
+                        assert!(y[9..12].iter().all(|y| y.is_nan()) && y[..9].iter().all(|y| y.is_finite()));
+                    }
+                    Err(error) => assert!(matches!(device, Device::Cpu) && error.to_string().contains("row 3")),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gumbel_softmax_matches_the_reference() {
+    let mut compared = 0;
+    for device in devices() {
+        for case in cases("gumbel_softmax") {
+            for dtype in [DType::F64, DType::F32, DType::BF16] {
+                if case.tolerance(dtype).is_none() || (dtype == DType::F64 && !matches!(device, Device::Cpu)) {
+                    continue;
+                }
+                let noise_dtype = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+                let noise = case.tensor("in/gumbel", noise_dtype, &device);
+                let tape = Tape::new();
+                let x = tape.leaf(case.tensor("in/logits", dtype, &device));
+                let hard = case.params["hard"].as_bool().unwrap();
+                let y = ops::gumbel_softmax(&x, case.param("tau"), hard, GumbelNoise::Given(&noise)).unwrap();
+                case.compare("out/y", dtype, &y.value().to_f64().unwrap());
+                let dy = case.tensor("cot/y", dtype, &device);
+                let gradients = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() }).unwrap();
+                case.compare("grad/logits", dtype, &gradients.get(&x).unwrap().to_f64().unwrap());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 60, "{compared} comparisons");
+}
+
+#[test]
+fn the_smallest_tau_does_not_overflow() {
+    for device in devices() {
+        let x = logits(&[80.0, -80.0, 1.0, 2.0], [1, 4], &device);
+        let y = ops::gumbel_softmax(&x, 1.2e-38, false, &Draws::new(key())).unwrap();
+        assert_eq!(y.value().to_vec::<f32>().unwrap(), [1.0, 0.0, 0.0, 0.0]);
+    }
+}
+
+#[test]
+fn bad_arguments_are_errors() {
+    for device in devices() {
+        let x = Var::constant(Tensor::zeros([4, 3], DType::F32, &device).unwrap());
+        let draws = Draws::new(key());
+        for p in [-0.1, 1.0, 1.5, f64::NAN, 1.0 - 1e-12] {
+            assert!(ops::dropout(&x, p, &draws).is_err(), "p = {p}");
+        }
+        for tau in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60] {
+            assert!(ops::gumbel_softmax(&x, tau, false, &draws).is_err(), "tau = {tau}");
+        }
+        let few = Draws::of_samples(key(), Tensor::from_slice(&[1u32, 2], [2], &device).unwrap());
+        assert!(ops::dropout(&x, 0.5, &few).is_err());
+        let floats = Draws::of_samples(key(), Tensor::zeros([4], DType::F32, &device).unwrap());
+        assert!(ops::normal([4, 3], DType::F32, &floats, &device).is_err());
+        assert!(ops::normal([4, 3], DType::U32, &draws, &device).is_err());
+        assert!(ops::random(Distribution::Words, [4], DType::F32, &draws, &device).is_err());
+        assert!(ops::normal([4], DType::F32, &Draws::new(key().at_site(1 << 24)), &device).is_err());
+        let other = Var::constant(Tensor::zeros([4, 2], DType::F32, &device).unwrap());
+        assert!(ops::solver_update(&x, Some((1.0.into(), &other)), None).is_err());
+        let coefficients = Tensor::zeros([3], DType::F32, &device).unwrap();
+        assert!(ops::solver_update(&x, Some((coefficients.into(), &x)), None).is_err());
+        let empty = Var::constant(Tensor::zeros([4, 0], DType::F32, &device).unwrap());
+        assert!(ops::categorical(&empty, &draws).is_err());
+        let leaf = Tape::new().leaf(Tensor::zeros([4, 3], DType::F32, &device).unwrap());
+        assert!(matches!(ops::categorical(&leaf, &draws), Err(Error::NoGradient { .. })));
+    }
+}
