@@ -4,18 +4,22 @@
 //! CONTRIBUTING.md walks through adding one.
 
 pub mod activation;
+pub mod adam;
 pub mod arithmetic;
 pub mod categorical;
 pub mod dropout;
+pub mod gradient_norm;
 pub mod gumbel_softmax;
 pub mod random;
 pub mod reduce;
 pub mod solver_update;
 
 pub use activation::{gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh};
+pub use adam::adam;
 pub use arithmetic::{accumulate, add, add_scaled, broadcast_to, div, mul, neg, scale, shift, sub};
 pub use categorical::{categorical, categorical_unchecked};
 pub use dropout::dropout;
+pub use gradient_norm::gradient_norm;
 pub use gumbel_softmax::gumbel_softmax;
 pub use random::{normal, random, uniform};
 pub use reduce::{mean, sum, sum_to};

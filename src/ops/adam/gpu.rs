@@ -1,0 +1,53 @@
+use super::{AdamState, Factors, OP};
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::Tensor;
+
+params! {
+    struct AdamParams {
+        weights: Ptr,
+        m: Ptr,
+        v: Ptr,
+        ema: Ptr,
+        copy: Ptr,
+        gradient: Ptr,
+        clip: Ptr,
+        n: u64,
+        lr: f32,
+        root: f32,
+        w1: f32,
+        w2: f32,
+        eps: f32,
+        decay: f32,
+        ema_part: f32,
+        wide: u32,
+    }
+}
+
+pub fn update(gpu: &Gpu, f: Factors, state: AdamState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
+    let kernel = kernel!(OP, gradient.dtype(), "adam_fwd")?;
+    let address = |tensor: Option<&mut Tensor>| tensor.map_or(Ok(Ptr::NULL), Tensor::ptr_mut);
+    let mut params = AdamParams {
+        weights: state.weights.ptr_mut()?,
+        m: state.m.ptr_mut()?,
+        v: state.v.ptr_mut()?,
+        ema: address(state.ema)?,
+        copy: address(state.copy)?,
+        gradient: gradient.ptr()?,
+        clip: clip.map_or(Ok(Ptr::NULL), Tensor::ptr)?,
+        n: gradient.len() as u64,
+        lr: f.lr as f32,
+        root: f.root as f32,
+        w1: f.w1 as f32,
+        w2: f.w2 as f32,
+        eps: f.eps as f32,
+        decay: f.decay as f32,
+        ema_part: f.ema as f32,
+        wide: 0,
+    };
+    let AdamParams { weights, m, v, ema, copy, gradient: g, .. } = params;
+    params.wide = Ptr::all_wide(&[weights, m, v, ema, copy, g]).into();
+    gpu.launch(&Launch::over(kernel, gradient.len().div_ceil(4)), &params)
+}
