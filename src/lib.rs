@@ -5,6 +5,7 @@ pub mod autograd;
 pub mod backend;
 pub mod data;
 pub mod error;
+pub mod files;
 pub mod metrics;
 pub mod ops;
 pub mod random;

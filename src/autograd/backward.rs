@@ -1,6 +1,7 @@
 //! The walk back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::tape::{Kind, Node, Tape, Var};
 use crate::error::{Error, Result};
@@ -51,6 +52,12 @@ impl Gradients {
             add(&mut self.by_id, id, gradient)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Gradients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.by_id).finish()
     }
 }
 

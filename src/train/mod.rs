@@ -7,9 +7,10 @@ pub mod log;
 pub mod report;
 pub mod run_dir;
 
+pub use crate::files::write_atomic;
 pub use canvas::png;
 pub use chart::{Chart, Series};
 pub use grid::Grid;
 pub use log::Log;
 pub use report::Report;
-pub use run_dir::{Existing, RunDir, write_atomic};
+pub use run_dir::{Existing, RunDir};
