@@ -1,8 +1,13 @@
 //! The CPU: memory, threads, and the kernels that several operations share.
 
+pub mod ceiling;
+#[allow(dead_code, unused_imports)] // the operations that use it follow
+pub(crate) mod gemm;
+mod isa;
 pub mod math;
 mod memory;
 mod parallel;
 
+pub use isa::Isa;
 pub use memory::CpuBuffer;
 pub use parallel::{GRAIN, Kernel, chunks, vectorized, weighted_chunks, with_vector_instructions};

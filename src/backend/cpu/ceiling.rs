@@ -1,0 +1,158 @@
+//! What the CPU can do at most, measured: multiply-adds that touch no memory, and copies too large for any cache.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::isa::Isa;
+
+/// GFLOP/s (two per multiply-add) of f32 multiply-adds between registers, with the vector instructions in use, on `threads` threads at
+/// once (at least one). The median of `rounds` rounds, each about 10 ms.
+pub fn multiply_add_gflops(threads: usize, rounds: usize) -> f64 {
+    median(rounds, || {
+        let rates = on_threads(threads, || {
+            let start = Instant::now();
+            one_round() / start.elapsed().as_secs_f64()
+        });
+        rates.iter().sum::<f64>() / 1e9
+    })
+}
+
+/// One round on this thread; returns the floating-point operations done.
+pub(super) fn one_round() -> f64 {
+    const STEPS: usize = 1_000_000;
+    let isa = Isa::current();
+    black_box(multiply_adds(isa, STEPS));
+    2.0 * per_step(isa) * STEPS as f64
+}
+
+/// GB/s of a copy, bytes read plus bytes written, of `bytes` per thread (64 MB and more leave the caches behind) on `threads` threads at
+/// once (at least one). The median of `rounds` rounds.
+pub fn copy_gbytes_per_second(threads: usize, bytes: usize, rounds: usize) -> f64 {
+    let mut buffers: Vec<_> = (0..threads.max(1)).map(|_| (vec![1u8; bytes], vec![0u8; bytes])).collect();
+    median(rounds, || {
+        let barrier = std::sync::Barrier::new(buffers.len());
+        let slowest = std::thread::scope(|scope| {
+            let barrier = &barrier;
+            let copies: Vec<_> = buffers
+                .iter_mut()
+                .map(|(from, to)| {
+                    scope.spawn(move || {
+                        barrier.wait();
+                        let start = Instant::now();
+                        to.copy_from_slice(black_box(from));
+                        black_box(to);
+                        start.elapsed().as_secs_f64()
+                    })
+                })
+                .collect();
+            copies.into_iter().filter_map(|copy| copy.join().ok()).fold(0.0, f64::max)
+        });
+        2.0 * (bytes * threads.max(1)) as f64 / slowest / 1e9
+    })
+}
+
+fn median(rounds: usize, mut measure: impl FnMut() -> f64) -> f64 {
+    let mut found: Vec<f64> = (0..rounds.max(1)).map(|_| measure()).collect();
+    found.sort_by(f64::total_cmp);
+    found[found.len() / 2]
+}
+
+fn on_threads(threads: usize, work: impl Fn() -> f64 + Sync) -> Vec<f64> {
+    let barrier = std::sync::Barrier::new(threads.max(1));
+    std::thread::scope(|scope| {
+        let start = || {
+            barrier.wait();
+            work()
+        };
+        let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(start)).collect();
+        running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    })
+}
+
+/// Independent sums: enough to fill two units with a latency of four cycles, with room to spare.
+const SUMS: usize = 12;
+
+fn per_step(isa: Isa) -> f64 {
+    let lanes = match isa {
+        Isa::Portable => 4,
+        Isa::Avx2 => 8,
+        Isa::Avx512 => 16,
+    };
+    (SUMS * lanes) as f64
+}
+
+fn multiply_adds(isa: Isa, steps: usize) -> f32 {
+    match isa {
+        // SAFETY: the level in use is one that the CPU has.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { multiply_adds_avx512(steps) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { multiply_adds_avx2(steps) },
+        _ => multiply_adds_portable(steps),
+    }
+}
+
+fn multiply_adds_portable(steps: usize) -> f32 {
+    let (factor, step) = (black_box([0.999f32; 4]), black_box([0.001f32; 4]));
+    let mut sums = [[1.0f32; 4]; SUMS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            for lane in 0..4 {
+                sum[lane] = sum[lane] * factor[lane] + step[lane];
+            }
+        }
+    }
+    sums.iter().flatten().sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_adds_avx2(steps: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let (factor, step) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
+    let mut sums = [_mm256_set1_ps(1.0); SUMS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, step);
+        }
+    }
+    let total = sums.into_iter().fold(_mm256_setzero_ps(), |a, b| _mm256_add_ps(a, b));
+    _mm256_cvtss_f32(total)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn multiply_adds_avx512(steps: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let (factor, step) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
+    let mut sums = [_mm512_set1_ps(1.0); SUMS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, factor, step);
+        }
+    }
+    _mm512_reduce_add_ps(sums.into_iter().fold(_mm512_setzero_ps(), |a, b| _mm512_add_ps(a, b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ceilings_are_positive_and_finite() {
+        for found in [multiply_add_gflops(2, 1), copy_gbytes_per_second(2, 1 << 20, 3), multiply_add_gflops(0, 0)] {
+            assert!(found.is_finite() && found > 0.0, "{found}");
+        }
+    }
+
+    #[test]
+    fn the_loops_compute_what_they_say() {
+        // x <- 0.999 x + 0.001 stays at its fixed point 1, up to the rounding of the two constants.
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
+            let lanes = if isa == Isa::Avx2 { 1.0 } else { per_step(isa) / SUMS as f64 };
+            let sum = multiply_adds(isa, 100) as f64;
+            assert!((sum / (SUMS as f64 * lanes) - 1.0).abs() < 1e-4, "{isa}: {sum}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! How a product is cut into tasks.
+//!
+//! The smaller factor is packed once and shared; tasks own blocks of the result and pack their part of the other factor, one depth block
+//! at a time. If the result is too small to give many tasks but the depth is large (a weight's gradient), tasks own parts of the depth
+//! instead, and their sums are added in the order of the parts. Cuts in depth depend on the shapes alone; the other cuts may depend on the
+//! number of threads, since they do not change how an element is summed.
+
+use rayon::prelude::*;
+
+use super::kernel::{Base, DEPTH};
+use super::pack::{by, store};
+use super::region::{BLOCK_ROWS, Region, Shared, Side};
+use super::rows::{Stored, Sum};
+use super::scratch::Scratch;
+use super::{Bias, Product};
+
+/// Multiply-adds below which a product is not worth waking other threads for (some 20 µs of one core).
+const LARGE: usize = 1 << 20;
+/// Elements of a shared packed factor (16 MB), and its lines; what is beyond is packed in turns.
+const SHARED: usize = 1 << 22;
+const SHARED_LINES: usize = 2048;
+/// Least depth of a part when the depth is shared out.
+const PART: usize = 4 * DEPTH;
+/// Tasks that a product should give before its depth is left whole, blocks of `128 * 128` counted as one.
+const TASKS: usize = 16;
+
+/// Whether a product is worth several threads.
+pub(super) fn is_large((m, n, k): (usize, usize, usize)) -> bool {
+    m.saturating_mul(n).saturating_mul(k) >= LARGE
+}
+
+/// How many products of a small size make a task.
+pub(super) fn products_per_task((m, n, k): (usize, usize, usize)) -> usize {
+    (LARGE / 2 / (m * n * k).max(1)).max(1)
+}
+
+/// Computes the product, on all of rayon's threads or on this one.
+pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize, parallel: bool) {
+    let (m, n, k) = p.size();
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(m == 1 || stride >= n, "rows of {n} elements, {stride} apart");
+    assert!(result.len() > (m - 1) * stride + n - 1, "a {m}x{n} result in {} elements", result.len());
+    let parts = depth_parts(m, n, k);
+    if parts > 1 || k == 0 {
+        return sum_of_parts(p, result, stride, parts, parallel);
+    }
+    let kernel = <T::Sum as Sum>::kernel(p.isa);
+    let threads = if parallel { rayon::current_num_threads() } else { 1 };
+    let sums = T::as_sums(result).map(|sums| sums.as_mut_ptr());
+    let result = Destination { start: result.as_mut_ptr(), sums, stride };
+
+    // Tasks pack lines of the longer factor (`long`); the other one is shared, in turns if it is very large.
+    let (shared, factor, shared_side, long_side) = if m >= n {
+        (n, &p.right, (Side::Right, kernel.columns), (m, kernel.rows))
+    } else {
+        (m, &p.left, (Side::Left, kernel.rows), (n, kernel.columns))
+    };
+    let (side, width) = shared_side;
+    let lines_at_once = (SHARED / k).clamp(4 * width, SHARED_LINES) / width * width;
+    for lines in by(lines_at_once, 0..shared) {
+        let packed = Shared::pack(kernel, factor, side, lines.clone(), k, parallel);
+        let (long_step, step) = task_size(long_side, (lines.len(), width), threads);
+        let tasks: Vec<_> = by(long_step, 0..long_side.0)
+            .flat_map(|long| by(step, lines.clone()).map(move |lines| (long.clone(), lines)))
+            .collect();
+        each(parallel, &tasks, |(long, lines)| {
+            let (rows, columns) = if side == Side::Right { (long, lines) } else { (lines, long) };
+            let region = Region {
+                product: p,
+                kernel,
+                rows: rows.clone(),
+                columns: columns.clone(),
+                depth: 0..k,
+                left: (side == Side::Left).then_some(&packed),
+                right: (side == Side::Right).then_some(&packed),
+            };
+            // SAFETY: the tasks' regions are disjoint and lie inside the result, as asserted above.
+            unsafe { result.write(&region) };
+        });
+    }
+}
+
+/// Into how many parts the depth is cut for tasks: depends on the shape alone, and so do the bits of the result.
+fn depth_parts(m: usize, n: usize, k: usize) -> usize {
+    let blocks = m.div_ceil(128).saturating_mul(n.div_ceil(128));
+    if blocks >= TASKS || !is_large((m, n, k)) { 1 } else { (TASKS / blocks).min(k / PART).max(1) }
+}
+
+/// How far a task reaches in the direction of the longer factor and in the other one: some three tasks per thread, if need be by cutting
+/// the other direction too, and none of more than [`BLOCK_ROWS`] lines. Each direction is given as lines and lines of a panel.
+fn task_size(long: (usize, usize), other: (usize, usize), threads: usize) -> (usize, usize) {
+    let (long_panels, other_panels) = (long.0.div_ceil(long.1), other.0.div_ceil(other.1));
+    let tasks = if threads == 1 { 1 } else { 3 * threads };
+    let step = long_panels.div_ceil(tasks).clamp(2, (BLOCK_ROWS / long.1).max(2));
+    let cuts = if threads == 1 { 1 } else { 2 * threads / long_panels.div_ceil(step) };
+    let other_step = other_panels.div_ceil(cuts.clamp(1, other_panels.div_ceil(2)));
+    (step * long.1, other_step * other.1)
+}
+
+fn each<I: Sync>(parallel: bool, items: &[I], work: impl Fn(&I) + Sync + Send) {
+    if parallel && items.len() > 1 {
+        items.par_iter().with_max_len(1).for_each(work);
+    } else {
+        items.iter().for_each(work);
+    }
+}
+
+/// The result. Tasks write disjoint parts of it.
+struct Destination<T: Stored> {
+    start: *mut T,
+    /// The same address, if the result is stored as sums.
+    sums: Option<*mut T::Sum>,
+    stride: usize,
+}
+
+// SAFETY: whoever writes through it must keep to a part of their own (see `write`).
+unsafe impl<T: Stored> Sync for Destination<T> {}
+
+impl<T: Stored> Destination<T> {
+    /// Computes the region in its whole depth, with the product's scale, bias and accumulation.
+    ///
+    /// # Safety
+    /// The region lies inside the result, and nobody else uses it meanwhile.
+    unsafe fn write(&self, region: &Region<T::Sum>) {
+        let p = region.product;
+        let (rows, columns) = (&region.rows, &region.columns);
+        let bias = match p.bias {
+            Bias::None => Base::Zero,
+            Bias::Columns(bias) => Base::Columns(bias[columns.clone()].as_ptr()),
+            Bias::Rows(bias) => Base::Rows(bias[rows.clone()].as_ptr()),
+        };
+        let corner = rows.start * self.stride + columns.start;
+        let bias_apart = p.accumulate && !matches!(p.bias, Bias::None);
+        match self.sums {
+            Some(sums) if !bias_apart => {
+                let base = if p.accumulate { Base::Result } else { bias };
+                // SAFETY: the caller's.
+                unsafe { region.multiply(sums.add(corner), self.stride, p.alpha, base) };
+            }
+            _ => {
+                let mut scratch = Scratch::of::<T::Sum>(rows.len() * columns.len());
+                let sums = &mut scratch.as_mut()[..rows.len() * columns.len()];
+                // SAFETY: the scratch has room for the region.
+                unsafe { region.multiply(sums.as_mut_ptr(), columns.len(), p.alpha, bias) };
+                for (r, sums) in sums.chunks_exact(columns.len()).enumerate() {
+                    // SAFETY: row `r` of the region, which is the caller's.
+                    let to = unsafe {
+                        std::slice::from_raw_parts_mut(self.start.add(corner + r * self.stride), columns.len())
+                    };
+                    store(p.isa, sums, to, p.accumulate);
+                }
+            }
+        }
+    }
+}
+
+/// Computes parts of the depth apart, then adds them up in order.
+fn sum_of_parts<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize, parts: usize, parallel: bool) {
+    let (m, n, k) = p.size();
+    let kernel = <T::Sum as Sum>::kernel(p.isa);
+    let mut scratch = Scratch::of::<T::Sum>(parts * m * n);
+    let partial = &mut scratch.as_mut::<T::Sum>()[..parts * m * n];
+    if k == 0 {
+        partial.fill(T::Sum::ZERO);
+    } else {
+        let threads = if parallel { rayon::current_num_threads() } else { 1 };
+        let cuts = if threads == 1 { 1 } else { (3 * threads).div_ceil(parts) };
+        let panels = n.div_ceil(kernel.columns);
+        let step = panels.div_ceil(cuts.clamp(1, panels.div_ceil(2))) * kernel.columns;
+        let tasks: Vec<_> = (0..parts).flat_map(|part| by(step, 0..n).map(move |columns| (part, columns))).collect();
+        let partial = Destination::<T::Sum> { start: partial.as_mut_ptr(), sums: None, stride: n };
+        each(parallel, &tasks, |(part, columns)| {
+            let partial = &partial;
+            let depth = k * part / parts..k * (part + 1) / parts;
+            let region =
+                Region { product: p, kernel, rows: 0..m, columns: columns.clone(), depth, left: None, right: None };
+            // SAFETY: each task has its own part and its own columns.
+            unsafe {
+                region.multiply(partial.start.add(part * m * n + columns.start), n, T::Sum::ONE, Base::Zero);
+            }
+        });
+    }
+
+    let partial = &*partial;
+    let finish = |(r, to): (usize, &mut [T])| {
+        let mut row = Scratch::of::<T::Sum>(n);
+        let row = &mut row.as_mut()[..n];
+        row.copy_from_slice(&partial[r * n..(r + 1) * n]);
+        for part in 1..parts {
+            for (sum, &more) in row.iter_mut().zip(&partial[(part * m + r) * n..]) {
+                *sum += more;
+            }
+        }
+        let (by_column, by_row) = match p.bias {
+            Bias::None => (None, T::Sum::ZERO),
+            Bias::Columns(bias) => (Some(bias), T::Sum::ZERO),
+            Bias::Rows(bias) => (None, bias[r]),
+        };
+        for (c, sum) in row.iter_mut().enumerate() {
+            *sum = p.alpha * *sum + by_column.map_or(by_row, |bias| bias[c]);
+        }
+        store(p.isa, row, &mut to[..n], p.accumulate);
+    };
+    let rows = &mut result[..(m - 1) * stride + n];
+    let stride = stride.max(n);
+    if parallel {
+        rows.par_chunks_mut(stride).with_min_len((1 << 15) / (parts * n) + 1).enumerate().for_each(finish);
+    } else {
+        rows.chunks_mut(stride).enumerate().for_each(finish);
+    }
+}

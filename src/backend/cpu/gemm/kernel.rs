@@ -1,0 +1,127 @@
+//! What the blocked product asks of a register kernel, and the one that runs on any CPU.
+
+use crate::backend::cpu::isa::Isa;
+
+use super::rows::Sum;
+
+/// Depth of one block: the panels that a tile reads then stay in the first-level cache. Also the distance between the rows of a left
+/// panel packed [`Along::Depth`].
+pub(super) const DEPTH: usize = 256;
+
+/// How a left panel of [`Kernel::rows`] rows is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Along {
+    /// Row after row, [`DEPTH`] apart: made by copying rows that are contiguous in depth.
+    Depth,
+    /// Step after step, [`Kernel::rows`] apart: made by copying columns.
+    Rows,
+}
+
+/// What the sums of a tile are added to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Base<S> {
+    /// Nothing.
+    Zero,
+    /// What the result holds.
+    Result,
+    /// One value per column.
+    Columns(*const S),
+    /// One value per row.
+    Rows(*const S),
+}
+
+/// `c = base + alpha * left * right` for one tile. The right panel is packed step after step, [`Kernel::columns`] apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile<S> {
+    pub left: *const S,
+    pub along: Along,
+    pub right: *const S,
+    /// At most [`DEPTH`].
+    pub depth: usize,
+    /// At most [`Kernel::rows`], and at least 1.
+    pub rows: usize,
+    /// At most [`Kernel::columns`], and at least 1.
+    pub columns: usize,
+    pub c: *mut S,
+    pub c_stride: usize,
+    pub alpha: S,
+    pub base: Base<S>,
+}
+
+/// A register kernel: the size of its tile, and the function that computes one.
+pub(crate) struct Kernel<S> {
+    pub isa: Isa,
+    pub rows: usize,
+    pub columns: usize,
+    /// Safe to call if the CPU has `isa` and
+    /// * `left` holds a whole panel (`rows * DEPTH`) and `right` `columns * depth` initialised elements,
+    /// * `c` points to `rows` × `columns` (of the tile) elements that nobody else uses at the time,
+    /// * the pointer in `base` points to as many elements as the tile has columns, or rows.
+    pub tile: unsafe fn(&Tile<S>),
+    /// Writes the transpose: `to[c * stride + r] = from[r * DEPTH + c]` for 16 rows and the given number of columns.
+    pub transpose: fn(from: &[S], columns: usize, to: &mut [S], stride: usize),
+}
+
+/// Rows that [`Kernel::transpose`] takes.
+pub(super) const TRANSPOSED_AT_ONCE: usize = 16;
+
+pub(super) fn transpose<S: Copy>(from: &[S], columns: usize, to: &mut [S], stride: usize) {
+    for c in 0..columns {
+        let to = &mut to[c * stride..c * stride + TRANSPOSED_AT_ONCE];
+        for (r, to) in to.iter_mut().enumerate() {
+            *to = from[r * DEPTH + c];
+        }
+    }
+}
+
+const ROWS: usize = 4;
+const COLUMNS: usize = 16;
+
+pub(super) const fn portable<S: Sum>() -> Kernel<S> {
+    Kernel { isa: Isa::Portable, rows: ROWS, columns: COLUMNS, tile: portable_tile::<S>, transpose: transpose::<S> }
+}
+
+/// # Safety
+/// See [`Kernel::tile`].
+unsafe fn portable_tile<S: Sum>(t: &Tile<S>) {
+    let (row_step, depth_step) = match t.along {
+        Along::Depth => (DEPTH, 1),
+        Along::Rows => (1, ROWS),
+    };
+    let mut sums = [[S::ZERO; COLUMNS]; ROWS];
+    for k in 0..t.depth {
+        // SAFETY: the panels are whole, even where the tile is not.
+        let right = unsafe { &*t.right.add(k * COLUMNS).cast::<[S; COLUMNS]>() };
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let left = unsafe { *t.left.add(r * row_step + k * depth_step) };
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum += left * *right;
+            }
+        }
+    }
+    // SAFETY: the sums cover the tile.
+    unsafe { finish(t, sums.as_flattened().as_ptr(), COLUMNS) };
+}
+
+/// Writes the tile from sums in memory, `stride` apart.
+///
+/// # Safety
+/// See [`Kernel::tile`]; `sums` must cover the tile.
+pub(super) unsafe fn finish<S: Sum>(t: &Tile<S>, sums: *const S, stride: usize) {
+    for r in 0..t.rows {
+        for c in 0..t.columns {
+            // SAFETY: inside the tile by the loops' bounds.
+            unsafe {
+                let to = t.c.add(r * t.c_stride + c);
+                let sum = t.alpha * *sums.add(r * stride + c);
+                *to = match t.base {
+                    Base::Zero => sum,
+                    Base::Result => *to + sum,
+                    Base::Columns(base) => *base.add(c) + sum,
+                    Base::Rows(base) => *base.add(r) + sum,
+                };
+            }
+        }
+    }
+}

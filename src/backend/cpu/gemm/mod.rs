@@ -1,0 +1,211 @@
+//! Matrix products on the CPU, and convolutions as products: packed panels, register-blocked kernels, rayon over blocks of the result.
+//!
+//! A [`Product`] is `base + alpha * left * right`. Each factor is read from [`Rows`]: a [`Matrix`] in memory or the [`Patches`] of a
+//! convolution, as they are or transposed; they are copied (and bf16 widened) into panels block by block, so nothing of the size of a
+//! patch matrix ever exists. Sums are f32 (f64 for f64), and rounded once when the result is bf16.
+//!
+//! The result has the same bits for any number of threads: the depth is cut at places that only depend on the shapes, and each
+//! element is summed in one order. It may differ in its last bits between levels of vector instructions: the portable kernel rounds each
+//! product before it adds.
+//!
+//! The scheme is the one of Goto & van de Geijn 2008 (doi 10.1145/1356052.1356053) and BLIS (doi 10.1145/2764454).
+
+mod blocks;
+mod convolution;
+mod kernel;
+mod pack;
+mod patches;
+mod region;
+mod rows;
+mod scratch;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod tests;
+
+use rayon::prelude::*;
+
+use crate::backend::cpu::isa::Isa;
+
+pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
+pub(crate) use patches::{Convolution, Patches, ReversedWeight};
+pub(crate) use rows::{Matrix, Rows, Stored, Sum};
+
+use kernel::Kernel;
+
+impl Sum for f32 {
+    const ZERO: f32 = 0.0;
+    const ONE: f32 = 1.0;
+    fn kernel(isa: Isa) -> &'static Kernel<f32> {
+        static PORTABLE: Kernel<f32> = kernel::portable();
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &avx512::KERNEL,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &avx2::KERNEL,
+            _ => &PORTABLE,
+        }
+    }
+}
+
+impl Sum for f64 {
+    const ZERO: f64 = 0.0;
+    const ONE: f64 = 1.0;
+    fn kernel(_: Isa) -> &'static Kernel<f64> {
+        static PORTABLE: Kernel<f64> = kernel::portable();
+        &PORTABLE
+    }
+}
+
+/// One factor of a product.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor<'a, S> {
+    source: &'a dyn Rows<S>,
+    transposed: bool,
+}
+
+impl<'a, S> Factor<'a, S> {
+    /// `source` as it is.
+    pub fn plain(source: &'a dyn Rows<S>) -> Self {
+        Factor { source, transposed: false }
+    }
+
+    /// `source` transposed.
+    pub fn transposed(source: &'a dyn Rows<S>) -> Self {
+        Factor { source, transposed: true }
+    }
+
+    /// `source` transposed or not.
+    pub fn new(source: &'a dyn Rows<S>, transposed: bool) -> Self {
+        Factor { source, transposed }
+    }
+
+    fn size(&self) -> (usize, usize) {
+        let (rows, columns) = (self.source.rows(), self.source.columns());
+        if self.transposed { (columns, rows) } else { (rows, columns) }
+    }
+}
+
+/// What is added to a product.
+#[derive(Clone, Copy)]
+pub(crate) enum Bias<'a, S> {
+    /// Nothing.
+    None,
+    /// One value per column of the result.
+    Columns(&'a [S]),
+    /// One value per row of the result.
+    Rows(&'a [S]),
+}
+
+/// `result (+)= alpha * left * right + bias`
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a, S> {
+    left: Factor<'a, S>,
+    right: Factor<'a, S>,
+    alpha: S,
+    bias: Bias<'a, S>,
+    accumulate: bool,
+    isa: Isa,
+}
+
+impl<'a, S: Sum> Product<'a, S> {
+    /// `left` (m × k) times `right` (k × n). Panics if the depths differ: shapes are checked by the operation that calls.
+    pub fn new(left: Factor<'a, S>, right: Factor<'a, S>) -> Self {
+        let ((m, k), (k_right, n)) = (left.size(), right.size());
+        assert_eq!(k, k_right, "a {m}x{k} matrix times a {k_right}x{n} matrix");
+        Product { left, right, alpha: S::ONE, bias: Bias::None, accumulate: false, isa: Isa::current() }
+    }
+
+    /// Multiplies the product by `alpha`.
+    pub fn scaled(self, alpha: S) -> Self {
+        Product { alpha, ..self }
+    }
+
+    /// Adds `bias`. Panics if its length differs from the result's.
+    pub fn plus(self, bias: Bias<'a, S>) -> Self {
+        let (m, n, _) = self.size();
+        match bias {
+            Bias::None => {}
+            Bias::Columns(bias) => assert_eq!(bias.len(), n, "one bias per column"),
+            Bias::Rows(bias) => assert_eq!(bias.len(), m, "one bias per row"),
+        }
+        Product { bias, ..self }
+    }
+
+    /// Adds to what the result holds, if so told, instead of replacing it.
+    pub fn accumulating(self, accumulate: bool) -> Self {
+        Product { accumulate, ..self }
+    }
+
+    /// Uses these vector instructions if the CPU has them.
+    #[cfg(test)]
+    pub fn on(self, isa: Isa) -> Self {
+        assert!(isa.is_supported());
+        Product { isa, ..self }
+    }
+
+    /// Rows and columns of the result, and the depth.
+    fn size(&self) -> (usize, usize, usize) {
+        let ((m, k), (_, n)) = (self.left.size(), self.right.size());
+        (m, n, k)
+    }
+
+    /// Computes into `result`, rows `stride` elements apart; uses rayon's threads when the product is large.
+    ///
+    /// Panics if `result` ends before its last row, or if rows overlap.
+    pub fn write<T: Stored<Sum = S>>(&self, result: &mut [T], stride: usize) {
+        blocks::compute(self, result, stride, blocks::is_large(self.size()));
+    }
+}
+
+/// Computes product `i` into `results[i * result_stride..]` for each of `count` products of the same size: one after the other, each on
+/// all threads, if they are large; otherwise many at a time, each on one thread.
+///
+/// `factors(i)` gives the left and the right matrix of product `i`, each with whether it is transposed. `finish` sets scale, bias and
+/// accumulation. Panics as [`Product::write`] does, or if the results overlap.
+pub(crate) fn batched<'a, T, F>(
+    count: usize,
+    factors: F,
+    alpha: T::Sum,
+    accumulate: bool,
+    results: &mut [T],
+    result_stride: usize,
+    row_stride: usize,
+) where
+    T: Stored,
+    F: Fn(usize) -> [(Matrix<'a, T>, bool); 2] + Sync,
+{
+    if count == 0 {
+        return;
+    }
+    let one = |i: usize, result: &mut [T], parallel: bool| {
+        let [(left, left_transposed), (right, right_transposed)] = factors(i);
+        let product = Product::new(Factor::new(&left, left_transposed), Factor::new(&right, right_transposed))
+            .scaled(alpha)
+            .accumulating(accumulate);
+        blocks::compute(&product, result, row_stride, parallel);
+    };
+    let [(left, left_transposed), (right, right_transposed)] = factors(0);
+    let size = Product::new(Factor::new(&left, left_transposed), Factor::new(&right, right_transposed)).size();
+    let extent = if size.0 == 0 { 0 } else { (size.0 - 1) * row_stride + size.1 };
+    if extent == 0 {
+        return;
+    }
+    assert!(count == 1 || result_stride >= extent, "results {result_stride} apart, each of {extent}");
+    if blocks::is_large(size) || count == 1 {
+        for i in 0..count {
+            one(i, &mut results[i * result_stride..][..extent], blocks::is_large(size));
+        }
+    } else {
+        let at_once = blocks::products_per_task(size);
+        let needed = (count - 1) * result_stride + extent;
+        results[..needed]
+            .par_chunks_mut(result_stride)
+            .with_min_len(at_once)
+            .enumerate()
+            .for_each(|(i, result)| one(i, &mut result[..extent], false));
+    }
+}

@@ -1,0 +1,101 @@
+//! Copies factors into panels, and sums into results.
+
+use std::ops::Range;
+
+use crate::backend::cpu::isa::Isa;
+
+use super::Factor;
+use super::kernel::{Along, DEPTH, Kernel, TRANSPOSED_AT_ONCE};
+use super::rows::{Stored, Sum};
+use super::scratch::Scratch;
+
+/// Rows of a source that are packed together.
+const ROWS_AT_ONCE: usize = 32;
+
+impl<S: Sum> Factor<'_, S> {
+    /// How panels of this factor are packed when it stands on the left.
+    pub(super) fn along(&self) -> Along {
+        if self.transposed { Along::Rows } else { Along::Depth }
+    }
+
+    /// Packs a part of a left factor: panels of [`Kernel::rows`] rows, each `rows * DEPTH` long.
+    pub(super) fn pack_left(&self, kernel: &Kernel<S>, rows: Range<usize>, depth: Range<usize>, to: &mut [S]) {
+        match self.along() {
+            Along::Depth => self.source.copy(kernel.isa, rows, depth, to, DEPTH),
+            Along::Rows => self.copy_columns(kernel, kernel.rows, rows, depth, to),
+        }
+    }
+
+    /// Packs a part of a right factor: panels of [`Kernel::columns`] columns, each `columns * DEPTH` long.
+    pub(super) fn pack_right(&self, kernel: &Kernel<S>, columns: Range<usize>, depth: Range<usize>, to: &mut [S]) {
+        if !self.transposed {
+            return self.copy_columns(kernel, kernel.columns, columns, depth, to);
+        }
+        let mut scratch = Scratch::of::<S>(TRANSPOSED_AT_ONCE * DEPTH);
+        let scratch = scratch.as_mut::<S>();
+        for (panel, to) in by(kernel.columns, columns).zip(to.chunks_mut(kernel.columns * DEPTH)) {
+            for (i, lines) in by(TRANSPOSED_AT_ONCE, panel).enumerate() {
+                self.source.copy(kernel.isa, lines, depth.clone(), scratch, DEPTH);
+                (kernel.transpose)(scratch, depth.len(), &mut to[i * TRANSPOSED_AT_ONCE..], kernel.columns);
+            }
+        }
+    }
+}
+
+impl<S: Sum> Factor<'_, S> {
+    /// Packs columns of the source, whose rows are steps in depth, in panels of `width`.
+    fn copy_columns(&self, kernel: &Kernel<S>, width: usize, columns: Range<usize>, depth: Range<usize>, to: &mut [S]) {
+        // A few rows at a time, so that they are still in the first-level cache when the next panel takes its columns from them.
+        for steps in by(ROWS_AT_ONCE, depth.clone()) {
+            let first = (steps.start - depth.start) * width;
+            for (panel, to) in by(width, columns.clone()).zip(to.chunks_mut(width * DEPTH)) {
+                self.source.copy(kernel.isa, steps.clone(), panel, &mut to[first..], width);
+            }
+        }
+    }
+}
+
+/// `range` in pieces of `size`, the last one shorter.
+pub(super) fn by(size: usize, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(size).map(move |start| start..(start + size).min(end))
+}
+
+/// `to (+)= sums`, rounded once.
+pub(super) fn store<T: Stored>(isa: Isa, sums: &[T::Sum], to: &mut [T], accumulate: bool) {
+    debug_assert!(isa.is_supported());
+    match isa {
+        // SAFETY: a product's level of vector instructions is one that the CPU has.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { store_avx512(sums, to, accumulate) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { store_avx2(sums, to, accumulate) },
+        _ => store_on_any(sums, to, accumulate),
+    }
+}
+
+#[inline(always)]
+fn store_on_any<T: Stored>(sums: &[T::Sum], to: &mut [T], accumulate: bool) {
+    if accumulate {
+        for (to, &sum) in to.iter_mut().zip(sums) {
+            *to = T::round(to.widen() + sum);
+        }
+    } else {
+        for (to, &sum) in to.iter_mut().zip(sums) {
+            *to = T::round(sum);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+fn store_avx512<T: Stored>(sums: &[T::Sum], to: &mut [T], accumulate: bool) {
+    store_on_any(sums, to, accumulate);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn store_avx2<T: Stored>(sums: &[T::Sum], to: &mut [T], accumulate: bool) {
+    store_on_any(sums, to, accumulate);
+}

@@ -1,0 +1,201 @@
+//! The inner loops: a block of the result, from packed panels and register tiles.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::kernel::{Along, Base, DEPTH, Kernel, Tile};
+use super::pack::by;
+use super::rows::Sum;
+use super::scratch::Scratch;
+use super::{Factor, Product};
+
+/// Rows of the left factor that are multiplied with a right panel before the next one: packed they take 320 KB of the second-level cache.
+pub(super) const BLOCK_ROWS: usize = 320;
+/// Elements of right panels that the second-level cache holds beside the left ones (512 KB).
+const RIGHT_IN_CACHE: usize = 1 << 17;
+/// Elements that are worth packing on several threads.
+const PACKED_BY_ALL: usize = 1 << 17;
+
+/// The blocks that the depth is packed and multiplied in: as few as possible, and even.
+fn depth_blocks(depth: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let blocks = depth.len().div_ceil(DEPTH).max(1);
+    by(depth.len().div_ceil(blocks).max(1), depth)
+}
+
+/// Which factor is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
+/// Lines (rows of the left factor or columns of the right one) packed in their whole depth, for all tasks to read.
+pub(super) struct Shared<S> {
+    memory: Scratch,
+    /// Elements of a panel.
+    panel: usize,
+    /// Lines of a panel.
+    width: usize,
+    /// Panels of each depth block.
+    panels: usize,
+    first_line: usize,
+    of: std::marker::PhantomData<S>,
+}
+
+impl<S: Sum> Shared<S> {
+    /// Packs `lines` of a factor of depth `depth`.
+    pub fn pack(
+        kernel: &Kernel<S>,
+        factor: &Factor<S>,
+        side: Side,
+        lines: Range<usize>,
+        depth: usize,
+        parallel: bool,
+    ) -> Self {
+        let width = match side {
+            Side::Left => kernel.rows,
+            Side::Right => kernel.columns,
+        };
+        let (panel, panels) = (width * DEPTH, lines.len().div_ceil(width));
+        let blocks: Vec<_> = depth_blocks(0..depth).collect();
+        let mut memory = Scratch::of::<S>(blocks.len() * panels * panel);
+        let pack = |(i, to): (usize, &mut [S])| {
+            let start = lines.start + i % panels * width;
+            let (lines, depth) = (start..(start + width).min(lines.end), blocks[i / panels].clone());
+            match side {
+                Side::Left => factor.pack_left(kernel, lines, depth, to),
+                Side::Right => factor.pack_right(kernel, lines, depth, to),
+            }
+        };
+        let memory_of_panels = &mut memory.as_mut::<S>()[..blocks.len() * panels * panel];
+        if parallel && lines.len() * depth >= PACKED_BY_ALL {
+            memory_of_panels.par_chunks_mut(panel).enumerate().for_each(pack);
+        } else {
+            memory_of_panels.chunks_mut(panel).enumerate().for_each(pack);
+        }
+        Shared { memory, panel, width, panels, first_line: lines.start, of: std::marker::PhantomData }
+    }
+
+    /// The panels of a depth block from the one that starts with `line` onwards.
+    fn panels(&self, block: usize, line: usize) -> &[S] {
+        let first = (line - self.first_line) / self.width;
+        debug_assert_eq!(first * self.width, line - self.first_line);
+        &self.memory.as_ref()[(block * self.panels + first) * self.panel..(block + 1) * self.panels * self.panel]
+    }
+}
+
+/// A block of the result, in part or all of the depth. It starts where panels of the shared factor start.
+pub(super) struct Region<'a, S: 'static> {
+    pub product: &'a Product<'a, S>,
+    pub kernel: &'static Kernel<S>,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+    pub depth: Range<usize>,
+    /// The left factor, if it is packed already.
+    pub left: Option<&'a Shared<S>>,
+    /// The right factor, if it is packed already.
+    pub right: Option<&'a Shared<S>>,
+}
+
+impl<S: Sum> Region<'_, S> {
+    /// `to = base + alpha * left * right`; `to` and the pointer in `base` stand at the region's corner.
+    ///
+    /// # Safety
+    /// `to` must point to the region's rows, `stride` apart, which nobody else uses meanwhile; `base` to as many elements as the region
+    /// has columns, or rows.
+    pub unsafe fn multiply(&self, to: *mut S, stride: usize, alpha: S, base: Base<S>) {
+        let kernel = self.kernel;
+        // Rows packed together: a few, still in the first-level cache when they are used, while the right panels come from the second level;
+        // many, if those do not fit there. Columns are packed from whole rows of the source, so many are better in any case.
+        let few = self.product.left.along() == Along::Depth && self.columns.len() * DEPTH <= RIGHT_IN_CACHE;
+        let block_rows = if few { 2 * kernel.rows } else { BLOCK_ROWS / kernel.rows * kernel.rows };
+        let own_rows = self.rows.len().min(block_rows).next_multiple_of(kernel.rows);
+        let mut own_left = self.left.is_none().then(|| Scratch::of::<S>(own_rows * DEPTH));
+        let own_columns = self.columns.len().next_multiple_of(kernel.columns);
+        let mut own_right = self.right.is_none().then(|| Scratch::of::<S>(own_columns * DEPTH));
+
+        for (i, depth) in depth_blocks(self.depth.clone()).enumerate() {
+            let base = if i == 0 { base } else { Base::Result };
+            if let Some(own) = &mut own_right {
+                self.product.right.pack_right(kernel, self.columns.clone(), depth.clone(), own.as_mut());
+            }
+            let right = match (&own_right, self.right) {
+                (Some(own), _) => own.as_ref(),
+                (_, Some(shared)) => shared.panels(i, self.columns.start),
+                _ => &[],
+            };
+            for rows in by(block_rows, self.rows.clone()) {
+                if let Some(own) = &mut own_left {
+                    self.product.left.pack_left(kernel, rows.clone(), depth.clone(), own.as_mut());
+                }
+                let left = match (&own_left, self.left) {
+                    (Some(own), _) => own.as_ref(),
+                    (_, Some(shared)) => shared.panels(i, rows.start),
+                    _ => &[],
+                };
+                let block = Block { left, right, along: self.product.left.along(), depth: depth.len(), alpha };
+                let first = rows.start - self.rows.start;
+                let base = match base {
+                    Base::Rows(bias) => Base::Rows(bias.wrapping_add(first)),
+                    other => other,
+                };
+                // SAFETY: passed on; the block's rows are among the region's.
+                unsafe {
+                    block.multiply(kernel, rows.len(), self.columns.len(), to.add(first * stride), stride, base);
+                }
+            }
+        }
+    }
+}
+
+/// Panels of one depth block.
+struct Block<'a, S> {
+    left: &'a [S],
+    right: &'a [S],
+    along: Along,
+    depth: usize,
+    alpha: S,
+}
+
+impl<S: Sum> Block<'_, S> {
+    /// # Safety
+    /// As for [`Region::multiply`].
+    unsafe fn multiply(
+        &self,
+        kernel: &Kernel<S>,
+        rows: usize,
+        columns: usize,
+        to: *mut S,
+        stride: usize,
+        base: Base<S>,
+    ) {
+        let left_panels = self.left.chunks_exact(kernel.rows * DEPTH);
+        let right_panels = self.right.chunks_exact(kernel.columns * DEPTH);
+        assert!(left_panels.len() * kernel.rows >= rows && right_panels.len() * kernel.columns >= columns);
+        assert!(self.depth <= DEPTH);
+        for (column, right) in (0..columns).step_by(kernel.columns).zip(right_panels) {
+            for (row, left) in (0..rows).step_by(kernel.rows).zip(left_panels.clone()) {
+                let tile = Tile {
+                    left: left.as_ptr(),
+                    along: self.along,
+                    right: right.as_ptr(),
+                    depth: self.depth,
+                    rows: kernel.rows.min(rows - row),
+                    columns: kernel.columns.min(columns - column),
+                    c: to.wrapping_add(row * stride + column),
+                    c_stride: stride,
+                    alpha: self.alpha,
+                    base: match base {
+                        Base::Columns(bias) => Base::Columns(bias.wrapping_add(column)),
+                        Base::Rows(bias) => Base::Rows(bias.wrapping_add(row)),
+                        other => other,
+                    },
+                };
+                // SAFETY: the panels are whole and initialised; the tile lies in the block, which is the caller's; the kernel is one
+                // that the CPU can run, as every product's is.
+                unsafe { (kernel.tile)(&tile) };
+            }
+        }
+    }
+}

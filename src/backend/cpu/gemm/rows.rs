@@ -1,0 +1,230 @@
+//! What a factor of a product can be read from: rows of numbers, each contiguous in memory.
+
+use std::ops::Range;
+
+use half::bf16;
+
+use crate::backend::cpu::isa::Isa;
+
+/// A type that operands and results are stored in, and the type that products are summed in.
+pub(crate) trait Stored: Copy + Send + Sync + 'static {
+    /// Sums are kept in this type.
+    type Sum: Sum;
+    /// Widens to the type of the sums; exact.
+    fn widen(self) -> Self::Sum;
+    /// Widens each, in vectors where the caller's instructions have them.
+    fn widen_array<const N: usize>(values: &[Self; N]) -> [Self::Sum; N];
+    /// Rounds a sum to the nearest stored value, ties to even.
+    fn round(sum: Self::Sum) -> Self;
+    /// The slice itself when stored values are sums.
+    fn as_sums(slice: &mut [Self]) -> Option<&mut [Self::Sum]>;
+}
+
+/// A type that products are summed in.
+pub(crate) trait Sum:
+    Stored<Sum = Self>
+    + bytemuck::Pod
+    + PartialEq
+    + std::fmt::Debug
+    + std::ops::Add<Output = Self>
+    + std::ops::AddAssign
+    + std::ops::Mul<Output = Self>
+{
+    /// 0
+    const ZERO: Self;
+    /// 1
+    const ONE: Self;
+    /// The kernel for a level of vector instructions.
+    fn kernel(isa: Isa) -> &'static super::kernel::Kernel<Self>;
+}
+
+impl Stored for f32 {
+    type Sum = f32;
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn widen_array<const N: usize>(values: &[f32; N]) -> [f32; N] {
+        *values
+    }
+    #[inline(always)]
+    fn round(sum: f32) -> f32 {
+        sum
+    }
+    fn as_sums(slice: &mut [f32]) -> Option<&mut [f32]> {
+        Some(slice)
+    }
+}
+
+impl Stored for bf16 {
+    type Sum = f32;
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits((self.to_bits() as u32) << 16)
+    }
+    #[inline(always)]
+    fn widen_array<const N: usize>(values: &[bf16; N]) -> [f32; N] {
+        let mut wide = [0.0; N];
+        for i in 0..N {
+            wide[i] = values[i].widen();
+        }
+        wide
+    }
+    #[inline(always)]
+    fn round(sum: f32) -> bf16 {
+        bf16::from_f32(sum)
+    }
+    fn as_sums(_: &mut [bf16]) -> Option<&mut [f32]> {
+        None
+    }
+}
+
+impl Stored for f64 {
+    type Sum = f64;
+    #[inline(always)]
+    fn widen(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn widen_array<const N: usize>(values: &[f64; N]) -> [f64; N] {
+        *values
+    }
+    #[inline(always)]
+    fn round(sum: f64) -> f64 {
+        sum
+    }
+    fn as_sums(slice: &mut [f64]) -> Option<&mut [f64]> {
+        Some(slice)
+    }
+}
+
+/// Rows of numbers that exist in memory, or are made while they are copied (a convolution's patches).
+pub(crate) trait Rows<S>: Sync {
+    /// Number of rows.
+    fn rows(&self) -> usize;
+    /// Length of each row.
+    fn columns(&self) -> usize;
+    /// Copies a part: element `(r, c)` of `rows` × `columns`, counted from the part's corner, goes to `out[r * stride + c]`.
+    /// `isa` must be supported by this CPU.
+    fn copy(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize);
+}
+
+/// The same as [`Rows`], written once and compiled for each level of vector instructions.
+pub(super) trait CopyRows<S>: Sync {
+    fn rows(&self) -> usize;
+    fn columns(&self) -> usize;
+    /// Must be `#[inline(always)]`, so that it takes on the instructions of its caller.
+    fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize);
+}
+
+impl<S, R: CopyRows<S>> Rows<S> for R {
+    fn rows(&self) -> usize {
+        CopyRows::rows(self)
+    }
+
+    fn columns(&self) -> usize {
+        CopyRows::columns(self)
+    }
+
+    fn copy(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
+        debug_assert!(isa.is_supported());
+        match isa {
+            // SAFETY: the caller guarantees that the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { copy_avx512(self, rows, columns, out, stride) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { copy_avx2(self, rows, columns, out, stride) },
+            _ => CopyRows::copy(self, rows, columns, out, stride),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+fn copy_avx512<S, R: CopyRows<S>>(r: &R, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
+    r.copy(rows, columns, out, stride);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn copy_avx2<S, R: CopyRows<S>>(r: &R, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
+    r.copy(rows, columns, out, stride);
+}
+
+/// Widens `from` into `to`, which is as long. Most runs are a few vectors long: too short for a call of `memcpy` to pay.
+#[inline(always)]
+pub(super) fn widen<T: Stored>(from: &[T], to: &mut [T::Sum]) {
+    let length = from.len();
+    let to = &mut to[..length];
+    if length >= 16 {
+        widen_by::<T, 16>(from, to);
+    } else if length >= 8 {
+        widen_by::<T, 8>(from, to);
+    } else if length >= 4 {
+        widen_by::<T, 4>(from, to);
+    } else {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.widen();
+        }
+    }
+}
+
+/// Whole groups of `N`, then the last `N` elements once more if any are left; there are `N` at least.
+#[inline(always)]
+fn widen_by<T: Stored, const N: usize>(from: &[T], to: &mut [T::Sum]) {
+    let (groups, rest) = from.as_chunks::<N>();
+    for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(groups) {
+        *to = T::widen_array(from);
+    }
+    if !rest.is_empty()
+        && let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>())
+    {
+        *to = T::widen_array(from);
+    }
+}
+
+/// A matrix in memory: rows of contiguous numbers, `row_stride` elements apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// `rows` × `columns` with nothing between the rows.
+    ///
+    /// Panics if `data` is shorter than that: shapes are checked by the operation that calls.
+    pub fn new(data: &'a [T], rows: usize, columns: usize) -> Self {
+        Self::strided(data, rows, columns, columns)
+    }
+
+    /// `rows` × `columns`, rows `row_stride` elements apart. Panics if `data` ends before the last row does.
+    pub fn strided(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Self {
+        let needed = if rows == 0 { 0 } else { (rows - 1) * row_stride + columns };
+        assert!(data.len() >= needed, "a {rows}x{columns} matrix in {} elements", data.len());
+        Matrix { data, rows, columns, row_stride }
+    }
+}
+
+impl<T: Stored> CopyRows<T::Sum> for Matrix<'_, T> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
+    }
+
+    #[inline(always)]
+    fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [T::Sum], stride: usize) {
+        let width = columns.len();
+        for (r, row) in rows.enumerate() {
+            let start = row * self.row_stride + columns.start;
+            widen(&self.data[start..start + width], &mut out[r * stride..r * stride + width]);
+        }
+    }
+}

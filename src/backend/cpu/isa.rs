@@ -1,0 +1,92 @@
+//! Which vector instructions the CPU kernels use, decided once when the program runs.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+/// A level of vector instructions, from the one that every CPU has upwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// What the compiler assumes of every CPU of the architecture.
+    Portable,
+    /// 256-bit vectors with fused multiply-add.
+    Avx2,
+    /// 512-bit vectors.
+    Avx512,
+}
+
+impl Isa {
+    /// Every level, lowest first.
+    pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+
+    /// Whether this CPU can run it.
+    pub fn is_supported(self) -> bool {
+        match self {
+            Isa::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => {
+                Isa::Avx2.is_supported()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// The level in use: what `VERIDICAL_CPU_KERNEL` (`avx512`, `avx2` or `portable`) asks for, otherwise the best there is. A level
+    /// that this CPU lacks, or a name that is none of the three, is reported once on standard error and passed over.
+    pub fn current() -> Isa {
+        static CURRENT: OnceLock<Isa> = OnceLock::new();
+        *CURRENT.get_or_init(|| {
+            let wanted = std::env::var("VERIDICAL_CPU_KERNEL").ok();
+            let (isa, complaint) = choose(wanted.as_deref(), Isa::is_supported);
+            if let Some(complaint) = complaint {
+                eprintln!("veridical: {complaint}");
+            }
+            isa
+        })
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Isa::Portable => "portable",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        })
+    }
+}
+
+fn choose(wanted: Option<&str>, supported: impl Fn(Isa) -> bool) -> (Isa, Option<String>) {
+    let best = Isa::ALL.into_iter().rev().find(|&isa| supported(isa)).unwrap_or(Isa::Portable);
+    let Some(wanted) = wanted.map(str::trim).filter(|name| !name.is_empty()) else { return (best, None) };
+    match Isa::ALL.into_iter().find(|isa| isa.to_string() == wanted) {
+        Some(isa) if supported(isa) => (isa, None),
+        Some(isa) => (best, Some(format!("VERIDICAL_CPU_KERNEL={isa}: this CPU has no {isa}; using {best}"))),
+        None => (best, Some(format!("VERIDICAL_CPU_KERNEL={wanted}: expected avx512, avx2 or portable; using {best}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_chooses_only_what_the_cpu_has() {
+        let no_avx512 = |isa| isa < Isa::Avx512;
+        assert_eq!(choose(None, no_avx512), (Isa::Avx2, None));
+        assert_eq!(choose(Some("portable"), no_avx512), (Isa::Portable, None));
+        assert_eq!(choose(Some(""), |_| true), (Isa::Avx512, None));
+        let (isa, complaint) = choose(Some("avx512"), no_avx512);
+        assert_eq!(isa, Isa::Avx2);
+        assert!(complaint.unwrap().contains("no avx512; using avx2"));
+        let (isa, complaint) = choose(Some("sse9"), |_| true);
+        assert_eq!(isa, Isa::Avx512);
+        assert!(complaint.unwrap().contains("expected avx512, avx2 or portable"));
+    }
+}
