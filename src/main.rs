@@ -1,1 +1,3 @@
+//! The `veridical` command.
+
 fn main() {}

@@ -105,7 +105,7 @@ fn run_rounded(row: &Row, dtype: DType) -> Outcome {
     let y = (row.run)(&inputs).unwrap();
     let mut outcome = vec![("result".to_string(), y.value().clone())];
     if y.requires_grad() {
-        let dy = tensor(&cotangent(&y.shape().to_vec()), DType::F64, false, &Device::Cpu).unwrap();
+        let dy = tensor(&cotangent(y.shape()), DType::F64, false, &Device::Cpu).unwrap();
         let gradients = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() }).unwrap();
         for (i, input) in inputs.iter().enumerate().filter(|(_, input)| input.requires_grad()) {
             let zero = || Tensor::zeros(input.shape(), DType::F64, &Device::Cpu).unwrap();

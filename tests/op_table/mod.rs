@@ -133,6 +133,7 @@ type Reference = Arc<dyn Fn(&[Array]) -> Array + Send + Sync>;
 
 /// One operation at one set of shapes and settings.
 #[derive(Clone)]
+#[allow(dead_code)] // tests and benchmarks each read some of it
 pub struct Row {
     pub op: &'static str,
     /// Shapes and settings, for messages and benchmarks.

@@ -10,6 +10,10 @@
 //! What is not modelled: time, bank conflicts, the weak ordering of global memory, and the rounding inside tensor
 //! cores. A kernel that spins until another block writes never ends here.
 
+// SAFETY of everything below is one contract: `block`, `abi` and `waits` are entered from a coroutine whose `Block` lives on the
+// OS thread that resumed it, is reached through raw pointers only, and is borrowed for no longer than one statement needs.
+#![allow(clippy::undocumented_unsafe_blocks)]
+
 pub(crate) mod abi;
 mod block;
 mod copies;
