@@ -8,6 +8,7 @@ pub mod data;
 pub mod error;
 pub mod files;
 pub mod metrics;
+pub mod nn;
 pub mod ops;
 pub mod random;
 pub mod tensor;

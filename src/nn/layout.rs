@@ -1,0 +1,167 @@
+//! Which parameters a network has: names, shapes, how they start, and how files store them.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::tensor::Shape;
+
+/// A parameter or buffer of a [`Layout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParamId(pub(super) usize);
+
+/// How a parameter starts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Init {
+    /// All the same.
+    Constant(f32),
+    /// Uniform between plus and minus `gain * sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio 2010).
+    Xavier {
+        /// Inputs of one output element.
+        fan_in: usize,
+        /// Outputs that one input element has a part in.
+        fan_out: usize,
+        /// Factor on the result.
+        gain: f32,
+    },
+    /// Normal with this standard deviation.
+    Normal(f32),
+    /// These values, which a model file must agree with: filters that belong to the architecture.
+    Fixed(Vec<f32>),
+}
+
+/// How a file stores a tensor whose axes are in another order in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileForm {
+    /// As it is.
+    Plain,
+    /// `[out, in, kh, kw]` in the file, `[out, kh, kw, in]` in memory.
+    Convolution,
+    /// `[out, in, 1, 1]` in the file, `[out, in]` in memory.
+    Pointwise,
+    /// A 1x1 convolution to queries, keys and values: output channel `3 c + {q, k, v}` in the file, `{q, k, v} C + c` in memory.
+    QueryKeyValue,
+    /// The bias of such a convolution.
+    QueryKeyValueBias,
+}
+
+/// One tensor of a network.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Name in model files, such as `model.enc.8x8_block0.conv0.weight`.
+    pub name: String,
+    /// Shape in memory.
+    pub shape: Shape,
+    /// Form in model files.
+    pub form: FileForm,
+    /// First value.
+    pub init: Init,
+    /// Whether the optimiser changes it; buffers, such as filters and frequencies, stay.
+    pub trainable: bool,
+    /// First element within the flat buffer of its kind.
+    pub offset: usize,
+}
+
+/// Every parameter and buffer of a network, and where each stands in two flat tensors: one that the optimiser works
+/// on in a single pass, and one of buffers.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    entries: Vec<Entry>,
+    trainable: usize,
+    buffers: usize,
+}
+
+/// Parameters start on multiples of this, so that kernels can read them 16 bytes at a time.
+const ALIGN: usize = 16;
+
+impl Layout {
+    /// No parameters yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A place to register parameters, whose names start with `prefix.` (or just with what the layers add if it is empty).
+    pub fn scope(&mut self, prefix: &str) -> Scope<'_> {
+        Scope { layout: self, prefix: prefix.to_string() }
+    }
+
+    /// Every entry, in the order of registration.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry of a parameter. Errors if the id is another layout's.
+    pub fn entry(&self, id: ParamId) -> Result<&Entry> {
+        self.entries
+            .get(id.0)
+            .ok_or_else(|| Error::argument("parameter", format!("number {} of {}", id.0, self.entries.len())))
+    }
+
+    /// Number of trainable numbers: the usual parameter count.
+    pub fn parameter_count(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.trainable).map(|entry| entry.shape.elements()).sum()
+    }
+
+    /// Elements of the flat tensor of trainable parameters, padding included.
+    pub fn flat_len(&self) -> usize {
+        self.trainable
+    }
+
+    /// Elements of the flat tensor of buffers, padding included.
+    pub fn buffer_len(&self) -> usize {
+        self.buffers
+    }
+
+    /// Where the next parameter will be registered; two of these enclose a block's parameters.
+    pub(super) fn position(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// A named part of a layout that is being built.
+pub struct Scope<'a> {
+    layout: &'a mut Layout,
+    prefix: String,
+}
+
+impl Scope<'_> {
+    /// The part called `name` within this one.
+    pub fn at(&mut self, name: &str) -> Scope<'_> {
+        Scope { prefix: self.named(name), layout: self.layout }
+    }
+
+    fn named(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+
+    /// Registers a parameter that the optimiser changes.
+    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, form: FileForm, init: Init) -> ParamId {
+        self.register(name, shape.into(), form, init, true)
+    }
+
+    /// Registers a tensor that stays as it is but belongs to the model file.
+    pub fn buffer(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
+        self.register(name, shape.into(), FileForm::Plain, init, false)
+    }
+
+    fn register(&mut self, name: &str, shape: Shape, form: FileForm, init: Init, trainable: bool) -> ParamId {
+        let name = self.named(name);
+        let id = ParamId(self.layout.entries.len());
+        let len = if trainable { &mut self.layout.trainable } else { &mut self.layout.buffers };
+        let offset = *len;
+        *len += shape.elements().next_multiple_of(ALIGN);
+        self.layout.entries.push(Entry { name, shape, form, init, trainable, offset });
+        id
+    }
+
+    /// Runs `build` and returns what it made, with the parameters it registered.
+    pub fn enclose<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> (T, Range<usize>) {
+        let first = self.layout.position();
+        let built = build(self);
+        (built, first..self.layout.position())
+    }
+
+    /// A number that no other layer of the network gets: the site of its random numbers.
+    pub fn site(&self) -> u32 {
+        self.layout.position() as u32
+    }
+}

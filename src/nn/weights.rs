@@ -1,0 +1,121 @@
+//! The values of a network's parameters.
+
+use std::sync::Arc;
+
+use super::layout::{Entry, Init, Layout, ParamId};
+use crate::error::{Error, Result};
+use crate::random::{self, Purpose, RandomKey, Samples};
+use crate::tensor::{DType, Device, Tensor};
+
+/// A value for every parameter and buffer of a layout, in f32: two flat tensors, of which each parameter is a view.
+///
+/// A network is a pure function of its input and of these, so the same network runs with trained weights, their
+/// running average, or another model's.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    layout: Arc<Layout>,
+    flat: Tensor,
+    buffers: Tensor,
+}
+
+impl Weights {
+    /// First values, a pure function of the seed.
+    pub fn init(layout: &Arc<Layout>, seed: u64, device: &Device) -> Result<Self> {
+        let mut flat = vec![0f32; layout.flat_len()];
+        let mut buffers = vec![0f32; layout.buffer_len()];
+        for (site, entry) in layout.entries().iter().enumerate() {
+            let all = if entry.trainable { &mut flat } else { &mut buffers };
+            let values = &mut all[entry.offset..entry.offset + entry.shape.elements()];
+            fill(&entry.init, RandomKey::new(seed, Purpose::Init).at_site(site as u32), values)?;
+        }
+        let (flat_len, buffer_len) = (flat.len(), buffers.len());
+        Ok(Weights {
+            layout: layout.clone(),
+            flat: Tensor::from_slice(&flat, [flat_len], device)?,
+            buffers: Tensor::from_slice(&buffers, [buffer_len], device)?,
+        })
+    }
+
+    /// The layout that the values belong to.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// All trainable values, padding included: `[layout.flat_len()]`.
+    pub fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    /// As [`flat`](Self::flat), for an optimiser to write in place.
+    pub fn flat_mut(&mut self) -> &mut Tensor {
+        &mut self.flat
+    }
+
+    /// The same buffers with other trainable values, such as a running average. Errors if the count differs.
+    pub fn with_flat(&self, flat: Tensor) -> Result<Self> {
+        if flat.shape() != self.flat.shape() || flat.dtype() != DType::F32 {
+            let got = format!("{}{}", flat.dtype(), flat.shape());
+            return Err(Error::shape("weights", format!("f32{}", self.flat.shape()), got));
+        }
+        Ok(Weights { flat, ..self.clone() })
+    }
+
+    /// A copy on `device`.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(Weights {
+            layout: self.layout.clone(),
+            flat: self.flat.to_device(device)?,
+            buffers: self.buffers.to_device(device)?,
+        })
+    }
+
+    /// The device that holds the values.
+    pub fn device(&self) -> Device {
+        self.flat.device()
+    }
+
+    /// The values of one parameter: a view.
+    pub fn get(&self, id: ParamId) -> Result<Tensor> {
+        self.view(self.layout.entry(id)?)
+    }
+
+    /// The values of an entry of the layout: a view.
+    pub fn view(&self, entry: &Entry) -> Result<Tensor> {
+        let all = if entry.trainable { &self.flat } else { &self.buffers };
+        all.narrow(entry.offset, entry.shape.elements())?.reshape(&entry.shape)
+    }
+
+    /// Replaces everything: `values[i]` are entry `i`'s, in memory order.
+    pub(super) fn from_values(layout: &Arc<Layout>, values: &[Vec<f32>], device: &Device) -> Result<Self> {
+        let mut flat = vec![0f32; layout.flat_len()];
+        let mut buffers = vec![0f32; layout.buffer_len()];
+        for (entry, values) in layout.entries().iter().zip(values) {
+            let all = if entry.trainable { &mut flat } else { &mut buffers };
+            all[entry.offset..entry.offset + values.len()].copy_from_slice(values);
+        }
+        let (flat_len, buffer_len) = (flat.len(), buffers.len());
+        Ok(Weights {
+            layout: layout.clone(),
+            flat: Tensor::from_slice(&flat, [flat_len], device)?,
+            buffers: Tensor::from_slice(&buffers, [buffer_len], device)?,
+        })
+    }
+}
+
+fn fill(init: &Init, key: RandomKey, values: &mut [f32]) -> Result<()> {
+    let count = values.len().max(1);
+    match init {
+        Init::Constant(value) => values.fill(*value),
+        Init::Fixed(fixed) => values.copy_from_slice(fixed),
+        Init::Normal(deviation) => {
+            random::fill(random::Normal, &key.stream()?, Samples::From(0), count, values)?;
+            values.iter_mut().for_each(|value| *value *= deviation);
+        }
+        Init::Xavier { fan_in, fan_out, gain } => {
+            random::fill(random::Uniform, &key.stream()?, Samples::From(0), count, values)?;
+            let bound = gain * (6.0 / (fan_in + fan_out) as f32).sqrt();
+            values.iter_mut().for_each(|value| *value = bound * (2.0 * *value - 1.0));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Weights in files: round trips, and files that are not what they should be.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use veridical::nn::{self, FileForm, Init, Layout, Weights};
+use veridical::{Device, Error};
+
+const CPU: Device = Device::Cpu;
+
+fn layout() -> Arc<Layout> {
+    let mut layout = Layout::new();
+    let mut scope = layout.scope("model");
+    let xavier = |fan_in, fan_out| Init::Xavier { fan_in, fan_out, gain: 1.0 };
+    scope.at("linear").parameter("weight", [5, 3], FileForm::Plain, xavier(3, 5));
+    scope.at("conv").parameter("weight", [4, 3, 3, 2], FileForm::Convolution, xavier(18, 36));
+    scope.at("qkv").parameter("weight", [6, 2], FileForm::QueryKeyValue, xavier(2, 6));
+    scope.at("qkv").parameter("bias", [6], FileForm::QueryKeyValueBias, Init::Normal(1.0));
+    scope.at("conv").buffer("resample_filter", [1, 1, 2, 2], Init::Fixed(vec![0.25; 4]));
+    Arc::new(layout)
+}
+
+fn saved(dir: &Path) -> (std::path::PathBuf, Weights) {
+    let path = dir.join("model.safetensors");
+    let weights = Weights::init(&layout(), 3, &CPU).unwrap();
+    nn::save(&path, &weights, &BTreeMap::from([("made".to_string(), "by a test".to_string())])).unwrap();
+    (path, weights)
+}
+
+#[test]
+fn weights_survive_a_round_trip() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, weights) = saved(dir.path());
+    let read = nn::load(&path, &layout(), &CPU).unwrap();
+    assert_eq!(read.flat().to_vec::<f32>().unwrap(), weights.flat().to_vec::<f32>().unwrap());
+    assert_eq!(nn::metadata(&path).unwrap()["made"], "by a test");
+}
+
+#[test]
+fn files_have_the_axis_order_of_public_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, weights) = saved(dir.path());
+    let bytes = std::fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let read = |name: &str| -> (Vec<usize>, Vec<f32>) {
+        let view = file.tensor(name).unwrap();
+        let values = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        (view.shape().to_vec(), values)
+    };
+    let memory = |i: usize| weights.view(&weights.layout().entries()[i]).unwrap().to_vec::<f32>().unwrap();
+    let (shape, conv) = read("model.conv.weight");
+    assert_eq!(shape, [4, 2, 3, 3]);
+    for (o, y, x, i) in [(0, 0, 0, 1), (2, 1, 2, 0), (3, 2, 1, 1)] {
+        assert_eq!(conv[((o * 2 + i) * 3 + y) * 3 + x], memory(1)[((o * 3 + y) * 3 + x) * 2 + i]);
+    }
+    // Queries, keys and values of a channel stand together in the file.
+    let (shape, qkv) = read("model.qkv.weight");
+    assert_eq!(shape, [6, 2, 1, 1]);
+    let (_, bias) = read("model.qkv.bias");
+    for (c, part) in [(0, 0), (0, 2), (1, 0), (1, 1)] {
+        assert_eq!(qkv[(3 * c + part) * 2..][..2], memory(2)[(2 * part + c) * 2..][..2]);
+        assert_eq!(bias[3 * c + part], memory(3)[2 * part + c]);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_and_another_seed_others() {
+    let flat = |seed| Weights::init(&layout(), seed, &CPU).unwrap().flat().to_vec::<f32>().unwrap();
+    assert_eq!(flat(1), flat(1));
+    assert_ne!(flat(1), flat(2));
+    let bound = (6f32 / 8.0).sqrt();
+    assert!(flat(1)[..15].iter().all(|w| w.abs() <= bound) && flat(1)[..15].iter().any(|w| w.abs() > bound / 2.0));
+}
+
+fn refused(path: &Path, layout: &Arc<Layout>) -> String {
+    let error = nn::load(path, layout, &CPU).unwrap_err();
+    assert!(matches!(error, Error::Format { .. } | Error::Io { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(path.to_str().unwrap()), "the file is not named: {text}");
+    text
+}
+
+#[test]
+fn other_tensors_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = saved(dir.path());
+    let mut other = Layout::new();
+    let mut scope = other.scope("model");
+    scope.at("linear").parameter("weight", [3, 5], FileForm::Plain, Init::Constant(0.0));
+    scope.at("extra").parameter("bias", [2], FileForm::Plain, Init::Constant(0.0));
+    let text = refused(&path, &Arc::new(other));
+    for part in
+        ["model.linear.weight is [5, 3], expected [3, 5]", "missing model.extra.bias", "unexpected model.qkv.bias"]
+    {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+}
+
+#[test]
+fn another_filter_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = saved(dir.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let quarter = 0.25f32.to_le_bytes();
+    let at = bytes.windows(4).position(|window| window == quarter).unwrap();
+    bytes[at..at + 4].copy_from_slice(&0.5f32.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    assert!(refused(&path, &layout()).contains("resample_filter"));
+}
+
+#[test]
+fn weights_that_are_not_finite_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = saved(dir.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    assert!(refused(&path, &layout()).contains("NaN"));
+}
+
+#[test]
+fn truncated_files_are_errors_at_every_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = saved(dir.path());
+    let bytes = std::fs::read(&path).unwrap();
+    for part in 0..16 {
+        let len = bytes.len() * part / 16;
+        std::fs::write(&path, &bytes[..len]).unwrap();
+        refused(&path, &layout());
+    }
+    refused(Path::new("/nonexistent/model.safetensors"), &layout());
+}
+
+#[test]
+fn lying_headers_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lying.safetensors");
+    let file = |header: &str, len: u64, data: usize| {
+        let mut bytes = len.to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend(vec![0; data]);
+        bytes
+    };
+    let honest = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    let beyond = r#"{"a":{"dtype":"F32","shape":[1000000],"data_offsets":[0,4000000]}}"#;
+    let overflow = r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}}"#;
+    let short = r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,8]}}"#;
+    let overlap = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
+    let cases = [
+        file(honest, u64::MAX, 8),
+        file(honest, 1 << 40, 8),
+        file(honest, 200_000_000, 8),
+        file("", 0, 0),
+        file("not json", 8, 0),
+        file("{\"a\":", 5, 0),
+        file(beyond, beyond.len() as u64, 8),
+        file(overflow, overflow.len() as u64, 8),
+        file(short, short.len() as u64, 8),
+        file(overlap, overlap.len() as u64, 12),
+        file(honest, honest.len() as u64, 9000),
+        vec![0xff; 64],
+        Vec::new(),
+    ];
+    for (i, bytes) in cases.into_iter().enumerate() {
+        std::fs::write(&path, bytes).unwrap();
+        assert!(!refused(&path, &layout()).is_empty(), "case {i}");
+    }
+}
+
+/// Flips and replaces bytes all over a sound file: an answer or an error, never a panic.
+#[test]
+fn damaged_files_never_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = saved(dir.path());
+    let bytes = std::fs::read(&path).unwrap();
+    let mut state = 0x1234_5678_9abc_def0u64;
+    for _ in 0..400 {
+        let mut damaged = bytes.clone();
+        for _ in 0..3 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (state >> 33) as usize % damaged.len();
+            damaged[at] ^= (state >> 20) as u8;
+        }
+        std::fs::write(&path, &damaged).unwrap();
+        let _ = nn::load(&path, &layout(), &CPU);
+        let _ = nn::metadata(&path);
+    }
+}
+
+#[test]
+fn an_unwritable_place_is_an_error_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = Weights::init(&layout(), 3, &CPU).unwrap();
+    let error = nn::save(dir.path().join("none/model.safetensors"), &weights, &BTreeMap::new()).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
