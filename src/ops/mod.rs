@@ -9,6 +9,7 @@ pub mod arithmetic;
 pub mod categorical;
 pub mod dropout;
 pub mod gradient_norm;
+pub mod group_norm;
 pub mod gumbel_softmax;
 pub mod random;
 pub mod reduce;
@@ -20,6 +21,7 @@ pub use arithmetic::{accumulate, add, add_scaled, broadcast_to, div, mul, neg, s
 pub use categorical::{categorical, categorical_unchecked};
 pub use dropout::dropout;
 pub use gradient_norm::gradient_norm;
+pub use group_norm::{group_norm, group_norm_silu};
 pub use gumbel_softmax::gumbel_softmax;
 pub use random::{normal, random, uniform};
 pub use reduce::{mean, sum, sum_to};

@@ -9,12 +9,13 @@ use veridical::{DType, Device, Result, Tensor, Var};
 
 mod activation;
 mod arithmetic;
+mod group_norm;
 mod random;
 mod reduce;
 
 /// Every row of the table.
 pub fn rows() -> Vec<Row> {
-    [activation::rows(), arithmetic::rows(), random::rows(), reduce::rows()].concat()
+    [activation::rows(), arithmetic::rows(), group_norm::rows(), random::rows(), reduce::rows()].concat()
 }
 
 /// A host array of f64.

@@ -1,0 +1,94 @@
+//! What the op table cannot say of the normalisations, softmax, losses and attention: mixed dtypes, values that are not
+//! finite, and arguments that do not fit.
+
+use half::bf16;
+use veridical::autograd::Backward;
+use veridical::{DType, Device, Tape, Tensor, Var, ops};
+
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::Cpu];
+    #[cfg(feature = "emulator")]
+    devices.push(Device::emulator().unwrap());
+    devices.extend(Device::cuda(0).ok());
+    devices
+}
+
+fn values(n: usize, scale: f32) -> Vec<f32> {
+    (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * scale).collect()
+}
+
+fn error(result: veridical::Result<Var>) -> String {
+    result.unwrap_err().to_string()
+}
+
+mod group_norm {
+    use super::*;
+
+    /// bf16 images with f32 weights: the same result as with everything in f32, up to the rounding of x, y and dy.
+    #[test]
+    fn takes_f32_weights_beside_bf16_images() {
+        let (shape, channels) = ([2, 3, 3, 12], 12);
+        let x: Vec<bf16> = values(2 * 9 * 12, 2.0).into_iter().map(bf16::from_f32).collect();
+        let widened: Vec<f32> = x.iter().map(|x| x.to_f32()).collect();
+        // Not representable in bf16.
+        let gamma: Vec<f32> = values(channels, 1.0).iter().map(|x| x + 1.001).collect();
+        let beta = values(channels, 0.5);
+        for device in devices() {
+            let run = |x: Tensor| {
+                let tape = Tape::new();
+                let leaf = |data: &[f32]| tape.leaf(Tensor::from_slice(data, [channels], &device).unwrap());
+                let (x, gamma, beta) = (tape.leaf(x), leaf(&gamma), leaf(&beta));
+                let y = ops::group_norm_silu(&x, &gamma, &beta, 3, 1e-5).unwrap();
+                assert_eq!(y.dtype(), x.dtype());
+                let dy = Tensor::full(1.0, shape, x.dtype(), &device).unwrap();
+                let gradients = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() }).unwrap();
+                let of = |var| gradients.get(var).unwrap().to_f64().unwrap();
+                assert_eq!(gradients.get(&gamma).unwrap().dtype(), DType::F32);
+                [y.value().to_f64().unwrap(), of(&x), of(&gamma), of(&beta)]
+            };
+            let narrow = run(Tensor::from_slice(&x, shape, &device).unwrap());
+            let wide = run(Tensor::from_slice(&widened, shape, &device).unwrap());
+            for (which, (narrow, wide)) in narrow.iter().zip(&wide).enumerate() {
+                // x and the weights are equal, so gamma's and beta's gradients round in f32 only.
+                let tolerance = if which < 2 { 4e-3 } else { 2e-6 };
+                let scale = wide.iter().fold(0f64, |max, x| max.max(x.abs()));
+                for (a, b) in narrow.iter().zip(wide) {
+                    assert!((a - b).abs() <= tolerance * scale, "{device}, tensor {which}: {a} and {b}");
+                }
+            }
+        }
+    }
+
+    /// E[x^2] - E[x]^2 would be left with nothing here.
+    #[test]
+    fn survives_a_mean_far_from_zero() {
+        for device in devices() {
+            let x: Vec<f32> = (0..64).map(|i| 10_000.0 + (i % 2) as f32).collect();
+            let x = Var::constant(Tensor::from_slice(&x, [1, 16, 4], &device).unwrap());
+            let ones = Var::constant(Tensor::full(1.0, [4], DType::F32, &device).unwrap());
+            let zeros = Var::constant(Tensor::zeros([4], DType::F32, &device).unwrap());
+            let y = ops::group_norm(&x, &ones, &zeros, 2, 1e-5).unwrap().value().to_f64().unwrap();
+            for (i, y) in y.iter().enumerate() {
+                let expected = if i % 2 == 0 { -1.0 } else { 1.0 };
+                assert!((y - expected).abs() < 1e-3, "{device}: {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn says_what_does_not_fit() {
+        let of = |shape: &[usize], dtype| Var::constant(Tensor::zeros(shape, dtype, &Device::Cpu).unwrap());
+        let (x, c, wrong) = (of(&[2, 3, 6], DType::F32), of(&[6], DType::F32), of(&[5], DType::F32));
+        let text = error(ops::group_norm(&x, &c, &c, 4, 1e-5));
+        assert!(text.contains("groups must divide the 6 channels, got 4"), "{text}");
+        let text = error(ops::group_norm(&x, &c, &c, 0, 1e-5));
+        assert!(text.contains("got 0"), "{text}");
+        let text = error(ops::group_norm_silu(&x, &c, &wrong, 2, 1e-5));
+        assert!(text.contains("group_norm_silu") && text.contains("[5]"), "{text}");
+        let text = error(ops::group_norm(&x, &c, &c, 2, 0.0));
+        assert!(text.contains("eps must be positive"), "{text}");
+        let text = error(ops::group_norm(&x, &of(&[6], DType::F64), &c, 2, 1e-5));
+        assert!(text.contains("f64"), "{text}");
+        assert!(ops::group_norm(&of(&[6], DType::F32), &c, &c, 2, 1e-5).is_err());
+    }
+}
