@@ -122,8 +122,18 @@ fn assert_same_bits(name: &str, row: &Row, a: &Outcome, b: &Outcome) {
     }
 }
 
+/// The rows to check: all, or those of the operations in `VERIDICAL_OPS` (names with commas between them).
+fn chosen() -> Vec<Row> {
+    let mut rows = rows();
+    if let Ok(names) = std::env::var("VERIDICAL_OPS") {
+        rows.retain(|row| names.split(',').any(|name| name == row.op));
+        assert!(!rows.is_empty(), "VERIDICAL_OPS={names}: no such operations");
+    }
+    rows
+}
+
 fn small() -> impl Iterator<Item = Row> {
-    rows().into_iter().filter(|row| !row.bench)
+    chosen().into_iter().filter(|row| !row.bench)
 }
 
 #[test]
@@ -160,14 +170,14 @@ fn gradients_match_differences() {
         checked += 1;
     }
     println!("{checked} rows checked against differences");
-    assert!(checked > 0);
+    assert!(checked > 0 || std::env::var_os("VERIDICAL_OPS").is_some());
 }
 
 #[test]
 fn one_thread_and_many_give_the_same_bits() {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let four = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
-    for row in rows() {
+    for row in chosen() {
         if row.bench && row.elements * 4.0 > 64e6 {
             continue;
         }

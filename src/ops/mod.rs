@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod adam;
 pub mod arithmetic;
+pub mod cast;
 pub mod categorical;
 pub mod dropout;
 pub mod gradient_norm;
@@ -18,6 +19,7 @@ pub mod solver_update;
 pub use activation::{gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh};
 pub use adam::adam;
 pub use arithmetic::{accumulate, add, add_scaled, broadcast_to, div, mul, neg, scale, shift, sub};
+pub use cast::cast;
 pub use categorical::{categorical, categorical_unchecked};
 pub use dropout::dropout;
 pub use gradient_norm::gradient_norm;
@@ -52,6 +54,17 @@ macro_rules! kernel {
     };
 }
 pub(crate) use kernel;
+
+/// As [`kernel!`], for kernels that only move elements: u32 goes with f32, whose size it has.
+macro_rules! copy_kernel {
+    ($op:expr, $dtype:expr, $base:literal) => {
+        match $dtype {
+            $crate::tensor::DType::U32 => Ok(concat!($base, "_f32")),
+            other => $crate::ops::kernel!($op, other, $base),
+        }
+    };
+}
+pub(crate) use copy_kernel;
 
 /// Errors of `op` unless all tensors share device and dtype with the first.
 pub(crate) fn check_alike(op: &'static str, tensors: &[&Tensor]) -> Result<()> {

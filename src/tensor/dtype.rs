@@ -175,3 +175,28 @@ macro_rules! real {
     };
 }
 pub(crate) use real;
+
+/// Runs `$body` with `$T` standing for the Rust type of `$dtype`, any of them: for operations that only move elements.
+macro_rules! element {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::tensor::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::tensor::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            $crate::tensor::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::tensor::DType::U32 => {
+                type $T = u32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use element;

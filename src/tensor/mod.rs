@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use device::Device;
-pub(crate) use dtype::real;
 pub use dtype::{Accumulator, DType, Element, Real};
+pub(crate) use dtype::{element, real};
 pub use shape::Shape;
 use storage::Storage;
 

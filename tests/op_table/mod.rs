@@ -9,13 +9,22 @@ use veridical::{DType, Device, Result, Tensor, Var};
 
 mod activation;
 mod arithmetic;
+mod cast;
 mod group_norm;
 mod random;
 mod reduce;
 
 /// Every row of the table.
 pub fn rows() -> Vec<Row> {
-    [activation::rows(), arithmetic::rows(), group_norm::rows(), random::rows(), reduce::rows()].concat()
+    let rows = [
+        activation::rows(),
+        arithmetic::rows(),
+        cast::rows(),
+        group_norm::rows(),
+        random::rows(),
+        reduce::rows(),
+    ];
+    rows.concat()
 }
 
 /// A host array of f64.
@@ -207,7 +216,11 @@ impl Row {
             DType::BF16 => f64::from(half::bf16::from_f64(x)),
             _ => x,
         };
-        self.inputs.iter().enumerate().map(|(i, input)| input.values(i as u64 + 1).map(round)).collect()
+        let values = |(i, input): (usize, &Input)| {
+            let values = input.values(i as u64 + 1);
+            if input.is_index() { values } else { values.map(round) }
+        };
+        self.inputs.iter().enumerate().map(values).collect()
     }
 }
 
