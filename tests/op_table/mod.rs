@@ -10,6 +10,7 @@ use veridical::{DType, Device, Result, Tensor, Var};
 mod activation;
 mod arithmetic;
 mod cast;
+mod concat;
 mod group_norm;
 mod random;
 mod reduce;
@@ -20,6 +21,7 @@ pub fn rows() -> Vec<Row> {
         activation::rows(),
         arithmetic::rows(),
         cast::rows(),
+        concat::rows(),
         group_norm::rows(),
         random::rows(),
         reduce::rows(),

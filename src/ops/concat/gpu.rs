@@ -1,0 +1,48 @@
+use super::Piece;
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::copy_kernel;
+use crate::params;
+use crate::tensor::Tensor;
+
+params! {
+    struct ConcatParams {
+        x: Ptr,
+        y: Ptr,
+        rows: u64,
+        width: u64,
+        x_pitch: u64,
+        y_pitch: u64,
+        wide: u64,
+    }
+}
+
+/// One launch per piece, each of which touches only its own columns.
+pub fn assemble(gpu: &Gpu, op: &'static str, pieces: &[&Piece], y: &mut Tensor) -> Result<()> {
+    let kernel = copy_kernel!(op, y.dtype(), "concat_fwd")?;
+    let size = y.dtype().size();
+    let y_pitch: usize = pieces.iter().map(|piece| piece.width).sum();
+    let rows = y.len() / y_pitch;
+    let mut to = y.ptr_mut()?;
+    for piece in pieces {
+        let x = match piece.source {
+            Some(source) => Ptr(source.ptr()?.0 + (piece.first * size) as u64),
+            None => Ptr::NULL,
+        };
+        let whole_vectors = [piece.width, piece.pitch, y_pitch].iter().all(|width| (width * size).is_multiple_of(16));
+        let wide = whole_vectors && Ptr::all_wide(&[x, to]);
+        let params = ConcatParams {
+            x,
+            y: to,
+            rows: rows as u64,
+            width: piece.width as u64,
+            x_pitch: piece.pitch as u64,
+            y_pitch: y_pitch as u64,
+            wide: wide.into(),
+        };
+        let items = rows * piece.width / if wide { 16 / size } else { 1 };
+        gpu.launch(&Launch::over(kernel, items), &params)?;
+        to.0 += (piece.width * size) as u64;
+    }
+    Ok(())
+}
