@@ -11,6 +11,7 @@ mod activation;
 mod arithmetic;
 mod cast;
 mod concat;
+mod embedding;
 mod group_norm;
 mod random;
 mod reduce;
@@ -22,6 +23,7 @@ pub fn rows() -> Vec<Row> {
         arithmetic::rows(),
         cast::rows(),
         concat::rows(),
+        embedding::rows(),
         group_norm::rows(),
         random::rows(),
         reduce::rows(),

@@ -1,0 +1,54 @@
+use super::OP;
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::Tensor;
+
+params! {
+    struct EmbeddingParams {
+        table: Ptr,
+        index: Ptr,
+        y: Ptr,
+        n: u64,
+        rows: u64,
+        width: u64,
+        wide: u64,
+    }
+}
+
+/// `table` is what is gathered from in the forward pass, and the gradient in the backward pass.
+fn params(table: Ptr, index: &Tensor, y: Ptr, [rows, width]: [usize; 2], size: usize) -> Result<EmbeddingParams> {
+    Ok(EmbeddingParams {
+        table,
+        index: index.ptr()?,
+        y,
+        n: index.len() as u64,
+        rows: rows as u64,
+        width: width as u64,
+        wide: ((width * size).is_multiple_of(16) && Ptr::all_wide(&[table, y])).into(),
+    })
+}
+
+pub fn forward(gpu: &Gpu, table: &Tensor, index: &Tensor, dims: [usize; 2], y: &mut Tensor) -> Result<()> {
+    let size = table.dtype().size();
+    let params = params(table.ptr()?, index, y.ptr_mut()?, dims, size)?;
+    let items = if params.wide == 1 { y.len() / (16 / size) } else { y.len() };
+    gpu.launch(&Launch::over(kernel!(OP, table.dtype(), "embedding_fwd")?, items), &params)
+}
+
+pub fn backward(gpu: &Gpu, dy: &Tensor, index: &Tensor, dims: [usize; 2], gradient: &mut Tensor) -> Result<()> {
+    const THREADS: usize = 128;
+    let size = dy.dtype().size();
+    let dy_at = if dy.is_empty() { Ptr::NULL } else { dy.ptr()? };
+    let params = params(gradient.ptr_mut()?, index, dy_at, dims, size)?;
+    let columns = if params.wide == 1 { dims[1] / (16 / size) } else { dims[1] };
+    let tasks = dims[0] * columns.div_ceil(THREADS);
+    let grid = [tasks.min(1 << 20) as u32, 1, 1];
+    gpu.launch(&Launch::blocks(kernel!(OP, dy.dtype(), "embedding_bwd")?, grid, THREADS as u32), &params)
+}
+
+pub fn one_hot(gpu: &Gpu, op: &'static str, index: &Tensor, k: usize, y: &mut Tensor) -> Result<()> {
+    let params = params(Ptr::NULL, index, y.ptr_mut()?, [k, k], y.dtype().size())?;
+    gpu.launch(&Launch::over(kernel!(op, y.dtype(), "one_hot_fwd")?, y.len()), &params)
+}
