@@ -16,6 +16,7 @@ pub mod group_norm;
 pub mod gumbel_softmax;
 pub mod random;
 pub mod reduce;
+pub mod resample;
 pub mod solver_update;
 
 pub use activation::{gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh};
@@ -31,6 +32,7 @@ pub use group_norm::{group_norm, group_norm_silu};
 pub use gumbel_softmax::gumbel_softmax;
 pub use random::{normal, random, uniform};
 pub use reduce::{mean, sum, sum_to};
+pub use resample::{downsample2x, upsample2x};
 pub use solver_update::solver_update;
 
 use crate::error::{Error, Result};

@@ -15,6 +15,7 @@ mod embedding;
 mod group_norm;
 mod random;
 mod reduce;
+mod resample;
 
 /// Every row of the table.
 pub fn rows() -> Vec<Row> {
@@ -27,6 +28,7 @@ pub fn rows() -> Vec<Row> {
         group_norm::rows(),
         random::rows(),
         reduce::rows(),
+        resample::rows(),
     ];
     rows.concat()
 }
