@@ -12,6 +12,7 @@ mod arithmetic;
 mod cast;
 mod concat;
 mod embedding;
+mod frequency_embedding;
 mod group_norm;
 mod random;
 mod reduce;
@@ -25,6 +26,7 @@ pub fn rows() -> Vec<Row> {
         cast::rows(),
         concat::rows(),
         embedding::rows(),
+        frequency_embedding::rows(),
         group_norm::rows(),
         random::rows(),
         reduce::rows(),

@@ -1,0 +1,53 @@
+use super::Frequencies;
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::Tensor;
+
+params! {
+    struct FrequencyEmbeddingParams {
+        x: Ptr,
+        freqs: Ptr,
+        y: Ptr,
+        dx: Ptr,
+        n: u64,
+        half: u64,
+        rate: f64,
+    }
+}
+
+fn params(x: &Tensor, half: usize, frequencies: &Frequencies, y: Ptr, dx: Ptr) -> Result<FrequencyEmbeddingParams> {
+    let (freqs, rate) = match frequencies {
+        Frequencies::Geometric { rate } => (Ptr::NULL, *rate),
+        Frequencies::Given(list) => (list.ptr()?, 0.0),
+    };
+    Ok(FrequencyEmbeddingParams { x: x.ptr()?, freqs, y, dx, n: x.len() as u64, half: half as u64, rate })
+}
+
+pub fn forward(
+    gpu: &Gpu,
+    op: &'static str,
+    x: &Tensor,
+    half: usize,
+    frequencies: &Frequencies,
+    y: &mut Tensor,
+) -> Result<()> {
+    let kernel = kernel!(op, x.dtype(), "frequency_embedding_fwd")?;
+    let params = params(x, half, frequencies, y.ptr_mut()?, Ptr::NULL)?;
+    gpu.launch(&Launch::over(kernel, x.len() * half), &params)
+}
+
+pub fn backward(
+    gpu: &Gpu,
+    op: &'static str,
+    dy: &Tensor,
+    x: &Tensor,
+    half: usize,
+    frequencies: &Frequencies,
+    dx: &mut Tensor,
+) -> Result<()> {
+    let kernel = kernel!(op, x.dtype(), "frequency_embedding_bwd")?;
+    let params = params(x, half, frequencies, dy.ptr()?, dx.ptr_mut()?)?;
+    gpu.launch(&Launch::blocks(kernel, [x.len().min(1 << 20) as u32, 1, 1], 128), &params)
+}
