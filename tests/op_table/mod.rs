@@ -14,6 +14,7 @@ mod concat;
 mod embedding;
 mod frequency_embedding;
 mod group_norm;
+mod pointwise;
 mod random;
 mod reduce;
 mod resample;
@@ -28,6 +29,7 @@ pub fn rows() -> Vec<Row> {
         embedding::rows(),
         frequency_embedding::rows(),
         group_norm::rows(),
+        pointwise::rows(),
         random::rows(),
         reduce::rows(),
         resample::rows(),

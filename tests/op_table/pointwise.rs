@@ -1,0 +1,28 @@
+use super::{Fill, Row, input};
+use veridical::{Result, Var, ops};
+
+type Op = fn(&Var) -> Result<Var>;
+type Function = fn(f64) -> f64;
+
+pub fn rows() -> Vec<Row> {
+    let any = Fill::Uniform(-1.7, 2.1);
+    let positive = Fill::Uniform(0.3, 2.1);
+    let functions: [(&str, Op, Function, Fill); 7] = [
+        ("exp", ops::exp, f64::exp, any),
+        ("log", ops::log, f64::ln, positive),
+        ("sqrt", ops::sqrt, f64::sqrt, positive),
+        ("square", ops::square, |x| x * x, any),
+        ("abs", ops::abs, f64::abs, any),
+        ("clamp", |x| ops::clamp(x, -0.6, 1.1), |x| x.clamp(-0.6, 1.1), any),
+        ("clamp", |x| ops::clamp(x, f64::NEG_INFINITY, 0.4), |x| x.min(0.4), any),
+    ];
+    let mut rows = Vec::new();
+    for (name, op, f, fill) in functions {
+        let row =
+            |shape: &[usize]| Row::new(name, vec![input(shape).fill(fill)], move |x| op(&x[0]), move |x| x[0].map(f));
+        rows.extend([&[][..], &[0, 3], &[1], &[7], &[3, 5], &[2, 4, 4, 8], &[1031]].map(row));
+        let n = 1 << 22;
+        rows.push(row(&[n]).bench(4.0 * n as f64, 2.0 * n as f64));
+    }
+    rows
+}
