@@ -14,6 +14,7 @@ mod concat;
 mod embedding;
 mod frequency_embedding;
 mod group_norm;
+mod permute;
 mod pointwise;
 mod random;
 mod reduce;
@@ -29,6 +30,7 @@ pub fn rows() -> Vec<Row> {
         embedding::rows(),
         frequency_embedding::rows(),
         group_norm::rows(),
+        permute::rows(),
         pointwise::rows(),
         random::rows(),
         reduce::rows(),
