@@ -26,8 +26,8 @@ pub(crate) fn open(ordinal: usize) -> Result<Gpu> {
     let unavailable = |why: String| Error::Unavailable { device: format!("cuda:{ordinal}"), why };
     if !cfg!(has_cuda_kernels) {
         return Err(unavailable(
-            "this build has no CUDA kernels, because nvcc was not found when it was made; install the CUDA toolkit \
-             (or set NVCC), rebuild with VERIDICAL_CUDA=required, or use the CPU"
+            "this build has no CUDA kernels: nvcc was not found when it was made, or VERIDICAL_CUDA=off was set; install \
+             the CUDA toolkit (or set NVCC) and rebuild with VERIDICAL_CUDA=required, or use the CPU"
                 .into(),
         ));
     }
@@ -35,7 +35,9 @@ pub(crate) fn open(ordinal: usize) -> Result<Gpu> {
     if !unsafe { cudarc::driver::sys::is_culib_present() } {
         return Err(unavailable("no CUDA driver library is installed on this machine; use the CPU".into()));
     }
-    let failed = |what: &'static str| move |error: DriverError| unavailable(format!("{what}: {}", text(error)));
+    let failed = |what: &'static str| {
+        move |error: DriverError| unavailable(format!("{what}: {}; mend the driver, or use the CPU", text(error)))
+    };
     cudarc::driver::result::init().map_err(failed("the CUDA driver does not start"))?;
     let count = CudaContext::device_count().map_err(failed("cannot count the GPUs"))?;
     if ordinal >= count.max(0) as usize {

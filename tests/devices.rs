@@ -1,0 +1,79 @@
+//! Devices by name and by number: what cannot be had says why and what to do, and the best one always can be had.
+
+use veridical::{DType, Device, Error, Tensor};
+
+/// The text of the error that `result` must be.
+fn refused(result: veridical::Result<Device>) -> String {
+    match result {
+        Ok(device) => panic!("{device} should not be there"),
+        Err(error @ Error::Unavailable { .. }) => error.to_string(),
+        Err(error) => panic!("expected `Unavailable`, got {error:?}"),
+    }
+}
+
+#[test]
+fn the_best_device_works() {
+    let device = Device::best();
+    let tensor = Tensor::full(3.0, [2, 2], DType::F32, &device).unwrap();
+    device.synchronize().unwrap();
+    assert_eq!(tensor.to_f64().unwrap(), [3.0; 4]);
+    assert!(Device::named("best").unwrap().same(&device));
+}
+
+/// The first GPU, or the one reason why there is none in this build and on this machine.
+#[test]
+fn no_gpu_has_its_own_text() {
+    let error = match Device::cuda(0) {
+        Ok(device) => {
+            assert!(device.same(&Device::cuda(0).unwrap()), "two calls give one device");
+            return;
+        }
+        Err(error) => error.to_string(),
+    };
+    println!("{error}");
+    assert!(error.starts_with("no cuda:0 device: "), "{error}");
+    assert!(error.contains("the CPU"), "says what to do instead: {error}");
+    if !cfg!(feature = "cuda") {
+        assert!(error.contains("--features cuda"), "{error}");
+    } else if !cfg!(has_cuda_kernels) {
+        assert!(error.contains("nvcc"), "{error}");
+    } else {
+        assert!(error.contains("driver") || error.contains("compute capability"), "{error}");
+        assert!(!error.contains("nvcc") && !error.contains("--features"), "the build is not to blame: {error}");
+    }
+    assert_eq!(refused(Device::named("cuda")), error);
+    assert_eq!(refused(Device::named("cuda:0")), error);
+}
+
+#[test]
+fn a_gpu_beyond_the_last_is_refused() {
+    for ordinal in [4096, usize::MAX] {
+        let error = refused(Device::cuda(ordinal));
+        assert!(error.starts_with(&format!("no cuda:{ordinal} device: ")), "{error}");
+        assert_eq!(refused(Device::named(&format!("cuda:{ordinal}"))), error);
+    }
+}
+
+#[test]
+fn a_name_that_is_no_device_lists_those_there_are() {
+    for name in
+        ["", "gpu", "CPU", " cpu", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:99999999999999999999", "emulator:0"]
+    {
+        let error = refused(Device::named(name));
+        assert_eq!(error, format!("no {name:?} device: devices are cpu, cuda, cuda:N, emulator and best"));
+    }
+    assert!(Device::named("cpu").unwrap().same(&Device::Cpu));
+}
+
+#[test]
+fn the_emulator_is_there_if_it_was_built() {
+    if cfg!(feature = "emulator") {
+        let device = Device::emulator().unwrap();
+        assert!(device.same(&Device::named("emulator").unwrap()), "two calls give one device");
+        assert!(!device.same(&Device::Cpu));
+    } else {
+        let error = refused(Device::emulator());
+        assert!(error.contains("--features emulator"), "{error}");
+        assert_eq!(refused(Device::named("emulator")), error);
+    }
+}
