@@ -1,3 +1,7 @@
-//! The `veridical` command.
+//! The `veridical` command; see `veridical help`.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -173,6 +173,25 @@ fn gradients_match_differences() {
     assert!(checked > 0 || std::env::var_os("VERIDICAL_OPS").is_some());
 }
 
+/// A benchmark's rate is only as good as the counts it states.
+#[test]
+fn benchmark_rows_state_what_they_move() {
+    let mut names = std::collections::BTreeSet::new();
+    for row in rows().into_iter().filter(|row| row.bench) {
+        let name = format!("{} {}", row.op, row.case);
+        assert!(names.insert(name.clone()), "{name} stands twice in the table");
+        let moved: usize = row.inputs.iter().map(|input| input.shape.iter().product::<usize>()).sum();
+        let result = run(&row, DType::F32, &Device::Cpu, false).unwrap()[0].1.len();
+        assert!(row.flops >= 0.0 && row.flops.is_finite(), "{name}: {} flops", row.flops);
+        assert!(row.elements > 0.0, "{name} moves nothing");
+        // No pass must touch more than its operands, its result and their gradients.
+        assert!(row.elements <= (moved + result) as f64, "{name}: {} of {} elements", row.elements, moved + result);
+        let (flops, elements) = row.backward_work();
+        assert!(flops >= 0.0 && elements >= 0.0, "{name}: backward {flops} flops, {elements} elements");
+        assert!(elements <= 2.0 * (moved + result) as f64, "{name}: backward {elements} elements");
+    }
+}
+
 #[test]
 fn one_thread_and_many_give_the_same_bits() {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();

@@ -1,5 +1,6 @@
 //! Where bytes live and how work is started: the CPU, a CUDA GPU, or the emulator of one.
 
+pub mod ceiling;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;

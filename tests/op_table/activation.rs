@@ -6,9 +6,10 @@ fn logistic(x: f64) -> f64 {
 }
 
 type Op = fn(&veridical::Var) -> veridical::Result<veridical::Var>;
+type Function = fn(f64) -> f64;
 
 pub fn rows() -> Vec<Row> {
-    let functions: [(&str, Op, fn(f64) -> f64); 6] = [
+    let functions: [(&str, Op, Function); 6] = [
         ("silu", ops::silu, |x| x * logistic(x)),
         ("sigmoid", ops::sigmoid, logistic),
         ("tanh", ops::tanh, f64::tanh),

@@ -169,6 +169,8 @@ pub struct Row {
     pub flops: f64,
     /// Elements that the forward pass must read and write at least.
     pub elements: f64,
+    /// The same two for the backward pass, where the usual rule (see [`Row::backward_work`]) does not hold.
+    pub backward: Option<(f64, f64)>,
     /// Part of the benchmarks (and too large for an entry-by-entry gradient check).
     pub bench: bool,
 }
@@ -192,6 +194,7 @@ impl Row {
             tolerance: Tolerance::default(),
             flops: 0.0,
             elements: 0.0,
+            backward: None,
             bench: false,
         }
     }
@@ -214,6 +217,19 @@ impl Row {
     /// Marks the row for the benchmarks: flops and elements moved by the forward pass.
     pub fn bench(self, flops: f64, elements: f64) -> Self {
         Row { flops, elements, bench: true, ..self }
+    }
+
+    /// Says what the backward pass takes: flops and elements moved. Two zeros: it does nothing worth timing.
+    pub fn backward(self, flops: f64, elements: f64) -> Self {
+        Row { backward: Some((flops, elements)), ..self }
+    }
+
+    /// Flops and elements moved by the backward pass. As a rule it computes twice as much as the forward pass (a product
+    /// has two operands), reads what the forward pass read and the result's gradient, and writes the inputs' gradients.
+    pub fn backward_work(&self) -> (f64, f64) {
+        let gradients = self.inputs.iter().filter(|input| input.gradient);
+        let written: usize = gradients.map(|input| input.shape.iter().product::<usize>()).sum();
+        self.backward.unwrap_or((2.0 * self.flops, self.elements + written as f64))
     }
 
     /// Whether every input consists of whole numbers, so that results must be exact.

@@ -68,7 +68,8 @@ pub fn rows() -> Vec<Row> {
             Row::new("sum", vec![input(shape)], move |x| ops::sum(&x[0], axes), move |x| sum(&x[0], axes, false))
                 .case(format!("axes={axes:?}"))
                 .tolerance(1e-5, 6e-3)
-                .bench(n, n),
+                .bench(n, n)
+                .backward(0.0, n),
         );
     }
     rows

@@ -1,0 +1,131 @@
+//! What a device can do at most, measured: arithmetic between registers, and copies that no cache can hold.
+
+use std::time::Instant;
+
+use super::cpu::ceiling as cpu;
+use super::gpu::{Gpu, Launch, Ptr};
+use crate::error::{Error, Result};
+use crate::params;
+use crate::tensor::{DType, Device};
+
+/// The rates that nothing on a device exceeds, unless its data are still in a cache.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ceiling {
+    /// Operations per second in f32 (a multiply-add is two), from registers.
+    pub f32: f64,
+    /// The same with bf16 operands and f32 sums: the tensor cores' on a GPU, the f32 rate on a CPU.
+    pub bf16: f64,
+    /// Bytes per second, read plus written, of a large copy.
+    pub bytes: f64,
+}
+
+impl Ceiling {
+    /// Measures `device` once; takes some tenths of a second, so that a benchmark can repeat it between its cases, as
+    /// clocks and neighbours change.
+    pub fn measure(device: &Device) -> Result<Ceiling> {
+        match device {
+            Device::Cpu => {
+                let threads = rayon::current_num_threads();
+                let f32 = 1e9 * cpu::multiply_add_gflops(threads, 5);
+                Ok(Ceiling { f32, bf16: f32, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3) })
+            }
+            Device::Gpu(gpu) => Ok(Ceiling {
+                f32: arithmetic(gpu, "ceiling_fwd_fma_f32", 8192, 8192)?,
+                bf16: arithmetic(gpu, "ceiling_fwd_mma_bf16", 8192, 2048)?,
+                bytes: copy(gpu)?,
+            }),
+        }
+    }
+
+    /// Operations per second in `dtype`. Errors for integers.
+    pub fn operations(&self, dtype: DType) -> Result<f64> {
+        match dtype {
+            DType::F32 => Ok(self.f32),
+            DType::BF16 => Ok(self.bf16),
+            // Half as many fit a vector register. GPUs do not get here: they have no f64 kernels.
+            DType::F64 => Ok(self.f32 / 2.0),
+            DType::U32 => Err(Error::dtype("Ceiling::operations", "a floating-point dtype", dtype)),
+        }
+    }
+}
+
+/// Bytes per thread.
+const COPY_CPU: usize = 64 << 20;
+const COPY_GPU: usize = 512 << 20;
+const THREADS: u32 = 256;
+
+params! {
+    struct CeilingParams {
+        out: Ptr,
+        steps: u64,
+        factor: f32,
+        step: f32,
+    }
+}
+
+/// Operations of one thread in one step: 16 multiply-adds, or a 32nd of four 16x8x16 products.
+fn operations(kernel: &str) -> f64 {
+    if kernel == "ceiling_fwd_fma_f32" { 16.0 * 2.0 } else { 4.0 * 2.0 * (16 * 8 * 16) as f64 / 32.0 }
+}
+
+fn arithmetic(gpu: &Gpu, kernel: &'static str, blocks: u32, steps: u64) -> Result<f64> {
+    let threads = u64::from(blocks * THREADS);
+    let out = gpu.allocate(threads as usize * size_of::<f32>())?;
+    let params = CeilingParams { out: out.ptr(0), steps, factor: 0.999, step: 0.001 };
+    let seconds =
+        fastest(gpu, || gpu.launch(&Launch { shared: 0, ..Launch::blocks(kernel, [blocks, 1, 1], THREADS) }, &params))?;
+    Ok(operations(kernel) * (threads * steps) as f64 / seconds)
+}
+
+fn copy(gpu: &Gpu) -> Result<f64> {
+    let (from, mut to) = (gpu.allocate(COPY_GPU)?, gpu.allocate(COPY_GPU)?);
+    let seconds = fastest(gpu, || to.copy_from(0, &from, 0, COPY_GPU))?;
+    Ok(2.0 * COPY_GPU as f64 / seconds)
+}
+
+/// The best of a few runs: launches, unlike the loops on a CPU, are hardly disturbed but may start late.
+fn fastest(gpu: &Gpu, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    work()?;
+    gpu.synchronize()?;
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
+        let start = Instant::now();
+        work()?;
+        gpu.synchronize()?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_has_ceilings() {
+        let ceiling = Ceiling::measure(&Device::Cpu).unwrap();
+        for rate in [ceiling.f32, ceiling.bf16, ceiling.bytes] {
+            assert!(rate.is_finite() && rate > 1e8, "{rate}");
+        }
+        assert_eq!(ceiling.operations(DType::F64).unwrap(), ceiling.f32 / 2.0);
+        assert!(ceiling.operations(DType::U32).is_err());
+    }
+
+    #[cfg(feature = "emulator")]
+    #[test]
+    fn the_kernels_do_the_work_they_are_counted_for() {
+        let Device::Gpu(gpu) = Device::emulator().unwrap() else { panic!("the emulator is a GPU") };
+        let run = |kernel, factor: f32, step: f32| {
+            let out = gpu.allocate(64 * 4).unwrap();
+            let params = CeilingParams { out: out.ptr(0), steps: 3, factor, step };
+            gpu.launch(&Launch::blocks(kernel, [2, 1, 1], 32), &params).unwrap();
+            let mut bytes = vec![0; 64 * 4];
+            out.download(0, &mut bytes).unwrap();
+            bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)
+        };
+        // x <- 2x + 1 three times from 1, 2, ..., 16: 8x + 7, summed.
+        assert_eq!(run("ceiling_fwd_fma_f32", 2.0, 1.0), vec![(1..=16).map(|x| (8 * x + 7) as f32).sum::<f32>(); 64]);
+        // Each element of each of the 4 products: 8 pairs (0.5, 0.25) against themselves, three times; 4 elements a thread.
+        assert_eq!(run("ceiling_fwd_mma_bf16", 0.5, 0.25), vec![4.0 * 4.0 * 3.0 * 8.0 * (0.25 + 0.0625); 64]);
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line: flags in, library calls, results on standard output, everything else on standard error.
+//!
+//! Exit codes: 0 done, 1 failed at run time, 2 asked for something impossible, 130 stopped by Ctrl-C (its files are
+//! complete all the same).
+
+mod bench;
+mod device;
+mod interrupt;
+mod progress;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use veridical::{Error, Result};
+
+/// Learn the true data distribution, even when the data you have is not it.
+#[derive(Parser)]
+#[command(name = "veridical", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Bench(bench::Args),
+}
+
+/// How a command ended that did not fail.
+pub enum Ended {
+    Done,
+    Interrupted,
+}
+
+impl Ended {
+    /// The exit code of what a SIGINT stopped, so that `veridical ... && next` does not go on.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version go to standard output and are no failure; clap knows which it is.
+            let _ = usage.print();
+            return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let done = match cli.command {
+        Command::Bench(args) => bench::run(args),
+    };
+    match done {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// What better arguments would have avoided is 2, everything else 1.
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Config(_) => 2,
+        _ => 1,
+    }
+}
+
+/// Writes a line of results. A reader that went away (`veridical demo | head -1`) is its own business.
+fn say(line: &str) -> Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),
+        _ => Ok(()),
+    }
+}

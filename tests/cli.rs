@@ -1,0 +1,42 @@
+//! The `veridical` command as a user meets it: a process, its output, its exit code and its files.
+
+#[path = "cli/bench.rs"]
+mod bench;
+
+use std::process::{Command, Output};
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_veridical"));
+    command.args(args);
+    command
+}
+
+/// Standard output of a command that must succeed.
+fn succeeds(args: &[&str]) -> String {
+    let output = command(args).output().unwrap();
+    assert!(output.status.success(), "veridical {args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a command that must fail with `code` without printing results.
+fn fails(code: i32, args: &[&str]) -> String {
+    let Output { status, stdout, stderr } = command(args).output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(code), "veridical {args:?}: {stderr}");
+    assert!(stdout.is_empty(), "veridical {args:?} printed results: {stdout:?}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    stderr
+}
+
+#[test]
+fn help_and_version_are_results() {
+    assert!(succeeds(&["--help"]).contains("bench"));
+    assert!(succeeds(&["--version"]).starts_with("veridical "));
+    assert!(fails(2, &[]).contains("Usage"));
+    assert!(fails(2, &["conjure"]).contains("conjure"));
+}
+
+/// Whether a GPU can be used here, so that tests of its absence know what to expect.
+fn has_cuda() -> bool {
+    veridical::Device::cuda(0).is_ok()
+}
