@@ -92,3 +92,98 @@ mod group_norm {
         assert!(ops::group_norm(&of(&[6], DType::F32), &c, &c, 2, 1e-5).is_err());
     }
 }
+
+mod softmax {
+    use super::*;
+
+    const INF: f32 = f32::INFINITY;
+
+    #[test]
+    fn treats_infinities_and_nan_alike_on_every_device() {
+        let rows =
+            [[-INF, 0.0, 0.0], [-INF; 3], [f32::NAN, 0.0, 1.0], [-INF, f32::NAN, -INF], [INF, 0.0, 0.0], [3e38; 3]];
+        let (half, third, nan) = (0.5, 1.0 / 3.0, f64::NAN);
+        let expected = [[0.0, half, half], [0.0; 3], [nan; 3], [nan; 3], [nan; 3], [third; 3]];
+        for device in devices() {
+            let tape = Tape::new();
+            let x = tape.leaf(Tensor::from_slice(rows.as_flattened(), [6, 3], &device).unwrap());
+            let y = ops::softmax(&x).unwrap();
+            let log = ops::log_softmax(&x).unwrap().value().to_f64().unwrap();
+            for (i, (&y, &expected)) in y.value().to_f64().unwrap().iter().zip(expected.as_flattened()).enumerate() {
+                let same = |a: f64, b: f64| a == b || (a - b).abs() < 1e-6 || (a.is_nan() && b.is_nan());
+                assert!(same(y, expected), "{device}: element {i} is {y}, expected {expected}");
+                assert!(same(log[i], expected.ln()), "{device}: log of element {i} is {}", log[i]);
+            }
+            let dy = Tensor::full(1.5, [6, 3], DType::F32, &device).unwrap();
+            let gradients = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() }).unwrap();
+            let dx = gradients.get(&x).unwrap().to_f64().unwrap();
+            assert!(dx[..6].iter().all(|dx| dx.abs() < 1e-6), "{device}: {dx:?}");
+        }
+    }
+
+    #[test]
+    fn says_what_does_not_fit() {
+        let scalar = Var::constant(Tensor::scalar(1.0, DType::F32, &Device::Cpu).unwrap());
+        assert!(error(ops::softmax(&scalar)).contains("softmax: expected x [..., k]"));
+        let labels = Var::constant(Tensor::from_slice(&[1u32], [1], &Device::Cpu).unwrap());
+        assert!(error(ops::log_softmax(&labels)).contains("log_softmax"));
+    }
+}
+
+mod cross_entropy {
+    use super::*;
+
+    fn loss(logits: &[f32], labels: &[u32], device: &Device) -> veridical::Result<(f64, Vec<f64>)> {
+        let tape = Tape::new();
+        let shape = [labels.len(), logits.len() / labels.len()];
+        let x = tape.leaf(Tensor::from_slice(logits, shape, device)?);
+        let loss = ops::cross_entropy(&x, &Tensor::from_slice(labels, [labels.len()], device)?)?;
+        let gradients = loss.backward()?;
+        Ok((loss.value().item()?, gradients.get(&x).unwrap().to_f64()?))
+    }
+
+    #[test]
+    fn a_label_that_does_not_exist_is_an_error_or_nan() {
+        for device in devices() {
+            let result = loss(&[0.0, 1.0, 2.0, 3.0], &[1, 2], &device);
+            match device {
+                Device::Cpu => {
+                    let text = result.unwrap_err().to_string();
+                    assert!(text.contains("label 2 in row 1") && text.contains("below 2"), "{text}");
+                }
+                Device::Gpu(_) => {
+                    let (loss, gradient) = result.unwrap();
+                    assert!(loss.is_nan(), "{device}: {loss}");
+                    assert!(gradient[..2].iter().all(|x| x.is_finite()), "{device}: {gradient:?}");
+                    assert!(gradient[2..].iter().all(|x| x.is_nan()), "{device}: {gradient:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn logits_that_are_not_finite() {
+        let inf = f32::INFINITY;
+        for device in devices() {
+            assert!(loss(&[f32::NAN, 1.0], &[1], &device).unwrap().0.is_nan(), "{device}");
+            let (value, gradient) = loss(&[-inf, 0.0, 0.0], &[2], &device).unwrap();
+            assert!((value - 2f64.ln()).abs() < 1e-6, "{device}: {value}");
+            assert_eq!(gradient, [0.0, 0.5, -0.5], "{device}");
+            assert_eq!(loss(&[-inf, 0.0], &[0], &device).unwrap().0, f64::INFINITY, "{device}");
+            let (value, gradient) = loss(&[3e38, -3e38], &[0], &device).unwrap();
+            assert_eq!((value, gradient.as_slice()), (0.0, &[0.0, 0.0][..]), "{device}");
+        }
+    }
+
+    #[test]
+    fn says_what_does_not_fit() {
+        let x = |shape: &[usize]| Var::constant(Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap());
+        let labels = |n: usize| Tensor::zeros([n], DType::U32, &Device::Cpu).unwrap();
+        assert!(error(ops::cross_entropy(&x(&[0, 3]), &labels(0))).contains("at least one row"));
+        assert!(error(ops::cross_entropy(&x(&[3, 0]), &labels(3))).contains("at least one row and one class"));
+        assert!(error(ops::cross_entropy(&x(&[3, 2]), &labels(2))).contains("labels [3]"));
+        let floats = Tensor::zeros([3], DType::F32, &Device::Cpu).unwrap();
+        assert!(error(ops::cross_entropy(&x(&[3, 2]), &floats)).contains("labels of u32"));
+        assert!(error(ops::cross_entropy(&x(&[3]), &labels(3))).contains("logits [b, k]"));
+    }
+}

@@ -85,6 +85,19 @@ impl Launch {
         Launch { kernel, grid: [blocks, 1, 1], block: [Self::THREADS, 1, 1], shared: 0 }
     }
 
+    /// A launch for kernels in which a warp shares a row of `columns` elements, or a whole block does
+    /// ([`block_per_row`](Self::block_per_row)); they stride over the rows by the number of such teams.
+    pub fn over_rows(kernel: &'static str, rows: usize, columns: usize) -> Self {
+        let rows_per_block = if Self::block_per_row(columns) { 1 } else { Self::THREADS as usize / 32 };
+        let blocks = rows.div_ceil(rows_per_block).clamp(1, 1 << 20) as u32;
+        Launch { kernel, grid: [blocks, 1, 1], block: [Self::THREADS, 1, 1], shared: 0 }
+    }
+
+    /// Whether a row is long enough to keep a block busy.
+    pub fn block_per_row(columns: usize) -> bool {
+        columns > 1024
+    }
+
     /// A launch of `grid` blocks of `threads` threads.
     pub fn blocks(kernel: &'static str, grid: [u32; 3], threads: u32) -> Self {
         Launch { kernel, grid, block: [threads, 1, 1], shared: 0 }

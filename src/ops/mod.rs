@@ -9,6 +9,7 @@ pub mod arithmetic;
 pub mod cast;
 pub mod categorical;
 pub mod concat;
+pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
 pub mod frequency_embedding;
@@ -20,6 +21,7 @@ pub mod pointwise;
 pub mod random;
 pub mod reduce;
 pub mod resample;
+pub mod softmax;
 pub mod solver_update;
 
 pub use activation::{gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh};
@@ -28,6 +30,7 @@ pub use arithmetic::{accumulate, add, add_scaled, broadcast_to, div, mul, neg, s
 pub use cast::cast;
 pub use categorical::{categorical, categorical_unchecked};
 pub use concat::{concat, slice};
+pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use embedding::{embedding, one_hot};
 pub use frequency_embedding::{fourier_embedding, positional_embedding};
@@ -39,6 +42,7 @@ pub use pointwise::{abs, clamp, exp, log, sqrt, square};
 pub use random::{normal, random, uniform};
 pub use reduce::{mean, sum, sum_to};
 pub use resample::{downsample2x, upsample2x};
+pub use softmax::{log_softmax, softmax};
 pub use solver_update::solver_update;
 
 use crate::error::{Error, Result};

@@ -11,6 +11,7 @@ mod activation;
 mod arithmetic;
 mod cast;
 mod concat;
+mod cross_entropy;
 mod embedding;
 mod frequency_embedding;
 mod group_norm;
@@ -19,14 +20,16 @@ mod pointwise;
 mod random;
 mod reduce;
 mod resample;
+mod softmax;
 
 /// Every row of the table.
 pub fn rows() -> Vec<Row> {
-    let rows = [
+    [
         activation::rows(),
         arithmetic::rows(),
         cast::rows(),
         concat::rows(),
+        cross_entropy::rows(),
         embedding::rows(),
         frequency_embedding::rows(),
         group_norm::rows(),
@@ -35,8 +38,9 @@ pub fn rows() -> Vec<Row> {
         random::rows(),
         reduce::rows(),
         resample::rows(),
-    ];
-    rows.concat()
+        softmax::rows(),
+    ]
+    .concat()
 }
 
 /// A host array of f64.

@@ -7,7 +7,9 @@ mod isa;
 pub mod math;
 mod memory;
 mod parallel;
+mod softmax;
 
 pub use isa::Isa;
 pub use memory::CpuBuffer;
 pub use parallel::{GRAIN, Kernel, chunks, vectorized, weighted_chunks, with_vector_instructions};
+pub use softmax::{RowSum, sum_of_pairs};

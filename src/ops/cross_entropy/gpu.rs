@@ -1,0 +1,81 @@
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::{DType, Tensor};
+
+params! {
+    struct CrossEntropyParams {
+        x: Ptr,
+        labels: Ptr,
+        losses: Ptr,
+        stats: Ptr,
+        dloss: Ptr,
+        dx: Ptr,
+        rows: u64,
+        columns: u64,
+        block_per_row: u64,
+    }
+}
+
+params! {
+    struct CrossEntropyMeanParams {
+        losses: Ptr,
+        loss: Ptr,
+        rows: u64,
+    }
+}
+
+pub fn forward(
+    gpu: &Gpu,
+    op: &'static str,
+    x: &Tensor,
+    labels: &Tensor,
+    stats: &mut Tensor,
+    loss: &mut Tensor,
+) -> Result<()> {
+    let (rows, columns) = (x.shape()[0], x.shape()[1]);
+    let mut losses = Tensor::empty([rows], DType::F32, &x.device())?;
+    let params =
+        CrossEntropyParams { losses: losses.ptr_mut()?, stats: stats.ptr_mut()?, ..CrossEntropyParams::of(x, labels)? };
+    gpu.launch(&Launch::over_rows(kernel!(op, x.dtype(), "cross_entropy_fwd")?, rows, columns), &params)?;
+    let params = CrossEntropyMeanParams { losses: losses.ptr()?, loss: loss.ptr_mut()?, rows: rows as u64 };
+    gpu.launch(&Launch::blocks("cross_entropy_fwd_mean_f32", [1, 1, 1], 256), &params)
+}
+
+pub fn backward(
+    gpu: &Gpu,
+    op: &'static str,
+    dy: &Tensor,
+    x: &Tensor,
+    labels: &Tensor,
+    stats: &Tensor,
+    dx: &mut Tensor,
+) -> Result<()> {
+    let (rows, columns) = (x.shape()[0], x.shape()[1]);
+    let params = CrossEntropyParams {
+        stats: stats.ptr()?,
+        dloss: dy.ptr()?,
+        dx: dx.ptr_mut()?,
+        ..CrossEntropyParams::of(x, labels)?
+    };
+    gpu.launch(&Launch::over_rows(kernel!(op, x.dtype(), "cross_entropy_bwd")?, rows, columns), &params)
+}
+
+impl CrossEntropyParams {
+    /// What both directions share.
+    fn of(x: &Tensor, labels: &Tensor) -> Result<Self> {
+        let (rows, columns) = (x.shape()[0], x.shape()[1]);
+        Ok(CrossEntropyParams {
+            x: x.ptr()?,
+            labels: labels.ptr()?,
+            losses: Ptr::NULL,
+            stats: Ptr::NULL,
+            dloss: Ptr::NULL,
+            dx: Ptr::NULL,
+            rows: rows as u64,
+            columns: columns as u64,
+            block_per_row: Launch::block_per_row(columns).into(),
+        })
+    }
+}
