@@ -38,10 +38,6 @@ DEVICE void adam_element(const AdamParams& p, float g, AdamElement& e) {
     e.w = exact_fma(-p.lr, slope, w);
 }
 
-DEVICE float ema_element(const AdamParams& p, float ema, float w) {
-    return p.ema_part == 1.0f ? w : exact_fma(p.ema_part, exact_add(w, -ema), ema);
-}
-
 template <class G>
 DEVICE void adam(const AdamParams& p) {
     auto weights = p.weights.as<float>();
@@ -69,7 +65,7 @@ DEVICE void adam(const AdamParams& p) {
         store_vec(v, i * 4, vv);
         if (ema) {
             vec<float, 4> ve = load_vec<4>(ema, i * 4);
-            for (int k = 0; k < 4; ++k) ve[k] = ema_element(p, ve[k], vw[k]);
+            for (int k = 0; k < 4; ++k) ve[k] = follow_weight(p.ema_part, ve[k], vw[k]);
             store_vec(ema, i * 4, ve);
         }
         if (copy) {
@@ -84,7 +80,7 @@ DEVICE void adam(const AdamParams& p) {
         weights[i] = e.w;
         m[i] = e.m;
         v[i] = e.v;
-        if (ema) ema[i] = ema_element(p, ema[i], e.w);
+        if (ema) ema[i] = follow_weight(p.ema_part, ema[i], e.w);
         if (copy) copy[i] = from_float<bf16>(e.w);
     }
 }

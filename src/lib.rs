@@ -10,6 +10,7 @@ pub mod files;
 pub mod metrics;
 pub mod nn;
 pub mod ops;
+pub mod optim;
 pub mod random;
 pub mod tensor;
 pub mod train;

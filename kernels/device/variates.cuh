@@ -2,41 +2,10 @@
 // reasons are: the same IEEE operations in the same order, no library function. Change one side and the other must follow.
 #pragma once
 
+#include "exact.cuh"
 #include "philox.cuh"
 
-#ifdef VERIDICAL_HOST
-#include <cmath>
-#include <cstring>
-#endif
-
 namespace veridical {
-
-// Operations that no compiler setting fuses, splits or approximates.
-#ifndef VERIDICAL_HOST
-DEVICE float exact_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-DEVICE float exact_mul(float a, float b) { return __fmul_rn(a, b); }
-DEVICE float exact_add(float a, float b) { return __fadd_rn(a, b); }
-DEVICE float exact_div(float a, float b) { return __fdiv_rn(a, b); }
-DEVICE float exact_sqrt(float a) { return __fsqrt_rn(a); }
-DEVICE float float_of_bits(uint32_t b) { return __uint_as_float(b); }
-DEVICE uint32_t bits_of_float(float f) { return __float_as_uint(f); }
-#else
-DEVICE float exact_fma(float a, float b, float c) { return std::fma(a, b, c); }
-DEVICE float exact_mul(float a, float b) { return a * b; }  // compiled with -ffp-contract=off
-DEVICE float exact_add(float a, float b) { return a + b; }
-DEVICE float exact_div(float a, float b) { return a / b; }
-DEVICE float exact_sqrt(float a) { return std::sqrt(a); }
-DEVICE float float_of_bits(uint32_t b) {
-    float f;
-    std::memcpy(&f, &b, 4);
-    return f;
-}
-DEVICE uint32_t bits_of_float(float f) {
-    uint32_t b;
-    std::memcpy(&b, &f, 4);
-    return b;
-}
-#endif
 
 // x = 2^k (1 + f), f in [-1/3, 1/3).
 struct log_split {

@@ -5,8 +5,9 @@
 //   memory.cuh      gptr, sptr, vec, SHARED: pointers that are checked on the host and plain on the device
 //   bf16.cuh        bf16, to_float, from_float
 //   reduce.cuh      sums and maxima over a warp and over a block, in a fixed order
+//   exact.cuh       arithmetic with prescribed rounding
 //   philox.cuh      random words by address
-//   variates.cuh    uniforms, exponentials, Gumbels and normals from words; arithmetic with prescribed rounding
+//   variates.cuh    uniforms, exponentials, Gumbels and normals from words
 //   draws.cuh       how ops address random numbers
 //   async_copy.cuh  cp.async
 //   mma.cuh         ldmatrix and mma.sync
@@ -18,6 +19,7 @@
 #include "memory.cuh"
 #include "bf16.cuh"
 #include "reduce.cuh"
+#include "exact.cuh"
 #include "philox.cuh"
 #include "variates.cuh"
 #include "draws.cuh"

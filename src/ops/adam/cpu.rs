@@ -75,7 +75,7 @@ where
 }
 
 /// The tensor in chunks of [`GRAIN`], or as many empty ones.
-fn split<T: Element>(tensor: Option<&mut Tensor>, chunks: usize) -> Result<Vec<&mut [T]>> {
+pub(crate) fn split<T: Element>(tensor: Option<&mut Tensor>, chunks: usize) -> Result<Vec<&mut [T]>> {
     Ok(match tensor {
         Some(tensor) => tensor.as_mut_slice::<T>()?.chunks_mut(GRAIN).collect(),
         None => (0..chunks).map(|_| &mut [][..]).collect(),
@@ -99,14 +99,20 @@ where
             let slope = *m / v.sqrt().mul_add(f.root, f.eps);
             *w = (-f.lr).mul_add(slope, decayed);
         }
-        // With ema = 1 the average is the weight itself, which the sum would only meet up to rounding.
-        let follow = f.ema == A::one();
-        for (e, &w) in ema.iter_mut().zip(&*weights) {
-            *e = if follow { w } else { f.ema.mul_add(w - *e, *e) };
-        }
-        for (c, &w) in copy.iter_mut().zip(&*weights) {
-            // By way of f32: half's conversion from f64 ignores the lowest bits and so misjudges ties.
-            *c = bf16::from_f32(w.widen() as f32);
-        }
+        follow(weights, f.ema, ema, copy);
+    }
+}
+
+/// What becomes of new weights: their average moves towards them by `part` of the distance, the copy is rounded.
+#[inline(always)]
+pub(crate) fn follow<A: Accumulator>(weights: &[A], part: A, ema: &mut [A], copy: &mut [bf16]) {
+    // With part = 1 the average is the weight itself, which the sum would only meet up to rounding.
+    let whole = part == A::one();
+    for (e, &w) in ema.iter_mut().zip(weights) {
+        *e = if whole { w } else { part.mul_add(w - *e, *e) };
+    }
+    for (c, &w) in copy.iter_mut().zip(weights) {
+        // By way of f32: half's conversion from f64 ignores the lowest bits and so misjudges ties.
+        *c = bf16::from_f32(w.widen() as f32);
     }
 }

@@ -1,0 +1,46 @@
+use super::OP;
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::{DType, Tensor};
+
+/// Parts that one launch handles.
+const PARTS: usize = 32;
+
+params! {
+    struct FlattenParams {
+        flat: Ptr,
+        part: [Ptr; PARTS],
+        offset: [u64; PARTS],
+        count: [u64; PARTS],
+        add: u64,
+    }
+}
+
+pub fn write(gpu: &Gpu, flat: &mut Tensor, parts: &[(usize, &Tensor)], add: bool) -> Result<()> {
+    let flat = flat.ptr_mut()?;
+    for dtype in [DType::F32, DType::BF16] {
+        let alike: Vec<_> = parts.iter().filter(|(_, part)| part.dtype() == dtype).collect();
+        for group in alike.chunks(PARTS) {
+            let mut params = FlattenParams {
+                flat,
+                part: [Ptr::NULL; PARTS],
+                offset: [0; PARTS],
+                count: [0; PARTS],
+                add: add.into(),
+            };
+            for (i, (offset, part)) in group.iter().enumerate() {
+                params.part[i] = part.ptr()?;
+                params.offset[i] = *offset as u64;
+                params.count[i] = part.len() as u64;
+            }
+            let most = group.iter().map(|(_, part)| part.len()).max().unwrap_or(0);
+            let blocks = most.div_ceil(4 * Launch::THREADS as usize).clamp(1, 1024) as u32;
+            let launch =
+                Launch::blocks(kernel!(OP, dtype, "flatten_fwd")?, [blocks, group.len() as u32, 1], Launch::THREADS);
+            gpu.launch(&launch, &params)?;
+        }
+    }
+    Ok(())
+}

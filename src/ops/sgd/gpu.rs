@@ -1,0 +1,51 @@
+use super::{Factors, OP, SgdState};
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::Tensor;
+
+params! {
+    struct SgdParams {
+        weights: Ptr,
+        momentum: Ptr,
+        squares: Ptr,
+        ema: Ptr,
+        copy: Ptr,
+        gradient: Ptr,
+        clip: Ptr,
+        n: u64,
+        lr: f32,
+        mu: f32,
+        decay: f32,
+        part: f32,
+        eps: f32,
+        ema_part: f32,
+        nesterov: u32,
+        unused: u32,
+    }
+}
+
+pub fn update(gpu: &Gpu, f: Factors, state: SgdState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
+    let kernel = kernel!(OP, gradient.dtype(), "sgd_fwd")?;
+    let address = |tensor: Option<&mut Tensor>| tensor.map_or(Ok(Ptr::NULL), Tensor::ptr_mut);
+    let params = SgdParams {
+        weights: state.weights.ptr_mut()?,
+        momentum: address(state.momentum)?,
+        squares: address(state.squares)?,
+        ema: address(state.ema)?,
+        copy: address(state.copy)?,
+        gradient: gradient.ptr()?,
+        clip: clip.map_or(Ok(Ptr::NULL), Tensor::ptr)?,
+        n: gradient.len() as u64,
+        lr: f.lr as f32,
+        mu: f.momentum as f32,
+        decay: f.decay as f32,
+        part: f.part as f32,
+        eps: f.eps as f32,
+        ema_part: f.ema as f32,
+        nesterov: f.nesterov.into(),
+        unused: 0,
+    };
+    gpu.launch(&Launch::over(kernel, gradient.len()), &params)
+}
