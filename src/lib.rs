@@ -12,6 +12,7 @@
 //! | [`train`] | what a run leaves behind: directory, log, charts, report |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | images and labels, digits in the binary, batches |
+//! | [`optim`] | optimisers, averages and schedules over flat weights |
 //! | [`nn`] | parameters with names, and model files |
 //! | [`autograd`] | the tape, backward, checkpointing, the gradient check |
 //! | [`ops`] | the operations, one folder each: meaning, CPU kernel, GPU launch |

@@ -89,7 +89,7 @@ fn a_second_pass_needs_the_first_to_retain() {
     let retained = y.backward_with(Backward { retain: true, ..Default::default() }).unwrap();
     assert_eq!(values(retained.get(&x)), [4.]);
     assert_eq!(values(y.backward().unwrap().get(&x)), [4.]);
-    let error = y.backward().err().expect("the tape is used up").to_string();
+    let error = y.backward().expect_err("the tape is used up").to_string();
     assert!(error.contains("retain"), "{error}");
 }
 
