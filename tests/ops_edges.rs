@@ -187,3 +187,51 @@ mod cross_entropy {
         assert!(error(ops::cross_entropy(&x(&[3]), &labels(3))).contains("logits [b, k]"));
     }
 }
+
+mod attention {
+    use super::*;
+
+    /// Scores far apart: a plain exponential would overflow, and each query follows one key.
+    #[test]
+    fn large_scores_do_not_overflow() {
+        for device in devices() {
+            let of = |data: &[f32]| Var::constant(Tensor::from_slice(data, [1, 3, 1], &device).unwrap());
+            let (q, k, v) = (of(&[1e4, -1e4, 0.0]), of(&[3.0, -2.0, 1.0]), of(&[7.0, 5.0, 3.0]));
+            let y = ops::attention(&q, &k, &v, 1, false).unwrap().value().to_f64().unwrap();
+            assert!(y.iter().zip([7.0, 5.0, 5.0]).all(|(y, expected)| (y - expected).abs() < 1e-5), "{device}: {y:?}");
+        }
+    }
+
+    /// What a query does not see has no part in its result; what it sees has.
+    #[test]
+    fn causal_queries_do_not_see_what_comes_later() {
+        for device in devices() {
+            let tokens = 70;
+            let mut data = values(tokens * 2, 1.0);
+            let of = |data: &[f32]| Var::constant(Tensor::from_slice(data, [1, tokens, 2], &device).unwrap());
+            let before = ops::attention(&of(&data), &of(&data), &of(&data), 1, true).unwrap().value().to_f64().unwrap();
+            data[66 * 2..].fill(9.0);
+            let after = ops::attention(&of(&data), &of(&data), &of(&data), 1, true).unwrap().value().to_f64().unwrap();
+            assert_eq!(before[..66 * 2], after[..66 * 2], "{device}");
+            assert!(before[66 * 2..].iter().zip(&after[66 * 2..]).all(|(a, b)| a != b), "{device}");
+        }
+    }
+
+    #[test]
+    fn says_what_does_not_fit() {
+        let of = |shape: &[usize], device: &Device| Var::constant(Tensor::zeros(shape, DType::F32, device).unwrap());
+        let x = of(&[2, 3, 6], &Device::Cpu);
+        assert!(error(ops::attention(&x, &x, &x, 4, false)).contains("heads must divide the 6 channels, got 4"));
+        assert!(error(ops::attention(&x, &of(&[2, 4, 6], &Device::Cpu), &x, 1, false)).contains("[2, 4, 6]"));
+        let flat = of(&[3, 6], &Device::Cpu);
+        assert!(error(ops::attention(&flat, &flat, &flat, 1, false)).contains("[b, t, d]"));
+        for device in devices() {
+            let wide = of(&[1, 2, 300], &device);
+            let result = ops::attention(&wide, &wide, &wide, 1, false);
+            match device {
+                Device::Cpu => assert!(result.is_ok()),
+                Device::Gpu(_) => assert!(error(result).contains("at most 256"), "{device}"),
+            }
+        }
+    }
+}

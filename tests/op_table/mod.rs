@@ -9,6 +9,7 @@ use veridical::{DType, Device, Result, Tensor, Var};
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod cast;
 mod concat;
 mod cross_entropy;
@@ -27,6 +28,7 @@ pub fn rows() -> Vec<Row> {
     [
         activation::rows(),
         arithmetic::rows(),
+        attention::rows(),
         cast::rows(),
         concat::rows(),
         cross_entropy::rows(),

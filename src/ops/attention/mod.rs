@@ -1,0 +1,72 @@
+//! Scaled dot-product attention with several heads.
+
+mod cpu;
+mod gpu;
+
+use super::{check_alike, check_float, on};
+use crate::autograd::Var;
+use crate::error::{Error, Result};
+use crate::tensor::{DType, Tensor};
+
+/// `y = softmax(q k^T / sqrt(d / heads)) v`, per head, with the softmax over keys.
+///
+/// `q`, `k`, `v` and the result are `[b, t, d]`; head `i` owns channels `i d / heads .. (i + 1) d / heads`, and the heads'
+/// results stand side by side again. With `causal`, query `i` sees keys `0..=i` only. Scores and softmax are in f32 (f64
+/// for f64) and never stored whole: for the gradient one number per query and head is kept, the logarithm of its sum of
+/// exponentials, and the probabilities are computed again.
+///
+/// Errors if `heads` does not divide `d`, if shapes, dtypes or devices differ, on integers, and on a GPU if a head has more
+/// than 256 channels.
+///
+/// Vaswani et al. 2017 (arXiv 1706.03762); computed as in Dao et al. 2022 (arXiv 2205.14135).
+pub fn attention(q: &Var, k: &Var, v: &Var, heads: usize, causal: bool) -> Result<Var> {
+    let inputs = [q, k, v];
+    let [q, k, v] = inputs.map(|input| input.value().clone());
+    check_float(OP, &q)?;
+    check_alike(OP, &[&q, &k, &v])?;
+    let [images, tokens, channels] = q.shape().dims(OP, "q, k and v [b, t, d]")?;
+    if let Some(other) = [&k, &v].into_iter().find(|other| other.shape() != q.shape()) {
+        return Err(Error::shape(OP, format!("q, k and v all {}", q.shape()), other.shape()));
+    }
+    if heads == 0 || !channels.is_multiple_of(heads) {
+        return Err(Error::argument(OP, format!("heads must divide the {channels} channels, got {heads}")));
+    }
+    if q.is_empty() {
+        return Var::record(OP, q, inputs, |dy, _| Ok([Some(dy.clone()), Some(dy.clone()), Some(dy.clone())]));
+    }
+    let setting = Setting { images, tokens, channels, heads, causal };
+    let dtype = if q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let mut lse = Tensor::empty([images, heads, tokens], dtype, &q.device())?;
+    let mut y = q.empty_like()?;
+    on!(q.device(), forward(setting, [&q, &k, &v], &mut y, &mut lse))?;
+    let kept = y.clone();
+    Var::record(OP, y, inputs, move |dy, _| {
+        let mut gradients = [q.empty_like()?, k.empty_like()?, v.empty_like()?];
+        on!(dy.device(), backward(setting, dy, [&q, &k, &v], &kept, &lse, &mut gradients))?;
+        Ok(gradients.map(Some))
+    })
+}
+
+const OP: &str = "attention";
+
+/// The sizes.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    images: usize,
+    tokens: usize,
+    channels: usize,
+    heads: usize,
+    causal: bool,
+}
+
+impl Setting {
+    /// Channels of a head.
+    fn head_dim(&self) -> usize {
+        self.channels / self.heads
+    }
+
+    /// What scores are multiplied with.
+    fn scale(&self) -> f64 {
+        1.0 / (self.head_dim() as f64).sqrt()
+    }
+}
