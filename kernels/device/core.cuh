@@ -17,7 +17,10 @@
 // LAYOUT(Params, field, ...)                          lists every field in order. The struct may have no hidden padding;
 //                                                     the host build exports names, offsets and sizes, which a launch in the
 //                                                     emulator compares with the Rust struct.
+// UNROLL                                              before a loop: repeat its body instead of looping, so that arrays that
+//                                                     it indexes stay in registers
 #ifndef VERIDICAL_HOST
+#define UNROLL _Pragma("unroll")
 #define DEVICE __device__ __forceinline__
 #define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
 #define KERNEL_BOUNDS(name, Params, threads) \

@@ -10,6 +10,7 @@
 #include "host/runtime.h"
 
 #define DEVICE inline
+#define UNROLL
 #define KERNEL(name, Params) KERNEL_BOUNDS(name, Params, 1024)
 #define KERNEL_BOUNDS(name, Params, threads)                                                     \
     static void name##_body([[maybe_unused]] const Params& p);                                   \

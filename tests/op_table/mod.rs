@@ -12,10 +12,13 @@ mod arithmetic;
 mod attention;
 mod cast;
 mod concat;
+mod conv2d;
 mod cross_entropy;
 mod embedding;
 mod frequency_embedding;
 mod group_norm;
+mod linear;
+mod matmul;
 mod permute;
 mod pointwise;
 mod random;
@@ -31,10 +34,13 @@ pub fn rows() -> Vec<Row> {
         attention::rows(),
         cast::rows(),
         concat::rows(),
+        conv2d::rows(),
         cross_entropy::rows(),
         embedding::rows(),
         frequency_embedding::rows(),
         group_norm::rows(),
+        linear::rows(),
+        matmul::rows(),
         permute::rows(),
         pointwise::rows(),
         random::rows(),

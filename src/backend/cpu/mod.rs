@@ -1,7 +1,6 @@
 //! The CPU: memory, threads, and the kernels that several operations share.
 
 pub mod ceiling;
-#[allow(dead_code, unused_imports)] // the operations that use it follow
 pub(crate) mod gemm;
 mod isa;
 pub mod math;

@@ -31,7 +31,7 @@ use rayon::prelude::*;
 use crate::backend::cpu::isa::Isa;
 
 pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
-pub(crate) use patches::{Convolution, Patches, ReversedWeight};
+pub(crate) use patches::Convolution;
 pub(crate) use rows::{Matrix, Rows, Stored, Sum};
 
 use kernel::Kernel;
@@ -58,6 +58,11 @@ impl Sum for f64 {
         static PORTABLE: Kernel<f64> = kernel::portable();
         &PORTABLE
     }
+}
+
+/// Stored values as sums are: a bias, say.
+pub(crate) fn widened<T: Stored>(values: &[T]) -> Vec<T::Sum> {
+    values.iter().map(|value| Stored::widen(*value)).collect()
 }
 
 /// One factor of a product.
@@ -97,6 +102,7 @@ pub(crate) enum Bias<'a, S> {
     /// One value per column of the result.
     Columns(&'a [S]),
     /// One value per row of the result.
+    #[allow(dead_code)] // no operation has channels along rows yet
     Rows(&'a [S]),
 }
 

@@ -1,0 +1,87 @@
+// matmul: y[i] = a[i] b[i] (+ bias), a and b each as they are or transposed.
+//   y [batch, m, n]    a [batch, m, k] or [batch, k, m]    b [batch, k, n] or [batch, n, k]    bias [n]
+//   nn, nt, tn, tt: first a, then b; t means transposed. `large` and `small` are tiles of 128 x 128 and 64 x 64.
+// y is set. One block makes one tile of one part of the depth; blockIdx.z walks through the batch. Sums are fp32 in an order that the
+// shapes fix. Each element of a is read once per column of tiles, each of b once per row of tiles.
+#include "device/veridical.cuh"
+#include "device/product.cuh"
+
+using namespace veridical::gemm;
+
+struct MatmulParams {
+    buffer a;
+    buffer b;
+    buffer bias;
+    buffer y;
+    buffer parts;
+    uint64_t a_batch;
+    uint64_t b_batch;
+    uint32_t m;
+    uint32_t n;
+    uint32_t k;
+    uint32_t depth_per_part;
+    uint32_t batch;
+    uint32_t wide_a;
+    uint32_t wide_b;
+    uint32_t wide_y;
+};
+LAYOUT(MatmulParams, a, b, bias, y, parts, a_batch, b_batch, m, n, k, depth_per_part, batch, wide_a, wide_b, wide_y)
+
+template <class T, int SIZE, bool A_TRANSPOSED, bool B_TRANSPOSED>
+DEVICE void matmul(const MatmulParams& p) {
+    for (uint32_t i = blockIdx.z; i < p.batch; i += gridDim.z) {
+        // A transposed on the left is a matrix whose rows are steps in depth; on the right that is one which is not transposed.
+        Factor<MatrixSource<T>, A_TRANSPOSED> a{{p.a.as<const T>() + i * p.a_batch, A_TRANSPOSED ? p.m : p.k}, p.m, p.wide_a != 0};
+        Factor<MatrixSource<T>, !B_TRANSPOSED> b{{p.b.as<const T>() + i * p.b_batch, B_TRANSPOSED ? p.k : p.n}, p.n, p.wide_b != 0};
+        uint64_t size = (uint64_t)p.m * p.n;
+        Output<T> out{p.y.as<T>() + i * size, p.bias.as<const T>(), p.parts.as<float>(), p.m, p.n, p.wide_y != 0};
+        if (p.parts) out.parts += i * gridDim.y * size;
+        product<T, SIZE>(a, b, p.k, p.depth_per_part, out);
+    }
+}
+
+KERNEL_BOUNDS(matmul_fwd_nn_large_bf16, MatmulParams, (product_threads<bf16, LARGE>)) { matmul<bf16, LARGE, false, false>(p); }
+KERNEL_BOUNDS(matmul_fwd_nt_large_bf16, MatmulParams, (product_threads<bf16, LARGE>)) { matmul<bf16, LARGE, false, true>(p); }
+KERNEL_BOUNDS(matmul_fwd_tn_large_bf16, MatmulParams, (product_threads<bf16, LARGE>)) { matmul<bf16, LARGE, true, false>(p); }
+KERNEL_BOUNDS(matmul_fwd_tt_large_bf16, MatmulParams, (product_threads<bf16, LARGE>)) { matmul<bf16, LARGE, true, true>(p); }
+KERNEL_BOUNDS(matmul_fwd_nn_small_bf16, MatmulParams, (product_threads<bf16, SMALL>)) { matmul<bf16, SMALL, false, false>(p); }
+KERNEL_BOUNDS(matmul_fwd_nt_small_bf16, MatmulParams, (product_threads<bf16, SMALL>)) { matmul<bf16, SMALL, false, true>(p); }
+KERNEL_BOUNDS(matmul_fwd_tn_small_bf16, MatmulParams, (product_threads<bf16, SMALL>)) { matmul<bf16, SMALL, true, false>(p); }
+KERNEL_BOUNDS(matmul_fwd_tt_small_bf16, MatmulParams, (product_threads<bf16, SMALL>)) { matmul<bf16, SMALL, true, true>(p); }
+KERNEL_BOUNDS(matmul_fwd_nn_large_f32, MatmulParams, (product_threads<float, LARGE>)) { matmul<float, LARGE, false, false>(p); }
+KERNEL_BOUNDS(matmul_fwd_nt_large_f32, MatmulParams, (product_threads<float, LARGE>)) { matmul<float, LARGE, false, true>(p); }
+KERNEL_BOUNDS(matmul_fwd_tn_large_f32, MatmulParams, (product_threads<float, LARGE>)) { matmul<float, LARGE, true, false>(p); }
+KERNEL_BOUNDS(matmul_fwd_tt_large_f32, MatmulParams, (product_threads<float, LARGE>)) { matmul<float, LARGE, true, true>(p); }
+KERNEL_BOUNDS(matmul_fwd_nn_small_f32, MatmulParams, (product_threads<float, SMALL>)) { matmul<float, SMALL, false, false>(p); }
+KERNEL_BOUNDS(matmul_fwd_nt_small_f32, MatmulParams, (product_threads<float, SMALL>)) { matmul<float, SMALL, false, true>(p); }
+KERNEL_BOUNDS(matmul_fwd_tn_small_f32, MatmulParams, (product_threads<float, SMALL>)) { matmul<float, SMALL, true, false>(p); }
+KERNEL_BOUNDS(matmul_fwd_tt_small_f32, MatmulParams, (product_threads<float, SMALL>)) { matmul<float, SMALL, true, true>(p); }
+
+// sum_parts: y[i] = sum over parts of parts[batch, part, i] (+ bias[i mod n]), in the order of the parts.
+struct SumPartsParams {
+    buffer parts;
+    buffer bias;
+    buffer y;
+    uint64_t size;
+    uint64_t n;
+    uint64_t batch;
+    uint64_t count;
+};
+LAYOUT(SumPartsParams, parts, bias, y, size, n, batch, count)
+
+template <class T>
+DEVICE void sum_parts(const SumPartsParams& p) {
+    auto bias = p.bias.as<const T>();
+    auto y = p.y.as<T>();
+    for (uint64_t i = global_thread(); i < p.batch * p.size; i += grid_threads()) {
+        uint64_t at = i % p.size;
+        auto from = p.parts.as<const float>() + (i / p.size * p.count * p.size + at);
+        float sum = 0.0f;
+        for (uint64_t part = 0; part < p.count; part++) sum += from[part * p.size];
+        if (bias) sum += to_float(bias[at % p.n]);
+        y[i] = from_float<T>(sum);
+    }
+}
+
+KERNEL(matmul_fwd_sum_parts_bf16, SumPartsParams) { sum_parts<bf16>(p); }
+KERNEL(matmul_fwd_sum_parts_f32, SumPartsParams) { sum_parts<float>(p); }

@@ -1,0 +1,208 @@
+use crate::backend::cpu::gemm::Convolution;
+use crate::backend::gpu::{Gpu, Ptr};
+use crate::error::Result;
+use crate::ops::kernel;
+use crate::ops::matmul::Sizes;
+use crate::ops::matmul::gpu::{Tiling, is_wide, small, sum_parts};
+use crate::params;
+use crate::tensor::{DType, Tensor};
+
+/// A number that the kernel divides by; C++ `Divisor`.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Divisor {
+    divisor: u32,
+    magic: u32,
+}
+
+impl Divisor {
+    /// For a divisor below 2^31; 0 stands for 1, as nothing is divided then.
+    fn new(divisor: u32) -> Self {
+        let divisor = divisor.max(1);
+        let power = 31 + u64::from(divisor.next_power_of_two().trailing_zeros());
+        Divisor { divisor, magic: (1u64 << power).div_ceil(u64::from(divisor)) as u32 }
+    }
+}
+
+params! {
+    struct Conv2dParams {
+        image: Ptr,
+        other: Ptr,
+        bias: Ptr,
+        result: Ptr,
+        parts: Ptr,
+        m: u32,
+        n: u32,
+        k: u32,
+        depth_per_part: u32,
+        height: u32,
+        width: u32,
+        channels: Divisor,
+        grid_height: Divisor,
+        grid_width: Divisor,
+        kernel: Divisor,
+        outputs: Divisor,
+        inputs: u32,
+        step: u32,
+        spread: u32,
+        padding: i32,
+        wide_image: u32,
+        wide_other: u32,
+        wide_result: u32,
+        taps: u32,
+    }
+}
+
+/// Which of the three products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    Forward,
+    InputGradient,
+    WeightGradient,
+}
+
+impl Pass {
+    pub fn sizes(self, s: &Convolution) -> Sizes {
+        let (m, n, k) = match self {
+            Pass::Forward => (s.out_pixels(), s.outputs, s.taps() * s.inputs),
+            Pass::InputGradient => (s.in_pixels(), s.inputs, s.taps() * s.outputs),
+            Pass::WeightGradient => (s.outputs, s.taps() * s.inputs, s.out_pixels()),
+        };
+        Sizes { batch: 1, m, n, k }
+    }
+
+    fn kernel(self, op: &'static str, dtype: DType, large: bool) -> Result<&'static str> {
+        match (self, large) {
+            (Pass::Forward, true) => kernel!(op, dtype, "conv2d_fwd_large"),
+            (Pass::Forward, false) => kernel!(op, dtype, "conv2d_fwd_small"),
+            (Pass::InputGradient, true) => kernel!(op, dtype, "conv2d_bwd_input_large"),
+            (Pass::InputGradient, false) => kernel!(op, dtype, "conv2d_bwd_input_small"),
+            (Pass::WeightGradient, true) => kernel!(op, dtype, "conv2d_bwd_weight_large"),
+            (Pass::WeightGradient, false) => kernel!(op, dtype, "conv2d_bwd_weight_small"),
+        }
+    }
+}
+
+pub fn forward(
+    gpu: &Gpu,
+    op: &'static str,
+    shape: &Convolution,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    y: &mut Tensor,
+) -> Result<()> {
+    let tiling = Tiling::of(Pass::Forward.sizes(shape));
+    run(gpu, op, Pass::Forward, shape, x, w, bias, tiling, y)
+}
+
+pub fn input_gradient(
+    gpu: &Gpu,
+    op: &'static str,
+    shape: &Convolution,
+    dy: &Tensor,
+    w: &Tensor,
+    dx: &mut Tensor,
+) -> Result<()> {
+    let tiling = Tiling::of(Pass::InputGradient.sizes(shape));
+    run(gpu, op, Pass::InputGradient, shape, dy, w, None, tiling, dx)
+}
+
+pub fn weight_gradient(
+    gpu: &Gpu,
+    op: &'static str,
+    shape: &Convolution,
+    dy: &Tensor,
+    x: &Tensor,
+    dw: &mut Tensor,
+) -> Result<()> {
+    let tiling = Tiling::of(Pass::WeightGradient.sizes(shape));
+    run(gpu, op, Pass::WeightGradient, shape, x, dy, None, tiling, dw)
+}
+
+/// `image` is what patches are taken from, `other` the weight or the gradient that they are multiplied with.
+#[expect(clippy::too_many_arguments, reason = "a convolution has this many properties")]
+pub(super) fn run(
+    gpu: &Gpu,
+    op: &'static str,
+    pass: Pass,
+    shape: &Convolution,
+    image: &Tensor,
+    other: &Tensor,
+    bias: Option<&Tensor>,
+    tiling: Tiling,
+    result: &mut Tensor,
+) -> Result<()> {
+    let (sizes, dtype) = (pass.sizes(shape), result.dtype());
+    let kernel = pass.kernel(op, dtype, tiling.large)?;
+    let mut parts = tiling.scratch(sizes, result)?;
+    let number = |size: usize| small(op, size);
+    let (image_at, other_at, result_at) = (image.ptr()?, other.ptr()?, result.ptr_mut()?);
+    let backward = pass == Pass::InputGradient;
+    let (height, width, channels) = match backward {
+        true => (shape.out_height(), shape.out_width(), shape.outputs),
+        false => (shape.height, shape.width, shape.inputs),
+    };
+    let (grid_height, grid_width) = match backward {
+        true => (shape.height, shape.width),
+        false => (shape.out_height(), shape.out_width()),
+    };
+    // The rows that the other operand is read along: the weight's depth, its inputs, or the gradient's outputs.
+    let other_row = match pass {
+        Pass::Forward => sizes.k,
+        Pass::InputGradient => shape.inputs,
+        Pass::WeightGradient => shape.outputs,
+    };
+    let params = Conv2dParams {
+        image: image_at,
+        other: other_at,
+        bias: bias.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL),
+        result: result_at,
+        parts: parts.as_mut().map(Tensor::ptr_mut).transpose()?.unwrap_or(Ptr::NULL),
+        m: number(sizes.m)?,
+        n: number(sizes.n)?,
+        k: number(sizes.k)?,
+        depth_per_part: number(tiling.depth_per_part)?,
+        height: number(height)?,
+        width: number(width)?,
+        channels: Divisor::new(number(channels)?),
+        grid_height: Divisor::new(number(grid_height)?),
+        grid_width: Divisor::new(number(grid_width)?),
+        kernel: Divisor::new(number(shape.kernel)?),
+        outputs: Divisor::new(number(shape.outputs)?),
+        inputs: number(shape.inputs)?,
+        step: if backward { 1 } else { number(shape.stride)? },
+        spread: if backward { number(shape.stride)? } else { 1 },
+        padding: if backward { shape.kernel as i32 - 1 - shape.padding as i32 } else { shape.padding as i32 },
+        wide_image: is_wide(image_at, channels, dtype).into(),
+        wide_other: is_wide(other_at, other_row, dtype).into(),
+        wide_result: is_wide(result_at, sizes.n, dtype).into(),
+        taps: number(shape.taps())?,
+    };
+    number(sizes.m.div_ceil(64) * sizes.n.div_ceil(64))?;
+    gpu.launch(&tiling.launch(kernel, sizes, dtype), &params)?;
+    match parts {
+        Some(parts) => sum_parts(gpu, op, &parts, bias, result),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn division_by_multiplication_is_exact() {
+        let divisors = (1..300).chain([1 << 15, (1 << 15) + 1, 1_000_003, (1 << 30) - 1, 1 << 30, i32::MAX as u32]);
+        for d in divisors {
+            let Divisor { divisor, magic } = Divisor::new(d);
+            let shift = 63 - (divisor - 1).leading_zeros();
+            let near = (0..6).flat_map(|i| [i * d, (i * d).wrapping_sub(1)]);
+            for n in near.chain((0..1000).map(|i| i * 2_147_483)).chain([i32::MAX as u32]) {
+                if n <= i32::MAX as u32 {
+                    assert_eq!(((u64::from(n) * u64::from(magic)) >> shift) as u32, n / d, "{n} / {d}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+use super::{Factor, Sizes};
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::{Error, Result};
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::{DType, Tensor};
+
+params! {
+    struct MatmulParams {
+        a: Ptr,
+        b: Ptr,
+        bias: Ptr,
+        y: Ptr,
+        parts: Ptr,
+        a_batch: u64,
+        b_batch: u64,
+        m: u32,
+        n: u32,
+        k: u32,
+        depth_per_part: u32,
+        batch: u32,
+        wide_a: u32,
+        wide_b: u32,
+        wide_y: u32,
+    }
+}
+
+params! {
+    struct SumPartsParams {
+        parts: Ptr,
+        bias: Ptr,
+        y: Ptr,
+        size: u64,
+        n: u64,
+        batch: u64,
+        count: u64,
+    }
+}
+
+/// How a product is cut: tiles of the result, and parts of the depth. Depends on the shapes alone, and so do the bits of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tiling {
+    /// Tiles of 128 × 128 instead of 64 × 64.
+    pub large: bool,
+    /// Parts that the depth is cut into.
+    pub parts: usize,
+    /// Depth of a part; a multiple of what a kernel takes at a time.
+    pub depth_per_part: usize,
+}
+
+impl Tiling {
+    /// Blocks that keep a large GPU busy (a big one has 132 multiprocessors).
+    const BUSY: usize = 128;
+    /// Depth that a kernel takes at a time, at most.
+    const STEP: usize = 32;
+    /// Least depth of a part: its sums cost a write and a read of fp32 each.
+    const LEAST: usize = 8 * Self::STEP;
+
+    pub fn of(Sizes { batch, m, n, k }: Sizes) -> Self {
+        let blocks = |size: usize| m.div_ceil(size) * n.div_ceil(size) * batch;
+        let large = blocks(128) >= Self::BUSY * 3 / 4;
+        let parts = (2 * Self::BUSY / blocks(if large { 128 } else { 64 }).max(1)).clamp(1, 32);
+        Self::cut(large, k, parts.min(k / Self::LEAST))
+    }
+
+    /// About `parts` parts of a depth of `k`.
+    pub fn cut(large: bool, k: usize, parts: usize) -> Self {
+        let depth_per_part = k.div_ceil(parts.max(1)).next_multiple_of(Self::STEP).max(Self::STEP);
+        Tiling { large, parts: k.div_ceil(depth_per_part).max(1), depth_per_part }
+    }
+
+    /// One block per tile and part; products of a batch along z.
+    pub fn launch(&self, kernel: &'static str, sizes: Sizes, dtype: DType) -> Launch {
+        let size = if self.large { 128 } else { 64 };
+        let tiles = sizes.m.div_ceil(size) * sizes.n.div_ceil(size);
+        let grid = [tiles as u32, self.parts as u32, sizes.batch.min(65535) as u32];
+        match dtype {
+            // Four stages of both tiles, 32 deep.
+            DType::BF16 => Launch::blocks(kernel, grid, 128).shared(4 * 2 * size * 32 * 2),
+            _ => Launch::blocks(kernel, grid, 256),
+        }
+    }
+
+    /// Memory for the parts' sums, if there are several.
+    pub fn scratch(&self, sizes: Sizes, like: &Tensor) -> Result<Option<Tensor>> {
+        let shape = [sizes.batch, self.parts, sizes.m, sizes.n];
+        (self.parts > 1).then(|| Tensor::empty(shape, DType::F32, &like.device())).transpose()
+    }
+}
+
+/// `size` as the kernels count lines, steps and tiles.
+pub(crate) fn small(op: &'static str, size: usize) -> Result<u32> {
+    match i32::try_from(size) {
+        Ok(size) => Ok(size as u32),
+        Err(_) => Err(Error::argument(op, format!("{size} rows, columns or steps in one product; at most 2^31 - 1"))),
+    }
+}
+
+/// Whether rows of `length` elements of `dtype` from `at` on can be read 16 bytes at a time.
+pub(crate) fn is_wide(at: Ptr, length: usize, dtype: DType) -> bool {
+    Ptr::all_wide(&[at]) && (length * dtype.size()).is_multiple_of(16)
+}
+
+pub fn product(
+    gpu: &Gpu,
+    op: &'static str,
+    a: &Factor,
+    b: &Factor,
+    bias: Option<&Tensor>,
+    sizes: Sizes,
+    y: &mut Tensor,
+) -> Result<()> {
+    product_in(gpu, op, a, b, bias, sizes, Tiling::of(sizes), y)
+}
+
+#[expect(clippy::too_many_arguments, reason = "a product has this many properties")]
+pub(super) fn product_in(
+    gpu: &Gpu,
+    op: &'static str,
+    a: &Factor,
+    b: &Factor,
+    bias: Option<&Tensor>,
+    sizes: Sizes,
+    tiling: Tiling,
+    y: &mut Tensor,
+) -> Result<()> {
+    let Sizes { batch, m, n, k } = sizes;
+    let dtype = y.dtype();
+    let kernel = kernel_of(op, dtype, tiling.large, a.transposed, b.transposed)?;
+    let mut parts = tiling.scratch(sizes, y)?;
+    let (a_at, b_at, y_at) = (a.tensor.ptr()?, b.tensor.ptr()?, y.ptr_mut()?);
+    // A batch must not move a matrix off the 16-byte grid; whole rows do not.
+    let params = MatmulParams {
+        a: a_at,
+        b: b_at,
+        bias: bias.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL),
+        y: y_at,
+        parts: parts.as_mut().map(Tensor::ptr_mut).transpose()?.unwrap_or(Ptr::NULL),
+        a_batch: (m * k) as u64,
+        b_batch: (k * n) as u64,
+        m: small(op, m)?,
+        n: small(op, n)?,
+        k: small(op, k)?,
+        depth_per_part: small(op, tiling.depth_per_part)?,
+        batch: small(op, batch)?,
+        wide_a: is_wide(a_at, if a.transposed { m } else { k }, dtype).into(),
+        wide_b: is_wide(b_at, if b.transposed { k } else { n }, dtype).into(),
+        wide_y: is_wide(y_at, n, dtype).into(),
+    };
+    small(op, m.div_ceil(64) * n.div_ceil(64))?;
+    gpu.launch(&tiling.launch(kernel, sizes, dtype), &params)?;
+    match parts {
+        Some(parts) => sum_parts(gpu, op, &parts, bias, y),
+        None => Ok(()),
+    }
+}
+
+/// `y[i] = ` the sum of `parts[i, p]` over `p`, plus a bias along the last axis. `parts` is `[batch, parts, m, n]`.
+pub(crate) fn sum_parts(
+    gpu: &Gpu,
+    op: &'static str,
+    parts: &Tensor,
+    bias: Option<&Tensor>,
+    y: &mut Tensor,
+) -> Result<()> {
+    let [batch, count, m, n] = parts.shape().dims(op, "[batch, parts, m, n]")?;
+    let kernel = kernel!(op, y.dtype(), "matmul_fwd_sum_parts")?;
+    let params = SumPartsParams {
+        parts: parts.ptr()?,
+        bias: bias.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL),
+        y: y.ptr_mut()?,
+        size: (m * n) as u64,
+        n: n as u64,
+        batch: batch as u64,
+        count: count as u64,
+    };
+    gpu.launch(&Launch::over(kernel, y.len()), &params)
+}
+
+fn kernel_of(op: &'static str, dtype: DType, large: bool, a: bool, b: bool) -> Result<&'static str> {
+    match (large, a, b) {
+        (true, false, false) => kernel!(op, dtype, "matmul_fwd_nn_large"),
+        (true, false, true) => kernel!(op, dtype, "matmul_fwd_nt_large"),
+        (true, true, false) => kernel!(op, dtype, "matmul_fwd_tn_large"),
+        (true, true, true) => kernel!(op, dtype, "matmul_fwd_tt_large"),
+        (false, false, false) => kernel!(op, dtype, "matmul_fwd_nn_small"),
+        (false, false, true) => kernel!(op, dtype, "matmul_fwd_nt_small"),
+        (false, true, false) => kernel!(op, dtype, "matmul_fwd_tn_small"),
+        (false, true, true) => kernel!(op, dtype, "matmul_fwd_tt_small"),
+    }
+}

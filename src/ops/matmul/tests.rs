@@ -1,0 +1,77 @@
+//! The kernels with tilings that small products would not choose. Whole numbers: every result must be exact.
+
+use half::bf16;
+
+use super::gpu::{Tiling, product_in};
+use super::{Factor, Sizes, product};
+use crate::backend::{EmulatorOptions, Order};
+use crate::tensor::{DType, Device, Tensor};
+
+/// Whole numbers from -2 to 2, in a fixed muddle.
+pub(crate) fn whole(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * 7919 + seed * 104_729) / 13 % 5) as f32 - 2.0).collect()
+}
+
+pub(crate) fn tensor(values: &[f32], shape: &[usize], dtype: DType, device: &Device) -> Tensor {
+    match dtype {
+        DType::BF16 => {
+            let values: Vec<_> = values.iter().map(|&x| bf16::from_f32(x)).collect();
+            Tensor::from_slice(&values, shape, device).unwrap()
+        }
+        _ => Tensor::from_slice(values, shape, device).unwrap(),
+    }
+}
+
+pub(crate) fn emulators() -> [Device; 3] {
+    [Order::Early, Order::Late, Order::Shuffled(3)]
+        .map(|order| Device::emulator_with(EmulatorOptions::default().order(order)).unwrap())
+}
+
+#[test]
+fn every_tiling_is_exact() {
+    for device in emulators() {
+        let Device::Gpu(gpu) = &device else { panic!("an emulator is a GPU") };
+        for dtype in [DType::F32, DType::BF16] {
+            for (large, parts, m, n, k) in [
+                (true, 1, 130, 136, 72),
+                (true, 1, 200, 96, 40),
+                (true, 2, 129, 131, 190),
+                (false, 1, 72, 136, 264),
+                (false, 3, 70, 66, 200),
+            ] {
+                for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
+                    let sizes = Sizes { batch: 1, m, n, k };
+                    let run = |device: &Device, tiled: bool| {
+                        let shape = |rows, columns, t| if t { [1, columns, rows] } else { [1, rows, columns] };
+                        let a = Factor::new(&tensor(&whole(m * k, 1), &shape(m, k, a_t), dtype, device), a_t);
+                        let b = Factor::new(&tensor(&whole(k * n, 2), &shape(k, n, b_t), dtype, device), b_t);
+                        let bias = tensor(&whole(n, 3), &[n], dtype, device);
+                        if !tiled {
+                            return product("matmul", &a, &b, Some(&bias), sizes).unwrap();
+                        }
+                        let mut y = Tensor::empty([1, m, n], dtype, device).unwrap();
+                        let tiling = Tiling::cut(large, k, parts);
+                        assert_eq!(tiling.parts, parts);
+                        product_in(gpu, "matmul", &a, &b, Some(&bias), sizes, tiling, &mut y).unwrap();
+                        y
+                    };
+                    let (found, expected) = (run(&device, true), run(&Device::Cpu, false));
+                    assert!(
+                        found.to_f64().unwrap() == expected.to_f64().unwrap(),
+                        "{dtype} {m}x{n}x{k} {a_t} {b_t} large {large} parts {parts} on {device}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tilings_cover_the_depth() {
+    for (m, n, k) in [(1, 1, 0), (1, 1, 1), (64, 64, 100_000), (4096, 4096, 4096), (256, 2304, 131_072), (33, 20, 511)]
+    {
+        let tiling = Tiling::of(Sizes { batch: 1, m, n, k });
+        let Tiling { parts, depth_per_part, .. } = tiling;
+        assert!(parts * depth_per_part >= k && (parts == 1 || (parts - 1) * depth_per_part < k), "{k}: {tiling:?}");
+    }
+}
