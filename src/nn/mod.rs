@@ -1,11 +1,22 @@
 //! Networks, and the layers they are made of.
 //!
-//! A network holds no numbers: it registers its parameters in a [`Layout`], and [`Weights`] hold the values.
+//! A network holds no numbers: it registers its parameters in a [`Layout`], [`Weights`] hold the values, and a
+//! [`Context`] brings both together with a tape for one forward pass.
 
+mod classifier;
+mod context;
 mod file;
+mod layers;
 mod layout;
+mod mlp;
+pub mod song;
 mod weights;
 
+pub use classifier::{Classifier, ClassifierConfig};
+pub use context::{Context, Training};
 pub use file::{load, metadata, save};
+pub use layers::{Conv3x3, GroupNorm, Linear, Module};
 pub use layout::{Entry, FileForm, Init, Layout, ParamId, Scope};
+pub use mlp::{Mlp, MlpConfig};
+pub use song::{SongConfig, SongUNet};
 pub use weights::Weights;

@@ -55,7 +55,8 @@ impl Tensor {
         let count = shape.checked_elements("full")?;
         match dtype {
             DType::F32 => Self::from_slice(&vec![value as f32; count], shape, device),
-            DType::BF16 => Self::from_slice(&vec![half::bf16::from_f64(value); count], shape, device),
+            // Through f32, like every other way to bf16: `bf16::from_f64` drops low bits and misjudges ties.
+            DType::BF16 => Self::from_slice(&vec![half::bf16::from_f32(value as f32); count], shape, device),
             DType::F64 => Self::from_slice(&vec![value; count], shape, device),
             DType::U32 => Self::from_slice(&vec![value as u32; count], shape, device),
         }

@@ -1,0 +1,145 @@
+//! One run of a network: weights, tape, and what training adds.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::layout::ParamId;
+use super::weights::Weights;
+use crate::autograd::{self, Gradients, Tape, Var};
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::ops::random::{Draws, SampleIds};
+use crate::random::{Purpose, RandomKey};
+use crate::tensor::{DType, Tensor};
+
+/// What dropout and label dropout need to know: their random numbers are a pure function of these.
+#[derive(Debug, Clone)]
+pub struct Training {
+    /// The run's seed.
+    pub seed: u64,
+    /// The training step.
+    pub step: u32,
+    /// Which sample each row of the batch is.
+    pub samples: SampleIds,
+}
+
+/// What a forward pass runs with. Layers take their parameters from it by [`ParamId`].
+pub struct Context {
+    weights: Weights,
+    /// Where parameters become leaves; without it they are constants.
+    tape: Option<Tape>,
+    training: Option<Training>,
+    compute: DType,
+    /// Each parameter, as it was first asked for: uses of the same weight accumulate in one leaf.
+    bound: Mutex<Vec<Option<Var>>>,
+}
+
+impl Context {
+    /// For sampling and evaluation: no gradients to the weights, no dropout.
+    pub fn inference(weights: &Weights) -> Self {
+        Self::new(weights, None, None)
+    }
+
+    /// For training: the trainable parameters are leaves on `tape`, dropout is on.
+    pub fn training(weights: &Weights, tape: &Tape, training: Training) -> Self {
+        Self::new(weights, Some(tape.clone()), Some(training))
+    }
+
+    /// With gradients to the weights but without dropout.
+    pub fn differentiable(weights: &Weights, tape: &Tape) -> Self {
+        Self::new(weights, Some(tape.clone()), None)
+    }
+
+    fn new(weights: &Weights, tape: Option<Tape>, training: Option<Training>) -> Self {
+        let bound = Mutex::new(vec![None; weights.layout().entries().len()]);
+        Context { weights: weights.clone(), tape, training, compute: DType::F32, bound }
+    }
+
+    /// Computes matrix products and convolutions in `dtype` (f32 or bf16); the weights themselves stay in f32.
+    pub fn compute_in(self, dtype: DType) -> Self {
+        Context { compute: dtype, ..self }
+    }
+
+    /// The dtype that activations have.
+    pub fn compute(&self) -> DType {
+        self.compute
+    }
+
+    /// The weights of this run.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// A parameter in f32.
+    pub fn parameter(&self, id: ParamId) -> Result<Var> {
+        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Some(var)) = bound.get(id.0) {
+            return Ok(var.clone());
+        }
+        let entry = self.weights.layout().entry(id)?;
+        let value = self.weights.view(entry)?;
+        let var = match &self.tape {
+            Some(tape) if entry.trainable => tape.leaf(value),
+            _ => Var::constant(value),
+        };
+        bound[id.0] = Some(var.clone());
+        Ok(var)
+    }
+
+    /// A parameter in the dtype that is computed in.
+    pub fn weight(&self, id: ParamId) -> Result<Var> {
+        let parameter = self.parameter(id)?;
+        if self.compute == DType::F32 { Ok(parameter) } else { ops::cast(&parameter, self.compute) }
+    }
+
+    /// `x` with each element dropped with probability `p` and the others scaled up, in training; else `x` itself.
+    pub fn dropout(&self, x: &Var, p: f64, site: u32) -> Result<Var> {
+        let Some(training) = self.training.as_ref().filter(|_| p > 0.0) else { return Ok(x.clone()) };
+        let key = RandomKey::new(training.seed, Purpose::Dropout).at_site(site).at_step(training.step);
+        ops::dropout(x, p, &Draws { key, samples: training.samples.clone() })
+    }
+
+    /// Collects the gradients of the weights into one flat tensor, laid out like [`Weights::flat`]; zero where a weight
+    /// had no part in the result.
+    pub fn flat_gradient(&self, gradients: &mut Gradients) -> Result<Tensor> {
+        let layout = self.weights.layout();
+        let mut flat = Tensor::zeros([layout.flat_len()], DType::F32, &self.weights.device())?;
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        for (entry, var) in layout.entries().iter().zip(bound.iter()) {
+            if let Some(gradient) = var.as_ref().and_then(|var| gradients.take(var)) {
+                flat.overwrite(entry.offset, &gradient)?;
+            }
+        }
+        Ok(flat)
+    }
+
+    /// `block(context, inputs)`, where the tape keeps only the inputs: the backward pass runs the block again.
+    ///
+    /// `parameters` are the block's own (see [`Scope::enclose`](super::Scope::enclose)). The gradients are those of the
+    /// plain call, bit for bit.
+    pub fn checkpoint(
+        &self,
+        parameters: Range<usize>,
+        inputs: &[&Var],
+        block: impl Fn(&Context, &[Var]) -> Result<Var> + Send + Sync + 'static,
+    ) -> Result<Var> {
+        let entries = self.weights.layout().entries().len();
+        if parameters.end > entries {
+            return Err(Error::argument("checkpoint", format!("parameters {parameters:?} of {entries}")));
+        }
+        let own = parameters.clone().map(|id| self.parameter(ParamId(id))).collect::<Result<Vec<_>>>()?;
+        let all: Vec<&Var> = inputs.iter().copied().chain(&own).collect();
+        let count = inputs.len();
+        let (weights, training, compute) = (self.weights.clone(), self.training.clone(), self.compute);
+        autograd::checkpoint(&all, move |vars| {
+            let inner = Context::new(&weights, None, training.clone()).compute_in(compute);
+            {
+                let mut bound = inner.bound.lock().unwrap_or_else(PoisonError::into_inner);
+                for (id, var) in parameters.clone().zip(&vars[count..]) {
+                    bound[id] = Some(var.clone());
+                }
+            }
+            block(&inner, &vars[..count])
+        })
+    }
+}
