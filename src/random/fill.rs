@@ -4,9 +4,8 @@
 //! wherever it is done, in hardware or in software, so all processors give the same bits.
 
 use super::{Stream, philox, variates};
-use crate::backend::cpu::{GRAIN, Kernel, vectorized, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, parts, vectorized, with_vector_instructions};
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// What the four words of a Philox block become.
 pub trait Variate: Copy + Send + Sync {
@@ -152,16 +151,16 @@ struct Tile<'a> {
 /// Hands out tiles of about [`GRAIN`] elements to all threads: several samples, or a part of one that begins with a block.
 fn tiles<T: Send>(samples: Samples, len: usize, out: &mut [T], f: impl Fn(usize, Tile, &mut [T]) + Sync) {
     if len >= GRAIN {
-        out.par_chunks_mut(len).enumerate().for_each(|(row, out)| {
+        parts(out, len, &|row, out| {
             let samples = Samples::From(samples.id(row));
-            out.par_chunks_mut(GRAIN).enumerate().for_each(|(i, out)| {
+            parts(out, GRAIN, &|i, out| {
                 let tile = Tile { samples, len: out.len(), first_block: (i * (GRAIN / 4)) as u32 };
                 f(row * len + i * GRAIN, tile, out);
             });
         });
     } else {
         let rows = GRAIN / len;
-        out.par_chunks_mut(rows * len).enumerate().for_each(|(i, out)| {
+        parts(out, rows * len, &|i, out| {
             let tile = Tile { samples: samples.skip(i * rows), len, first_block: 0 };
             f(i * rows * len, tile, out);
         });

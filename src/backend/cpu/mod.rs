@@ -10,5 +10,5 @@ mod softmax;
 
 pub use isa::Isa;
 pub use memory::CpuBuffer;
-pub use parallel::{GRAIN, Kernel, chunks, vectorized, weighted_chunks, with_vector_instructions};
+pub use parallel::{GRAIN, Kernel, chunks, parts, vectorized, weighted_chunks, with_vector_instructions};
 pub use softmax::{RowSum, sum_of_pairs};

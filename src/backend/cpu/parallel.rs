@@ -91,8 +91,63 @@ pub fn weighted_chunks<T: Send>(y: &mut [T], row: usize, work: usize, f: impl Fn
         return;
     }
     let size = row * (GRAIN / work.max(1)).max(1);
-    if y.len() <= size {
-        return vectorized(|| f(0, y));
+    parts(y, size, &|i, chunk| vectorized(|| f(i * size, chunk)));
+}
+
+/// Calls `f(i, part)` for the parts of `y` of `size` elements (the last may be shorter), on all processors.
+pub fn parts<T: Send>(y: &mut [T], size: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    let (len, start) = (y.len(), Start(y.as_mut_ptr()));
+    let size = size.max(1);
+    for_each(len.div_ceil(size), &|i| {
+        let first = i * size;
+        // SAFETY: `y` is borrowed for the whole of this function, each `i` below the count comes once, and parts of
+        // different `i` do not overlap.
+        let part = unsafe { std::slice::from_raw_parts_mut(start.at(first), size.min(len - first)) };
+        f(i, part);
+    });
+}
+
+/// Calls `f` with every number below `count`, on all processors; a single one on the calling thread.
+///
+/// Deliberately not generic: what rayon makes of a loop is large, and one for each kernel would take most of the time that
+/// this crate takes to compile.
+#[inline(never)]
+fn for_each(count: usize, f: &(dyn Fn(usize) + Sync)) {
+    match count {
+        1 => f(0),
+        _ => (0..count).into_par_iter().for_each(f),
     }
-    y.par_chunks_mut(size).enumerate().for_each(|(i, chunk)| vectorized(|| f(i * size, chunk)));
+}
+
+/// Where a slice begins, for threads that each write their own part of it.
+struct Start<T>(*mut T);
+
+// SAFETY: a part of a slice may be written by another thread if its elements may be sent there.
+unsafe impl<T: Send> Sync for Start<T> {}
+
+impl<T> Start<T> {
+    /// # Safety
+    /// `first` must be within the slice.
+    unsafe fn at(&self, first: usize) -> *mut T {
+        // SAFETY: as above.
+        unsafe { self.0.add(first) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_slice_once() {
+        for (len, size) in [(0, 3), (1, 3), (3, 3), (7, 3), (1000, 1), (5, 0), (5, usize::MAX)] {
+            let mut y = vec![0usize; len];
+            parts(&mut y, size, &|i, part| {
+                for (k, y) in part.iter_mut().enumerate() {
+                    *y += 1 + i * size.max(1) + k;
+                }
+            });
+            assert_eq!(y, (1..=len).collect::<Vec<_>>(), "{len} in parts of {size}");
+        }
+    }
 }
