@@ -257,3 +257,31 @@ fn every_parameter_gets_a_gradient() {
         assert!(values.iter().any(|g| *g != 0.0), "{} has no gradient", entry.name);
     }
 }
+
+#[test]
+fn micro_batches_add_up() {
+    let config = ModelConfig::new(NetworkConfig::Mlp(MlpConfig { hidden: 16, ..MlpConfig::new(2) }));
+    let model = Model::new(&config, 1, &CPU).unwrap();
+    let y = noise(&[6, 2], DType::F32, 0);
+    let gradients = |rows: &[(usize, usize)]| {
+        let mut flat = Tensor::zeros(model.weights.flat().shape(), DType::F32, &CPU).unwrap();
+        for &(first, count) in rows {
+            let tape = Tape::new();
+            let cx = Context::differentiable(&model.weights, &tape);
+            let part = y.narrow(first, count).unwrap();
+            let samples = SampleIds::From(first as u32);
+            let loss = EdmLoss::default()
+                .forward(&cx, model.denoiser(), &part, Conditions::default(), (1, 0), &samples)
+                .unwrap();
+            let share = ops::scale(&loss, count as f64 / 6.0).unwrap();
+            cx.accumulate_gradient(&mut share.backward().unwrap(), &mut flat).unwrap();
+        }
+        flat.to_vec::<f32>().unwrap()
+    };
+    let (whole, parts) = (gradients(&[(0, 6)]), gradients(&[(0, 2), (2, 3), (5, 1)]));
+    let scale = whole.iter().fold(0f32, |max, g| max.max(g.abs()));
+    assert!(scale > 0.0);
+    for (whole, part) in whole.iter().zip(&parts) {
+        approx::assert_abs_diff_eq!(whole, part, epsilon = 1e-5 * scale);
+    }
+}

@@ -99,18 +99,24 @@ impl Context {
         ops::dropout(x, p, &Draws { key, samples: training.samples.clone() })
     }
 
-    /// Collects the gradients of the weights into one flat tensor, laid out like [`Weights::flat`]; zero where a weight
-    /// had no part in the result.
+    /// The gradients of the weights in one flat tensor, laid out like [`Weights::flat`]; zero where a weight had no part in
+    /// the result. They are taken out of `gradients`.
     pub fn flat_gradient(&self, gradients: &mut Gradients) -> Result<Tensor> {
-        let layout = self.weights.layout();
-        let mut flat = Tensor::zeros([layout.flat_len()], DType::F32, &self.weights.device())?;
-        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        for (entry, var) in layout.entries().iter().zip(bound.iter()) {
-            if let Some(gradient) = var.as_ref().and_then(|var| gradients.take(var)) {
-                flat.overwrite(entry.offset, &gradient)?;
-            }
-        }
+        let mut flat = Tensor::zeros([self.weights.layout().flat_len()], DType::F32, &self.weights.device())?;
+        self.accumulate_gradient(gradients, &mut flat)?;
         Ok(flat)
+    }
+
+    /// As [`flat_gradient`](Self::flat_gradient), added to `flat`: the sum over several micro-batches.
+    pub fn accumulate_gradient(&self, gradients: &mut Gradients, flat: &mut Tensor) -> Result<()> {
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.weights.layout().entries().iter();
+        let parts: Vec<(usize, Tensor)> = entries
+            .zip(bound.iter())
+            .filter_map(|(entry, var)| Some((entry.offset, gradients.take(var.as_ref()?)?)))
+            .collect();
+        let parts: Vec<(usize, &Tensor)> = parts.iter().map(|(offset, part)| (*offset, part)).collect();
+        ops::flatten(flat, &parts, true)
     }
 
     /// `block(context, inputs)`, where the tape keeps only the inputs: the backward pass runs the block again.

@@ -175,22 +175,6 @@ impl Tensor {
         self.storage.ptr(bytes.start)
     }
 
-    /// Copies `part` over the elements from `at` on, whatever the shapes, in place where nobody shares the storage.
-    /// Errors if dtypes or devices differ, or if `part` does not fit.
-    pub fn overwrite(&mut self, at: usize, part: &Tensor) -> Result<()> {
-        if part.dtype != self.dtype {
-            return Err(Error::dtype("overwrite", self.dtype.to_string(), part.dtype));
-        }
-        if at.checked_add(part.len()).is_none_or(|end| end > self.len()) {
-            let what = format!("elements {at}..{at}+{} of {}", part.len(), self.len());
-            return Err(Error::argument("overwrite", what));
-        }
-        let bytes = self.make_unique()?;
-        let at = bytes.start + at * self.dtype.size();
-        let storage = Arc::get_mut(&mut self.storage).ok_or_else(shared_storage)?;
-        storage.overwrite(at, &part.storage, part.bytes())
-    }
-
     /// The same elements with other extents. Errors if the counts differ.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Tensor> {
         let shape = shape.into();

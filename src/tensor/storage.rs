@@ -66,23 +66,6 @@ impl Storage {
         }
     }
 
-    /// Copies `range` of `from` to the bytes from `at` on.
-    pub fn overwrite(&mut self, at: usize, from: &Storage, range: Range<usize>) -> Result<()> {
-        match (self, from) {
-            (Storage::Cpu(to), Storage::Cpu(from)) => {
-                to.as_mut_slice::<u8>()[at..at + range.len()].copy_from_slice(&from.as_slice()[range]);
-                Ok(())
-            }
-            (Storage::Gpu(to), Storage::Gpu(from)) if to.gpu().same(from.gpu()) => {
-                to.copy_from(at, from, range.start, range.len())
-            }
-            (to, from) => Err(Error::Device {
-                op: "overwrite",
-                what: format!("tensors on {} and on {}; move one with `to_device`", to.device(), from.device()),
-            }),
-        }
-    }
-
     pub fn host(&self, op: &'static str) -> Result<&[u8]> {
         match self {
             Storage::Cpu(buffer) => Ok(buffer.as_slice()),
