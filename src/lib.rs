@@ -12,8 +12,9 @@
 //! | [`train`] | what a run leaves behind: directory, log, charts, report |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | images and labels, digits in the binary, batches |
+//! | [`diffusion`] | preconditioned denoisers, their loss, and the solvers that sample from them |
 //! | [`optim`] | optimisers, averages and schedules over flat weights |
-//! | [`nn`] | parameters with names, and model files |
+//! | [`nn`] | parameters with names, model files, layers and the networks made of them |
 //! | [`autograd`] | the tape, backward, checkpointing, the gradient check |
 //! | [`ops`] | the operations, one folder each: meaning, CPU kernel, GPU launch |
 //! | [`random`] | random numbers as a pure function of where they are used |
