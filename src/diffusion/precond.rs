@@ -35,6 +35,7 @@ impl Scaling {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a denoiser holds one
 pub(super) enum Network {
     Song(SongUNet),
     Mlp(Mlp),
