@@ -26,12 +26,11 @@ fn exact(x: f64, mean: f64, deviation: f64, sigma: f64, next: f64) -> f64 {
 
 #[test]
 fn heun_has_order_two_on_gaussian_data() {
-    let (mean, deviation, start, end) = (0.3, 0.5, 3.0, 0.1);
+    let (mean, deviation, start, end) = (0.3, 0.5, 3f64, 0.1);
     let x0 = [-4.0, 0.5, 2.0];
     let points: Vec<(f64, f64)> = [8usize, 16, 32, 64, 128]
         .map(|steps| {
-            let sigmas: Vec<f64> =
-                (0..=steps).map(|i| start * (end / start as f64).powf(i as f64 / steps as f64)).collect();
+            let sigmas: Vec<f64> = (0..=steps).map(|i| start * (end / start).powf(i as f64 / steps as f64)).collect();
             let x = Tensor::from_slice(&x0, [3], &CPU).unwrap();
             let y = heun(&mut gaussian(mean, deviation), &x, &sigmas).unwrap().to_vec::<f64>().unwrap();
             let error =
