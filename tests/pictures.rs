@@ -25,6 +25,21 @@ fn pixels_are_enlarged_by_a_whole_factor_and_keep_their_values() {
     assert_eq!([at(1, 0, 0), at(1, 0, 1), at(1, 1, 0), at(1, 1, 1)], [[0; 3], [255; 3], [255, 0, 255], [0; 3]]);
 }
 
+/// Bicubic interpolation keeps what is linear, away from the edges.
+#[test]
+fn smooth_enlargement_keeps_a_ramp() {
+    let ramp: Vec<f32> = (0..64).map(|i| (i % 8) as f32 / 4.0 - 0.875).collect();
+    let sheet = Grid::new([8, 8, 1]).smooth().panel("", &ramp, 1).render().unwrap();
+    // Greys between the frame's edges in the middle row, where the frame has another colour.
+    let grey = |x: u32| Some(sheet.get_pixel(x, sheet.height() / 2).0).filter(|[r, g, b]| r == g && g == b && *r < 255);
+    let row: Vec<f64> = (0..sheet.width()).filter_map(grey).map(|[r, ..]| f64::from(r)).collect();
+    assert_eq!(row.len(), 64);
+    for (i, level) in row.iter().enumerate().take(52).skip(12) {
+        let value = ((i as f64 + 0.5) / 8.0 - 0.5) / 4.0 - 0.875;
+        assert!((level - (value + 1.0) * 127.5).abs() <= 0.5 + 1e-3, "{i}: {level}");
+    }
+}
+
 #[test]
 fn three_channels_are_red_green_blue() {
     let sheet = Grid::new([1, 1, 3]).panel("", &[1.0, -1.0, -1.0, -1.0, 1.0, -1.0], 2).render().unwrap();

@@ -24,6 +24,7 @@ pub struct Grid<'a> {
     footer: String,
     row_labels: Vec<String>,
     panels: Vec<Panel<'a>>,
+    smooth: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -46,7 +47,8 @@ const SHOWN: usize = 64;
 impl<'a> Grid<'a> {
     /// A sheet of images of `[height, width, channels]`; 1 channel is grey, 3 are red, green and blue.
     pub fn new(size: [usize; 3]) -> Self {
-        Grid { size, title: String::new(), footer: String::new(), row_labels: Vec::new(), panels: Vec::new() }
+        let (title, footer) = (String::new(), String::new());
+        Grid { size, title, footer, row_labels: Vec::new(), panels: Vec::new(), smooth: false }
     }
 
     /// A heading over everything.
@@ -67,6 +69,13 @@ impl<'a> Grid<'a> {
     #[must_use]
     pub fn row_labels(mut self, labels: impl IntoIterator<Item = String>) -> Self {
         self.row_labels = labels.into_iter().collect();
+        self
+    }
+
+    /// Enlarges by bicubic interpolation instead of by squares: few pixels are then easier to read, but no longer to count.
+    #[must_use]
+    pub fn smooth(mut self) -> Self {
+        self.smooth = true;
         self
     }
 
@@ -140,7 +149,8 @@ impl<'a> Grid<'a> {
                 let corner_x = x + GAP + (i % panel.columns) as f32 * (cell_w + GAP);
                 let corner_y = top + GAP + (i / panel.columns) as f32 * (cell_h + GAP);
                 let corner = [(corner_x * DENSITY).round() as u32, (corner_y * DENSITY).round() as u32];
-                paste(&mut canvas.image, image, self.size, corner, zoom as u32);
+                let shown = if self.smooth { enlarge(image, self.size, zoom) } else { repeat(image, self.size, zoom) };
+                paste(&mut canvas.image, &shown, width * zoom, channels, corner);
             }
             x += wide(panel) + PANEL_GAP;
         }
@@ -164,18 +174,51 @@ fn wrap(ruler: &Canvas, text: &str, size: f32, width: f32) -> Vec<String> {
     lines
 }
 
-fn paste(sheet: &mut RgbImage, image: &[f32], size: [usize; 3], corner: [u32; 2], zoom: u32) {
-    let [_, width, channels] = size;
-    for (i, pixel) in image.chunks_exact(channels).enumerate() {
-        let colour = colour(pixel);
-        let (row, column) = ((i / width) as u32, (i % width) as u32);
-        for y in 0..zoom {
-            for x in 0..zoom {
-                let (px, py) = (corner[0] + column * zoom + x, corner[1] + row * zoom + y);
-                if px < sheet.width() && py < sheet.height() {
-                    sheet.put_pixel(px, py, colour);
-                }
+/// Each pixel as a square of `zoom` by `zoom`.
+fn repeat(image: &[f32], [height, width, channels]: [usize; 3], zoom: usize) -> Vec<f32> {
+    let rows = (0..height * zoom).map(|y| y / zoom);
+    let places = rows.flat_map(|row| (0..width * zoom).map(move |x| (row * width + x / zoom) * channels));
+    places.flat_map(|at| &image[at..at + channels]).copied().collect()
+}
+
+/// Bicubic interpolation (Keys 1981, a = -1/2) through the pixels' centres; beyond the edge the outermost pixels repeat.
+fn enlarge(image: &[f32], [height, width, channels]: [usize; 3], zoom: usize) -> Vec<f32> {
+    let columns = taps(width, zoom);
+    let mut shown = Vec::with_capacity(image.len() * zoom * zoom);
+    for vertical in taps(height, zoom) {
+        for horizontal in &columns {
+            for channel in 0..channels {
+                let row = |y: usize| -> f32 {
+                    horizontal.iter().map(|&(x, weight)| weight * image[(y * width + x) * channels + channel]).sum()
+                };
+                shown.push(vertical.iter().map(|&(y, weight)| weight * row(y)).sum());
             }
+        }
+    }
+    shown
+}
+
+/// For each of `side * zoom` places along an axis, the four pixels around it and their weights.
+fn taps(side: usize, zoom: usize) -> Vec<[(usize, f32); 4]> {
+    let taps_at = |i: usize| {
+        let place = (i as f32 + 0.5) / zoom as f32 - 0.5;
+        let (first, t) = (place.floor() as isize - 1, place - place.floor());
+        let weights = [
+            ((2.0 - t) * t - 1.0) * t / 2.0,
+            ((3.0 * t - 5.0) * t * t + 2.0) / 2.0,
+            ((4.0 - 3.0 * t) * t + 1.0) * t / 2.0,
+            (t - 1.0) * t * t / 2.0,
+        ];
+        std::array::from_fn(|k| ((first + k as isize).clamp(0, side as isize - 1) as usize, weights[k]))
+    };
+    (0..side * zoom).map(taps_at).collect()
+}
+
+fn paste(sheet: &mut RgbImage, image: &[f32], width: usize, channels: usize, corner: [u32; 2]) {
+    for (i, pixel) in image.chunks_exact(channels).enumerate() {
+        let (x, y) = (corner[0] + (i % width) as u32, corner[1] + (i / width) as u32);
+        if x < sheet.width() && y < sheet.height() {
+            sheet.put_pixel(x, y, colour(pixel));
         }
     }
 }
