@@ -9,7 +9,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`train`] | what a run leaves behind: directory, log, charts, report |
+//! | [`train`] | the training step, and what a run leaves behind: directory, log, charts, report |
+//! | [`diffusion`] | denoisers, their loss, and how to sample from them |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | images and labels, digits in the binary, batches |
 //! | [`diffusion`] | preconditioned denoisers, their loss, and the solvers that sample from them |

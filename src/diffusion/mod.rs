@@ -6,10 +6,12 @@
 mod loss;
 mod model;
 mod precond;
+mod sampler;
 mod sigmas;
 pub mod solvers;
 
 pub use loss::EdmLoss;
 pub use model::{Model, ModelConfig, NetworkConfig};
 pub use precond::{Denoiser, Scaling};
+pub use sampler::Sampler;
 pub use sigmas::karras_sigmas;
