@@ -2,6 +2,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/demo.rs"]
+mod demo;
 
 use std::process::{Command, Output};
 
@@ -30,7 +32,7 @@ fn fails(code: i32, args: &[&str]) -> String {
 
 #[test]
 fn help_and_version_are_results() {
-    assert!(succeeds(&["--help"]).contains("bench"));
+    assert!(["demo", "bench"].iter().all(|name| succeeds(&["--help"]).contains(name)));
     assert!(succeeds(&["--version"]).starts_with("veridical "));
     assert!(fails(2, &[]).contains("Usage"));
     assert!(fails(2, &["conjure"]).contains("conjure"));

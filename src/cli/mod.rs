@@ -4,6 +4,7 @@
 //! complete all the same).
 
 mod bench;
+mod demo;
 mod device;
 mod interrupt;
 mod progress;
@@ -24,6 +25,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Bench(bench::Args),
 }
 
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),
     };
     match done {

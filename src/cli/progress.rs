@@ -1,8 +1,74 @@
-//! News on standard error.
+//! How far a loop is, on standard error: a bar on a terminal, a line now and then elsewhere.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Between two lines where there is no terminal.
+const QUIET: Duration = Duration::from_secs(10);
+
+pub struct Progress {
+    what: &'static str,
+    total: u64,
+    started: Instant,
+    /// A running mean of the loss over some fifty steps, and its weight.
+    mean: (f64, f64),
+    bar: Option<ProgressBar>,
+    last_line: Option<Instant>,
+}
+
+impl Progress {
+    pub fn new(what: &'static str, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total);
+            let style = ProgressStyle::with_template("{prefix:<10} {bar:32} {pos:>5}/{len} {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(what);
+            bar
+        });
+        Progress { what, total, started: Instant::now(), mean: (0.0, 0.0), bar, last_line: None }
+    }
+
+    /// After `done` of the steps, the last of which had this loss, if there is such a thing.
+    pub fn tick(&mut self, done: u64, loss: Option<f64>) {
+        if let Some(loss) = loss {
+            self.mean = (0.98 * self.mean.0 + 0.02 * loss, 0.98 * self.mean.1 + 0.02);
+        }
+        let elapsed = self.started.elapsed();
+        let left = elapsed.mul_f64((self.total - done.min(self.total)) as f64 / done.max(1) as f64);
+        let rate = done as f64 / elapsed.as_secs_f64().max(1e-9);
+        let mut state = format!("{rate:.1}/s  ETA {}", clock(left));
+        if self.mean.1 > 0.0 {
+            state = format!("loss {:.3}  {state}", self.mean.0 / self.mean.1);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            bar.set_message(state);
+        } else if done == self.total || self.last_line.is_none_or(|last| last.elapsed() >= QUIET) {
+            self.last_line = Some(Instant::now());
+            let _ = writeln!(std::io::stderr(), "{} {done}/{}  {state}", self.what, self.total);
+        }
+    }
+
+    /// Leaves the bar as it stands and goes to the next line.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.abandon();
+        }
+    }
+}
 
 /// A line of news on standard error.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Minutes and seconds.
+pub fn clock(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
 }

@@ -1,0 +1,197 @@
+//! What the demo is asked to do: flags over a file over defaults.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use veridical::diffusion::{EdmLoss, ModelConfig, NetworkConfig, Sampler};
+use veridical::nn::SongConfig;
+use veridical::optim::{Decay, HalfLife, Schedule};
+use veridical::train::TrainOptions;
+use veridical::{Error, Result};
+
+use crate::cli::device;
+
+/// Learn real handwritten digits and draw new ones.
+///
+/// Trains a class-conditional score network on the 8x8 digits in the binary, samples from it, measures how close the samples are to
+/// digits that it has not seen, and writes pictures, log, model and a report into a directory.
+/// Ctrl-C stops early and keeps what there is (exit code 130).
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
+    #[arg(long, value_parser = device::name)]
+    device: Option<String>,
+    /// Makes everything random: the same seed gives the same digits
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Training steps
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=MAX_STEPS))]
+    steps: Option<u64>,
+    /// Directory for the results; an earlier run's is replaced
+    #[arg(long, default_value = "runs/demo")]
+    pub out: PathBuf,
+    /// Write into --out even if it holds other files
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Start from a config.toml that an earlier run wrote; the flags above win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const MAX_STEPS: u64 = 10_000_000;
+
+/// The settings of a run, complete: `config.toml` of its directory, and good for `--config`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The version that wrote the file; another one may give other digits.
+    pub version: String,
+    pub device: String,
+    pub seed: u64,
+    pub steps: u64,
+    pub batch: usize,
+    pub learning_rate: f64,
+    /// Images over which the learning rate rises; it then falls along half a cosine.
+    pub warm_up: u64,
+    /// Longer gradients are shortened to this.
+    pub max_norm: f64,
+    /// Half-life of the averaged weights, in images.
+    pub ema_half_life: f64,
+    pub model_channels: usize,
+    /// Channels at each resolution, in multiples of `model_channels`.
+    pub channel_mult: Vec<usize>,
+    pub num_blocks: usize,
+    pub attn_resolutions: Vec<usize>,
+    pub dropout: f64,
+    /// Standard deviation of the pixels.
+    pub sigma_data: f64,
+    /// Mean and standard deviation of ln sigma in training.
+    pub p_mean: f64,
+    pub p_std: f64,
+    pub sampler_steps: usize,
+    /// Digits of each class that are generated.
+    pub per_class: usize,
+    /// Passes over the data of the classifier that judges them.
+    pub classifier_epochs: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            version: env!("CARGO_PKG_VERSION").into(),
+            device: "best".into(),
+            seed: 0,
+            steps: 1200,
+            batch: 64,
+            learning_rate: 3e-3,
+            warm_up: 6400,
+            max_norm: 10.0,
+            ema_half_life: 8000.0,
+            model_channels: 32,
+            channel_mult: vec![1, 1],
+            num_blocks: 1,
+            attn_resolutions: vec![4],
+            dropout: 0.05,
+            sigma_data: 0.75,
+            p_mean: -0.8,
+            p_std: 1.2,
+            sampler_steps: 18,
+            per_class: 50,
+            classifier_epochs: 12,
+        }
+    }
+}
+
+impl Config {
+    pub fn model(&self, side: usize, channels: usize, classes: usize) -> ModelConfig {
+        let network = SongConfig {
+            label_dim: classes,
+            model_channels: self.model_channels,
+            channel_mult: self.channel_mult.clone(),
+            num_blocks: self.num_blocks,
+            attn_resolutions: self.attn_resolutions.clone(),
+            dropout: self.dropout,
+            ..SongConfig::new(side, channels)
+        };
+        ModelConfig { network: NetworkConfig::SongUNet(network), sigma_data: self.sigma_data }
+    }
+
+    pub fn training(&self) -> TrainOptions {
+        TrainOptions {
+            schedule: Schedule {
+                warm_up: self.warm_up,
+                decay: Decay::Cosine { total: self.steps * self.batch as u64 },
+            },
+            max_norm: self.max_norm,
+            average: Some(HalfLife { images: self.ema_half_life, ramp: Some(0.1) }),
+            ..TrainOptions::adam(self.learning_rate, self.seed)
+        }
+    }
+
+    pub fn loss(&self) -> EdmLoss {
+        EdmLoss { p_mean: self.p_mean, p_std: self.p_std }
+    }
+
+    pub fn sampler(&self) -> Sampler {
+        Sampler { steps: self.sampler_steps, ..Sampler::default() }
+    }
+
+    /// Errors with the setting that makes no sense. What the network itself asks of its sizes it says when it is made.
+    fn check(&self) -> std::result::Result<(), String> {
+        device::name(&self.device)?;
+        for (name, value, least, most) in [
+            ("steps", self.steps, 1, MAX_STEPS),
+            ("batch", self.batch as u64, 1, 1 << 16),
+            ("model_channels", self.model_channels as u64, 1, 1024),
+            ("num_blocks", self.num_blocks as u64, 1, 16),
+            ("sampler_steps", self.sampler_steps as u64, 1, 10_000),
+            ("per_class", self.per_class as u64, 1, 1000),
+            ("classifier_epochs", self.classifier_epochs, 1, 1000),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(format!("{name} = {value}, expected {least} to {most}"));
+            }
+        }
+        for (name, value) in [
+            ("learning_rate", self.learning_rate),
+            ("max_norm", self.max_norm),
+            ("ema_half_life", self.ema_half_life),
+            ("sigma_data", self.sigma_data),
+            ("p_std", self.p_std),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(format!("{name} = {value}, expected a positive number"));
+            }
+        }
+        match self.p_mean.is_finite() {
+            true => Ok(()),
+            false => Err(format!("p_mean = {}, expected a number", self.p_mean)),
+        }
+    }
+}
+
+impl Args {
+    /// The settings that these flags ask for, checked.
+    pub fn config(&self) -> Result<Config> {
+        let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), read)?;
+        config.version = Config::default().version;
+        config.device = self.device.clone().unwrap_or(config.device);
+        config.seed = self.seed.unwrap_or(config.seed);
+        config.steps = self.steps.unwrap_or(config.steps);
+        Ok(config)
+    }
+}
+
+/// A settings file is a few hundred bytes.
+const MAX_BYTES: u64 = 1 << 16;
+
+fn read(path: &Path) -> Result<Config> {
+    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+    if size > MAX_BYTES {
+        return Err(Error::format(path, format!("{size} bytes are no settings file")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let config: Config = toml::from_str(&text).map_err(|e| Error::format(path, e.to_string().trim_end()))?;
+    config.check().map_err(|what| Error::format(path, what))?;
+    Ok(config)
+}

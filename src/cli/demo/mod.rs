@@ -1,0 +1,137 @@
+//! `veridical demo`: real handwritten digits, learned and drawn.
+
+mod config;
+mod results;
+
+use std::time::Instant;
+
+pub use config::{Args, Config};
+use results::{Distance, Results};
+use veridical::data::{Batches, Digits, digits};
+use veridical::diffusion::Model;
+use veridical::metrics::classification;
+use veridical::nn::song::Conditions;
+use veridical::train::{ClassifierTraining, Existing, ImageClassifier, RunDir, Trainer};
+use veridical::{DType, Device, Result, Tensor, ops};
+
+use super::progress::{Progress, clock, note};
+use super::{Ended, interrupt, say};
+
+/// Between two lines of the log, in steps.
+const LOG_EVERY: u64 = 10;
+/// Digits that are sampled at once.
+const SAMPLED_AT_ONCE: usize = 100;
+
+pub fn run(args: Args) -> Result<Ended> {
+    let started = Instant::now();
+    let config = args.config()?;
+    let device = Device::named(&config.device)?;
+    let data = digits::load()?;
+    let [side, _, channels] = data.train.size();
+    // Everything that can be wrong with the settings shows here, before a directory is made.
+    let mut model = Model::new(&config.model(side, channels, data.train.classes()), config.seed, &device)?;
+    let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
+    let run = RunDir::create(&args.out, existing)?;
+    run.write_toml("config.toml", &config)?;
+    interrupt::catch()?;
+    note(&format!("{} parameters on {device}; results go to {}", count(&model), run.path().display()));
+
+    let Some(judge) = judge(&config, &data)? else { return stopped_early() };
+    let Some(before) = draw(&config, &model, true)? else { return stopped_early() };
+    let losses = train(&config, &mut model, &data, &run)?;
+    if losses.is_empty() {
+        return stopped_early();
+    }
+    model.save(run.path().join("model.safetensors"))?;
+    // A stop that was asked for while training leaves enough time for the pictures.
+    let generated = draw(&config, &model, false)?.unwrap_or_default();
+
+    let accuracy = |pixels: &[f32], labels: &[u32]| -> Result<f64> {
+        Ok(classification(&judge.logits(pixels)?, data.train.classes(), labels, 15)?.accuracy)
+    };
+    let results = Results {
+        before: Distance::to_held_out(&before, &data.held_out)?,
+        after: Distance::to_held_out(&generated, &data.held_out)?,
+        real: Distance::of_real(&data, config.per_class)?,
+        accuracy: accuracy(&generated, &classes(&config))?,
+        accuracy_real: accuracy(data.held_out.pixels(), data.held_out.labels())?,
+        interrupted: (losses.len() as u64) < config.steps,
+        losses,
+        generated,
+        started,
+    };
+    results.write(&run, &config, &data)?;
+    say(&results.summary())?;
+    say(&format!("{} in all; see {}", clock(started.elapsed()), run.path().join("report.html").display()))?;
+    Ok(interrupt::ended())
+}
+
+fn stopped_early() -> Result<Ended> {
+    note("stopped before training began: there are no results");
+    Ok(Ended::Interrupted)
+}
+
+fn count(model: &Model) -> usize {
+    model.weights.layout().entries().iter().filter(|e| e.trainable).map(|e| e.shape.elements()).sum()
+}
+
+/// Trains the classifier that judges the digits, on real ones only. On the CPU whatever the device: a measure must not
+/// depend on where the measured thing was made.
+fn judge(config: &Config, data: &Digits) -> Result<Option<ImageClassifier>> {
+    let training = ClassifierTraining { epochs: config.classifier_epochs, seed: config.seed, ..Default::default() };
+    ImageClassifier::train(&data.train, &training, &Device::Cpu, || !interrupt::requested())
+}
+
+/// The classes of the digits that are generated, `per_class` of each.
+fn classes(config: &Config) -> Vec<u32> {
+    (0..10).flat_map(|class| std::iter::repeat_n(class, config.per_class)).collect()
+}
+
+/// Samples digits, sorted by class. `None` if a stop was asked for and `heed` says to heed it.
+fn draw(config: &Config, model: &Model, heed: bool) -> Result<Option<Vec<f32>>> {
+    let classes = classes(config);
+    let mut pixels = Vec::new();
+    let mut progress = Progress::new("sampling", classes.len() as u64);
+    for (i, classes) in classes.chunks(SAMPLED_AT_ONCE).enumerate() {
+        if heed && interrupt::requested() {
+            return Ok(None);
+        }
+        let first = (i * SAMPLED_AT_ONCE) as u32;
+        let samples = config.sampler().sample_classes(model, config.seed, first, classes)?;
+        pixels.extend(samples.to_vec::<f32>()?);
+        progress.tick(first as u64 + classes.len() as u64, None);
+    }
+    progress.finish();
+    Ok(Some(pixels))
+}
+
+/// Trains until the last step or until a stop is asked for, and leaves the averaged weights in `model`. Returns step and
+/// loss of every step made.
+fn train(config: &Config, model: &mut Model, data: &Digits, run: &RunDir) -> Result<Vec<(f64, f64)>> {
+    let device = model.weights.device();
+    let mut log = run.log()?;
+    let mut trainer = Trainer::new(model.weights.clone(), config.training())?;
+    let mut batches = Batches::new(data.train.len(), config.batch, config.seed)?;
+    let mut progress = Progress::new("training", config.steps);
+    let mut losses = Vec::new();
+    let (loss, denoiser) = (config.loss(), model.denoiser());
+    while trainer.steps() < config.steps && !interrupt::requested() {
+        let (pixels, labels) = data.train.gather(&batches.at(trainer.steps())?)?;
+        let [h, w, c] = data.train.size();
+        let y = Tensor::from_slice(&pixels, [labels.len(), h, w, c], &device)?;
+        let index = Tensor::from_slice(&labels, [labels.len()], &device)?;
+        let classes = ops::one_hot(&index, data.train.classes(), DType::F32)?.into();
+        let tick = trainer.step(labels.len(), |cx, at| {
+            let conditions = Conditions { class_labels: Some(&classes), augment_labels: None };
+            loss.forward(cx, denoiser, &y, conditions, (at.seed, at.step), &at.samples)
+        })?;
+        losses.push((tick.step as f64, tick.loss));
+        progress.tick(tick.step, Some(tick.loss));
+        if tick.step % LOG_EVERY == 0 || tick.step == config.steps {
+            log.append(&tick)?;
+        }
+    }
+    progress.finish();
+    model.weights = trainer.average()?;
+    Ok(losses)
+}

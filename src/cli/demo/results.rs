@@ -1,0 +1,178 @@
+//! How good the digits are, and the pictures and pages that show it.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use veridical::Result;
+use veridical::data::{Digits, Images, digits};
+use veridical::metrics;
+use veridical::train::{Chart, Grid, Report, RunDir, png};
+
+use super::Config;
+
+/// Directions of the sliced Wasserstein distance.
+const DIRECTIONS: usize = 512;
+/// Its seed: fixed, so that the distances of all runs compare.
+const DIRECTIONS_SEED: u64 = 0;
+const SHOWN_PER_CLASS: usize = 10;
+
+/// Distances of a set of images to the held-out digits.
+#[derive(Clone, Copy)]
+pub struct Distance {
+    pub kid: f64,
+    pub swd: f64,
+}
+
+impl Distance {
+    /// KID with raw pixels as features, and the sliced 2-Wasserstein distance per pixel.
+    pub fn to_held_out(pixels: &[f32], held_out: &Images) -> Result<Self> {
+        let dims = held_out.values();
+        let kid = metrics::kid(pixels, held_out.pixels(), dims)?;
+        let swd = metrics::sliced_wasserstein(pixels, held_out.pixels(), dims, DIRECTIONS, 2.0, DIRECTIONS_SEED)?;
+        Ok(Distance { kid, swd })
+    }
+
+    /// What real digits score: as many of the training set, `per_class` of each.
+    pub fn of_real(data: &Digits, per_class: usize) -> Result<Self> {
+        let picks: Vec<u32> =
+            (0..data.train.classes() as u32).flat_map(|c| data.train.of_class(c).into_iter().take(per_class)).collect();
+        Self::to_held_out(&data.train.gather(&picks)?.0, &data.held_out)
+    }
+}
+
+/// Everything that a finished (or stopped) run knows about itself.
+pub struct Results {
+    pub before: Distance,
+    pub after: Distance,
+    pub real: Distance,
+    /// Share of the generated digits that the classifier takes for the digit that was asked for.
+    pub accuracy: f64,
+    /// Share of the held-out real digits that it recognises.
+    pub accuracy_real: f64,
+    pub interrupted: bool,
+    /// Step and loss of every training step.
+    pub losses: Vec<(f64, f64)>,
+    /// Generated digits sorted by class, `per_class` of each.
+    pub generated: Vec<f32>,
+    /// When the command was started.
+    pub started: Instant,
+}
+
+/// `metrics.json`.
+#[derive(Serialize)]
+struct Metrics {
+    kid_before: f64,
+    kid_after: f64,
+    kid_real: f64,
+    swd_before: f64,
+    swd_after: f64,
+    swd_real: f64,
+    classifier_accuracy: f64,
+    classifier_accuracy_real: f64,
+    steps: u64,
+    interrupted: bool,
+    seconds: f64,
+}
+
+impl Results {
+    /// Writes `samples.png`, `loss.png`, `report.html` and `metrics.json`.
+    pub fn write(&self, run: &RunDir, config: &Config, data: &Digits) -> Result<()> {
+        let samples = self.samples(config, data)?;
+        let loss = Chart::new("Training loss", "step", "EDM loss, logarithmic")
+            .log_y()
+            .smoothed("loss, averaged", self.losses.clone(), (self.losses.len() as f64 / 60.0).max(1.0))
+            .render()?;
+        run.write("samples.png", &png(&samples)?)?;
+        run.write("loss.png", &png(&loss)?)?;
+
+        let ended = if self.interrupted { ", stopped early," } else { "" };
+        let toml = std::fs::read_to_string(run.path().join("config.toml")).unwrap_or_default();
+        let report = Report::new("Handwritten digits, learned")
+            .text(&format!(
+                "A class-conditional score network saw {} real digits for {} steps{ended} on {} with seed {}, then drew the digits below.",
+                data.train.len(),
+                self.losses.len(),
+                config.device,
+                config.seed
+            ))
+            .picture(&samples, "Generated digits, a row for each class, beside real ones", "")?
+            .section("How close to real")
+            .table(
+                &["", "before training", "after training", "real digits"],
+                &self.rows(),
+            )
+            .text(&format!(
+                "Distances are to the {} held-out digits, which nothing was trained on; smaller is closer, and real digits show how close is close. \
+                 KID is unbiased, so it scatters around 0 for real digits and may be negative. \
+                 The classifier has seen real digits only, and counts a generated digit as right if it reads the one that was asked for.",
+                data.held_out.len()
+            ))
+            .section("Loss")
+            .picture(&loss, "Training loss over the steps", "")?
+            .section("Settings")
+            .verbatim(&toml)
+            .text(&format!("Data: {}.", digits::SOURCE));
+        run.write("report.html", report.html().as_bytes())?;
+        // Last, so that where it is the rest is too.
+        run.write_json(
+            "metrics.json",
+            &Metrics {
+                kid_before: self.before.kid,
+                kid_after: self.after.kid,
+                kid_real: self.real.kid,
+                swd_before: self.before.swd,
+                swd_after: self.after.swd,
+                swd_real: self.real.swd,
+                classifier_accuracy: self.accuracy,
+                classifier_accuracy_real: self.accuracy_real,
+                steps: self.losses.len() as u64,
+                interrupted: self.interrupted,
+                seconds: self.started.elapsed().as_secs_f64(),
+            },
+        )?;
+        Ok(())
+    }
+
+    /// What the terminal shows.
+    pub fn summary(&self) -> String {
+        let mut lines = vec![format!("{:20} {:>12} {:>12} {:>12}", "", "untrained", "trained", "real digits")];
+        lines.extend(
+            self.rows().iter().map(|row| format!("{:20} {:>12} {:>12} {:>12}", row[0], row[1], row[2], row[3])),
+        );
+        lines.join("\n")
+    }
+
+    /// The table of the report and the terminal.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let four = |v: f64| format!("{v:.4}");
+        let percent = |v: f64| format!("{:.1}%", 100.0 * v);
+        let row = |name: &str, cells: [String; 3]| [vec![name.to_string()], cells.to_vec()].concat();
+        vec![
+            row("KID on pixels", [four(self.before.kid), four(self.after.kid), four(self.real.kid)]),
+            row("sliced Wasserstein", [four(self.before.swd), four(self.after.swd), four(self.real.swd)]),
+            row("classifier reads it", ["\u{2013}".into(), percent(self.accuracy), percent(self.accuracy_real)]),
+        ]
+    }
+
+    fn samples(&self, config: &Config, data: &Digits) -> Result<image::RgbImage> {
+        let shown = SHOWN_PER_CLASS.min(config.per_class);
+        let values = data.held_out.values();
+        let generated: Vec<f32> = self
+            .generated
+            .chunks(config.per_class * values)
+            .flat_map(|class| &class[..shown * values])
+            .copied()
+            .collect();
+        let picks: Vec<u32> = (0..data.held_out.classes() as u32)
+            .flat_map(|c| data.held_out.of_class(c).into_iter().take(shown))
+            .collect();
+        let (real, _) = data.held_out.gather(&picks)?;
+        Grid::new(data.held_out.size())
+            .row_labels((0..data.held_out.classes()).map(|class| class.to_string()))
+            .panel(format!("generated, after {} steps", self.losses.len()), &generated, shown)
+            .panel("real, held out", &real, shown)
+            .footer(format!("8 by 8 pixels, enlarged smoothly. Real digits: {}", digits::SOURCE))
+            .smooth()
+            .render()
+    }
+}
