@@ -25,13 +25,13 @@ pub fn rows() -> Vec<Row> {
         let n = 1 << 22;
         rows.push(row(&[n]).bench(8.0 * n as f64, 2.0 * n as f64));
     }
-    for slope in [0.2f32, 0.01] {
+    for slope in [0.2, 0.01] {
         rows.push(
             Row::new(
                 "leaky_relu",
                 vec![input(&[37])],
                 move |x| ops::leaky_relu(&x[0], slope),
-                move |x| x[0].map(|x| if x > 0.0 { x } else { x * f64::from(slope) }),
+                move |x| x[0].map(|x| if x > 0.0 { x } else { x * slope }),
             )
             .case(format!("slope={slope}")),
         );

@@ -25,7 +25,7 @@ fn dispatch<T: Real>(activation: Activation, dy: Option<&Tensor>, x: &Tensor) ->
         Activation::Sigmoid => run::<T>(Sigmoid, dy, x),
         Activation::Tanh => run::<T>(Tanh, dy, x),
         Activation::Relu => run::<T>(LeakyRelu(T::Acc::zero()), dy, x),
-        Activation::LeakyRelu(slope) => run::<T>(LeakyRelu(T::Acc::of(slope.into())), dy, x),
+        Activation::LeakyRelu(slope) => run::<T>(LeakyRelu(T::Acc::of(slope)), dy, x),
         Activation::Gelu => run::<T>(Gelu, dy, x),
         Activation::Softplus => run::<T>(Softplus, dy, x),
     }

@@ -41,7 +41,7 @@ fn run(
     }
     let dy = dy.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL);
     let (x_at, y_at) = (x.ptr()?, y.ptr_mut()?);
-    let slope = if let Activation::LeakyRelu(slope) = activation { slope } else { 0.0 };
+    let slope = if let Activation::LeakyRelu(slope) = activation { slope as f32 } else { 0.0 };
     let wide = Ptr::all_wide(&[dy, x_at, y_at]).into();
     let elements_per_thread = 16 / x.dtype().size();
     let params = ActivationParams { dy, x: x_at, y: y_at, n: x.len() as u64, slope, wide };

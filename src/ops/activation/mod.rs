@@ -19,7 +19,7 @@ pub enum Activation {
     /// `max(x, 0)`; the gradient at 0 is 0.
     Relu,
     /// `x` where positive, else `slope * x`; the gradient at 0 is `slope`.
-    LeakyRelu(f32),
+    LeakyRelu(f64),
     /// `x (1 + erf(x / sqrt 2)) / 2`, exact (Hendrycks & Gimpel 2016, arXiv 1606.08415).
     Gelu,
     /// `log(1 + e^x)`, exact for large |x|.
@@ -75,7 +75,7 @@ pub fn relu(x: &Var) -> Result<Var> {
 }
 
 /// `x` where positive, else `slope * x`. Errors on integers and if `slope` is not finite.
-pub fn leaky_relu(x: &Var, slope: f32) -> Result<Var> {
+pub fn leaky_relu(x: &Var, slope: f64) -> Result<Var> {
     Activation::LeakyRelu(slope).apply(x)
 }
 
