@@ -3,7 +3,7 @@ use crate::backend::cpu::chunks;
 use crate::error::Result;
 use crate::tensor::{Accumulator, Real, Tensor, real};
 
-/// The function and its derivative.
+/// The function and its derivative, both of x; but the exponential's derivative is given e^x.
 trait Pointwise<A>: Copy + Sync {
     fn value(self, x: A) -> A;
     fn slope(self, x: A) -> A;
@@ -59,8 +59,8 @@ impl<A: Accumulator> Pointwise<A> for Exp {
         x.vector_exp()
     }
     #[inline(always)]
-    fn slope(self, x: A) -> A {
-        x.vector_exp()
+    fn slope(self, y: A) -> A {
+        y
     }
 }
 

@@ -33,7 +33,8 @@ impl Function {
     fn apply(self, x: &Var) -> Result<Var> {
         check_float(self.name(), x.value())?;
         let y = on!(x.device(), forward(self, x.value()))?;
-        let saved = x.value().clone();
+        // The exponential is its own derivative.
+        let saved = if self == Function::Exp { y.clone() } else { x.value().clone() };
         Var::record(self.name(), y, [x], move |dy, _| Ok([Some(on!(dy.device(), backward(self, dy, &saved))?)]))
     }
 }
