@@ -20,7 +20,9 @@ pub fn rows() -> Vec<Row> {
         let uniform = Fill::Uniform(-1e3, 1e-3);
         rows.extend([&[][..], &[0, 4], &[1], &[7], &[8], &[3, 5, 17], &[4099]].map(|shape| row(shape, uniform)));
         let n = 1 << 22;
-        rows.push(row(&[n], uniform).bench(0.0, 2.0 * n as f64));
+        // From the other dtype: to its own, a cast has nothing to do.
+        let other = if target == DType::F32 { DType::BF16 } else { DType::F32 };
+        rows.push(row(&[n], uniform).dtypes(&[other]).bench(0.0, 2.0 * n as f64));
     }
     rows
 }
