@@ -1,6 +1,6 @@
 //! One handle for everything that runs the CUDA kernels: a real GPU through the CUDA driver, or the emulator.
 //!
-//! The launches in `ops/*/gpu.rs` are written once against [`Gpu`]; which [`Driver`] stands behind it they do not know.
+//! The launches in `ops/*/gpu.rs` are written once against [`Gpu`]; which driver stands behind it they do not know.
 
 use std::fmt;
 use std::sync::Arc;
