@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::backend::cpu::isa::Isa;
 
-use super::kernel::{Along, Base, DEPTH, Kernel, Tile, finish, transpose};
+use super::kernel::{Along, DEPTH, Kernel, Tile, finish, transpose, unrolled};
 
 const ROWS: usize = 6;
 const LANES: usize = 8;
@@ -42,48 +42,26 @@ unsafe fn tile_of<const R: usize, const V: usize, const ROW_STEP: usize, const D
     for _ in 0..t.depth {
         // SAFETY: one step of the panels, which hold `depth` of them.
         unsafe {
-            let mut b = [_mm256_setzero_ps(); V];
-            for (v, b) in b.iter_mut().enumerate() {
-                *b = _mm256_loadu_ps(right.add(v * LANES));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
+            let low = _mm256_loadu_ps(right);
+            let high = if V > 1 { _mm256_loadu_ps(right.add(LANES)) } else { low };
+            unrolled!(r in 0..R {
                 let a = _mm256_set1_ps(*left.add(r * ROW_STEP));
-                for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum = _mm256_fmadd_ps(a, b, *sum);
+                sums[r][0] = _mm256_fmadd_ps(a, low, sums[r][0]);
+                if V > 1 {
+                    sums[r][V - 1] = _mm256_fmadd_ps(a, high, sums[r][V - 1]);
                 }
-            }
+            });
         }
         left = left.wrapping_add(DEPTH_STEP);
         right = right.wrapping_add(COLUMNS);
     }
-
-    if t.columns < V * LANES {
-        // Stored one by one: were the sums themselves addressed, they would live in memory throughout the loop above.
-        let mut stored = [[[0.0f32; LANES]; V]; R];
-        for r in 0..R {
-            for v in 0..V {
-                // SAFETY: one vector fills one innermost array.
-                unsafe { _mm256_storeu_ps(stored[r][v].as_mut_ptr(), sums[r][v]) };
-            }
-        }
-        // SAFETY: the sums cover the tile.
-        return unsafe { finish(t, stored.as_ptr().cast(), V * LANES) };
-    }
-    let alpha = _mm256_set1_ps(t.alpha);
-    for (r, sums) in sums.iter().enumerate() {
-        for (v, &sum) in sums.iter().enumerate() {
-            // SAFETY: the tile has all `V * LANES` columns.
-            unsafe {
-                let to = t.c.add(r * t.c_stride + v * LANES);
-                let sum = _mm256_mul_ps(alpha, sum);
-                let sum = match t.base {
-                    Base::Zero => sum,
-                    Base::Result => _mm256_add_ps(_mm256_loadu_ps(to), sum),
-                    Base::Columns(bias) => _mm256_add_ps(_mm256_loadu_ps(bias.add(v * LANES)), sum),
-                    Base::Rows(bias) => _mm256_add_ps(_mm256_set1_ps(*bias.add(r)), sum),
-                };
-                _mm256_storeu_ps(to, sum);
-            }
-        }
-    }
+    let mut stored = [[[0.0f32; LANES]; V]; R];
+    unrolled!(r in 0..R {
+        unrolled!(v in 0..V {
+            // SAFETY: one vector fills one innermost array.
+            unsafe { _mm256_storeu_ps(stored[r][v].as_mut_ptr(), sums[r][v]) };
+        });
+    });
+    // SAFETY: the sums cover the tile.
+    unsafe { finish(t, stored.as_ptr().cast(), V * LANES) };
 }

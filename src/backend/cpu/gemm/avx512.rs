@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 
 use crate::backend::cpu::isa::Isa;
 
-use super::kernel::{Along, Base, DEPTH, Kernel, TRANSPOSED_AT_ONCE, Tile};
+use super::kernel::{Along, Base, DEPTH, Kernel, TRANSPOSED_AT_ONCE, Tile, unrolled};
 
 const ROWS: usize = 14;
 const LANES: usize = 16;
@@ -49,49 +49,62 @@ unsafe fn tile_of<const R: usize, const V: usize, const ROW_STEP: usize, const D
     for _ in 0..t.depth {
         // SAFETY: one step of the panels, which hold `depth` of them.
         unsafe {
-            let mut b = [_mm512_setzero_ps(); V];
-            for (v, b) in b.iter_mut().enumerate() {
-                *b = _mm512_loadu_ps(right.add(v * LANES));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
+            let low = _mm512_loadu_ps(right);
+            let high = if V > 1 { _mm512_loadu_ps(right.add(LANES)) } else { low };
+            unrolled!(r in 0..R {
                 let a = _mm512_set1_ps(*left.add(r * ROW_STEP));
-                for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum = _mm512_fmadd_ps(a, b, *sum);
+                sums[r][0] = _mm512_fmadd_ps(a, low, sums[r][0]);
+                if V > 1 {
+                    sums[r][V - 1] = _mm512_fmadd_ps(a, high, sums[r][V - 1]);
                 }
-            }
+            });
         }
         left = left.wrapping_add(DEPTH_STEP);
         right = right.wrapping_add(COLUMNS);
     }
 
-    let alpha = _mm512_set1_ps(t.alpha);
-    for (v, mask) in masks::<V>(t.columns).into_iter().enumerate() {
-        let column = v * LANES;
-        // SAFETY: the masks end where the tile does.
-        unsafe {
-            let bias = match t.base {
-                Base::Columns(bias) => _mm512_maskz_loadu_ps(mask, bias.add(column)),
-                _ => _mm512_setzero_ps(),
-            };
-            for (r, sums) in sums.iter().enumerate() {
-                let to = t.c.add(r * t.c_stride + column);
-                let sum = _mm512_mul_ps(alpha, sums[v]);
-                let sum = match t.base {
-                    Base::Zero => sum,
-                    Base::Result => _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), sum),
-                    Base::Columns(_) => _mm512_add_ps(bias, sum),
-                    Base::Rows(bias) => _mm512_add_ps(_mm512_set1_ps(*bias.add(r)), sum),
-                };
-                _mm512_mask_storeu_ps(to, mask, sum);
+    // SAFETY: passed on.
+    unsafe {
+        match t.base {
+            Base::Zero => write::<R, V>(t, &sums, |sum, _, _, _| sum),
+            Base::Result => {
+                write::<R, V>(t, &sums, |sum, r, column, mask| {
+                    _mm512_add_ps(_mm512_maskz_loadu_ps(mask, t.c.add(r * t.c_stride + column)), sum)
+                });
+            }
+            Base::Columns(bias) => {
+                write::<R, V>(t, &sums, |sum, _, column, mask| {
+                    _mm512_add_ps(_mm512_maskz_loadu_ps(mask, bias.add(column)), sum)
+                });
+            }
+            Base::Rows(bias) => {
+                write::<R, V>(t, &sums, |sum, r, _, _| _mm512_add_ps(_mm512_set1_ps(*bias.add(r)), sum));
             }
         }
     }
 }
 
-/// One bit per column that the tile has, 16 to a vector.
-fn masks<const V: usize>(columns: usize) -> [__mmask16; V] {
-    let bits = u64::MAX >> (64 - columns);
-    std::array::from_fn(|v| (bits >> (v * LANES)) as __mmask16)
+/// Stores `finish(alpha * sum, row, column, mask of the columns that the tile has)` for every vector of the tile.
+///
+/// # Safety
+/// See [`Kernel::tile`]; `t.rows == R`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn write<const R: usize, const V: usize>(
+    t: &Tile<f32>,
+    sums: &[[__m512; V]; R],
+    finish: impl Fn(__m512, usize, usize, __mmask16) -> __m512,
+) {
+    let alpha = _mm512_set1_ps(t.alpha);
+    let bits = u64::MAX >> (64 - t.columns);
+    unrolled!(r in 0..R {
+        unrolled!(v in 0..V {
+            let (column, mask) = (v * LANES, bits.wrapping_shr((v * LANES) as u32) as __mmask16);
+            let sum = finish(_mm512_mul_ps(alpha, sums[r][v]), r, column, mask);
+            // SAFETY: the mask ends where the tile does.
+            unsafe { _mm512_mask_storeu_ps(t.c.add(r * t.c_stride + column), mask, sum) };
+        });
+    });
 }
 
 fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {

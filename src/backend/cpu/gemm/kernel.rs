@@ -48,6 +48,22 @@ pub(crate) struct Tile<S> {
     pub base: Base<S>,
 }
 
+/// A loop over `0..$count`, at most 14 times, written out: an array that is only ever indexed by constants lives in registers, while
+/// whether the compiler unrolls a loop by itself changes with how the crate is cut into units.
+macro_rules! unrolled {
+    ($i:ident in 0..$count:ident $body:block) => {
+        $crate::backend::cpu::gemm::kernel::unrolled!(@ $i $count $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
+    };
+    (@ $i:ident $count:ident $body:block $($n:literal)*) => {
+        $(if $n < $count {
+            #[allow(non_upper_case_globals)]
+            const $i: usize = $n;
+            $body
+        })*
+    };
+}
+pub(super) use unrolled;
+
 /// A register kernel: the size of its tile, and the function that computes one.
 pub(crate) struct Kernel<S> {
     pub isa: Isa,
