@@ -23,6 +23,8 @@ mod scratch;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(all(test, target_os = "linux"))]
+mod figures;
 #[cfg(test)]
 mod tests;
 
