@@ -10,10 +10,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`train`] | the training step, and what a run leaves behind: directory, log, charts, report |
-//! | [`diffusion`] | denoisers, their loss, and how to sample from them |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | images and labels, digits in the binary, batches |
-//! | [`diffusion`] | preconditioned denoisers, their loss, and the solvers that sample from them |
+//! | [`diffusion`] | preconditioned denoisers, their loss, solvers, and samples from a model |
 //! | [`optim`] | optimisers, averages and schedules over flat weights |
 //! | [`nn`] | parameters with names, model files, layers and the networks made of them |
 //! | [`autograd`] | the tape, backward, checkpointing, the gradient check |

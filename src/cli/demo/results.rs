@@ -78,7 +78,7 @@ impl Results {
     /// Writes `samples.png`, `loss.png`, `report.html` and `metrics.json`.
     pub fn write(&self, run: &RunDir, config: &Config, data: &Digits) -> Result<()> {
         let samples = self.samples(config, data)?;
-        let loss = Chart::new("Training loss", "step", "EDM loss, logarithmic")
+        let loss = Chart::new("Training loss", "step", "EDM loss of one digit, logarithmic")
             .log_y()
             .smoothed("loss, averaged", self.losses.clone(), (self.losses.len() as f64 / 60.0).max(1.0))
             .render()?;
@@ -102,7 +102,7 @@ impl Results {
                 &self.rows(),
             )
             .text(&format!(
-                "Distances are to the {} held-out digits, which nothing was trained on; smaller is closer, and real digits show how close is close. \
+                "Distances are to the {} held-out digits, which nothing was trained on; smaller is closer, and as many digits of the training set show how close is close. \
                  KID is unbiased, so it scatters around 0 for real digits and may be negative. \
                  The classifier has seen real digits only, and counts a generated digit as right if it reads the one that was asked for.",
                 data.held_out.len()
