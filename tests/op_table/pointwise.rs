@@ -7,16 +7,17 @@ type Function = fn(f64) -> f64;
 pub fn rows() -> Vec<Row> {
     let any = Fill::Uniform(-1.7, 2.1);
     let positive = Fill::Uniform(0.3, 2.1);
-    let functions: [(&str, Op, Function, Fill); 7] = [
+    let functions: [(&str, Op, Function, Fill); 6] = [
         ("exp", ops::exp, f64::exp, any),
         ("log", ops::log, f64::ln, positive),
         ("sqrt", ops::sqrt, f64::sqrt, positive),
         ("square", ops::square, |x| x * x, any),
         ("abs", ops::abs, f64::abs, any),
         ("clamp", |x| ops::clamp(x, -0.6, 1.1), |x| x.clamp(-0.6, 1.1), any),
-        ("clamp", |x| ops::clamp(x, f64::NEG_INFINITY, 0.4), |x| x.min(0.4), any),
     ];
     let mut rows = Vec::new();
+    let from_above = |x: &[Var]| ops::clamp(&x[0], f64::NEG_INFINITY, 0.4);
+    rows.push(Row::new("clamp", vec![input(&[37])], from_above, |x| x[0].map(|x| x.min(0.4))).case("from above"));
     for (name, op, f, fill) in functions {
         let row =
             |shape: &[usize]| Row::new(name, vec![input(shape).fill(fill)], move |x| op(&x[0]), move |x| x[0].map(f));
