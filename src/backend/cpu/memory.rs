@@ -1,7 +1,7 @@
 //! Aligned host memory, kept for reuse: a training step with fixed shapes asks for the same sizes again and again, and
 //! fresh pages from the operating system would cost more than many of the kernels that fill them.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// Every buffer starts on a cache line, which is also the width of the widest vector register.
 const ALIGN: usize = 64;
+/// Buffers of this size and more are made of pages of this size: walking through them then misses the address cache far less often.
+const HUGE_PAGE: usize = 2 << 20;
 /// Freed memory beyond this many bytes goes back to the operating system.
 const KEPT_AT_MOST: usize = 1 << 30;
 
@@ -41,6 +43,28 @@ fn size_class(bytes: usize) -> usize {
     if bytes <= between && between.is_multiple_of(ALIGN) { between } else { power }
 }
 
+/// What a size class is allocated with. `None` if there is no such layout.
+fn layout(class: usize) -> Option<Layout> {
+    Layout::from_size_align(class, if class >= HUGE_PAGE { HUGE_PAGE } else { ALIGN }).ok()
+}
+
+/// Fresh memory of this layout, all zeros.
+fn zeroed(layout: Layout) -> Option<NonNull<u8>> {
+    if layout.align() < HUGE_PAGE {
+        // SAFETY: a size class is never zero.
+        return NonNull::new(unsafe { alloc_zeroed(layout) });
+    }
+    // SAFETY: as above.
+    let start = NonNull::new(unsafe { alloc(layout) })?;
+    // Before the first touch, which decides what kind of page it is. A refusal costs speed only.
+    #[cfg(target_os = "linux")]
+    // SAFETY: the range was allocated above, and the advice does not change what it holds.
+    let _ = unsafe { libc::madvise(start.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
+    // SAFETY: allocated above with this size.
+    unsafe { start.as_ptr().write_bytes(0, layout.size()) };
+    Some(start)
+}
+
 impl CpuBuffer {
     /// A buffer of `bytes` with unspecified contents. Errors if the memory cannot be had.
     pub fn new(bytes: usize) -> Result<Self> {
@@ -60,11 +84,9 @@ impl CpuBuffer {
             }
             start
         };
-        let layout = Layout::from_size_align(class, ALIGN).map_err(|_| refused())?;
         let start = match kept {
             Some(address) => NonNull::new(address as *mut u8),
-            // SAFETY: the size class is never zero.
-            None => NonNull::new(unsafe { alloc_zeroed(layout) }),
+            None => layout(class).and_then(zeroed),
         };
         Ok(CpuBuffer { start: start.ok_or_else(refused)?, bytes })
     }
@@ -104,14 +126,15 @@ impl CpuBuffer {
 impl Drop for CpuBuffer {
     fn drop(&mut self) {
         let class = size_class(self.bytes);
+        let Some(layout) = layout(class) else { return };
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         if free.bytes + class <= KEPT_AT_MOST {
             free.bytes += class;
             free.by_size.entry(class).or_default().push(self.start.as_ptr() as usize);
         } else {
             drop(free);
-            // SAFETY: allocated in `new` with this size class and alignment.
-            unsafe { dealloc(self.start.as_ptr(), Layout::from_size_align_unchecked(class, ALIGN)) };
+            // SAFETY: allocated in `new` with the layout of this size class.
+            unsafe { dealloc(self.start.as_ptr(), layout) };
         }
     }
 }

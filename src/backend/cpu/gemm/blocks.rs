@@ -5,6 +5,8 @@
 //! instead, and their sums are added in the order of the parts. Cuts in depth depend on the shapes alone; the other cuts may depend on the
 //! number of threads, since they do not change how an element is summed.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::kernel::{Base, DEPTH};
@@ -61,9 +63,9 @@ pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: 
     let lines_at_once = (SHARED / k).clamp(4 * width, SHARED_LINES) / width * width;
     for lines in by(lines_at_once, 0..shared) {
         let packed = Shared::pack(kernel, factor, side, lines.clone(), k, parallel);
-        let (long_step, step) = task_size(long_side, (lines.len(), width), threads);
-        let tasks: Vec<_> = by(long_step, 0..long_side.0)
-            .flat_map(|long| by(step, lines.clone()).map(move |lines| (long.clone(), lines)))
+        let (long_cuts, cuts) = task_cuts(long_side, (lines.len(), width), threads);
+        let tasks: Vec<_> = evenly(long_cuts, long_side.1, 0..long_side.0)
+            .flat_map(|long| evenly(cuts, width, lines.clone()).map(move |lines| (long.clone(), lines)))
             .collect();
         each(parallel, &tasks, |(long, lines)| {
             let (rows, columns) = if side == Side::Right { (long, lines) } else { (lines, long) };
@@ -88,15 +90,25 @@ fn depth_parts(m: usize, n: usize, k: usize) -> usize {
     if blocks >= TASKS || !is_large((m, n, k)) { 1 } else { (TASKS / blocks).min(k / PART).max(1) }
 }
 
-/// How far a task reaches in the direction of the longer factor and in the other one: some three tasks per thread, if need be by cutting
+/// Into how many tasks the longer factor and the other one are cut: some three per thread, as many for each, if need be by cutting
 /// the other direction too, and none of more than [`BLOCK_ROWS`] lines. Each direction is given as lines and lines of a panel.
-fn task_size(long: (usize, usize), other: (usize, usize), threads: usize) -> (usize, usize) {
+fn task_cuts(long: (usize, usize), other: (usize, usize), threads: usize) -> (usize, usize) {
     let (long_panels, other_panels) = (long.0.div_ceil(long.1), other.0.div_ceil(other.1));
-    let tasks = if threads == 1 { 1 } else { 3 * threads };
-    let step = long_panels.div_ceil(tasks).clamp(2, (BLOCK_ROWS / long.1).max(2));
-    let cuts = if threads == 1 { 1 } else { 2 * threads / long_panels.div_ceil(step) };
-    let other_step = other_panels.div_ceil(cuts.clamp(1, other_panels.div_ceil(2)));
-    (step * long.1, other_step * other.1)
+    let least = long_panels.div_ceil((BLOCK_ROWS / long.1).max(2));
+    if threads == 1 {
+        return (least, 1);
+    }
+    let long_cuts = least.next_multiple_of(threads).max(3 * threads).min(long_panels.div_ceil(2));
+    let cuts = 2 * threads / long_cuts;
+    (long_cuts, cuts.clamp(1, other_panels.div_ceil(2)))
+}
+
+/// `lines` in at most `cuts` pieces of whole panels of `width` lines (the last panel may be shorter), as even as that goes.
+fn evenly(cuts: usize, width: usize, lines: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let panels = lines.len().div_ceil(width);
+    let cuts = cuts.clamp(1, panels.max(1));
+    let at = move |cut: usize| (lines.start + panels * cut / cuts * width).min(lines.end);
+    (0..cuts).map(move |cut| at(cut)..at(cut + 1))
 }
 
 fn each<I: Sync>(parallel: bool, items: &[I], work: impl Fn(&I) + Sync + Send) {
@@ -167,9 +179,9 @@ fn sum_of_parts<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize,
     } else {
         let threads = if parallel { rayon::current_num_threads() } else { 1 };
         let cuts = if threads == 1 { 1 } else { (3 * threads).div_ceil(parts) };
-        let panels = n.div_ceil(kernel.columns);
-        let step = panels.div_ceil(cuts.clamp(1, panels.div_ceil(2))) * kernel.columns;
-        let tasks: Vec<_> = (0..parts).flat_map(|part| by(step, 0..n).map(move |columns| (part, columns))).collect();
+        let cuts = cuts.min(n.div_ceil(2 * kernel.columns));
+        let columns = |part| evenly(cuts, kernel.columns, 0..n).map(move |columns| (part, columns));
+        let tasks: Vec<_> = (0..parts).flat_map(columns).collect();
         let partial = Destination::<T::Sum> { start: partial.as_mut_ptr(), sums: None, stride: n };
         each(parallel, &tasks, |(part, columns)| {
             let partial = &partial;
