@@ -1,5 +1,3 @@
-use std::ops::Range;
-
 use num_traits::One;
 use rayon::prelude::*;
 
@@ -76,22 +74,19 @@ impl Setting {
         })
     }
 
-    /// `N` sums per channel over an image. `add` adds those of a range of elements to one sum per element of a row each;
+    /// `N` sums per channel over the blocks of an image. `add` adds those of a block to one sum per element of a row each;
     /// the blocks are added up in order.
-    fn channel_sums<A: Accumulator, const N: usize>(
+    fn channel_sums<A: Accumulator, B: Send, const N: usize>(
         &self,
-        add: impl Fn(Range<usize>, &mut [Vec<A>; N]) + Sync,
+        blocks: impl IndexedParallelIterator<Item = B>,
+        add: impl Fn(B, &mut [Vec<A>; N]) + Sync,
     ) -> [Vec<f64>; N] {
-        let of_block = |block: usize| {
+        let of_block = |block: B| {
             let mut sums = std::array::from_fn(|_| vec![A::zero(); self.row()]);
-            let start = block * self.block();
-            add(start..(start + self.block()).min(self.image()), &mut sums);
+            add(block, &mut sums);
             sums
         };
-        let blocks: Vec<[Vec<A>; N]> = match self.image().div_ceil(self.block()) {
-            1 => vec![of_block(0)],
-            blocks => (0..blocks).into_par_iter().map(of_block).collect(),
-        };
+        let blocks: Vec<[Vec<A>; N]> = blocks.map(of_block).collect();
         let mut total = std::array::from_fn(|_| vec![0.0; self.channels]);
         for block in &blocks {
             for (total, sums) in total.iter_mut().zip(block) {
@@ -136,13 +131,14 @@ fn forward_image<T: Real, const SILU: bool>(
     y: &mut [T],
     stats: &mut [T::Acc],
 ) {
-    let [sums] = setting.channel_sums(|range, [sums]: &mut [Vec<T::Acc>; 1]| {
-        with_vector_instructions(Add { x: &x[range], sums });
+    let block = setting.block();
+    let [sums] = setting.channel_sums(x.par_chunks(block), |x, [sums]: &mut [Vec<T::Acc>; 1]| {
+        with_vector_instructions(Add { x, sums });
     });
     let means: Vec<T::Acc> = setting.group_means(&sums).into_iter().map(T::Acc::of).collect();
     let mean = setting.spread(means.iter().copied());
-    let [squares] = setting.channel_sums(|range, [sums]: &mut [Vec<T::Acc>; 1]| {
-        with_vector_instructions(AddSquares { x: &x[range], mean: &mean, sums });
+    let [squares] = setting.channel_sums(x.par_chunks(block), |x, [sums]: &mut [Vec<T::Acc>; 1]| {
+        with_vector_instructions(AddSquares { x, mean: &mean, sums });
     });
     for ((stats, &mean), variance) in stats.chunks_exact_mut(2).zip(&means).zip(setting.group_means(&squares)) {
         stats[0] = mean;
@@ -152,7 +148,6 @@ fn forward_image<T: Real, const SILU: bool>(
     for (scale, &gamma) in scale.iter_mut().zip(gamma) {
         *scale *= gamma;
     }
-    let block = setting.block();
     y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
         with_vector_instructions(Apply::<T, SILU> { x, mean: &mean, scale: &scale, beta, y });
     });
@@ -286,22 +281,17 @@ fn backward_image<T: Real, const SILU: bool>(
     rows: &Row<'_, T::Acc>,
     dx: &mut [T],
 ) -> [Vec<f64>; 2] {
-    let sums = setting.channel_sums(|range, [sums, products]: &mut [Vec<T::Acc>; 2]| {
-        with_vector_instructions(AddGradients::<T, SILU> {
-            rows,
-            x: &x[range.clone()],
-            dy: &dy[range],
-            sums,
-            products,
-        });
+    let block = setting.block();
+    let blocks = (dx.par_chunks_mut(block), x.par_chunks(block), dy.par_chunks(block)).into_par_iter();
+    let sums = setting.channel_sums(blocks, |(dx, x, dy), [sums, products]: &mut [Vec<T::Acc>; 2]| {
+        with_vector_instructions(AddGradients::<T, SILU> { rows, x, dy, dx, sums, products });
     });
     let [mean_dz, mean_product] = sums.each_ref().map(|sums| {
         let scaled: Vec<f64> = sums.iter().zip(rows.gamma).map(|(sum, gamma)| sum * gamma.widen()).collect();
         setting.spread(setting.group_means(&scaled).into_iter().map(T::Acc::of))
     });
-    let block = setting.block();
-    let blocks = (dx.par_chunks_mut(block), x.par_chunks(block), dy.par_chunks(block));
-    blocks.into_par_iter().for_each(|(dx, x, dy)| {
+    let blocks = (dx.par_chunks_mut(block), x.par_chunks(block), dy.par_chunks(block)).into_par_iter();
+    blocks.for_each(|(dx, x, dy)| {
         with_vector_instructions(InputGradient::<T, SILU> {
             rows,
             x,
@@ -314,11 +304,17 @@ fn backward_image<T: Real, const SILU: bool>(
     sums
 }
 
+/// Whether dz waits in `dx` between the two passes, which saves its second computation: where it is not rounded there.
+const fn keeps<T: Real>(silu: bool) -> bool {
+    silu && size_of::<T>() == size_of::<T::Acc>()
+}
+
 /// Adds dz and dz xhat to their sums.
 struct AddGradients<'a, T: Real, const SILU: bool> {
     rows: &'a Row<'a, T::Acc>,
     x: &'a [T],
     dy: &'a [T],
+    dx: &'a mut [T],
     sums: &'a mut [T::Acc],
     products: &'a mut [T::Acc],
 }
@@ -326,12 +322,17 @@ struct AddGradients<'a, T: Real, const SILU: bool> {
 impl<T: Real, const SILU: bool> Kernel for AddGradients<'_, T, SILU> {
     #[inline(always)]
     fn run(self) {
-        let AddGradients { rows, x, dy, sums, products } = self;
-        for (x, dy) in x.chunks(sums.len()).zip(dy.chunks(sums.len())) {
-            let (sums, products) = (&mut sums[..x.len()], &mut products[..x.len()]);
+        let AddGradients { rows, x, dy, dx, sums, products } = self;
+        let row = sums.len();
+        for ((dx, x), dy) in dx.chunks_mut(row).zip(x.chunks(row)).zip(dy.chunks(row)) {
+            let n = x.len();
+            let (sums, products, dx) = (&mut sums[..n], &mut products[..n], &mut dx[..n]);
             rows.each::<T, SILU>(x, dy, |i, xhat, dz| {
                 sums[i] += dz;
                 products[i] += dz * xhat;
+                if keeps::<T>(SILU) {
+                    dx[i] = T::narrow(dz);
+                }
             });
         }
     }
@@ -354,10 +355,17 @@ impl<T: Real, const SILU: bool> Kernel for InputGradient<'_, T, SILU> {
         for ((dx, x), dy) in self.dx.chunks_mut(row).zip(self.x.chunks(row)).zip(self.dy.chunks(row)) {
             let n = x.len();
             let (dx, mean_dz, mean_product) = (&mut dx[..n], &self.mean_dz[..n], &self.mean_product[..n]);
-            let (rstd, gamma) = (&self.rows.rstd[..n], &self.rows.gamma[..n]);
-            self.rows.each::<T, SILU>(x, dy, |i, xhat, dz| {
-                dx[i] = T::narrow(rstd[i] * (gamma[i] * dz - mean_dz[i] - xhat * mean_product[i]));
-            });
+            let (mean, rstd, gamma) = (&self.rows.mean[..n], &self.rows.rstd[..n], &self.rows.gamma[..n]);
+            let gradient = |i: usize, xhat: T::Acc, dz: T::Acc| {
+                T::narrow(rstd[i] * (gamma[i] * dz - mean_dz[i] - xhat * mean_product[i]))
+            };
+            if keeps::<T>(SILU) {
+                for i in 0..n {
+                    dx[i] = gradient(i, (x[i].acc() - mean[i]) * rstd[i], dx[i].acc());
+                }
+            } else {
+                self.rows.each::<T, SILU>(x, dy, |i, xhat, dz| dx[i] = gradient(i, xhat, dz));
+            }
         }
     }
 }
