@@ -54,7 +54,7 @@ pub use permute::{permute, transpose};
 pub use pointwise::{abs, clamp, exp, log, sqrt, square};
 pub use random::{normal, random, uniform};
 pub use reduce::{mean, sum, sum_to};
-pub use resample::{downsample2x, upsample2x};
+pub use resample::{downsample2x, downsample2x_padded, upsample2x};
 pub use sgd::sgd;
 pub use softmax::{log_softmax, softmax};
 pub use solver_update::solver_update;

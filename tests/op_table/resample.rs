@@ -2,10 +2,11 @@ use super::{Array, Fill, Row, input};
 use veridical::{Var, ops};
 
 /// The definition: pixel by pixel, the two-dimensional filter, zeros beyond the border.
-fn resample(x: &Array, taps: &[f64], up: bool) -> Array {
+fn resample(x: &Array, taps: &[f64], up: bool, pad: usize) -> Array {
     let [n, h, w, c] = x.shape[..] else { panic!("images have four axes") };
-    let (total, pad) = (taps.iter().sum::<f64>(), (taps.len() - 1) / 2);
-    let (to_h, to_w) = if up { (2 * h, 2 * w) } else { (h / 2, w / 2) };
+    let total = taps.iter().sum::<f64>();
+    let halved = |extent: usize| (extent + 2 * pad - taps.len()) / 2 + 1;
+    let (to_h, to_w) = if up { (2 * h, 2 * w) } else { (halved(h), halved(w)) };
     let mut y = Array::from_fn(&[n, to_h, to_w, c], |_| 0.0);
     let (small_h, small_w) = if up { (h, w) } else { (to_h, to_w) };
     for image in 0..n {
@@ -45,7 +46,9 @@ pub fn rows() -> Vec<Row> {
     let row = |up: bool, shape: &[usize], fill: Fill, taps: &'static [f64]| {
         let run = move |x: &[Var]| if up { ops::upsample2x(&x[0], taps) } else { ops::downsample2x(&x[0], taps) };
         let name = if up { "upsample2x" } else { "downsample2x" };
-        Row::new(name, vec![input(shape).fill(fill)], run, move |x| resample(&x[0], taps, up)).case(format!("{taps:?}"))
+        let pad = (taps.len() - 1) / 2;
+        Row::new(name, vec![input(shape).fill(fill)], run, move |x| resample(&x[0], taps, up, pad))
+            .case(format!("{taps:?}"))
     };
     let uniform = Fill::Uniform(-1.7, 2.1);
     for taps in filters {
@@ -54,6 +57,21 @@ pub fn rows() -> Vec<Row> {
             rows.push(row(false, &shape, uniform, taps));
         }
         rows.push(row(true, &[2, 1, 1, 4], uniform, taps));
+    }
+    for (taps, shape, pad) in [
+        (filters[1], [2, 6, 8, 3], 0),
+        (filters[1], [1, 5, 7, 8], 0),
+        (filters[1], [1, 4, 4, 2], 0),
+        (filters[1], [1, 3, 1, 4], 3),
+        (filters[2], [1, 10, 9, 2], 0),
+        (filters[2], [2, 5, 6, 1], 1),
+        (filters[0], [1, 3, 4, 8], 1),
+        (filters[1], [0, 6, 6, 2], 0),
+    ] {
+        let run = move |x: &[Var]| ops::downsample2x_padded(&x[0], taps, pad);
+        let inputs = vec![input(&shape).fill(uniform)];
+        let reference = move |x: &[Array]| resample(&x[0], taps, false, pad);
+        rows.push(Row::new("downsample2x", inputs, run, reference).case(format!("{taps:?} padding {pad}")));
     }
     // With [1, 1] and multiples of four every result is a whole number.
     rows.push(row(true, &[2, 3, 5, 7], Fill::Integers(-9, 9), &[1.0, 1.0]));

@@ -54,13 +54,27 @@ pub fn upsample2x(x: &Var, taps: &[f64]) -> Result<Var> {
 /// Errors unless `x` has four axes, `h` and `w` are 2 at least, and there is an even number (at most 32) of finite taps whose
 /// sum is not 0.
 pub fn downsample2x(x: &Var, taps: &[f64]) -> Result<Var> {
+    downsample2x_padded(x, taps, taps.len().saturating_sub(1) / 2)
+}
+
+/// As [`downsample2x`], with `padding` zeros beyond each border: `[n, h, w, c]` becomes `[n, (h + 2 padding - L) / 2 + 1, ..., c]`,
+/// rounded down.
+///
+/// Without padding it ends a convolution that kept a wider border for it, as in NCSN++'s residual encoder. Errors also if `padding`
+/// is not below the number of taps, or the filter is larger than the padded image.
+pub fn downsample2x_padded(x: &Var, taps: &[f64], padding: usize) -> Result<Var> {
     const OP: &str = "downsample2x";
     let ([n, h, w, c], taps) = check(OP, x, taps)?;
-    if h < 2 || w < 2 {
-        return Err(Error::shape(OP, "images of 2 x 2 pixels at least", x.shape()));
+    if padding >= taps.len() {
+        return Err(Error::argument(OP, format!("padding must be below the {} taps, got {padding}", taps.len())));
     }
-    let pad = (taps.len() - 1) / 2;
-    record(OP, x, Resample { up: false, taps, pad, n, from: [h, w], to: [h / 2, w / 2], c })
+    let least = taps.len().saturating_sub(2 * padding).max(1);
+    if h < least || w < least {
+        return Err(Error::shape(OP, format!("images of {least} x {least} pixels at least"), x.shape()));
+    }
+    let halved = |extent: usize| (extent + 2 * padding - taps.len()) / 2 + 1;
+    let to = [halved(h), halved(w)];
+    record(OP, x, Resample { up: false, taps, pad: padding, n, from: [h, w], to, c })
 }
 
 fn record(op: &'static str, x: &Var, forward: Resample) -> Result<Var> {
