@@ -136,6 +136,29 @@ fn small() -> impl Iterator<Item = Row> {
     chosen().into_iter().filter(|row| !row.bench)
 }
 
+/// Every operation has rows, and the table's size is printed.
+#[test]
+fn the_table_holds_every_operation() {
+    let rows = rows();
+    let table = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/op_table");
+    let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops")).unwrap();
+    for op in folders.map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        let op = op.file_name().into_string().unwrap();
+        let listed = table.join(format!("{op}.rs")).exists() || rows.iter().any(|row| row.op == op);
+        assert!(listed, "src/ops/{op} has no row in tests/op_table");
+    }
+    let names: std::collections::BTreeSet<_> = rows.iter().map(|row| row.op).collect();
+    let small = rows.iter().filter(|row| !row.bench);
+    let by_dtype: usize = small.clone().map(|row| row.dtypes.len()).sum();
+    let on_gpus: usize = small.clone().flat_map(|row| &row.dtypes).filter(|&&dtype| dtype != DType::F64).count();
+    println!(
+        "{} operations, {} rows: {by_dtype} rows x dtypes on the CPU, {on_gpus} on a GPU or in one order of the emulator; {} more for benchmarks",
+        names.len(),
+        small.count(),
+        rows.iter().filter(|row| row.bench).count()
+    );
+}
+
 #[test]
 fn cpu_values_match_plain_loops() {
     for row in small() {

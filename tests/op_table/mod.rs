@@ -8,14 +8,18 @@ use std::sync::Arc;
 use veridical::{DType, Device, Result, Tensor, Var};
 
 mod activation;
+mod adam;
 mod arithmetic;
 mod attention;
+mod average;
 mod cast;
 mod concat;
 mod conv2d;
 mod cross_entropy;
 mod embedding;
+mod flatten;
 mod frequency_embedding;
+mod gradient_norm;
 mod group_norm;
 mod linear;
 mod matmul;
@@ -24,20 +28,25 @@ mod pointwise;
 mod random;
 mod reduce;
 mod resample;
+mod sgd;
 mod softmax;
 
 /// Every row of the table.
 pub fn rows() -> Vec<Row> {
     [
         activation::rows(),
+        adam::rows(),
         arithmetic::rows(),
         attention::rows(),
+        average::rows(),
         cast::rows(),
         concat::rows(),
         conv2d::rows(),
         cross_entropy::rows(),
         embedding::rows(),
+        flatten::rows(),
         frequency_embedding::rows(),
+        gradient_norm::rows(),
         group_norm::rows(),
         linear::rows(),
         matmul::rows(),
@@ -46,6 +55,7 @@ pub fn rows() -> Vec<Row> {
         random::rows(),
         reduce::rows(),
         resample::rows(),
+        sgd::rows(),
         softmax::rows(),
     ]
     .concat()
@@ -112,6 +122,16 @@ pub struct Input {
 /// A differentiable input between -1.7 and 2.1.
 pub fn input(shape: &[usize]) -> Input {
     Input { shape: shape.to_vec(), fill: Fill::Uniform(-1.7, 2.1), gradient: true }
+}
+
+/// `count` inputs `[n]` without gradients: what an optimiser works on.
+pub fn constants(count: usize, n: usize) -> Vec<Input> {
+    vec![input(&[n]).constant(); count]
+}
+
+/// The first, second, ... numbers that `f` makes of each of `n` elements, one list after the other.
+pub fn side_by_side<const K: usize>(n: usize, f: impl Fn(usize) -> [f64; K]) -> Array {
+    Array::from_fn(&[K * n], |i| f(i % n)[i / n])
 }
 
 impl Input {
