@@ -12,7 +12,8 @@ use crate::variable;
 /// Ampere, Ada and Hopper as machine code; what comes later translates the PTX when it loads the kernels.
 const ARCHS: &str = "80,89,90a,90+PTX";
 
-const FLAGS: &[&str] = &["-fatbin", "-std=c++17", "-O3", "-lineinfo", "-Ikernels", "-Xptxas=-v"];
+const FLAGS: &[&str] =
+    &["-fatbin", "-std=c++17", "-O3", "-lineinfo", "-Ikernels", "-Xptxas=-v", "-Xfatbin=-compress-all"];
 
 /// nvcc's path, or none. A place that is named explicitly and has no nvcc is an error.
 pub fn find() -> Result<Option<PathBuf>, String> {
