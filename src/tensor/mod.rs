@@ -2,6 +2,7 @@
 
 mod device;
 mod dtype;
+pub mod file;
 mod shape;
 mod storage;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub use device::Device;
 pub use dtype::{Accumulator, DType, Element, Real};
 pub(crate) use dtype::{element, real};
+pub use file::TensorFile;
 pub use shape::Shape;
 use storage::Storage;
 

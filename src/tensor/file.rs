@@ -1,0 +1,150 @@
+//! Named tensors in safetensors files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde_json::{Map, Value, json};
+
+use super::{DType, Device, Shape, Tensor};
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
+
+/// A safetensors file in memory: metadata, and tensors by name.
+///
+/// It is checked as it is opened: header, names, shapes, and that the bytes are all there.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// Where the first tensor starts.
+    data: usize,
+    header: Metadata,
+}
+
+impl TensorFile {
+    /// Reads the file at `path`. Errors on input and on files that are no sound safetensors.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+        let (header_len, header) = SafeTensors::read_metadata(&bytes).map_err(|error| {
+            let what = format!("not a sound safetensors file ({error}); it has {} bytes, is it complete?", bytes.len());
+            Error::format(&path, what)
+        })?;
+        Ok(TensorFile { path, data: header_len + 8, bytes, header })
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length in bytes.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What it says about itself.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let entries = self.header.metadata().iter().flatten();
+        entries.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// The tensors' names, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.header.offset_keys();
+        names.sort_unstable();
+        names
+    }
+
+    /// The shape of the tensor called `name`, or none.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.header.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// The dtype of the tensor called `name` as the file calls it, such as `F32`, or none.
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        self.header.info(name).map(|info| format!("{:?}", info.dtype))
+    }
+
+    /// The tensor called `name` in f32 or f64, on `device`; none if there is none. f32, f64, f16 and bf16 are taken.
+    ///
+    /// Errors on integers, on numbers that are not finite, and if another dtype is asked for.
+    pub fn tensor(&self, name: &str, dtype: DType, device: &Device) -> Result<Option<Tensor>> {
+        let Some(info) = self.header.info(name) else { return Ok(None) };
+        let shape = info.shape.clone();
+        match dtype {
+            DType::F32 => Tensor::from_slice(&self.values(name, info, |value| value as f32)?, shape, device).map(Some),
+            DType::F64 => Tensor::from_slice(&self.values(name, info, |value| value)?, shape, device).map(Some),
+            other => Err(Error::dtype("tensor", "f32 or f64", other)),
+        }
+    }
+
+    /// The values of the tensor called `name` in f32, row by row; none if there is none. Errors as [`tensor`](Self::tensor).
+    pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        self.header.info(name).map(|info| self.values(name, info, |value| value as f32)).transpose()
+    }
+
+    fn values<T>(&self, name: &str, info: &TensorInfo, make: impl Fn(f64) -> T) -> Result<Vec<T>> {
+        let (first, end) = info.data_offsets;
+        let bytes = self.bytes.get(self.data + first..self.data + end).unwrap_or_default();
+        let mut bad = None;
+        let mut take = |value: f64| {
+            if !value.is_finite() {
+                bad.get_or_insert(value);
+            }
+            make(value)
+        };
+        let values = match info.dtype {
+            Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| take(f32::from_le_bytes(b).into())).collect(),
+            Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| take(f64::from_le_bytes(b))).collect(),
+            Dtype::BF16 => bytes.as_chunks().0.iter().map(|&b| take(bf16::from_le_bytes(b).into())).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| take(f16::from_le_bytes(b).into())).collect(),
+            other => {
+                let what = format!("{name} has dtype {other:?}, expected a floating-point one");
+                return Err(Error::format(&self.path, what));
+            }
+        };
+        match bad {
+            Some(bad) => Err(Error::format(&self.path, format!("{name} holds {bad}; every number must be finite"))),
+            None => Ok(values),
+        }
+    }
+}
+
+/// Writes f32 tensors under their names, in this order, with metadata: beside `path` first, then renamed. Equal contents give
+/// equal bytes.
+///
+/// Errors on output, on names that occur twice, and if a shape does not fit its values.
+pub fn write<'a>(
+    path: impl AsRef<Path>,
+    tensors: impl IntoIterator<Item = (&'a str, Shape, Vec<f32>)>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let mut header = Map::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__".into(), json!(metadata));
+    }
+    let mut data: Vec<u8> = Vec::new();
+    for (name, shape, values) in tensors {
+        if shape.elements() != values.len() {
+            return Err(Error::shape("write", format!("{} values for {name}", shape.elements()), values.len()));
+        }
+        let first = data.len();
+        values.iter().for_each(|value| data.extend(value.to_le_bytes()));
+        let entry = json!({ "dtype": "F32", "shape": shape.to_vec(), "data_offsets": [first, data.len()] });
+        if name == "__metadata__" || header.insert(name.to_string(), entry).is_some() {
+            return Err(Error::argument("write", format!("two tensors called {name}")));
+        }
+    }
+    let mut text = Value::Object(header).to_string();
+    // The tensors start on a multiple of 8.
+    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(text.into_bytes());
+    bytes.extend(data);
+    write_atomic(path, &bytes)
+}
