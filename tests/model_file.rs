@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use veridical::nn::{self, FileForm, Init, Layout, Weights};
+use veridical::diffusion::{Model, ModelConfig, NetworkConfig};
+use veridical::nn::{self, FileForm, Init, Layout, SongConfig, Weights};
 use veridical::{Device, Error};
 
 const CPU: Device = Device::Cpu;
@@ -196,4 +197,121 @@ fn an_unwritable_place_is_an_error_and_leaves_nothing() {
     let error = nn::save(dir.path().join("none/model.safetensors"), &weights, &BTreeMap::new()).unwrap_err();
     assert!(matches!(error, Error::Io { .. }));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// A whole model in a file: architecture and weights.
+fn saved_model(dir: &Path) -> (std::path::PathBuf, Vec<u8>) {
+    let network = SongConfig {
+        model_channels: 8,
+        channel_mult: vec![1],
+        num_blocks: 1,
+        attn_resolutions: vec![],
+        label_dim: 2,
+        ..SongConfig::new(4, 1)
+    };
+    let path = dir.join("model.safetensors");
+    let config = ModelConfig::new(NetworkConfig::SongUNet(network));
+    Model::new(&config, 1, &CPU).unwrap().save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    (path, bytes)
+}
+
+fn model_refused(path: &Path) -> String {
+    let error = Model::load(path, &CPU).unwrap_err();
+    assert!(matches!(error, Error::Format { .. } | Error::Io { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(path.to_str().unwrap()), "the file is not named: {text}");
+    text
+}
+
+/// The file with another header text, and the same tensors.
+fn with_header(bytes: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let text = change(std::str::from_utf8(&bytes[8..8 + len]).unwrap());
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &bytes[8 + len..]].concat()
+}
+
+#[test]
+fn torn_model_files_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = saved_model(dir.path());
+    for part in 0..16 {
+        std::fs::write(&path, &bytes[..bytes.len() * part / 16]).unwrap();
+        model_refused(&path);
+    }
+    std::fs::write(&path, [&bytes[..], &[0]].concat()).unwrap();
+    model_refused(&path);
+}
+
+/// Every bit of the header turned over, one at a time: a model or an error, never a panic.
+#[test]
+fn no_bit_of_the_header_panics() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = saved_model(dir.path());
+    let len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    // The names repeat themselves: the length, the architecture and the first tensors are enough.
+    for at in (0..1600.min(8 + len)).chain([8 + len - 1]) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &damaged).unwrap();
+        if let Err(error) = Model::load(&path, &CPU) {
+            assert!(error.to_string().contains("model.safetensors"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn architectures_that_lie_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = saved_model(dir.path());
+    for (from, to, says) in [
+        (r#"\"img_resolution\":4"#, r#"\"img_resolution\":99999999999999999999"#, "architecture"),
+        (r#"\"img_resolution\":4"#, r#"\"img_resolution\":4294967296"#, "img_resolution"),
+        (r#"\"img_resolution\":4"#, r#"\"img_resolution\":-4"#, "architecture"),
+        (
+            r#"\"model_channels\":8"#,
+            r#"\"model_channels\":65536"#,
+            "enc.4x4_conv.weight is [8, 1, 3, 3], expected [65536, 1, 3, 3]",
+        ),
+        (r#"\"model_channels\":8"#, r#"\"model_channels\":16"#, "is [8, 1, 3, 3], expected [16, 1, 3, 3]"),
+        (r#"\"num_blocks\":1"#, r#"\"num_blocks\":1000000000"#, "num_blocks"),
+        (r#"\"channel_mult\":[1]"#, r#"\"channel_mult\":[]"#, "channel_mult"),
+        (r#"\"channel_mult\":[1]"#, r#"\"channel_mult\":[[1]]"#, "architecture"),
+        (r#"\"label_dim\":2"#, r#"\"label_dim\":0"#, "unexpected model.map_label.weight [8, 2]"),
+        (r#"\"label_dim\":2"#, r#"\"label_dim\":3"#, "model.map_label.weight is [8, 2], expected [8, 3]"),
+        (r#"\"augment_dim\":0"#, r#"\"augment_dim\":9"#, "missing model.map_augment.weight [8, 9]"),
+        ("SongUNet", "DhariwalUNet", "unknown field"),
+        (r#"\"precond\":\"edm\""#, r#"\"precond\":\"iddpm\""#, "sigma_data"),
+        (r#"\"resample_filter\":[1.0,1.0]"#, r#"\"resample_filter\":[1.0]"#, "resample_filter"),
+        (r#"\"dropout\":0.1"#, r#"\"dropout\":null"#, "architecture"),
+        ("veridical.model", "veridical.muddle", "no metadata key"),
+        (r#""dtype":"F32""#, r#""dtype":"I32""#, "dtype I32"),
+    ] {
+        let changed = with_header(&bytes, |text| {
+            assert!(text.contains(from), "{from} is not in {text}");
+            text.replacen(from, to, 1)
+        });
+        std::fs::write(&path, changed).unwrap();
+        let text = model_refused(&path);
+        assert!(text.contains(says), "{to}: {says:?} is not in {text}");
+    }
+    let deep = with_header(&bytes, |text| {
+        text.replacen(r#"\"channel_mult\":[1]"#, &format!(r#"\"channel_mult\":{}"#, "[".repeat(5000)), 1)
+    });
+    std::fs::write(&path, deep).unwrap();
+    model_refused(&path);
+}
+
+#[test]
+fn a_model_with_one_weight_that_is_no_number_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = saved_model(dir.path());
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut damaged = bytes.clone();
+        let at = damaged.len() - 400;
+        damaged[at..at + 4].copy_from_slice(&bad.to_le_bytes());
+        std::fs::write(&path, damaged).unwrap();
+        let text = model_refused(&path);
+        assert!(text.contains("model.") && text.contains(&bad.to_string()), "{text}");
+    }
 }

@@ -10,7 +10,10 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::random::{Draws, SampleIds};
 use crate::random::{Purpose, RandomKey};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Device, Tensor};
+
+/// The site of dropped labels; drawn ones have others.
+const LABEL_DROPOUT: u32 = 1;
 
 /// What dropout and label dropout need to know: their random numbers are a pure function of these.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct Context {
     tape: Option<Tape>,
     training: Option<Training>,
     compute: DType,
+    /// Whether U-Nets run their blocks again in the backward pass.
+    recomputes: bool,
     /// Each parameter, as it was first asked for: uses of the same weight accumulate in one leaf.
     bound: Mutex<Vec<Option<Var>>>,
 }
@@ -52,12 +57,22 @@ impl Context {
 
     fn new(weights: &Weights, tape: Option<Tape>, training: Option<Training>) -> Self {
         let bound = Mutex::new(vec![None; weights.layout().entries().len()]);
-        Context { weights: weights.clone(), tape, training, compute: DType::F32, bound }
+        Context { weights: weights.clone(), tape, training, compute: DType::F32, recomputes: false, bound }
     }
 
     /// Computes matrix products and convolutions in `dtype` (f32 or bf16); the weights themselves stay in f32.
     pub fn compute_in(self, dtype: DType) -> Self {
         Context { compute: dtype, ..self }
+    }
+
+    /// Lets U-Nets keep only what their blocks are given; the backward pass runs the blocks again ([`checkpoint`](Self::checkpoint)).
+    pub fn recompute_blocks(self, on: bool) -> Self {
+        Context { recomputes: on, ..self }
+    }
+
+    /// Whether blocks are run again in the backward pass.
+    pub fn recomputes_blocks(&self) -> bool {
+        self.recomputes && self.tape.is_some()
     }
 
     /// The dtype that activations have.
@@ -88,8 +103,13 @@ impl Context {
 
     /// A parameter in the dtype that is computed in.
     pub fn weight(&self, id: ParamId) -> Result<Var> {
+        self.weight_in(id, self.compute)
+    }
+
+    /// A parameter in the dtype of what it meets.
+    pub fn weight_in(&self, id: ParamId, dtype: DType) -> Result<Var> {
         let parameter = self.parameter(id)?;
-        if self.compute == DType::F32 { Ok(parameter) } else { ops::cast(&parameter, self.compute) }
+        if dtype == DType::F32 { Ok(parameter) } else { ops::cast(&parameter, dtype) }
     }
 
     /// `x` with each element dropped with probability `p` and the others scaled up, in training; else `x` itself.
@@ -97,6 +117,22 @@ impl Context {
         let Some(training) = self.training.as_ref().filter(|_| p > 0.0) else { return Ok(x.clone()) };
         let key = RandomKey::new(training.seed, Purpose::Dropout).at_site(site).at_step(training.step);
         ops::dropout(x, p, &Draws { key, samples: training.samples.clone() })
+    }
+
+    /// `labels` `[n, k]` with the rows of some samples all zero (no class), each with probability `p`, in training; else `labels`
+    /// itself. So one network learns with and without classes (Ho & Salimans 2022, arXiv 2207.12598).
+    pub fn drop_labels(&self, labels: &Var, p: f64) -> Result<Var> {
+        let Some(training) = self.training.as_ref().filter(|_| p > 0.0) else { return Ok(labels.clone()) };
+        let n = labels.shape().first().copied().unwrap_or(0);
+        let samples = match &training.samples {
+            SampleIds::Each(ids) => SampleIds::Each(ids.to_device(&Device::Cpu)?),
+            SampleIds::From(first) => SampleIds::From(*first),
+        };
+        let key = RandomKey::new(training.seed, Purpose::Labels).at_site(LABEL_DROPOUT).at_step(training.step);
+        let draws = ops::uniform([n, 1], DType::F64, &Draws { key, samples }, &Device::Cpu)?.to_vec::<f64>()?;
+        let kept: Vec<f32> = draws.iter().map(|&u| if u >= p { 1.0 } else { 0.0 }).collect();
+        let kept = Var::constant(Tensor::from_slice(&kept, [n, 1], &labels.device())?);
+        ops::mul(labels, &ops::cast(&kept, labels.dtype())?)
     }
 
     /// The gradients of the weights in one flat tensor, laid out like [`Weights::flat`]; zero where a weight had no part in

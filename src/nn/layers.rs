@@ -12,7 +12,45 @@ pub trait Module {
     fn forward(&self, cx: &Context, x: &Var) -> Result<Var>;
 }
 
-/// `x w^T + b` over the last axis: `[..., inputs]` to `[..., outputs]`.
+/// How the weights and the bias of a layer start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LayerInit {
+    /// Xavier-uniform weights times this, bias zero: DDPM++ and NCSN++.
+    Xavier(f32),
+    /// Weights and bias uniform within `1 / sqrt(fan_in)`, PyTorch's own: ADM.
+    Kaiming,
+    /// Weights normal with this standard deviation, bias zero.
+    Normal(f32),
+    /// Weights and bias zero.
+    Zero,
+}
+
+impl From<f32> for LayerInit {
+    /// Xavier with this gain.
+    fn from(gain: f32) -> Self {
+        LayerInit::Xavier(gain)
+    }
+}
+
+impl LayerInit {
+    fn weight(self, fan_in: usize, fan_out: usize) -> Init {
+        match self {
+            LayerInit::Xavier(gain) => Init::Xavier { fan_in, fan_out, gain },
+            LayerInit::Kaiming => Init::Uniform(1.0 / (fan_in.max(1) as f32).sqrt()),
+            LayerInit::Normal(deviation) => Init::Normal(deviation),
+            LayerInit::Zero => Init::Constant(0.0),
+        }
+    }
+
+    fn bias(self, fan_in: usize) -> Init {
+        match self {
+            LayerInit::Kaiming => self.weight(fan_in, 0),
+            _ => Init::Constant(0.0),
+        }
+    }
+}
+
+/// `x w^T + b` over the last axis: `[..., inputs]` to `[..., outputs]`, computed in the dtype of `x`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: ParamId,
@@ -20,47 +58,49 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// With bias; Xavier-uniform weights times `gain`, bias zero.
-    pub fn new(scope: &mut Scope, inputs: usize, outputs: usize, gain: f32) -> Self {
-        let weight = Self::weight(scope, inputs, outputs, gain, FileForm::Plain);
-        Linear { weight, bias: Some(bias(scope, outputs, FileForm::Plain)) }
+    /// With bias. A number for `init` is the gain of Xavier-uniform weights.
+    pub fn new(scope: &mut Scope, inputs: usize, outputs: usize, init: impl Into<LayerInit>) -> Self {
+        Self::register(scope, inputs, outputs, init.into(), FileForm::Plain, FileForm::Plain)
     }
 
     /// Without bias.
-    pub fn without_bias(scope: &mut Scope, inputs: usize, outputs: usize, gain: f32) -> Self {
-        Linear { weight: Self::weight(scope, inputs, outputs, gain, FileForm::Plain), bias: None }
+    pub fn without_bias(scope: &mut Scope, inputs: usize, outputs: usize, init: impl Into<LayerInit>) -> Self {
+        let init = init.into().weight(inputs, outputs);
+        Linear { weight: scope.parameter("weight", [outputs, inputs], FileForm::Plain, init), bias: None }
     }
 
     /// A 1x1 convolution on `[n, h, w, inputs]`: the same mathematics, with a convolution's shape in files.
-    pub fn pointwise(scope: &mut Scope, inputs: usize, outputs: usize, gain: f32) -> Self {
-        let weight = Self::weight(scope, inputs, outputs, gain, FileForm::Pointwise);
-        Linear { weight, bias: Some(bias(scope, outputs, FileForm::Plain)) }
+    pub fn pointwise(scope: &mut Scope, inputs: usize, outputs: usize, init: impl Into<LayerInit>) -> Self {
+        Self::register(scope, inputs, outputs, init.into(), FileForm::Pointwise, FileForm::Plain)
     }
 
     /// A 1x1 convolution to queries, keys and values, `[.., 3 channels]` in that order.
-    pub fn query_key_value(scope: &mut Scope, channels: usize, gain: f32) -> Self {
-        let weight = Self::weight(scope, channels, 3 * channels, gain, FileForm::QueryKeyValue);
-        Linear { weight, bias: Some(bias(scope, 3 * channels, FileForm::QueryKeyValueBias)) }
+    pub fn query_key_value(scope: &mut Scope, channels: usize, init: impl Into<LayerInit>) -> Self {
+        let forms = (FileForm::QueryKeyValue, FileForm::QueryKeyValueBias);
+        Self::register(scope, channels, 3 * channels, init.into(), forms.0, forms.1)
     }
 
-    fn weight(scope: &mut Scope, inputs: usize, outputs: usize, gain: f32, form: FileForm) -> ParamId {
-        let init = Init::Xavier { fan_in: inputs, fan_out: outputs, gain };
-        scope.parameter("weight", [outputs, inputs], form, init)
+    fn register(
+        scope: &mut Scope,
+        inputs: usize,
+        outputs: usize,
+        init: LayerInit,
+        weight: FileForm,
+        bias: FileForm,
+    ) -> Self {
+        let weight = scope.parameter("weight", [outputs, inputs], weight, init.weight(inputs, outputs));
+        Linear { weight, bias: Some(scope.parameter("bias", [outputs], bias, init.bias(inputs))) }
     }
-}
-
-fn bias(scope: &mut Scope, outputs: usize, form: FileForm) -> ParamId {
-    scope.parameter("bias", [outputs], form, Init::Constant(0.0))
 }
 
 impl Module for Linear {
     fn forward(&self, cx: &Context, x: &Var) -> Result<Var> {
-        let bias = self.bias.map(|bias| cx.weight(bias)).transpose()?;
-        ops::linear(x, &cx.weight(self.weight)?, bias.as_ref())
+        let bias = self.bias.map(|bias| cx.weight_in(bias, x.dtype())).transpose()?;
+        ops::linear(x, &cx.weight_in(self.weight, x.dtype())?, bias.as_ref())
     }
 }
 
-/// A 3x3 convolution that keeps the size: `[n, h, w, inputs]` to `[n, h, w, outputs]`.
+/// A 3x3 convolution: `[n, h, w, inputs]` to `[n, h, w, outputs]`.
 #[derive(Debug, Clone)]
 pub struct Conv3x3 {
     weight: ParamId,
@@ -68,17 +108,24 @@ pub struct Conv3x3 {
 }
 
 impl Conv3x3 {
-    /// Xavier-uniform weights times `gain`, bias zero.
-    pub fn new(scope: &mut Scope, inputs: usize, outputs: usize, gain: f32) -> Self {
-        let init = Init::Xavier { fan_in: 9 * inputs, fan_out: 9 * outputs, gain };
-        let weight = scope.parameter("weight", [outputs, 3, 3, inputs], FileForm::Convolution, init);
-        Conv3x3 { weight, bias: bias(scope, outputs, FileForm::Plain) }
+    /// A number for `init` is the gain of Xavier-uniform weights.
+    pub fn new(scope: &mut Scope, inputs: usize, outputs: usize, init: impl Into<LayerInit>) -> Self {
+        let init = init.into();
+        let shape = [outputs, 3, 3, inputs];
+        let weight = scope.parameter("weight", shape, FileForm::Convolution, init.weight(9 * inputs, 9 * outputs));
+        Conv3x3 { weight, bias: scope.parameter("bias", [outputs], FileForm::Plain, init.bias(9 * inputs)) }
+    }
+
+    /// With `padding` zeros beyond each border; 1 keeps the size.
+    pub fn forward_padded(&self, cx: &Context, x: &Var, padding: usize) -> Result<Var> {
+        let (weight, bias) = (cx.weight_in(self.weight, x.dtype())?, cx.weight_in(self.bias, x.dtype())?);
+        ops::conv2d(x, &weight, Some(&bias), 1, padding)
     }
 }
 
 impl Module for Conv3x3 {
     fn forward(&self, cx: &Context, x: &Var) -> Result<Var> {
-        ops::conv2d(x, &cx.weight(self.weight)?, Some(&cx.weight(self.bias)?), 1, 1)
+        self.forward_padded(cx, x, 1)
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Init {
         /// Factor on the result.
         gain: f32,
     },
+    /// Uniform between plus and minus this.
+    Uniform(f32),
     /// Normal with this standard deviation.
     Normal(f32),
     /// These values, which a model file must agree with: filters that belong to the architecture.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::layers::{Linear, Module};
 use super::layout::Scope;
-use super::song::Conditions;
+use super::unet::Conditions;
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
@@ -34,7 +34,7 @@ impl MlpConfig {
     }
 }
 
-/// The raw network F: `[n, dims]` and noise labels `[n]` to `[n, dims]`.
+/// The raw network F: `[n, dims]` and noise labels `[n]` to `[n, outputs]`.
 ///
 /// `h <- h + silu(W h + V e)` for each layer, with an embedding e of noise level and class.
 #[derive(Debug, Clone)]
@@ -50,6 +50,11 @@ pub struct Mlp {
 impl Mlp {
     /// Registers the parameters in `scope`. Errors on sizes of zero or an odd number of noise channels.
     pub fn new(scope: &mut Scope, config: &MlpConfig) -> Result<Self> {
+        Self::with_outputs(scope, config, config.dims)
+    }
+
+    /// As [`new`](Self::new), giving another count of numbers than it takes.
+    pub fn with_outputs(scope: &mut Scope, config: &MlpConfig, outputs: usize) -> Result<Self> {
         let MlpConfig { dims, label_dim, hidden, layers, noise_channels } = *config;
         let sizes = [dims, hidden, noise_channels];
         if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) || layers > 1 << 10 || label_dim > 1 << 20 {
@@ -71,7 +76,7 @@ impl Mlp {
                     (hidden_part, Linear::without_bias(&mut layer.at("affine"), hidden, hidden, 1.0))
                 })
                 .collect(),
-            output: Linear::new(&mut scope.at("output"), hidden, dims, 1e-3),
+            output: Linear::new(&mut scope.at("output"), hidden, outputs, 1e-3),
         })
     }
 
@@ -80,7 +85,7 @@ impl Mlp {
         &self.config
     }
 
-    /// `x` is `[n, dims]`, already scaled, `noise` `[n]` f32 noise labels; the result has the shape of `x`.
+    /// `x` is `[n, dims]`, already scaled, `noise` `[n]` f32 noise labels; the result is `[n, outputs]`.
     pub fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
         let [_, dims] = x.shape().dims("MLP", "points [n, dims]")?;
         if dims != self.config.dims {

@@ -5,18 +5,22 @@
 
 mod classifier;
 mod context;
+pub mod dhariwal;
 mod file;
 mod layers;
 mod layout;
 mod mlp;
 pub mod song;
+pub mod unet;
 mod weights;
 
 pub use classifier::{Classifier, ClassifierConfig};
 pub use context::{Context, Training};
-pub use file::{load, metadata, save};
-pub use layers::{Conv3x3, GroupNorm, Linear, Module};
+pub use dhariwal::{DhariwalConfig, DhariwalUNet};
+pub use file::{check, load, load_from, metadata, save};
+pub use layers::{Conv3x3, GroupNorm, LayerInit, Linear, Module};
 pub use layout::{Entry, FileForm, Init, Layout, ParamId, Scope};
 pub use mlp::{Mlp, MlpConfig};
 pub use song::{SongConfig, SongUNet};
+pub use unet::Conditions;
 pub use weights::Weights;

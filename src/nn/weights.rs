@@ -111,11 +111,16 @@ fn fill(init: &Init, key: RandomKey, values: &mut [f32]) -> Result<()> {
             random::fill(random::Normal, &key.stream()?, Samples::From(0), count, values)?;
             values.iter_mut().for_each(|value| *value *= deviation);
         }
+        Init::Uniform(bound) => uniform(*bound, key, values)?,
         Init::Xavier { fan_in, fan_out, gain } => {
-            random::fill(random::Uniform, &key.stream()?, Samples::From(0), count, values)?;
-            let bound = gain * (6.0 / (fan_in + fan_out) as f32).sqrt();
-            values.iter_mut().for_each(|value| *value = bound * (2.0 * *value - 1.0));
+            uniform(gain * (6.0 / (fan_in + fan_out) as f32).sqrt(), key, values)?;
         }
     }
+    Ok(())
+}
+
+fn uniform(bound: f32, key: RandomKey, values: &mut [f32]) -> Result<()> {
+    random::fill(random::Uniform, &key.stream()?, Samples::From(0), values.len().max(1), values)?;
+    values.iter_mut().for_each(|value| *value = bound * (2.0 * *value - 1.0));
     Ok(())
 }

@@ -82,19 +82,22 @@ pub fn stored(tensors: &SafeTensors, name: &str) -> Option<Stored> {
 
 /// Where the fixtures are: `VERIDICAL_FIXTURES`, or beside the repository, or the small ones in it.
 pub fn folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let beside = root.join("../shared/fixtures");
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
     match std::env::var_os("VERIDICAL_FIXTURES") {
         Some(folder) => folder.into(),
         None if beside.is_dir() => beside,
-        None => root.join("tests/golden"),
+        None => golden(),
     }
 }
 
-/// Every fixture file, by name.
-pub fn files() -> Vec<File> {
-    let folder = folder();
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+/// The small fixtures in the repository.
+pub fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// Every fixture file of a folder, by name.
+pub fn files(folder: &Path) -> Vec<File> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
     paths.sort();

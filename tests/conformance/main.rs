@@ -3,7 +3,7 @@
 //! A fixture file is a `.safetensors` whose metadata key `veridical.cases` lists cases: an operation with its settings, and the
 //! names of tensors that hold its inputs, outputs, cotangents and gradients, computed in f64 by public implementations (PyTorch,
 //! NumPy). `VERIDICAL_FIXTURES` names a folder of such files; else the folder `shared/fixtures` beside the repository is taken if
-//! there is one, else the small files of `tests/golden`. `VERIDICAL_OPS` restricts the run to some operations.
+//! there is one, else the small files of `tests/golden`, whose networks are always checked. `VERIDICAL_OPS` restricts the run to some operations.
 //!
 //! An operation is understood if it has an adapter: a few lines in one of the tables `layers`, `products`, `losses` and `contrastive`. The tests print how
 //! many cases of each operation ran and how many they did not understand, and fail if none ran.
@@ -13,12 +13,13 @@ mod contrastive;
 mod fixture;
 mod layers;
 mod losses;
+mod networks;
 mod products;
 
 use std::collections::BTreeMap;
 
 use call::Adapter;
-use fixture::{Case, File, Kind, files, folder};
+use fixture::{Case, File, Kind, files, folder, golden};
 use veridical::{DType, Device};
 
 /// By the name of the operation.
@@ -44,7 +45,7 @@ fn run(device: &Device, dtype: DType, admits: impl Fn(&Case, &File) -> bool) {
     let chosen = std::env::var("VERIDICAL_OPS").ok();
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
     let mut failures = Vec::new();
-    for file in files() {
+    for file in files(&folder()) {
         match &file.kind {
             Kind::Cases(cases) => {
                 let tensors = file.tensors().unwrap_or_else(|e| panic!("{}: {e}", file.path.display()));
@@ -68,10 +69,8 @@ fn run(device: &Device, dtype: DType, admits: impl Fn(&Case, &File) -> bool) {
                     }
                 }
             }
-            // Whole networks: build the model that `veridical.model` describes, load `model.*`, compare `out.raw`, `grad.*` and
-            // `out.denoised`.
-            Kind::Model => {}
-            Kind::Other => {}
+            // Whole networks have tests of their own, below.
+            Kind::Model | Kind::Other => {}
         }
     }
     for (op, count) in &counts {
@@ -121,12 +120,45 @@ fn emulator_bf16() {
     run(&Device::emulator().unwrap(), DType::BF16, is_small);
 }
 
+/// Checks every network that this version builds, and says why it leaves out the others.
+fn run_networks(device: &Device) {
+    let mut all = files(&folder());
+    if folder() != golden() {
+        all.extend(files(&golden()));
+    }
+    let models: Vec<File> = all.into_iter().filter(|file| matches!(file.kind, Kind::Model)).collect();
+    let mut ran = 0;
+    for file in &models {
+        match networks::understood(&file.path) {
+            Ok(()) => {
+                networks::check(&file.path, device);
+                ran += 1;
+            }
+            Err(why) => println!("left out {}: {why}", file.path.display()),
+        }
+    }
+    println!("{ran} of {} networks on {device}, from {}", models.len(), folder().display());
+    assert!(ran > 0 || models.is_empty(), "not one of {} networks ran", models.len());
+}
+
+#[test]
+fn networks_cpu() {
+    run_networks(&Device::Cpu);
+}
+
+#[cfg(feature = "emulator")]
+#[test]
+fn networks_emulator() {
+    run_networks(&Device::emulator().unwrap());
+}
+
 #[test]
 fn cuda() {
     match Device::cuda(0) {
         Ok(device) => {
             run(&device, DType::F32, |_, _| true);
             run(&device, DType::BF16, |_, _| true);
+            run_networks(&device);
         }
         Err(error) => println!("skipped: {error}"),
     }

@@ -47,6 +47,8 @@ pub fn check(path: &Path, device: &Device) {
     check_weight_gradients(path, &file, &model, cx.flat_gradient(&mut gradients).unwrap());
 
     let sigmas: Vec<f64> = floats(&file.tensor("in.sigma").unwrap());
+    let rounded: Vec<f64> = sigmas.iter().map(|&sigma| model.denoiser().round_sigma(sigma)).collect();
+    compare(path, "out.round_sigma", &rounded, &floats(&file.tensor("out.round_sigma").unwrap()), 2e-5);
     let noisy = Var::constant(input("x").unwrap());
     for (dtype, tolerance) in [(DType::F32, F32.0), (DType::BF16, BF16)] {
         let cx = Context::inference(&model.weights).compute_in(dtype);
@@ -80,7 +82,8 @@ fn check_weight_gradients(path: &Path, file: &SafeTensors, model: &Model, gradie
         compare(path, &name, &floats(&own), &floats(&view), F32.1);
         checked += 1;
     }
-    assert!(checked > 0, "{} stores no gradients", path.display());
+    let trainable = model.weights.layout().entries().iter().filter(|entry| entry.trainable).count();
+    assert_eq!(checked, trainable, "{} stores other gradients than the network has", path.display());
 }
 
 fn floats(view: &TensorView) -> Vec<f64> {

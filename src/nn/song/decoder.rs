@@ -1,0 +1,97 @@
+//! The half of the network that makes the image larger again.
+
+use super::config::{DecoderType, SongConfig};
+use super::{EPS, ZERO_GAIN};
+use crate::autograd::Var;
+use crate::error::Result;
+use crate::nn::context::Context;
+use crate::nn::layers::{Conv3x3, GroupNorm, Module};
+use crate::nn::layout::Scope;
+use crate::nn::unet::{BlockOptions, Resampling, UNetBlock, decode, register_filter};
+use crate::ops;
+
+/// Blocks at each resolution, from the lowest.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    levels: Vec<Level>,
+    filter: Vec<f64>,
+}
+
+#[derive(Debug, Clone)]
+struct Level {
+    blocks: Vec<UNetBlock>,
+    image: Option<ToImage>,
+}
+
+/// Features to an image of their resolution.
+#[derive(Debug, Clone)]
+struct ToImage {
+    norm: GroupNorm,
+    conv: Conv3x3,
+}
+
+impl Decoder {
+    /// `skips` are the channels of the encoder's skip connections, `outputs` those of the result.
+    pub fn new(
+        scope: &mut Scope,
+        config: &SongConfig,
+        options: &BlockOptions,
+        mut skips: Vec<usize>,
+        outputs: usize,
+    ) -> Result<Self> {
+        let filter = &config.resample_filter;
+        let last = config.channel_mult.len() - 1;
+        let mut channels = skips.last().copied().unwrap_or(config.model_channels);
+        let mut levels = Vec::new();
+        for (level, &mult) in config.channel_mult.iter().enumerate().rev() {
+            let at = config.img_resolution >> level;
+            let mut blocks = Vec::new();
+            let mut add = |name: &str, inputs: usize, outputs: usize, resampling: Resampling, attention: bool| {
+                let scope = &mut scope.at(&format!("{at}x{at}_{name}"));
+                blocks.push(UNetBlock::new(scope, options, inputs, outputs, resampling, attention)?);
+                Ok(())
+            };
+            if level == last {
+                add("in0", channels, channels, Resampling::None, true)?;
+                add("in1", channels, channels, Resampling::None, false)?;
+            } else {
+                add("up", channels, channels, Resampling::Up, false)?;
+            }
+            for index in 0..=config.num_blocks {
+                let inputs = channels + skips.pop().unwrap_or(0);
+                channels = config.model_channels * mult;
+                let attention = index == config.num_blocks && config.attn_resolutions.contains(&at);
+                add(&format!("block{index}"), inputs, channels, Resampling::None, attention)?;
+            }
+            let mut image = None;
+            if config.decoder_type == DecoderType::Skip || level == 0 {
+                if config.decoder_type == DecoderType::Skip && level < last {
+                    register_filter(&mut scope.at(&format!("{at}x{at}_aux_up")), filter);
+                }
+                let norm = GroupNorm::new(&mut scope.at(&format!("{at}x{at}_aux_norm")), channels, EPS)?;
+                let conv = Conv3x3::new(&mut scope.at(&format!("{at}x{at}_aux_conv")), channels, outputs, ZERO_GAIN);
+                image = Some(ToImage { norm, conv });
+            }
+            levels.push(Level { blocks, image });
+        }
+        Ok(Decoder { levels, filter: filter.clone() })
+    }
+
+    /// The network's result, from the features at the lowest resolution and the skip connections.
+    pub fn forward(&self, cx: &Context, mut x: Var, mut skips: Vec<Var>, emb: &Var) -> Result<Var> {
+        let mut sum: Option<Var> = None;
+        for level in &self.levels {
+            for block in &level.blocks {
+                x = decode(cx, block, &x, &mut skips, emb)?;
+            }
+            if let Some(ToImage { norm, conv }) = &level.image {
+                let image = conv.forward(cx, &norm.forward_silu(cx, &x)?)?;
+                sum = Some(match sum {
+                    Some(sum) => ops::add(&image, &ops::upsample2x(&sum, &self.filter)?)?,
+                    None => image,
+                });
+            }
+        }
+        Ok(sum.unwrap_or(x))
+    }
+}

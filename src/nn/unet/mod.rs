@@ -1,0 +1,120 @@
+//! What the U-Nets share: the residual block, and what a network is told besides the image.
+//!
+//! [`SongUNet`](crate::nn::SongUNet) and [`DhariwalUNet`](crate::nn::DhariwalUNet) are made of the same block with other
+//! [options](BlockOptions) (Karras et al. 2022, arXiv 2206.00364, appendix F).
+
+mod attention;
+mod block;
+
+pub use attention::Heads;
+pub use block::{BlockOptions, Resampling, UNetBlock};
+
+use super::layout::{Init, Scope};
+use crate::autograd::Var;
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::tensor::DType;
+
+/// What a score network is told besides the image.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conditions<'a> {
+    /// `[n, label_dim]`, one-hot or all zeros for no class. Left out: no class.
+    pub class_labels: Option<&'a Var>,
+    /// `[n, augment_dim]`. Left out: no augmentation.
+    pub augment_labels: Option<&'a Var>,
+}
+
+/// Errors unless `x` is `[n, resolution, resolution, channels]`.
+pub(super) fn check_images(op: &'static str, x: &Var, resolution: usize, channels: usize) -> Result<()> {
+    let [_, h, w, c] = x.shape().dims(op, "images [n, h, w, channels]")?;
+    if [h, w, c] == [resolution, resolution, channels] {
+        return Ok(());
+    }
+    Err(Error::shape(op, format!("images [n, {resolution}, {resolution}, {channels}]"), x.shape()))
+}
+
+/// `labels` in f32. Errors with their `name` unless they are `[n, dim]`.
+pub(super) fn check_labels(name: &'static str, labels: &Var, [n, dim]: [usize; 2]) -> Result<Var> {
+    if labels.shape()[..] != [n, dim] {
+        return Err(Error::shape(name, format!("[{n}, {dim}]"), labels.shape()));
+    }
+    ops::cast(labels, DType::F32)
+}
+
+/// One block of the decoder: it takes the newest skip connection if it has room for it.
+pub(super) fn decode(cx: &super::Context, block: &UNetBlock, x: &Var, skips: &mut Vec<Var>, emb: &Var) -> Result<Var> {
+    // The blocks at the bottom and those that enlarge take none.
+    match block.inputs() != x.shape()[3] {
+        true => match skips.pop() {
+            Some(skip) => block.forward(cx, &ops::concat(&[x, &skip], 3)?, emb),
+            None => block.forward(cx, x, emb),
+        },
+        false => block.forward(cx, x, emb),
+    }
+}
+
+/// Registers the normalised two-dimensional filter `[1, 1, taps, taps]` that model files carry beside a layer that resamples.
+pub(super) fn register_filter(scope: &mut Scope, taps: &[f64]) {
+    let sum: f64 = taps.iter().sum();
+    let values = taps.iter().flat_map(|a| taps.iter().map(move |b| (a * b / (sum * sum)) as f32)).collect();
+    scope.buffer("resample_filter", [1, 1, taps.len(), taps.len()], Init::Fixed(values));
+}
+
+/// Errors with what to change unless these make a U-Net: sizes, resolutions and attention levels.
+pub(super) struct Sizes<'a> {
+    pub img_resolution: usize,
+    pub img_channels: usize,
+    pub label_dim: usize,
+    pub augment_dim: usize,
+    pub model_channels: usize,
+    pub channel_mult: &'a [usize],
+    pub channel_mult_emb: usize,
+    pub num_blocks: usize,
+    pub attn_resolutions: &'a [usize],
+    pub dropout: f64,
+    pub label_dropout: f64,
+}
+
+impl Sizes<'_> {
+    pub fn check(&self) -> Result<()> {
+        let fail = |what: String| Err(Error::Config(what));
+        let sizes = [
+            ("img_resolution", self.img_resolution),
+            ("img_channels", self.img_channels),
+            ("model_channels", self.model_channels),
+            ("channel_mult_emb", self.channel_mult_emb),
+            ("the number of entries in channel_mult", self.channel_mult.len()),
+        ];
+        for (name, value) in sizes {
+            if value == 0 || value > 1 << 16 {
+                return fail(format!("{name} must be between 1 and 65536, got {value}"));
+            }
+        }
+        if self.channel_mult.iter().chain([&self.channel_mult_emb]).any(|mult| !(1..=64).contains(mult)) {
+            return fail(format!(
+                "channel_mult and channel_mult_emb must be between 1 and 64, got {:?} and {}",
+                self.channel_mult, self.channel_mult_emb
+            ));
+        }
+        if self.num_blocks > 64 || self.label_dim > 1 << 20 || self.augment_dim > 1 << 20 {
+            return fail("num_blocks must be at most 64, label_dim and augment_dim at most 2^20".into());
+        }
+        let levels = self.channel_mult.len() - 1;
+        if levels >= 16 || !self.img_resolution.is_multiple_of(1 << levels) {
+            return fail(format!(
+                "img_resolution {} cannot be halved {levels} times; use fewer entries in channel_mult",
+                self.img_resolution
+            ));
+        }
+        let resolutions: Vec<usize> = (0..=levels).map(|level| self.img_resolution >> level).collect();
+        if let Some(missing) = self.attn_resolutions.iter().find(|at| !resolutions.contains(at)) {
+            return fail(format!("attn_resolutions names {missing}, but the network has {resolutions:?}"));
+        }
+        for (name, p) in [("dropout", self.dropout), ("label_dropout", self.label_dropout)] {
+            if !(0.0..1.0).contains(&p) {
+                return fail(format!("{name} must be in [0, 1), got {p}"));
+            }
+        }
+        Ok(())
+    }
+}

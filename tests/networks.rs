@@ -1,0 +1,175 @@
+//! The networks of published configurations, and what sets their options apart.
+
+use std::sync::Arc;
+
+use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Precond};
+use veridical::nn::song::{DecoderType, EncoderType};
+use veridical::nn::{Conditions, Context, DhariwalConfig, Layout, SongConfig, Training};
+use veridical::ops::random::{Draws, SampleIds};
+use veridical::random::{Purpose, RandomKey};
+use veridical::{DType, Device, Tape, Tensor, Var, ops};
+
+const CPU: Device = Device::Cpu;
+
+fn layout(network: NetworkConfig) -> Arc<Layout> {
+    ModelConfig::new(network).build().unwrap().1
+}
+
+/// Counted from the public EDM network classes, built with the settings of its train.py.
+#[test]
+fn published_networks_have_their_parameter_counts() {
+    let song = |config: SongConfig, classes: usize| {
+        let config = SongConfig { label_dim: classes, ..config };
+        layout(NetworkConfig::SongUNet(config)).parameter_count()
+    };
+    assert_eq!(song(SongConfig::ddpmpp(32, 3), 0), 55_733_891); // CIFAR-10
+    assert_eq!(song(SongConfig::ddpmpp(32, 3), 10), 55_735_299);
+    assert_eq!(song(SongConfig::ncsnpp(32, 3), 0), 56_397_827);
+    assert_eq!(song(SongConfig::ncsnpp(32, 3), 10), 56_400_643);
+    assert_eq!(song(SongConfig::ddpmpp(64, 3), 0), 61_805_571); // FFHQ, AFHQv2
+    assert_eq!(song(SongConfig::ncsnpp(64, 3), 0), 62_761_091);
+    let adm = NetworkConfig::DhariwalUNet(DhariwalConfig::adm(64, 3, 1000)); // ImageNet
+    assert_eq!(layout(adm.clone()).parameter_count(), 295_899_267);
+    // With a variance in three more channels of the last layer: 3 (192 * 9 + 1) more.
+    let iddpm = ModelConfig { network: adm, precond: Precond::Iddpm(Default::default()) };
+    assert_eq!(iddpm.build().unwrap().1.parameter_count(), 295_904_454);
+}
+
+#[test]
+fn the_residual_pyramid_and_the_skip_connections_have_edms_names() {
+    let names = |encoder_type, decoder_type| -> Vec<String> {
+        let config = SongConfig { encoder_type, decoder_type, ..SongConfig::ddpmpp(16, 3) };
+        layout(NetworkConfig::SongUNet(config)).entries().iter().map(|entry| entry.name.clone()).collect()
+    };
+    let residual = names(EncoderType::Residual, DecoderType::Standard);
+    let skip = names(EncoderType::Skip, DecoderType::Skip);
+    for name in ["enc.8x8_aux_residual.weight", "enc.4x4_aux_residual.resample_filter", "dec.16x16_aux_conv.bias"] {
+        assert!(residual.contains(&format!("model.{name}")), "{name}");
+    }
+    for name in ["enc.8x8_aux_down.resample_filter", "enc.4x4_aux_skip.weight", "dec.4x4_aux_norm.weight"] {
+        assert!(skip.contains(&format!("model.{name}")), "{name}");
+    }
+    assert!(skip.contains(&"model.dec.8x8_aux_up.resample_filter".into()));
+    assert!(!skip.iter().any(|name| name.contains("4x4_aux_up") || name.contains("aux_residual")));
+}
+
+#[test]
+fn heads_have_sixty_four_channels_and_fewer_have_none() {
+    let attends = |model_channels: usize| {
+        let config = DhariwalConfig {
+            model_channels,
+            channel_mult: vec![1],
+            num_blocks: 1,
+            attn_resolutions: vec![4],
+            ..DhariwalConfig::new(4, 1)
+        };
+        let built = ModelConfig::new(NetworkConfig::DhariwalUNet(config)).build();
+        built.map(|(_, layout)| layout.entries().iter().any(|entry| entry.name.ends_with("qkv.weight")))
+    };
+    assert!(!attends(60).unwrap() && attends(64).unwrap() && attends(128).unwrap());
+    let error = attends(224).unwrap_err().to_string();
+    assert!(error.contains("224") && error.contains("3 heads"), "{error}");
+}
+
+fn with_labels(label_dropout: f64) -> Model {
+    let config = SongConfig {
+        label_dim: 4,
+        label_dropout,
+        model_channels: 8,
+        channel_mult: vec![1],
+        num_blocks: 1,
+        attn_resolutions: vec![],
+        dropout: 0.0,
+        ..SongConfig::new(4, 1)
+    };
+    Model::new(&ModelConfig::new(NetworkConfig::SongUNet(config)), 1, &CPU).unwrap()
+}
+
+#[test]
+fn labels_are_withheld_as_often_as_asked_and_by_sample() {
+    let model = with_labels(0.3);
+    let kept = |n: usize, first: u32, step: u32, seed: u64| -> Vec<bool> {
+        let training = Training { seed, step, samples: SampleIds::From(first) };
+        let cx = Context::training(&model.weights, &Tape::new(), training);
+        let ones = Var::constant(Tensor::full(1.0, [n, 4], DType::F32, &CPU).unwrap());
+        let labels = cx.drop_labels(&ones, 0.3).unwrap().value().to_vec::<f32>().unwrap();
+        assert!(labels.chunks(4).all(|row| row.iter().all(|&x| x == row[0])), "a label is withheld as a whole");
+        labels.chunks(4).map(|row| row[0] == 1.0).collect()
+    };
+    let all = kept(20_000, 0, 5, 1);
+    let share = all.iter().filter(|&&kept| kept).count() as f64 / all.len() as f64;
+    assert!((share - 0.7).abs() < 0.015, "{share}");
+    assert_eq!(kept(50, 100, 5, 1), all[100..150]);
+    assert_ne!(kept(50, 100, 6, 1), all[100..150]);
+    assert_ne!(kept(50, 100, 5, 2), all[100..150]);
+}
+
+/// In training a withheld label is no label; outside of training none is withheld.
+#[test]
+fn a_network_without_its_label_is_unconditional() {
+    let model = with_labels(0.5);
+    let x = ops::normal([64, 4, 4, 1], DType::F32, &Draws::new(RandomKey::new(1, Purpose::Latents)), &CPU).unwrap();
+    // The last layer starts near zero: large weights make the label show.
+    let flat = ops::scale(&model.weights.flat().into(), 30.0).unwrap().into_value();
+    let model = model.with_flat_weights(flat).unwrap();
+    let labels = Var::constant(Tensor::from_slice(&[1f32, 0.0, 0.0, 0.0].repeat(64), [64, 4], &CPU).unwrap());
+    let run = |cx: &Context, labels: Option<&Var>| -> Vec<Vec<f32>> {
+        let conditions = Conditions { class_labels: labels, augment_labels: None };
+        let noise = Var::constant(Tensor::zeros([64], DType::F32, &CPU).unwrap());
+        let f = model.denoiser().raw(cx, &Var::constant(x.clone()), &noise, conditions).unwrap();
+        f.value().to_vec::<f32>().unwrap().chunks(16).map(<[f32]>::to_vec).collect()
+    };
+    let inference = Context::inference(&model.weights);
+    let (told, untold) = (run(&inference, Some(&labels)), run(&inference, None));
+    assert_ne!(told, untold);
+    let training = Training { seed: 3, step: 0, samples: SampleIds::From(0) };
+    let trained = run(&Context::training(&model.weights, &Tape::new(), training), Some(&labels));
+    let mut withheld = 0;
+    for (i, row) in trained.iter().enumerate() {
+        assert!(*row == told[i] || *row == untold[i], "sample {i}");
+        withheld += usize::from(*row != told[i]);
+    }
+    assert!((16..48).contains(&withheld), "{withheld} of 64 labels withheld");
+}
+
+/// Kaiming-uniform times sqrt(1/3) is uniform within 1 / sqrt(fan_in); what ends a branch is zero.
+#[test]
+fn adms_layers_start_as_edm_starts_them() {
+    let config = DhariwalConfig {
+        model_channels: 32,
+        channel_mult: vec![2],
+        num_blocks: 1,
+        attn_resolutions: vec![4],
+        label_dim: 50,
+        augment_dim: 9,
+        ..DhariwalConfig::new(4, 3)
+    };
+    let model = Model::new(&ModelConfig::new(NetworkConfig::DhariwalUNet(config)), 1, &CPU).unwrap();
+    let values = |name: &str| -> Vec<f64> {
+        let name = format!("model.{name}");
+        let entry = model.weights.layout().entries().iter().find(|entry| entry.name == name).unwrap();
+        model.weights.view(entry).unwrap().to_f64().unwrap()
+    };
+    let deviation = |values: &[f64]| (values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64).sqrt();
+    let largest = |values: &[f64]| values.iter().fold(0f64, |max, x| max.max(x.abs()));
+    let layers = [("enc.4x4_block0.conv0", 9 * 64), ("dec.4x4_block0.affine", 128), ("dec.4x4_in0.qkv", 64)];
+    for (layer, fan_in) in layers {
+        let bound = 1.0 / (fan_in as f64).sqrt();
+        let (weight, bias) = (values(&format!("{layer}.weight")), values(&format!("{layer}.bias")));
+        assert!(largest(&weight) <= bound && largest(&bias) <= bound && largest(&bias) > 0.8 * bound, "{layer}");
+        assert!((deviation(&weight) / (bound / 3f64.sqrt()) - 1.0).abs() < 0.03, "{layer}");
+    }
+    assert!((deviation(&values("map_label.weight")) - 1.0).abs() < 0.03);
+    for zero in ["enc.4x4_block0.conv1.weight", "dec.4x4_in0.proj.weight", "out_conv.weight", "map_augment.weight"] {
+        assert_eq!(largest(&values(zero)), 0.0, "{zero}");
+    }
+}
+
+#[test]
+fn labels_of_another_shape_are_named() {
+    let model = with_labels(0.0);
+    let x = Tensor::zeros([2, 4, 4, 1], DType::F32, &CPU).unwrap();
+    let labels = Tensor::zeros([2, 5], DType::F32, &CPU).unwrap();
+    let error = model.denoise(&x, 1.0, Some(&labels)).unwrap_err().to_string();
+    assert!(error.contains("class_labels") && error.contains("[2, 4]") && error.contains("[2, 5]"), "{error}");
+}
