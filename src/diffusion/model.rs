@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::precond::{Denoiser, Network};
+use super::denoiser::{Denoiser, Network};
+use super::precond::Precond;
 use crate::error::{Error, Result};
-use crate::nn::song::Conditions;
-use crate::nn::{self, Context, Layout, Mlp, MlpConfig, SongConfig, SongUNet, Weights};
+use crate::nn::{
+    self, Conditions, Context, DhariwalConfig, DhariwalUNet, Init, Layout, Mlp, MlpConfig, SongConfig, SongUNet,
+    Weights,
+};
 use crate::ops;
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Tensor, TensorFile};
 
 /// The metadata key of model files that holds the architecture.
 const KEY: &str = "veridical.model";
@@ -19,37 +22,43 @@ const KEY: &str = "veridical.model";
 /// Which network, with its options.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NetworkConfig {
-    /// A U-Net for images.
+    /// The U-Net of DDPM++ and NCSN++ for images.
     SongUNet(SongConfig),
+    /// The U-Net of ADM for images.
+    DhariwalUNet(DhariwalConfig),
     /// A perceptron for points.
     Mlp(MlpConfig),
 }
 
-/// An architecture: network, preconditioning, and the scale of the data.
+/// An architecture: network and preconditioning.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// The network.
     pub network: NetworkConfig,
-    /// Standard deviation of the data; EDM's 0.5 suits images in [-1, 1].
-    pub sigma_data: f64,
+    /// What is around it.
+    pub precond: Precond,
 }
 
 impl ModelConfig {
     /// EDM preconditioning around `network`, for data of standard deviation 0.5.
     pub fn new(network: NetworkConfig) -> Self {
-        ModelConfig { network, sigma_data: 0.5 }
+        Self::edm(network, 0.5)
+    }
+
+    /// EDM preconditioning around `network`, for data of this standard deviation; 0.5 suits images in [-1, 1].
+    pub fn edm(network: NetworkConfig, sigma_data: f64) -> Self {
+        ModelConfig { network, precond: Precond::edm(sigma_data) }
     }
 
     /// The architecture as JSON, with EDM's keyword names.
     pub fn to_json(&self) -> Result<String> {
         let (model_type, options) = match &self.network {
             NetworkConfig::SongUNet(config) => ("SongUNet", serde_json::to_value(config)),
+            NetworkConfig::DhariwalUNet(config) => ("DhariwalUNet", serde_json::to_value(config)),
             NetworkConfig::Mlp(config) => ("MLP", serde_json::to_value(config)),
         };
-        let mut fields = Map::new();
-        fields.insert("precond".into(), "edm".into());
+        let mut fields = self.precond.to_fields()?;
         fields.insert("model_type".into(), model_type.into());
-        fields.insert("sigma_data".into(), self.sigma_data.into());
         if let Ok(Value::Object(options)) = options {
             fields.extend(options);
         }
@@ -59,43 +68,61 @@ impl ModelConfig {
 
     /// Reads what [`to_json`](Self::to_json) or a conversion of a public checkpoint wrote. Errors with the field that is
     /// missing, unknown or out of range.
+    ///
+    /// EDM's `use_fp16` is taken and left aside: in which precision a network runs is its caller's choice.
     pub fn from_json(json: &str) -> Result<Self> {
         let bad = |what: String| Error::Config(format!("the model's architecture: {what}"));
         let mut fields: Map<String, Value> = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
-        let precond = fields.remove("precond").unwrap_or_else(|| "edm".into());
-        if precond != "edm" {
-            return Err(bad(format!("precond {precond} is not built by this version; it has \"edm\"")));
-        }
-        let sigma_data = match fields.remove("sigma_data") {
-            None => 0.5,
-            Some(value) => value
-                .as_f64()
-                .filter(|sd| sd.is_finite() && *sd > 0.0)
-                .ok_or_else(|| bad(format!("sigma_data must be a positive number, got {value}")))?,
-        };
+        fields.remove("use_fp16");
+        let precond = Precond::from_fields(&mut fields).map_err(|error| bad(error.to_string()))?;
         let model_type = fields.remove("model_type");
         let options = Value::Object(fields);
         let network = match model_type.as_ref().and_then(Value::as_str) {
-            Some("SongUNet") => {
-                NetworkConfig::SongUNet(serde_json::from_value(options).map_err(|error| bad(error.to_string()))?)
+            Some("SongUNet") => serde_json::from_value(options).map(NetworkConfig::SongUNet),
+            Some("DhariwalUNet") => serde_json::from_value(options).map(NetworkConfig::DhariwalUNet),
+            Some("MLP") => serde_json::from_value(options).map(NetworkConfig::Mlp),
+            _ => {
+                let got = model_type.map_or("nothing".into(), |found| found.to_string());
+                return Err(bad(format!("model_type must be \"SongUNet\", \"DhariwalUNet\" or \"MLP\", got {got}")));
             }
-            Some("MLP") => NetworkConfig::Mlp(serde_json::from_value(options).map_err(|error| bad(error.to_string()))?),
-            _ => return Err(bad(format!("model_type must be \"SongUNet\" or \"MLP\", got {model_type:?}"))),
         };
-        Ok(ModelConfig { network, sigma_data })
+        let config = ModelConfig { network: network.map_err(|error| bad(error.to_string()))?, precond };
+        config.precond.build().map_err(|error| bad(error.to_string()))?;
+        Ok(config)
+    }
+
+    /// The architecture that a model file states. Errors if it states none, or one that this version does not build.
+    pub fn of_file(file: &TensorFile) -> Result<Self> {
+        let metadata = file.metadata();
+        let Some(json) = metadata.get(KEY) else {
+            let what = format!("no metadata key {KEY:?}: it does not say which network it holds");
+            return Err(Error::format(file.path(), what));
+        };
+        Self::from_json(json).map_err(|error| Error::format(file.path(), error.to_string()))
     }
 
     /// The denoiser and the parameters that it needs. Errors on a configuration that makes no network.
     pub fn build(&self) -> Result<(Denoiser, Arc<Layout>)> {
+        let scalings = self.precond.build()?;
         let mut layout = Layout::new();
+        let mut scope = layout.scope("model");
         let network = match &self.network {
-            NetworkConfig::SongUNet(config) => Network::Song(SongUNet::new(&mut layout.scope("model"), config)?),
-            NetworkConfig::Mlp(config) => Network::Mlp(Mlp::new(&mut layout.scope("model"), config)?),
+            NetworkConfig::SongUNet(config) => {
+                Network::Song(SongUNet::with_outputs(&mut scope, config, scalings.outputs(config.img_channels))?)
+            }
+            NetworkConfig::DhariwalUNet(config) => Network::Dhariwal(DhariwalUNet::with_outputs(
+                &mut scope,
+                config,
+                scalings.outputs(config.img_channels),
+            )?),
+            NetworkConfig::Mlp(config) => {
+                Network::Mlp(Mlp::with_outputs(&mut scope, config, scalings.outputs(config.dims))?)
+            }
         };
-        if !(self.sigma_data.is_finite() && self.sigma_data > 0.0) {
-            return Err(Error::Config(format!("sigma_data must be positive and finite, got {}", self.sigma_data)));
+        if let Some(table) = scalings.table() {
+            scope.buffer("u", [table.len()], Init::Fixed(table.to_vec()));
         }
-        Ok((Denoiser { network, sigma_data: self.sigma_data }, Arc::new(layout)))
+        Ok((Denoiser::new(network, &self.precond, scalings), Arc::new(layout)))
     }
 }
 
@@ -134,12 +161,17 @@ impl Model {
     ///
     /// The network runs in f32; `x` may be f64 (on the CPU), and the result is of its dtype. `labels` are `[n, label_dim]`.
     pub fn denoise(&self, x: &Tensor, sigma: f64, labels: Option<&Tensor>) -> Result<Tensor> {
-        let cx = Context::inference(&self.weights);
-        let n = x.shape().first().copied().unwrap_or(0);
         let labels = labels.map(|labels| labels.into());
         let conditions = Conditions { class_labels: labels.as_ref(), augment_labels: None };
+        let n = x.shape().first().copied().unwrap_or(0);
+        self.denoise_each(x, &vec![sigma; n], conditions)
+    }
+
+    /// As [`denoise`](Self::denoise), with a noise level for each sample and everything that the network can be told.
+    pub fn denoise_each(&self, x: &Tensor, sigmas: &[f64], conditions: Conditions) -> Result<Tensor> {
+        let cx = Context::inference(&self.weights);
         let input = ops::cast(&x.into(), DType::F32)?;
-        let denoised = self.denoiser.denoise(&cx, &input, &vec![sigma; n], conditions)?;
+        let denoised = self.denoiser.denoise(&cx, &input, sigmas, conditions)?;
         Ok(ops::cast(&denoised, x.dtype())?.into_value())
     }
 
@@ -151,16 +183,9 @@ impl Model {
     /// Reads a model from a safetensors file: architecture from its metadata, then the weights. Errors on input, on an
     /// unsound file, on an architecture that this version does not build, and on tensors that do not fit it.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let path = path.as_ref();
-        let metadata = nn::metadata(path)?;
-        let Some(json) = metadata.get(KEY) else {
-            return Err(Error::format(
-                path,
-                format!("no metadata key {KEY:?}: it does not say which network it holds"),
-            ));
-        };
-        let config = ModelConfig::from_json(json).map_err(|error| Error::format(path, error.to_string()))?;
-        let (denoiser, layout) = config.build().map_err(|error| Error::format(path, error.to_string()))?;
-        Ok(Model { weights: nn::load(path, &layout, device)?, config, denoiser })
+        let file = TensorFile::open(path)?;
+        let config = ModelConfig::of_file(&file)?;
+        let (denoiser, layout) = config.build().map_err(|error| Error::format(file.path(), error.to_string()))?;
+        Ok(Model { weights: nn::load_from(&file, &layout, device)?, config, denoiser })
     }
 }

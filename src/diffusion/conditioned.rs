@@ -1,0 +1,78 @@
+//! A model that is told what to draw.
+
+use super::likelihood::DenoiseWithGradient;
+use super::model::Model;
+use super::solvers::Denoise;
+use crate::autograd::{Backward, Tape, Var};
+use crate::error::{Error, Result};
+use crate::nn::{Conditions, Context};
+use crate::ops;
+use crate::tensor::{DType, Tensor};
+
+/// A model with the labels of a batch: a denoiser for solvers and likelihoods.
+#[derive(Debug, Clone)]
+pub struct Conditioned<'a> {
+    model: &'a Model,
+    labels: Option<Var>,
+    compute: DType,
+}
+
+impl<'a> Conditioned<'a> {
+    /// `labels` are `[n, label_dim]` f32, all zeros or left out for no class; `compute` is what the network computes in, f32 or bf16.
+    ///
+    /// Errors on labels of another shape, or labels for a model without classes.
+    pub fn new(model: &'a Model, labels: Option<&Tensor>, compute: DType) -> Result<Self> {
+        let dim = model.denoiser().label_dim();
+        if let Some(labels) = labels
+            && (labels.shape().rank() != 2 || labels.shape()[1] != dim || dim == 0)
+        {
+            let expected =
+                if dim == 0 { "no class labels: the model takes none".into() } else { format!("labels [n, {dim}]") };
+            return Err(Error::shape("class labels", expected, labels.shape()));
+        }
+        if !matches!(compute, DType::F32 | DType::BF16) {
+            return Err(Error::dtype("network", "f32 or bf16 to compute in", compute));
+        }
+        Ok(Conditioned { model, labels: labels.map(Var::from), compute })
+    }
+
+    fn run(&self, x: &Var, sigma: f64) -> Result<Var> {
+        let cx = Context::inference(&self.model.weights).compute_in(self.compute);
+        let n = x.shape().first().copied().unwrap_or(0);
+        let conditions = Conditions { class_labels: self.labels.as_ref(), augment_labels: None };
+        self.model.denoiser().denoise(&cx, x, &vec![sigma; n], conditions)
+    }
+}
+
+impl Denoise for Conditioned<'_> {
+    fn at(&mut self, x: &Tensor, sigma: f64) -> Result<Tensor> {
+        let input = ops::cast(&x.into(), DType::F32)?;
+        Ok(ops::cast(&self.run(&input, sigma)?, x.dtype())?.into_value())
+    }
+
+    fn round_sigma(&self, sigma: f64) -> f64 {
+        self.model.denoiser().round_sigma(sigma)
+    }
+}
+
+impl DenoiseWithGradient for Conditioned<'_> {
+    fn at(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
+        let cast = |tensor: &Tensor, dtype| -> Result<Tensor> { Ok(ops::cast(&tensor.into(), dtype)?.into_value()) };
+        let input = Tape::new().leaf(cast(x, DType::F32)?);
+        let denoised = self.run(&input, sigma)?;
+        let mut products = Vec::with_capacity(cotangents.len());
+        for (i, cotangent) in cotangents.iter().enumerate() {
+            let mut gradients = denoised.backward_with(Backward {
+                cotangent: Some(cast(cotangent, DType::F32)?),
+                only: Some(&[&input]),
+                retain: i + 1 < cotangents.len(),
+            })?;
+            let product = match gradients.take(&input) {
+                Some(product) => product,
+                None => Tensor::zeros(x.shape(), DType::F32, &x.device())?,
+            };
+            products.push(cast(&product, x.dtype())?);
+        }
+        Ok((cast(denoised.value(), x.dtype())?, products))
+    }
+}

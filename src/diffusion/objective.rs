@@ -1,0 +1,228 @@
+//! The losses that EDM compares: at which noise levels a denoiser is trained, and how much each counts.
+
+use super::denoiser::{Denoiser, per_sample};
+use super::loss::EdmLoss;
+use super::sigmas::{cosine_levels, vp_sigma};
+use crate::autograd::Var;
+use crate::error::{Error, Result};
+use crate::nn::Conditions;
+use crate::nn::Context;
+use crate::ops;
+use crate::ops::random::{Distribution, Draws, SampleIds};
+use crate::random::{Purpose, RandomKey};
+use crate::tensor::{DType, Device, Tensor};
+
+/// Denoising score matching: `mean_b lambda(sigma) sum |D(y + sigma n; sigma) - y|^2`, where the kind decides what `sigma` is
+/// drawn from and what `lambda` is (Karras et al. 2022, arXiv 2206.00364, table 1). The sum runs over a sample's elements.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// EDM's own.
+    Edm(EdmLoss),
+    /// `t ~ U(epsilon_t, 1)`, `sigma = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1)`, `lambda = 1 / sigma^2` (Song et al. 2021,
+    /// variance preserving).
+    Vp {
+        /// Growth of the noise rate.
+        beta_d: f64,
+        /// The noise rate at time 0.
+        beta_min: f64,
+        /// The least time.
+        epsilon_t: f64,
+    },
+    /// `ln sigma ~ U(ln sigma_min, ln sigma_max)`, `lambda = 1 / sigma^2` (Song et al. 2021, variance exploding).
+    Ve {
+        /// The least noise level.
+        sigma_min: f64,
+        /// The largest.
+        sigma_max: f64,
+    },
+    /// `sigma = u_j` for `j ~ U{0, ..., M - 1}`, `lambda = 1 / sigma^2`: the plain loss of improved DDPM (Nichol & Dhariwal 2021), whose
+    /// levels are `u_M = 0`, `u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, C_1) - 1)`, `a_j = sin^2(pi j / (2 M (C_2 + 1)))`.
+    Iddpm {
+        /// Least ratio of neighbouring `a_j`.
+        c_1: f64,
+        /// Keeps `a_M` from 1.
+        c_2: f64,
+        /// Number of levels.
+        m: usize,
+    },
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Loss::Edm(EdmLoss::default())
+    }
+}
+
+impl From<EdmLoss> for Loss {
+    fn from(loss: EdmLoss) -> Self {
+        Loss::Edm(loss)
+    }
+}
+
+impl Loss {
+    /// The loss of a name (`edm`, `vp`, `ve`, `iddpm`) with EDM's settings.
+    pub fn named(name: &str) -> Result<Self> {
+        Ok(match name {
+            "edm" => Self::default(),
+            "vp" => Loss::Vp { beta_d: 19.9, beta_min: 0.1, epsilon_t: 1e-5 },
+            "ve" => Loss::Ve { sigma_min: 0.02, sigma_max: 100.0 },
+            "iddpm" => Loss::Iddpm { c_1: 0.001, c_2: 0.008, m: 1000 },
+            _ => return Err(Error::Config(format!("`{name}` is no loss; there are edm, vp, ve and iddpm"))),
+        })
+    }
+
+    /// Errors with the setting that makes no sense.
+    pub fn check(&self) -> Result<()> {
+        let sound = match *self {
+            Loss::Edm(EdmLoss { p_mean, p_std }) => p_mean.is_finite() && p_std > 0.0 && p_std.is_finite(),
+            Loss::Vp { beta_d, beta_min, epsilon_t } => {
+                let largest = self.sigma(0.0, 0.0);
+                beta_d > 0.0 && beta_min >= 0.0 && epsilon_t > 0.0 && epsilon_t < 1.0 && largest.is_finite()
+            }
+            Loss::Ve { sigma_min, sigma_max } => sigma_min > 0.0 && sigma_min <= sigma_max && sigma_max.is_finite(),
+            Loss::Iddpm { c_1, c_2, m } => {
+                c_1 > 0.0 && c_1 <= 1.0 && (0.0..=1.0).contains(&c_2) && (2..=1 << 16).contains(&m)
+            }
+        };
+        if sound { Ok(()) } else { Err(Error::Config(format!("the loss has settings out of range: {self:?}"))) }
+    }
+
+    /// The noise level for a draw `u`, uniform in (0, 1), or `z`, standard normal; each kind takes one of the two.
+    pub fn sigma(&self, u: f64, z: f64) -> f64 {
+        match *self {
+            Loss::Edm(EdmLoss { p_mean, p_std }) => (p_mean + p_std * z).exp(),
+            Loss::Vp { beta_d, beta_min, epsilon_t } => vp_sigma(1.0 + u * (epsilon_t - 1.0), beta_d, beta_min),
+            Loss::Ve { sigma_min, sigma_max } => sigma_min * (sigma_max / sigma_min).powf(u),
+            Loss::Iddpm { c_1, c_2, m } => cosine_levels(c_1, c_2, m)[drawn(u, m)],
+        }
+    }
+
+    /// `lambda(sigma)`, for data of standard deviation `sigma_data` (which EDM's alone depends on).
+    pub fn weight(&self, sigma: f64, sigma_data: f64) -> f64 {
+        match self {
+            Loss::Edm(_) => (sigma * sigma + sigma_data * sigma_data) / (sigma * sigma_data).powi(2),
+            _ => sigma.powi(-2),
+        }
+    }
+
+    /// The noise levels of `n` samples at a training step: a pure function of seed, step and sample.
+    pub fn sigmas(&self, n: usize, seed: u64, step: u32, samples: &SampleIds) -> Result<Vec<f64>> {
+        let samples = match samples {
+            SampleIds::Each(ids) => SampleIds::Each(ids.to_device(&Device::Cpu)?),
+            SampleIds::From(first) => SampleIds::From(*first),
+        };
+        let draws = Draws { key: RandomKey::new(seed, Purpose::Sigma).at_step(step), samples };
+        let distribution = if matches!(self, Loss::Edm(_)) { Distribution::Normal } else { Distribution::Uniform };
+        let numbers = ops::random::random(distribution, [n, 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
+        if let Loss::Iddpm { c_1, c_2, m } = *self {
+            // The recursion once for all samples.
+            let levels = cosine_levels(c_1, c_2, m);
+            return Ok(numbers.into_iter().map(|u| levels[drawn(u, m)]).collect());
+        }
+        Ok(numbers.into_iter().map(|number| self.sigma(number, number)).collect())
+    }
+
+    /// The loss of clean f32 samples `y` `[n, ...]` (images NHWC), a scalar. Noise levels and noise are a pure function of
+    /// seed, step and sample.
+    pub fn forward(
+        &self,
+        cx: &Context,
+        denoiser: &Denoiser,
+        y: &Tensor,
+        conditions: Conditions,
+        (seed, step): (u64, u32),
+        samples: &SampleIds,
+    ) -> Result<Var> {
+        let n = y.shape().first().copied().unwrap_or(0);
+        let sigmas = self.sigmas(n, seed, step, samples)?;
+        let draws = Draws { key: RandomKey::new(seed, Purpose::TrainingNoise).at_step(step), samples: samples.clone() };
+        let deviations: Vec<f32> = sigmas.iter().map(|&sigma| sigma as f32).collect();
+        let deviations = Tensor::from_slice(&deviations, [n], &y.device())?;
+        let x = ops::solver_update(&y.into(), None, Some((deviations.into(), &draws)))?;
+        self.at(cx, denoiser, y, &x, &sigmas, conditions)
+    }
+
+    /// The loss for given noisy samples `x = y + sigma n`. Errors on an empty batch and where
+    /// [`Denoiser::denoise`] does.
+    pub fn at(
+        &self,
+        cx: &Context,
+        denoiser: &Denoiser,
+        y: &Tensor,
+        x: &Var,
+        sigmas: &[f64],
+        conditions: Conditions,
+    ) -> Result<Var> {
+        if y.is_empty() {
+            return Err(Error::shape("loss", "at least one sample", y.shape()));
+        }
+        let denoised = denoiser.denoise(cx, x, sigmas, conditions)?;
+        let n = sigmas.len() as f64;
+        let weights = sigmas.iter().map(|&sigma| self.weight(sigma, denoiser.sigma_data()) / n);
+        let rank = y.shape().rank();
+        let weights = per_sample(weights, rank, &y.device())?;
+        let squares = ops::square(&ops::sub(&denoised, &y.into())?)?;
+        let axes: Vec<usize> = (0..rank).collect();
+        ops::sum(&ops::mul(&squares, &weights)?, &axes)
+    }
+}
+
+/// The index that a draw `u`, uniform in (0, 1), means among `m` levels.
+fn drawn(u: f64, m: usize) -> usize {
+    ((u * m as f64) as usize).min(m - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_levels_have_the_stated_distributions() {
+        for name in ["edm", "vp", "ve", "iddpm"] {
+            let loss = Loss::named(name).unwrap();
+            loss.check().unwrap();
+            let n = 40_000;
+            let mut sigmas = loss.sigmas(n, 3, 7, &SampleIds::From(0)).unwrap();
+            assert_eq!(loss.sigmas(5, 3, 7, &SampleIds::From(10)).unwrap(), sigmas[10..15], "{name}");
+            sigmas.sort_by(f64::total_cmp);
+            // The middle of the sorted levels against the level of the middle: e^-1.2; t = 1/2; sqrt(0.02 * 100); u_500.
+            let median = sigmas[n / 2];
+            let expected = match name {
+                "edm" => (-1.2f64).exp(),
+                "vp" => ((0.5 * 19.9 * 0.25 + 0.1 * 0.5f64).exp() - 1.0).sqrt(),
+                "ve" => 2f64.sqrt(),
+                _ => loss.sigma(0.5, 0.0),
+            };
+            assert!((median / expected).ln().abs() < 0.05, "{name}: {median}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn iddpms_levels_are_the_cosine_schedules() {
+        // Without the floor C_1 the ratios telescope: sigma_j^2 = a_M / a_j - 1. It acts only at the last step.
+        let levels = cosine_levels(0.001, 0.008, 1000);
+        let a = |j: f64| (std::f64::consts::PI * j / 2016.0).sin().powi(2);
+        for j in [2, 10, 500, 900] {
+            let expected = (a(1000.0) / a(j as f64) - 1.0).sqrt();
+            approx::assert_relative_eq!(levels[j], expected, max_relative = 1e-9);
+        }
+        assert!(levels.windows(2).all(|pair| pair[0] > pair[1]) && levels[0].is_finite());
+    }
+
+    #[test]
+    fn weights_and_settings() {
+        assert_eq!(Loss::named("ve").unwrap().weight(0.5, 0.5), 4.0);
+        assert_eq!(Loss::default().weight(0.5, 0.5), 8.0);
+        assert!(Loss::named("vlb").unwrap_err().to_string().contains("iddpm"));
+        for bad in [
+            Loss::Edm(EdmLoss { p_mean: 0.0, p_std: 0.0 }),
+            Loss::Vp { beta_d: 19.9, beta_min: 0.1, epsilon_t: 0.0 },
+            Loss::Vp { beta_d: 1e9, beta_min: 0.1, epsilon_t: 1e-5 },
+            Loss::Ve { sigma_min: 2.0, sigma_max: 1.0 },
+            Loss::Iddpm { c_1: 0.0, c_2: 0.008, m: 1000 },
+        ] {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
+    }
+}
