@@ -1,43 +1,55 @@
-//! Heun's method on the probability-flow ODE.
+//! Heun's method on the probability-flow ODE, with optional noise injection.
 //!
-//! Karras et al. 2022 (arXiv 2206.00364), Algorithm 1 with the schedule sigma(t) = t; line numbers below are the
-//! algorithm's. Second order; two denoiser calls a step, one in the last.
+//! Karras et al. 2022 (arXiv 2206.00364), algorithm 2; line numbers below are the algorithm's. Second order; two denoiser calls a step,
+//! one in the last.
 
-use super::Denoise;
-use crate::error::{Error, Result};
-use crate::ops;
+use super::run::{axpy, combine};
+use super::{Churn, Denoise, FreshNoise, Run, Solver, solve};
+use crate::error::Result;
+use crate::ops::random::SampleIds;
 use crate::tensor::Tensor;
 
-/// Solves from `x` at noise level `sigmas[0]` down to the last level, which is usually 0.
-///
-/// `x` is `[n, ...]`; solver arithmetic is in its dtype, of which f64 is recommended on the CPU. Errors where the denoiser
-/// does, and unless the levels fall strictly and stay finite.
+/// EDM's sampler.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Heun {
+    /// Noise before each step; none makes it algorithm 1.
+    pub churn: Churn,
+}
+
+impl Solver for Heun {
+    fn solve(&self, run: &mut Run, x: Tensor, sigmas: &[f64]) -> Result<Tensor> {
+        self.churn.check()?;
+        let steps = sigmas.len() - 1;
+        run.steps(x, sigmas, |run, _, x, sigma, next| {
+            let (x_hat, sigma_hat) = self.churn.apply(run, x, sigma, steps)?; // lines 4 to 6
+            let d = run.slope(&x_hat, sigma_hat)?; // line 7
+            let euler = axpy(&x_hat, next - sigma_hat, &d)?; // line 8
+            if next == 0.0 {
+                return Ok(euler); // line 9
+            }
+            let d_next = run.slope(&euler, next)?; // line 10
+            let h = 0.5 * (next - sigma_hat);
+            axpy(&axpy(&x_hat, h, &d)?, h, &d_next) // line 11
+        })
+    }
+}
+
+/// [`Heun`] without churn, from `x` at `sigmas[0]` down to the last level. Errors as [`solve`] does.
 pub fn heun(denoise: &mut impl Denoise, x: &Tensor, sigmas: &[f64]) -> Result<Tensor> {
-    let falls = sigmas.windows(2).all(|pair| pair[0] > pair[1]);
-    if sigmas.len() < 2 || !falls || !sigmas.iter().all(|sigma| sigma.is_finite() && *sigma >= 0.0) {
-        let what = format!("noise levels must fall strictly, from a finite one to one not below 0; got {sigmas:?}");
-        return Err(Error::argument("heun", what));
-    }
-    sigmas.windows(2).try_fold(x.clone(), |x, pair| step(denoise, &x, pair[0], pair[1]))
+    let mut noise = FreshNoise::new(0, SampleIds::From(0));
+    Ok(solve(&Heun::default(), denoise, x, sigmas, &mut noise, &mut |_| Ok(()))?.x)
 }
 
-/// One step from noise level `sigma` to `next`.
+/// One step of [`heun`] from noise level `sigma` to `next`.
 pub fn step(denoise: &mut impl Denoise, x: &Tensor, sigma: f64, next: f64) -> Result<Tensor> {
-    let d = slope(x, &denoise.at(x, sigma)?, sigma)?; // line 4
-    let euler = axpy(x, next - sigma, &d)?; // line 5
+    let mut slope = |x: &Tensor, sigma: f64| -> Result<Tensor> {
+        combine(&[(1.0 / sigma, x), (-1.0 / sigma, &denoise.at(x, sigma)?)])
+    };
+    let d = slope(x, sigma)?;
+    let euler = axpy(x, next - sigma, &d)?;
     if next == 0.0 {
-        return Ok(euler); // line 6
+        return Ok(euler);
     }
-    let d_next = slope(&euler, &denoise.at(&euler, next)?, next)?; // line 7
     let h = 0.5 * (next - sigma);
-    axpy(&axpy(x, h, &d)?, h, &d_next) // line 8
-}
-
-/// dx/dsigma = (x - D(x; sigma)) / sigma.
-fn slope(x: &Tensor, denoised: &Tensor, sigma: f64) -> Result<Tensor> {
-    Ok(ops::add_scaled(&x.into(), 1.0 / sigma, &denoised.into(), -1.0 / sigma)?.into_value())
-}
-
-fn axpy(x: &Tensor, a: f64, d: &Tensor) -> Result<Tensor> {
-    Ok(ops::solver_update(&x.into(), Some((a.into(), &d.into())), None)?.into_value())
+    axpy(&axpy(x, h, &d)?, h, &slope(&euler, next)?)
 }
