@@ -121,7 +121,7 @@ fn a_sample_does_not_depend_on_its_batch() {
 fn a_model_survives_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
-    for config in [small_unet(), ModelConfig { sigma_data: 1.5, network: NetworkConfig::Mlp(MlpConfig::new(2)) }] {
+    for config in [small_unet(), ModelConfig::edm(NetworkConfig::Mlp(MlpConfig::new(2)), 1.5)] {
         let model = Model::new(&config, 1, &CPU).unwrap();
         model.save(&path).unwrap();
         let read = Model::load(&path, &CPU).unwrap();
