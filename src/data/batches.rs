@@ -1,9 +1,23 @@
 //! Which samples a training step sees.
 
+use serde::{Deserialize, Serialize};
+
+use super::window::WindowShuffle;
 use crate::random::{Purpose, RandomKey, permutation};
 use crate::{Error, Result};
 
-/// An endless, shuffled order of a data set, cut into batches: each epoch is a fresh permutation.
+/// In which order training sees its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shuffle {
+    /// Each epoch is a fresh permutation.
+    #[default]
+    Epochs,
+    /// EDM's: a permutation that is walked round and round, while each sample changes places with one of the half of the set before it.
+    Window,
+}
+
+/// An endless, shuffled order of a data set, cut into batches.
 ///
 /// The batch of a step is a pure function of seed and step, so a resumed run needs no state: ask for the step at which it stopped.
 /// A batch may hold the end of one epoch and the beginning of the next; none is ever short.
@@ -12,48 +26,69 @@ pub struct Batches {
     len: u32,
     batch: usize,
     seed: u64,
+    order: Order,
+}
+
+#[derive(Debug, Clone)]
+enum Order {
     /// The last permutation that was made, and its epoch: only a memory, to save work.
-    epoch: Option<(u32, Vec<u32>)>,
+    Epochs(Option<(u32, Vec<u32>)>),
+    Window(WindowShuffle),
 }
 
 impl Batches {
-    /// Batches of `batch` out of `len` samples.
+    /// Batches of `batch` out of `len` samples, epoch by epoch.
     ///
     /// Errors if either is zero, or `len` does not fit 32 bits.
     pub fn new(len: usize, batch: usize, seed: u64) -> Result<Self> {
+        Self::shuffled(Shuffle::Epochs, len, batch, seed)
+    }
+
+    /// As [`new`](Self::new), in the order that `shuffle` says.
+    pub fn shuffled(shuffle: Shuffle, len: usize, batch: usize, seed: u64) -> Result<Self> {
         if len == 0 || batch == 0 {
             let what = format!("batches of {batch} out of {len} samples; both must be at least 1");
             return Err(Error::argument("Batches::new", what));
         }
         let len = u32::try_from(len)
             .map_err(|_| Error::argument("Batches::new", format!("{len} samples; at most 2^32 - 1")))?;
-        Ok(Batches { len, batch, seed, epoch: None })
+        let order = match shuffle {
+            Shuffle::Epochs => Order::Epochs(None),
+            Shuffle::Window => Order::Window(WindowShuffle::new(len, seed)?),
+        };
+        Ok(Batches { len, batch, seed, order })
     }
 
     /// The indices of the samples of `step`, counted from 0.
     ///
-    /// Errors past 2^32 epochs.
+    /// Errors past 2^32 epochs or, in [`Shuffle::Window`], 2^63 samples.
     pub fn at(&mut self, step: u64) -> Result<Vec<u32>> {
-        let len = u128::from(self.len);
-        let first = u128::from(step) * self.batch as u128;
+        let (len, first) = (u128::from(self.len), u128::from(step) * self.batch as u128);
+        let memory = match &mut self.order {
+            Order::Epochs(memory) => memory,
+            Order::Window(window) => {
+                return window.at(u64::try_from(first).unwrap_or(u64::MAX), self.batch, self.seed);
+            }
+        };
         let mut indices = Vec::with_capacity(self.batch);
         while indices.len() < self.batch {
             let position = first + indices.len() as u128;
             let within = (position % len) as usize;
             let take = (self.len as usize - within).min(self.batch - indices.len());
-            indices.extend_from_slice(&self.order(position / len)?[within..within + take]);
+            let order = epoch(memory, position / len, self.len, self.seed)?;
+            indices.extend_from_slice(&order[within..within + take]);
         }
         Ok(indices)
     }
+}
 
-    fn order(&mut self, epoch: u128) -> Result<&[u32]> {
-        let epoch = u32::try_from(epoch).map_err(|_| {
-            Error::argument("Batches::at", format!("epoch {epoch}; at most 2^32 - 1 can be told apart"))
-        })?;
-        let stream = RandomKey::new(self.seed, Purpose::Shuffle).at_step(epoch).stream()?;
-        let known = self.epoch.take().filter(|(known, _)| *known == epoch);
-        Ok(&self.epoch.insert(known.unwrap_or_else(|| (epoch, permutation(&stream, self.len)))).1)
-    }
+/// The permutation of an epoch, remembered for the next batch.
+fn epoch(memory: &mut Option<(u32, Vec<u32>)>, epoch: u128, len: u32, seed: u64) -> Result<&[u32]> {
+    let epoch = u32::try_from(epoch)
+        .map_err(|_| Error::argument("Batches::at", format!("epoch {epoch}; at most 2^32 - 1 can be told apart")))?;
+    let stream = RandomKey::new(seed, Purpose::Shuffle).at_step(epoch).stream()?;
+    let known = memory.take().filter(|(known, _)| *known == epoch);
+    Ok(&memory.insert(known.unwrap_or_else(|| (epoch, permutation(&stream, len)))).1)
 }
 
 #[cfg(test)]
@@ -84,6 +119,32 @@ mod tests {
     }
 
     #[test]
+    fn a_window_keeps_samples_apart_and_brings_all_of_them() {
+        let len = 200;
+        let mut batches = Batches::shuffled(Shuffle::Window, len, 8, 7).unwrap();
+        let all: Vec<u32> = (0..500).flat_map(|step| batches.at(step).unwrap()).collect();
+        // What has just been seen moves back by less than half of the set, so it is at least half of the set away.
+        let mut last = vec![None; len];
+        let mut seen = vec![0usize; len];
+        for (at, &sample) in all.iter().enumerate() {
+            if let Some(before) = last[sample as usize].replace(at) {
+                assert!(at - before > len / 2, "{sample} came back after {}", at - before);
+            }
+            seen[sample as usize] += 1;
+        }
+        // 20 rounds on average; far from an order in which some samples never come.
+        assert!(seen.iter().all(|&count| (12..=28).contains(&count)), "{seen:?}");
+        assert_ne!(all[..len], all[len..2 * len]);
+        for step in [499, 3, 250, 0] {
+            let mut fresh = Batches::shuffled(Shuffle::Window, len, 8, 7).unwrap();
+            let expected = &all[8 * step..8 * step + 8];
+            assert_eq!(fresh.at(step as u64).unwrap(), expected);
+            assert_eq!(batches.at(step as u64).unwrap(), expected);
+        }
+        assert_ne!(Batches::shuffled(Shuffle::Window, len, 8, 8).unwrap().at(0).unwrap(), all[..8]);
+    }
+
+    #[test]
     fn a_batch_may_be_larger_than_the_set() {
         let mut batch = Batches::new(3, 7, 0).unwrap().at(5).unwrap();
         assert_eq!(batch.len(), 7);
@@ -99,5 +160,7 @@ mod tests {
         assert!(Batches::new(1, 1, 0).unwrap().at(1 << 32).is_err());
         assert!(Batches::new(1, 1, 0).unwrap().at(u64::MAX).is_err());
         assert!(Batches::new(1, 1, 0).unwrap().at((1 << 32) - 1).is_ok());
+        assert!(Batches::shuffled(Shuffle::Window, 0, 1, 0).is_err());
+        assert!(Batches::shuffled(Shuffle::Window, 3, 4, 0).unwrap().at(u64::MAX).is_err());
     }
 }

@@ -1,12 +1,37 @@
+use std::borrow::Cow;
+
 use crate::{Error, Result};
 
-/// Labelled images in memory: pixels in `[-1, 1]`, rows of `height * width * channels` values (NHWC), one label each.
+/// Labelled images in memory: rows of `height * width * channels` values (NHWC), one label each.
+///
+/// Pixels are given out in f32, for pictures in `[-1, 1]`. Sets that come as bytes are kept as bytes, a quarter of the memory; byte `b`
+/// is `b / 127.5 - 1`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
-    pixels: Vec<f32>,
+    pixels: Pixels,
     labels: Vec<u32>,
     size: [usize; 3],
     classes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Pixels {
+    Bytes(Vec<u8>),
+    Floats(Vec<f32>),
+}
+
+impl Pixels {
+    fn len(&self) -> usize {
+        match self {
+            Pixels::Bytes(bytes) => bytes.len(),
+            Pixels::Floats(floats) => floats.len(),
+        }
+    }
+}
+
+/// What byte `b` means as a pixel.
+fn of_byte(b: u8) -> f32 {
+    f32::from(b) / 127.5 - 1.0
 }
 
 impl Images {
@@ -14,6 +39,25 @@ impl Images {
     ///
     /// Errors if there are no images, a size is zero, the lengths disagree, a label is out of range or a pixel is not finite.
     pub fn new(pixels: Vec<f32>, labels: Vec<u32>, size: [usize; 3], classes: usize) -> Result<Self> {
+        let images = Self::checked(Pixels::Floats(pixels), labels, size, classes)?;
+        if let Pixels::Floats(pixels) = &images.pixels
+            && let Some(i) = pixels.iter().position(|pixel| !pixel.is_finite())
+        {
+            let values = images.values();
+            return Err(Error::NonFinite {
+                what: format!("pixel {} of image {}", i % values, i / values),
+                found: pixels[i].to_string(),
+            });
+        }
+        Ok(images)
+    }
+
+    /// As [`new`](Self::new), for pixels from 0 to 255.
+    pub fn from_bytes(pixels: Vec<u8>, labels: Vec<u32>, size: [usize; 3], classes: usize) -> Result<Self> {
+        Self::checked(Pixels::Bytes(pixels), labels, size, classes)
+    }
+
+    fn checked(pixels: Pixels, labels: Vec<u32>, size: [usize; 3], classes: usize) -> Result<Self> {
         let values = size.iter().try_fold(1usize, |product, &s| product.checked_mul(s)).unwrap_or(0);
         if values == 0 || labels.is_empty() {
             return Err(Error::argument("Images::new", format!("no images: {} labels, size {size:?}", labels.len())));
@@ -28,12 +72,6 @@ impl Images {
         if let Some(i) = labels.iter().position(|&label| label as usize >= classes) {
             let what = format!("label {} of image {i} is not below the number of classes, {classes}", labels[i]);
             return Err(Error::argument("Images::new", what));
-        }
-        if let Some(i) = pixels.iter().position(|pixel| !pixel.is_finite()) {
-            return Err(Error::NonFinite {
-                what: format!("pixel {} of image {}", i % values, i / values),
-                found: pixels[i].to_string(),
-            });
         }
         Ok(Images { pixels, labels, size, classes })
     }
@@ -58,14 +96,17 @@ impl Images {
         self.size.iter().product()
     }
 
-    /// Number of classes; labels lie below it.
+    /// Number of classes; labels lie below it. A set without labels has one class.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// All pixels, `[n, height, width, channels]`.
-    pub fn pixels(&self) -> &[f32] {
-        &self.pixels
+    /// All pixels, `[n, height, width, channels]`; made on the spot where the set holds bytes.
+    pub fn pixels(&self) -> Cow<'_, [f32]> {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => Cow::Owned(bytes.iter().copied().map(of_byte).collect()),
+            Pixels::Floats(floats) => Cow::Borrowed(floats),
+        }
     }
 
     /// All labels, `[n]`.
@@ -85,7 +126,12 @@ impl Images {
             let Some(&label) = self.labels.get(i) else {
                 return Err(Error::argument("Images::gather", format!("index {i} of {} images", self.len())));
             };
-            pixels.extend_from_slice(&self.pixels[i * values..(i + 1) * values]);
+            match &self.pixels {
+                Pixels::Bytes(bytes) => {
+                    pixels.extend(bytes[i * values..(i + 1) * values].iter().copied().map(of_byte));
+                }
+                Pixels::Floats(floats) => pixels.extend_from_slice(&floats[i * values..(i + 1) * values]),
+            }
             labels.push(label);
         }
         Ok((pixels, labels))
@@ -94,5 +140,34 @@ impl Images {
     /// Indices of the images with this label, rising.
     pub fn of_class(&self, label: u32) -> Vec<u32> {
         (0..self.len() as u32).filter(|&i| self.labels[i as usize] == label).collect()
+    }
+
+    /// Population standard deviation of all pixel values around their mean: what a model's `sigma_data` should be near.
+    pub fn deviation(&self) -> f64 {
+        let moments = |values: &mut dyn Iterator<Item = f64>| {
+            values.fold((0.0, 0.0), |(sum, squares), v| (sum + v, squares + v * v))
+        };
+        let (sum, squares) = match &self.pixels {
+            Pixels::Bytes(bytes) => moments(&mut bytes.iter().map(|&b| f64::from(of_byte(b)))),
+            Pixels::Floats(floats) => moments(&mut floats.iter().map(|&f| f64::from(f))),
+        };
+        let n = self.pixels.len() as f64;
+        (squares / n - (sum / n).powi(2)).max(0.0).sqrt()
+    }
+
+    /// A short text that changes when anything of the set does: extents, classes, and checksums (CRC-32) of pixels and labels.
+    pub fn fingerprint(&self) -> String {
+        let crc = |bytes: &mut dyn Iterator<Item = &[u8]>| {
+            let mut crc = flate2::Crc::new();
+            bytes.for_each(|part| crc.update(part));
+            crc.sum()
+        };
+        let (kind, pixels) = match &self.pixels {
+            Pixels::Bytes(bytes) => ("u8", crc(&mut std::iter::once(&bytes[..]))),
+            Pixels::Floats(floats) => ("f32", crc(&mut floats.iter().map(bytemuck::bytes_of))),
+        };
+        let labels = crc(&mut self.labels.iter().map(bytemuck::bytes_of));
+        let [h, w, c] = self.size;
+        format!("{}x{h}x{w}x{c} {kind}, {} classes, {pixels:08x}-{labels:08x}", self.len(), self.classes)
     }
 }

@@ -1,0 +1,105 @@
+//! Folders of pictures, PNG or JPEG: one folder a class, in the order of their names.
+
+use std::path::{Path, PathBuf};
+
+use image::{ImageDecoder, ImageReader, Limits};
+use rayon::prelude::*;
+
+use super::{Images, source};
+use crate::{Error, Result};
+
+/// Pictures with longer sides are not training data.
+const MAX_SIDE: u32 = 1 << 13;
+
+/// Whether the name ends as a picture's does.
+pub(super) fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    matches!(ending.as_str(), "png" | "jpg" | "jpeg")
+}
+
+/// What a directory holds, sorted by name, hidden things left out.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |e| Error::io(dir, e);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The folders of a directory that hold pictures: the classes.
+pub(super) fn classes(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for path in entries(dir)?.into_iter().filter(|path| path.is_dir()) {
+        if entries(&path)?.iter().any(|file| is_picture(file)) {
+            names.push(path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+        }
+    }
+    Ok(names)
+}
+
+/// All pictures of the folders `classes` in `dir`, or those of `dir` itself if there are no classes. `colour` as [`is_colour`].
+pub(super) fn read(dir: &Path, classes: &[String], colour: bool) -> Result<Images> {
+    let mut files = Vec::new();
+    for (label, name) in classes.iter().enumerate() {
+        let folder = dir.join(name);
+        if folder.is_dir() {
+            files
+                .extend(entries(&folder)?.into_iter().filter(|file| is_picture(file)).map(|file| (file, label as u32)));
+        }
+    }
+    if classes.is_empty() {
+        files.extend(entries(dir)?.into_iter().filter(|file| is_picture(file)).map(|file| (file, 0)));
+    }
+    let Some((first, _)) = files.first() else { return Err(Error::format(dir, "no PNG or JPEG pictures")) };
+    let (width, height) = decoder(first)?.dimensions();
+    let channels = if colour { 3 } else { 1 };
+    let values = height as usize * width as usize * channels;
+    let total = (values as u64).saturating_mul(files.len() as u64);
+    if total > source::MAX_BYTES {
+        return Err(Error::format(dir, format!("{} pictures of {width} x {height} do not fit in memory", files.len())));
+    }
+    let decoded = files.par_iter().map(|(file, _)| {
+        let found = decoder(file)?;
+        if found.dimensions() != (width, height) {
+            let (w, h) = found.dimensions();
+            let what =
+                format!("is {w} x {h} pixels, but {} is {width} x {height}; all must have one size", first.display());
+            return Err(Error::format(file, what));
+        }
+        let picture = image::DynamicImage::from_decoder(found).map_err(|e| Error::format(file, e.to_string()))?;
+        Ok(if colour { picture.into_rgb8().into_raw() } else { picture.into_luma8().into_raw() })
+    });
+    let pictures: Vec<Vec<u8>> = decoded.collect::<Result<_>>()?;
+    let labels = files.iter().map(|(_, label)| *label).collect();
+    let size = [height as usize, width as usize, channels];
+    Images::from_bytes(pictures.concat(), labels, size, classes.len().max(1))
+}
+
+/// Whether any of the pictures has colours: the whole set is then taken as red, green and blue. Only headers are read.
+pub(super) fn is_colour(dir: &Path) -> Result<bool> {
+    let mut files = Vec::new();
+    for path in entries(dir)? {
+        match path.is_dir() {
+            true => files.extend(entries(&path)?.into_iter().filter(|file| is_picture(file))),
+            false if is_picture(&path) => files.push(path),
+            false => {}
+        }
+    }
+    let colours: Vec<bool> =
+        files.par_iter().map(|file| Ok(decoder(file)?.color_type().has_color())).collect::<Result<_>>()?;
+    Ok(colours.contains(&true))
+}
+
+fn decoder(path: &Path) -> Result<impl ImageDecoder + use<>> {
+    let mut reader =
+        ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|e| Error::io(path, e))?;
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
+    reader.limits(limits);
+    reader.into_decoder().map_err(|e| Error::format(path, e.to_string()))
+}

@@ -1,0 +1,300 @@
+//! NumPy's files: `.npy` holds one array, `.npz` several by name.
+//!
+//! Format: NumPy Enhancement Proposal 1. Numbers of any width are read, in either byte order, rows or columns first; objects and
+//! structures are not.
+
+mod header;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Write};
+use std::path::Path;
+
+use header::{Header, Kind};
+
+use super::{Images, source};
+use crate::files::write_atomic;
+use crate::tensor::{DType, Device, Tensor};
+use crate::{Error, Result};
+
+/// An array on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Extents; none for a single number.
+    pub shape: Vec<usize>,
+    /// The numbers, row-major.
+    pub values: Values,
+}
+
+/// Numbers, in the types that the crate works with; other types of the file are widened to the next of these.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Bytes and truth values.
+    U8(Vec<u8>),
+    /// All other integers.
+    I64(Vec<i64>),
+    /// 16- and 32-bit floating-point numbers.
+    F32(Vec<f32>),
+    /// 64-bit floating-point numbers.
+    F64(Vec<f64>),
+}
+
+impl Values {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Values::U8(v) => v.len(),
+            Values::I64(v) => v.len(),
+            Values::F32(v) => v.len(),
+            Values::F64(v) => v.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Array {
+    /// The array of a tensor: f32, f64, bf16 (as f32) or u32 (as 64-bit integers).
+    pub fn of(tensor: &Tensor) -> Result<Self> {
+        let values = match tensor.dtype() {
+            DType::F64 => Values::F64(tensor.to_vec()?),
+            DType::F32 => Values::F32(tensor.to_vec()?),
+            DType::U32 => Values::I64(tensor.to_vec::<u32>()?.into_iter().map(i64::from).collect()),
+            DType::BF16 => Values::F32(tensor.to_f64()?.into_iter().map(|x| x as f32).collect()),
+        };
+        Ok(Array { shape: tensor.shape().to_vec(), values })
+    }
+
+    /// The numbers as f32, rounded where they have more digits.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match &self.values {
+            Values::U8(v) => v.iter().map(|&x| x.into()).collect(),
+            Values::I64(v) => v.iter().map(|&x| x as f32).collect(),
+            Values::F32(v) => v.clone(),
+            Values::F64(v) => v.iter().map(|&x| x as f32).collect(),
+        }
+    }
+
+    /// The numbers as f64.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match &self.values {
+            Values::U8(v) => v.iter().map(|&x| x.into()).collect(),
+            Values::I64(v) => v.iter().map(|&x| x as f64).collect(),
+            Values::F32(v) => v.iter().map(|&x| x.into()).collect(),
+            Values::F64(v) => v.clone(),
+        }
+    }
+
+    /// Whole numbers from 0 on, such as labels. Errors on others.
+    pub fn to_labels(&self) -> Result<Vec<u32>> {
+        let whole = |x: f64| (x >= 0.0 && x <= f64::from(u32::MAX) && x.fract() == 0.0).then_some(x as u32);
+        let labels: Option<Vec<u32>> = self.to_f64().into_iter().map(whole).collect();
+        labels.ok_or_else(|| Error::argument("labels", "an array with numbers that are not whole or below 0"))
+    }
+
+    /// A tensor of the same shape: f64 stays f64 on the CPU, integers become u32, everything else f32.
+    pub fn tensor(&self, device: &Device) -> Result<Tensor> {
+        let shape = self.shape.clone();
+        match (&self.values, device) {
+            (Values::F64(v), Device::Cpu) => Tensor::from_slice(v, shape, device),
+            (Values::I64(_), _) => Tensor::from_slice(&self.to_labels()?, shape, device),
+            _ => Tensor::from_slice(&self.to_f32(), shape, device),
+        }
+    }
+
+    /// The bytes of a `.npy` file.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        if self.shape.iter().try_fold(1usize, |n, &e| n.checked_mul(e)) != Some(self.values.len()) {
+            return Err(Error::shape("npy", format!("{} values", self.values.len()), format!("{:?}", self.shape)));
+        }
+        let (descr, body): (&str, Vec<u8>) = match &self.values {
+            Values::U8(v) => ("|u1", v.clone()),
+            Values::I64(v) => ("<i8", v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Values::F32(v) => ("<f4", v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Values::F64(v) => ("<f8", v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        };
+        let mut bytes = header::write(descr, &self.shape);
+        bytes.extend(body);
+        Ok(bytes)
+    }
+}
+
+/// Reads a `.npy` file, packed with gzip or not.
+///
+/// Errors with the field that is wrong, and if the file is shorter or longer than its header says.
+pub fn read(path: impl AsRef<Path>) -> Result<Array> {
+    let path = path.as_ref();
+    array(path, "", &mut source::open(path)?)
+}
+
+/// Writes a `.npy` file, whole or not at all.
+pub fn write(path: impl AsRef<Path>, array: &Array) -> Result<()> {
+    write_atomic(path, &array.to_bytes()?)
+}
+
+/// Reads every array of a `.npz` file, by name without `.npy`.
+///
+/// Errors on a damaged archive, and as [`read`] on its arrays.
+pub fn read_npz(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
+    let path = path.as_ref();
+    let unsound = |e: zip::result::ZipError| match e {
+        zip::result::ZipError::Io(e) if e.kind() == std::io::ErrorKind::NotFound => Error::io(path, e),
+        e => Error::format(path, format!("not a sound .npz archive: {e}")),
+    };
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(unsound)?;
+    let mut arrays = BTreeMap::new();
+    for i in 0..archive.len() {
+        let mut member = archive.by_index(i).map_err(unsound)?;
+        let name = member.name().map_err(unsound)?.into_owned();
+        if member.is_dir() {
+            continue;
+        }
+        let array = array(path, &format!("{name}: "), &mut member)?;
+        arrays.insert(name.strip_suffix(".npy").unwrap_or(&name).to_string(), array);
+    }
+    Ok(arrays)
+}
+
+/// Writes a `.npz` file, not compressed, whole or not at all.
+pub fn write_npz(path: impl AsRef<Path>, arrays: &BTreeMap<String, Array>) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |e: zip::result::ZipError| Error::argument("npz", e.to_string());
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    // The format's earliest date, so that equal arrays make equal files.
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
+        .large_file(true);
+    for (name, array) in arrays {
+        archive.start_file(format!("{name}.npy"), options).map_err(failed)?;
+        archive.write_all(&array.to_bytes()?).map_err(|e| Error::io(path, e))?;
+    }
+    write_atomic(path, &archive.finish().map_err(failed)?.into_inner())
+}
+
+fn array(path: &Path, member: &str, file: &mut dyn Read) -> Result<Array> {
+    let at = |what: String| Error::format(path, format!("{member}{what}"));
+    let mut start = [0; 10];
+    source::fill(path, file, &mut start, "the .npy header")?;
+    if start[..6] != *b"\x93NUMPY" {
+        return Err(at(format!("starts with {:02x?}, not as .npy files do", &start[..6])));
+    }
+    let length = match start[6] {
+        1 => u64::from(u16::from_le_bytes([start[8], start[9]])),
+        2 | 3 => {
+            let mut high = [0; 2];
+            source::fill(path, file, &mut high, "the .npy header")?;
+            u64::from(u32::from_le_bytes([start[8], start[9], high[0], high[1]]))
+        }
+        other => return Err(at(format!("version {other} of the .npy format, expected 1 to 3"))),
+    };
+    if length > header::MAX_BYTES {
+        return Err(at(format!("a header of {length} bytes; the file is damaged")));
+    }
+    let mut text = vec![0; length as usize];
+    source::fill(path, file, &mut text, "the .npy header")?;
+    let Header { kind, width, big_endian, columns_first, shape } = header::parse(&text).map_err(&at)?;
+    let count = shape.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent as u64));
+    let count = count.filter(|&count| count <= source::MAX_BYTES);
+    let count = count.ok_or_else(|| at(format!("shape {shape:?}; the file is damaged")))?;
+    let mut bytes = source::exactly(path, file, count * width as u64, &format!("{member}an array {shape:?}"))?;
+    if big_endian && width > 1 {
+        bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+    }
+    let values = match (kind, width) {
+        (Kind::Unsigned, 1) => Values::U8(bytes),
+        (Kind::Unsigned, 2) => Values::I64(bytes.as_chunks().0.iter().map(|&b| u16::from_le_bytes(b).into()).collect()),
+        (Kind::Unsigned, 4) => Values::I64(bytes.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b).into()).collect()),
+        (Kind::Unsigned, 8) => {
+            let widened: Option<Vec<i64>> =
+                bytes.as_chunks().0.iter().map(|&b| u64::from_le_bytes(b).try_into().ok()).collect();
+            Values::I64(widened.ok_or_else(|| at("whole numbers beyond 2^63".into()))?)
+        }
+        (Kind::Signed, 1) => Values::I64(bytes.iter().map(|&b| (b as i8).into()).collect()),
+        (Kind::Signed, 2) => Values::I64(bytes.as_chunks().0.iter().map(|&b| i16::from_le_bytes(b).into()).collect()),
+        (Kind::Signed, 4) => Values::I64(bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b).into()).collect()),
+        (Kind::Signed, 8) => Values::I64(bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect()),
+        (Kind::Float, 2) => {
+            Values::F32(bytes.as_chunks().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect())
+        }
+        (Kind::Float, 4) => Values::F32(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
+        (Kind::Float, 8) => Values::F64(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
+        (_, width) => return Err(at(format!("numbers of {width} bytes, which are not read"))),
+    };
+    let values = if columns_first { rows_first(values, &shape) } else { values };
+    Ok(Array { shape, values })
+}
+
+/// From Fortran's order to C's.
+fn rows_first(values: Values, shape: &[usize]) -> Values {
+    fn reorder<T: Copy>(v: &[T], shape: &[usize]) -> Vec<T> {
+        let strides: Vec<usize> = shape
+            .iter()
+            .scan(1, |stride, &extent| {
+                let this = *stride;
+                *stride *= extent;
+                Some(this)
+            })
+            .collect();
+        let mut index = vec![0; shape.len()];
+        let mut out = Vec::with_capacity(v.len());
+        for _ in 0..v.len() {
+            out.push(v[index.iter().zip(&strides).map(|(i, s)| i * s).sum::<usize>()]);
+            for axis in (0..shape.len()).rev() {
+                index[axis] += 1;
+                if index[axis] < shape[axis] {
+                    break;
+                }
+                index[axis] = 0;
+            }
+        }
+        out
+    }
+    match values {
+        Values::U8(v) => Values::U8(reorder(&v, shape)),
+        Values::I64(v) => Values::I64(reorder(&v, shape)),
+        Values::F32(v) => Values::F32(reorder(&v, shape)),
+        Values::F64(v) => Values::F64(reorder(&v, shape)),
+    }
+}
+
+/// A set of images (or points) from a `.npy` or `.npz` file: `[n, h, w, c]`, `[n, h, w]` or `[n, dims]`; bytes from 0 to 255, or
+/// floating-point numbers, which are taken as they are.
+pub(super) fn images(path: &Path) -> Result<Images> {
+    let mut start = [0; 2];
+    source::fill(path, &mut source::open(path)?, &mut start, "the header")?;
+    let (array, labels) = if start == *b"PK" {
+        let mut arrays = read_npz(path)?;
+        let found = arrays.keys().cloned().collect::<Vec<_>>().join(", ");
+        let mut take = |names: &[&str]| names.iter().find_map(|name| arrays.remove(*name));
+        let images = take(&["images", "x", "x_train", "data", "arr_0"]);
+        let labels = take(&["labels", "y", "y_train", "arr_1"]);
+        (images.ok_or_else(|| Error::format(path, format!("no array `images` or `x`; found {found}")))?, labels)
+    } else {
+        (read(path)?, None)
+    };
+    let (n, size) = match array.shape[..] {
+        [n, h, w, c] => (n, [h, w, c]),
+        [n, h, w] => (n, [h, w, 1]),
+        [n, dims] => (n, [1, 1, dims]),
+        _ => {
+            let what = format!("shape {:?}, expected [n, h, w, c], [n, h, w] or [n, dims]", array.shape);
+            return Err(Error::format(path, what));
+        }
+    };
+    let labels = labels.map_or_else(|| Ok(vec![0; n]), |labels| labels.to_labels());
+    let labels = labels.map_err(|e| Error::format(path, e.to_string()))?;
+    let classes = 1 + labels.iter().copied().max().unwrap_or(0) as usize;
+    let set = match array.values {
+        Values::U8(bytes) => Images::from_bytes(bytes, labels, size, classes),
+        Values::I64(_) => {
+            return Err(Error::format(path, "integers of more than a byte; store pixels as uint8 or float32"));
+        }
+        _ => Images::new(array.to_f32(), labels, size, classes),
+    };
+    set.map_err(|e| Error::format(path, e.to_string()))
+}

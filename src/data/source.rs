@@ -1,0 +1,76 @@
+//! Bytes from files that may be packed, cut short, or lie about their size.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::{Error, Result};
+
+/// Sets larger than this do not belong in memory; a header that claims more is a lie.
+pub const MAX_BYTES: u64 = 1 << 34;
+
+/// Opens a file and unpacks it on the way if it starts as gzip does.
+pub fn open(path: &Path) -> Result<Box<dyn Read>> {
+    let failed = |e| Error::io(path, e);
+    let mut file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(Error::format(path, "is a directory, expected a file"));
+    }
+    let mut magic = [0; 2];
+    let packed = read_up_to(&mut file, &mut magic).map_err(failed)? == 2 && magic == [0x1f, 0x8b];
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let file = BufReader::with_capacity(1 << 16, file);
+    Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+}
+
+/// Exactly `count` bytes, which must be the last ones. What is allocated grows with what is there, not with what was claimed.
+pub fn exactly(path: &Path, source: &mut dyn Read, count: u64, what: &str) -> Result<Vec<u8>> {
+    if count > MAX_BYTES {
+        return Err(Error::format(path, format!("{what} would take {count} bytes; the file is damaged")));
+    }
+    let mut bytes = Vec::new();
+    source.take(count + 1).read_to_end(&mut bytes).map_err(|e| damaged(path, e))?;
+    let found = bytes.len() as u64;
+    match found.cmp(&count) {
+        std::cmp::Ordering::Equal => Ok(bytes),
+        std::cmp::Ordering::Less => {
+            Err(Error::format(path, format!("{what} takes {count} bytes, found {found}: the file is cut short")))
+        }
+        std::cmp::Ordering::Greater => {
+            Err(Error::format(path, format!("more follows after the {count} bytes of {what}")))
+        }
+    }
+}
+
+/// Fills `buffer` or says that the file ends inside `what`.
+pub fn fill(path: &Path, source: &mut dyn Read, buffer: &mut [u8], what: &str) -> Result<()> {
+    let found = read_up_to(source, buffer).map_err(|e| damaged(path, e))?;
+    if found == buffer.len() {
+        return Ok(());
+    }
+    Err(Error::format(path, format!("ends after {found} of the {} bytes of {what}", buffer.len())))
+}
+
+fn read_up_to(source: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// What the unpacker says of damaged data is the file's fault, everything else the system's.
+fn damaged(path: &Path, e: std::io::Error) -> Error {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match e.kind() {
+        InvalidData | InvalidInput | UnexpectedEof => Error::format(path, format!("not sound gzip: {e}")),
+        _ => Error::io(path, e),
+    }
+}
