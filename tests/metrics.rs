@@ -61,7 +61,7 @@ fn reference_values() {
         run(json["op"].as_str().unwrap(), &case);
         ran += 1;
     }
-    assert_eq!(ran, 19, "cases in the golden file");
+    assert_eq!(ran, 30, "cases in the golden file");
 }
 
 fn run(op: &str, case: &Case) {
@@ -95,6 +95,29 @@ fn run(op: &str, case: &Case) {
             case.compare("nll", got.nll);
             case.compare("ece", got.ece);
             case.compare("accuracy", Confusion::new(&logits, shape[1], &labels).unwrap().accuracy());
+        }
+        "frechet_distance" => {
+            let ((a, shape), (b, _)) = (case.input("a"), case.input("b"));
+            case.compare("distance", frechet_distance(&a, &b, shape[1]).unwrap());
+            case.compare("distance", frechet_distance(&b, &a, shape[1]).unwrap());
+        }
+        "precision_recall" => {
+            let ((real, shape), (fake, _)) = (case.input("real"), case.input("fake"));
+            let got = precision_recall(&real, &fake, shape[1], case.param("k") as usize).unwrap();
+            case.compare("precision", got.precision);
+            case.compare("recall", got.recall);
+        }
+        "density_coverage" => {
+            let ((real, shape), (fake, _)) = (case.input("real"), case.input("fake"));
+            let got = density_coverage(&real, &fake, shape[1], case.param("k") as usize).unwrap();
+            case.compare("density", got.density);
+            case.compare("coverage", got.coverage);
+        }
+        "inception_score" => {
+            let (probabilities, shape) = case.input("probs");
+            let got = inception_score(&probabilities, shape[1], case.param("splits") as usize).unwrap();
+            case.compare("mean", got.mean);
+            case.compare("std", got.std);
         }
         other => panic!("{other}: no such metric here; leave its cases out of the golden file"),
     }
@@ -208,6 +231,47 @@ fn wasserstein_in_closed_form() {
     close(sliced_wasserstein_along(&a, &shifted, 1, &[1.0, -1.0], 2.0).unwrap(), 0.25, 1e-14);
 }
 
+/// Of diagonal Gaussians: `|mean|^2 + sum (sd_a - sd_b)^2`. Across panels of columns and blocks of rows.
+#[test]
+fn frechet_distance_in_closed_form() {
+    // Rows +sd_i sqrt((n-1)/2) e_i and the same with a minus: covariance exactly diag(sd^2) with n = 2 d rows.
+    let d = 200;
+    let sample = |sd: &dyn Fn(usize) -> f64, shift: f64| -> Vec<f64> {
+        let reach = ((2 * d - 1) as f64 / 2.0).sqrt();
+        let row = |r: usize, c: usize| {
+            if r / 2 != c { 0.0 } else { sd(c) * reach * if r.is_multiple_of(2) { 1.0 } else { -1.0 } }
+        };
+        (0..2 * d * d).map(|i| row(i / d, i % d) + shift).collect()
+    };
+    let (one, other) = (|c: usize| 1.0 + c as f64 / 100.0, |c: usize| 2.0 - c as f64 / 400.0);
+    let expected = d as f64 * 0.25 + (0..d).map(|c| (one(c) - other(c)).powi(2)).sum::<f64>();
+    close(frechet_distance(&sample(&one, 0.0), &sample(&other, 0.5), d).unwrap(), expected, 1e-10);
+    let one = sample(&one, 0.0);
+    assert!(frechet_distance(&one, &one, d).unwrap().abs() < 1e-8);
+}
+
+#[test]
+fn neighbours_of_points_on_a_line() {
+    // Balls of the real points (k = 1): 0 and 1 reach 1, 10 reaches 9.
+    let (real, fake) = ([0.0, 1.0, 10.0], [0.5, 25.0, 1.5, 30.0]);
+    let got = precision_recall(&real, &fake, 1, 1).unwrap();
+    assert_eq!(got.precision, 0.5);
+    // Balls of the generated ones: 0.5 and 1.5 reach 1, 25 and 30 reach 5.
+    close(got.recall, 2.0 / 3.0, 1e-12);
+    let got = density_coverage(&real, &fake, 1, 1).unwrap();
+    // 0.5 lies in the balls of 0 and 1, 1.5 in those of 1 and 10.
+    assert_eq!((got.density, got.coverage), (1.0, 1.0));
+}
+
+#[test]
+fn inception_score_in_closed_form() {
+    let sharp: Vec<f64> = (0..12).flat_map(|i| (0..3).map(move |k| f64::from(i % 3 == k))).collect();
+    let got = inception_score(&sharp, 3, 4).unwrap();
+    close(got.mean, 3.0, 1e-12);
+    assert!(got.std < 1e-12);
+    close(inception_score(&[0.25f32; 40], 4, 1).unwrap().mean, 1.0, 1e-12);
+}
+
 #[test]
 fn sliced_wasserstein_of_a_shift_is_the_mean_projection() {
     // Directions are uniform on the sphere: for a shift s, W_2^2 along theta is (s.theta)^2, whose mean is |s|^2 / d.
@@ -242,6 +306,8 @@ fn the_number_of_threads_changes_no_bit() {
             mmd2(&a, &b, d, &kernels).unwrap(),
             sliced_wasserstein(&a, &b, d, 100, 1.0, 5).unwrap(),
             median_distance(&a, &b, d).unwrap(),
+            frechet_distance(&a, &b, d).unwrap(),
+            density_coverage(&a, &b, d, 5).unwrap().density,
         ]
     };
     let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all);
@@ -269,6 +335,15 @@ fn bad_input_is_an_error() {
     shape(sliced_wasserstein_along(&good, &good, 2, &[1.0, 0.0, 1.0], 1.0));
     shape(median_distance::<f64>(&[], &[], 1));
 
+    shape(frechet_distance(&good[..2], &good, 2));
+    shape(precision_recall(&good, &good, 2, 2).map(|p| p.recall));
+    shape(density_coverage(&good, &good, 2, usize::MAX).map(|p| p.density));
+    shape(inception_score(&good, 2, 3).map(|s| s.mean));
+    argument(precision_recall(&good, &good, 2, 0).map(|p| p.recall));
+    argument(inception_score(&[0.5, 0.5, -0.1, 1.1], 2, 1).map(|s| s.mean));
+    argument(inception_score(&[0.5, 0.5], 2, 0).map(|s| s.mean));
+    not_finite(frechet_distance(&[1e200, 0.0, -1e200, 1.0], &good, 1));
+
     for p in [0.5, f64::NAN, f64::INFINITY, -1.0] {
         argument(wasserstein_1d(&good, &good, p));
     }
@@ -286,6 +361,8 @@ fn bad_input_is_an_error() {
         not_finite(kid(&bad, &good, 2));
         not_finite(kid(&good, &bad, 2));
         not_finite(wasserstein_1d(&good, &bad, 2.0));
+        not_finite(frechet_distance(&good, &bad, 2));
+        not_finite(density_coverage(&bad, &good, 2, 1).map(|p| p.density));
         not_finite(sliced_wasserstein(&bad, &good, 2, 8, 1.0, 0));
         not_finite(classification(&bad, 2, &[0, 1], 15).map(|c| c.nll));
     }

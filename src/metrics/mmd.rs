@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::{Real, Rows, finite};
+use super::{Real, Rows, finite, fold, squared_distance};
 use crate::{Error, Result};
 
 /// A kernel `k(x, y)` on rows.
@@ -144,7 +144,7 @@ pub fn median_distance<T: Real>(a: &[T], b: &[T], dims: usize) -> Result<f64> {
     let mut distances: Vec<f64> = rows
         .par_iter()
         .enumerate()
-        .flat_map_iter(|(i, x)| rows[i + 1..].iter().map(|y| distance2(x, y).sqrt()))
+        .flat_map_iter(|(i, x)| rows[i + 1..].iter().map(|y| squared_distance(x, y).sqrt()))
         .collect();
     let middle = distances.len() / 2;
     let (_, median, _) = distances.select_nth_unstable_by(middle, f64::total_cmp);
@@ -176,8 +176,8 @@ fn kernel_sum<T: Real>(x: Rows<T>, y: Option<Rows<T>>, kernels: &[Kernel]) -> f6
                         if y.is_none() && j <= i {
                             continue;
                         }
-                        let inner = if inner_used { inner(xi, yj) } else { 0.0 };
-                        let distance2 = if distance_used { distance2(xi, yj) } else { 0.0 };
+                        let inner = if inner_used { fold(xi, yj, |x, y| x * y) } else { 0.0 };
+                        let distance2 = if distance_used { squared_distance(xi, yj) } else { 0.0 };
                         sum += kernels.iter().map(|k| k.of(inner, distance2)).sum::<f64>();
                     }
                 }
@@ -190,25 +190,4 @@ fn kernel_sum<T: Real>(x: Rows<T>, y: Option<Rows<T>>, kernels: &[Kernel]) -> f6
 
 fn to_f64<T: Real>(values: &[T]) -> Vec<f64> {
     values.iter().map(|&v| v.into()).collect()
-}
-
-fn inner(x: &[f64], y: &[f64]) -> f64 {
-    fold(x, y, |x, y| x * y)
-}
-
-fn distance2(x: &[f64], y: &[f64]) -> f64 {
-    fold(x, y, |x, y| (x - y) * (x - y))
-}
-
-/// Eight running sums, so that the compiler may use vectors without reordering anything.
-fn fold(x: &[f64], y: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let mut sums = [0.0; 8];
-    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
-    let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(&x, &y)| term(x, y)).sum();
-    for (x, y) in xs.zip(ys) {
-        for lane in 0..8 {
-            sums[lane] += term(x[lane], y[lane]);
-        }
-    }
-    sums.iter().sum::<f64>() + rest
 }

@@ -3,11 +3,17 @@
 //! Samples are flat slices of `n` rows of `dims` values (pixels, features, points), `f32` or `f64`.
 
 mod classification;
+mod frechet;
+mod inception_score;
 mod mmd;
+mod neighbours;
 mod wasserstein;
 
 pub use classification::{Classification, Confusion, classification};
+pub use frechet::frechet_distance;
+pub use inception_score::{InceptionScore, inception_score};
 pub use mmd::{Blocks, Kernel, kid, kid_blocks, median_distance, mmd2};
+pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, precision_recall};
 pub use wasserstein::{sliced_wasserstein, sliced_wasserstein_along, wasserstein_1d};
 
 use crate::{Error, Result};
@@ -56,4 +62,21 @@ fn finite(metric: &'static str, value: f64) -> Result<f64> {
         return Ok(value);
     }
     Err(Error::NonFinite { what: format!("{metric}: the result"), found: format!("{value}; scale the samples down") })
+}
+
+fn squared_distance<T: Real>(x: &[T], y: &[T]) -> f64 {
+    fold(x, y, |x, y| (x - y) * (x - y))
+}
+
+/// The sum of `term` over pairs of elements: eight running sums, so that the compiler may use vectors without reordering anything.
+fn fold<T: Real>(x: &[T], y: &[T], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut sums = [0.0; 8];
+    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
+    let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(&x, &y)| term(x.into(), y.into())).sum();
+    for (x, y) in xs.zip(ys) {
+        for lane in 0..8 {
+            sums[lane] += term(x[lane].into(), y[lane].into());
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
