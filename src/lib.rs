@@ -9,16 +9,16 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`train`] | the training step, and what a run leaves behind: directory, log, charts, report |
+//! | [`train`] | the training step, whole runs with settings and checkpoints, and what they leave behind: directory, log, report |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
-//! | [`data`] | images and labels, digits in the binary, batches |
+//! | [`data`] | readers of images and labels, NumPy's files, known densities, digits in the binary, batches |
 //! | [`diffusion`] | preconditioned denoisers, their loss, solvers, and samples from a model |
 //! | [`optim`] | optimisers, averages and schedules over flat weights |
 //! | [`nn`] | parameters with names, model files, layers and the networks made of them |
 //! | [`autograd`] | the tape, backward, checkpointing, the gradient check |
 //! | [`ops`] | the operations, one folder each: meaning, CPU kernel, GPU launch |
 //! | [`random`] | random numbers as a pure function of where they are used |
-//! | [`tensor`] | shapes, dtypes, storage, [`Device`] |
+//! | [`tensor`] | shapes, dtypes, storage, [`Device`], named tensors in files |
 //! | [`backend`] | where bytes live and how kernels are started: CPU, CUDA, emulator |
 //!
 //! # An example

@@ -130,8 +130,8 @@ fn what_cannot_be_sampled_is_an_error() {
     says(sampler.sample(&with, 0, 0, 1), "sample_classes");
     says(sampler.sample_classes(&with, 0, 0, &[0, 2]), "class 2; the model has 2");
     says(sampler.sample_classes(&without, 0, 0, &[0]), "the model has 0");
-    says(Sampler { steps: 0, ..sampler }.sample(&without, 0, 0, 1), "steps");
-    says(Sampler { sigma_min: 90.0, ..sampler }.sample(&without, 0, 0, 1), "sigma_min");
+    says(Sampler { steps: 0, ..sampler.clone() }.sample(&without, 0, 0, 1), "steps");
+    says(Sampler { sigma_min: 90.0, ..sampler.clone() }.sample(&without, 0, 0, 1), "sigma_min");
     let len = without.weights.flat().len();
     let broken = without.with_flat_weights(Tensor::full(f64::NAN, [len], DType::F32, &Device::Cpu).unwrap()).unwrap();
     says(sampler.sample(&broken, 0, 7, 2), "sample 7 is not finite");
@@ -142,7 +142,7 @@ fn the_classifier_reads_digits_it_has_not_seen() {
     let data = digits::load().unwrap();
     let training = ClassifierTraining { epochs: 4, ..Default::default() };
     let judge = ImageClassifier::train(&data.train, &training, &Device::Cpu, || true).unwrap().unwrap();
-    let logits = judge.logits(data.held_out.pixels()).unwrap();
+    let logits = judge.logits(&data.held_out.pixels()).unwrap();
     let accuracy = classification(&logits, 10, data.held_out.labels(), 15).unwrap().accuracy;
     assert!(accuracy > 0.93, "{accuracy}");
     assert!(judge.logits(&[0.0; 65]).is_err());

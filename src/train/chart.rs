@@ -227,7 +227,7 @@ impl Axis {
         let mut half = (high / 2.0 - low / 2.0) * (1.0 + 2.0 * air);
         let middle = low / 2.0 + high / 2.0;
         if half <= middle.abs() * 1e-9 {
-            half = if log { 0.5 } else { (middle.abs() * 0.1).max(0.5) };
+            half = if log || middle == 0.0 { 0.5 } else { middle.abs() * 0.1 };
         }
         Axis { low: middle - half, high: middle + half, log }
     }

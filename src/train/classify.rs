@@ -1,12 +1,23 @@
 //! A classifier of images, trained in seconds: the judge of what a generative model makes.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
 use super::trainer::{TrainOptions, Trainer};
+use crate::autograd::Var;
 use crate::data::{Batches, Images};
 use crate::error::{Error, Result};
-use crate::nn::{Classifier, ClassifierConfig, Context, Layout, Module, Weights};
+use crate::nn::{self, Classifier, ClassifierConfig, Context, Layout, Module, Weights};
 use crate::ops;
 use crate::optim::{Decay, OptimizerConfig, Schedule};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Tensor, TensorFile};
+
+/// The metadata key of classifier files that holds the architecture.
+const KEY: &str = "veridical.classifier";
+/// Images that the network sees at once outside of training.
+const AT_ONCE: usize = 256;
 
 /// How [`ImageClassifier::train`] trains.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,12 +53,21 @@ impl Default for ClassifierTraining {
     }
 }
 
+/// What the file of a classifier says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Architecture {
+    /// Height and width of the images.
+    img_size: [usize; 2],
+    network: ClassifierConfig,
+}
+
 /// A small convolutional network with its weights.
 #[derive(Debug, Clone)]
 pub struct ImageClassifier {
+    architecture: Architecture,
     network: Classifier,
     weights: Weights,
-    size: [usize; 3],
 }
 
 impl ImageClassifier {
@@ -67,8 +87,8 @@ impl ImageClassifier {
             channels: training.channels.clone(),
             dropout: training.dropout,
         };
-        let mut layout = Layout::new();
-        let network = Classifier::new(&mut layout.scope("classifier"), &config)?;
+        let architecture = Architecture { img_size: [size[0], size[1]], network: config };
+        let (network, layout) = architecture.build()?;
         let weights = Weights::init(&layout.into(), training.seed, device)?;
         let total = images.len() as u64 * training.epochs;
         let options = TrainOptions {
@@ -95,25 +115,81 @@ impl ImageClassifier {
             })?;
         }
         let weights = trainer.average()?;
-        Ok(Some(ImageClassifier { network, weights, size }))
+        Ok(Some(ImageClassifier { architecture, network, weights }))
+    }
+
+    /// Writes the classifier to a safetensors file. Errors on output.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let json = serde_json::to_string(&self.architecture)
+            .map_err(|error| Error::Config(format!("the classifier cannot be written: {error}")))?;
+        nn::save(path, &self.weights, &BTreeMap::from([(KEY.to_string(), json)]))
+    }
+
+    /// Reads what [`save`](Self::save) wrote. Errors on input, on an unsound file, and on tensors that do not fit.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let file = TensorFile::open(path)?;
+        let metadata = file.metadata();
+        let unsound = |what: String| Error::format(file.path(), what);
+        let Some(json) = metadata.get(KEY) else {
+            return Err(unsound(format!("no metadata key {KEY:?}: not the file of a classifier")));
+        };
+        let architecture: Architecture = serde_json::from_str(json).map_err(|error| unsound(error.to_string()))?;
+        let (network, layout) = architecture.build().map_err(|error| unsound(error.to_string()))?;
+        let weights = nn::load_from(&file, &layout.into(), device)?;
+        Ok(ImageClassifier { architecture, network, weights })
+    }
+
+    /// Height, width and channels of the images that it takes.
+    pub fn size(&self) -> [usize; 3] {
+        let [height, width] = self.architecture.img_size;
+        [height, width, self.architecture.network.img_channels]
+    }
+
+    /// How many classes it tells apart.
+    pub fn classes(&self) -> usize {
+        self.architecture.network.classes
+    }
+
+    /// Numbers that it makes of an image before the last layer.
+    pub fn feature_dims(&self) -> usize {
+        self.architecture.network.channels.last().copied().unwrap_or(0)
     }
 
     /// Logits `[n, classes]` of pixels `[n, height, width, channels]`. Errors if these are not whole images.
     pub fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>> {
-        const BATCH: usize = 256;
+        self.each(pixels, |cx, x| self.network.forward(cx, x))
+    }
+
+    /// The features before the last layer, `[n, feature_dims]`, of pixels `[n, height, width, channels]`. Errors as [`logits`](Self::logits).
+    pub fn features(&self, pixels: &[f32]) -> Result<Vec<f32>> {
+        self.each(pixels, |cx, x| self.network.features(cx, x))
+    }
+
+    fn each(&self, pixels: &[f32], of: impl Fn(&Context, &Var) -> Result<Var>) -> Result<Vec<f32>> {
         let cx = Context::inference(&self.weights);
         let device = self.weights.device();
-        let values: usize = self.size.iter().product();
+        let size = self.size();
+        let values: usize = size.iter().product();
         if !pixels.len().is_multiple_of(values) {
             let got = format!("{} values", pixels.len());
-            return Err(Error::shape("ImageClassifier::logits", format!("images of {:?}", self.size), got));
+            return Err(Error::shape("ImageClassifier", format!("whole images of {size:?}"), got));
         }
-        let mut logits = Vec::new();
-        for pixels in pixels.chunks(BATCH * values) {
-            let x = batch(pixels, self.size, &device)?;
-            logits.extend(self.network.forward(&cx, &x.into())?.value().to_vec::<f32>()?);
+        let mut all = Vec::new();
+        for pixels in pixels.chunks(AT_ONCE * values) {
+            all.extend(of(&cx, &batch(pixels, size, &device)?.into())?.value().to_vec::<f32>()?);
         }
-        Ok(logits)
+        Ok(all)
+    }
+}
+
+impl Architecture {
+    fn build(&self) -> Result<(Classifier, Layout)> {
+        if self.img_size.iter().any(|extent| !(1..=1 << 14).contains(extent)) {
+            return Err(Error::Config(format!("img_size must be between 1 and 16384, got {:?}", self.img_size)));
+        }
+        let mut layout = Layout::new();
+        let network = Classifier::new(&mut layout.scope("classifier"), &self.network)?;
+        Ok((network, layout))
     }
 }
 

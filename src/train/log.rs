@@ -67,6 +67,21 @@ fn end_of_last_line(file: &mut File) -> std::io::Result<u64> {
     Ok(0)
 }
 
+/// Leaves out the ticks after `step`, which a resumed run is going to make again. A log that is not there stays so.
+pub fn cut(path: impl AsRef<Path>, step: u64) -> Result<()> {
+    let path = path.as_ref();
+    if !path.exists() {
+        return Ok(());
+    }
+    let ticks = read(path)?;
+    let kept: String = ticks
+        .iter()
+        .filter(|tick| tick["step"].as_u64().is_some_and(|at| at <= step))
+        .map(|tick| format!("{tick}\n"))
+        .collect();
+    crate::files::write_atomic(path, kept.as_bytes())
+}
+
 /// All ticks of a log. A torn last line is left out; any other line that is no JSON object is an error that names it.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Value>> {
     let path = path.as_ref();

@@ -2,19 +2,28 @@
 
 mod canvas;
 pub mod chart;
+pub mod checkpoint;
 mod classify;
+pub mod config;
+pub mod evaluate;
 pub mod grid;
 pub mod log;
+mod pages;
 pub mod report;
+mod run;
 pub mod run_dir;
+pub mod snapshots;
 mod trainer;
 
 pub use crate::files::write_atomic;
 pub use canvas::png;
 pub use chart::{Chart, Series};
+pub use checkpoint::Checkpoint;
 pub use classify::{ClassifierTraining, ImageClassifier};
+pub use config::RunConfig;
 pub use grid::Grid;
 pub use log::Log;
 pub use report::Report;
+pub use run::{CHECKPOINTS, End, Observer, Outcome, Prepared, RunOptions, run};
 pub use run_dir::{Existing, RunDir};
-pub use trainer::{Tick, TrainOptions, Trainer};
+pub use trainer::{Tick, TrainOptions, Trainer, TrainerState};

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 const MARKER: &str = ".veridical-run";
 
 /// What a run writes at the top of its directory; a new run in the same place clears these.
-const OWN: [&str; 8] = [
+const OWN: [&str; 10] = [
     "config.toml",
     "log.jsonl",
     "metrics.json",
@@ -23,6 +23,8 @@ const OWN: [&str; 8] = [
     "model.safetensors",
     "samples.png",
     "samples",
+    "checkpoints",
+    "snapshots",
 ];
 
 /// What to do with a directory that is already there and not empty.

@@ -1,11 +1,13 @@
 //! The loop's inside: one training step, for whatever has weights and a loss.
 
+use std::ops::Range;
+
 use crate::autograd::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::nn::{Context, Training, Weights};
 use crate::ops;
 use crate::ops::random::SampleIds;
-use crate::optim::{HalfLife, Optimizer, OptimizerConfig, Schedule, StepOptions};
+use crate::optim::{HalfLife, Optimizer, OptimizerConfig, PowerFunction, Schedule, StepOptions};
 use crate::tensor::{DType, Tensor};
 
 /// How to train.
@@ -23,6 +25,9 @@ pub struct TrainOptions {
     pub average: Option<HalfLife>,
     /// What matrix products and convolutions are computed in, f32 or bf16.
     pub compute: DType,
+    /// Whether U-Nets run their blocks again in the backward pass instead of keeping what they computed: less memory, the
+    /// same result up to the rounding of sums.
+    pub recompute: bool,
 }
 
 impl TrainOptions {
@@ -35,6 +40,7 @@ impl TrainOptions {
             max_norm: f64::INFINITY,
             average: None,
             compute: DType::F32,
+            recompute: false,
         }
     }
 }
@@ -88,8 +94,27 @@ pub struct Trainer {
     weights: Weights,
     optimizer: Optimizer,
     average: Option<Tensor>,
+    /// Averages with a power function for a profile: width, profile, values.
+    powers: Vec<(f64, PowerFunction, Tensor)>,
     step: u64,
     seen: u64,
+}
+
+/// Everything that a trainer needs to go on where another one was.
+#[derive(Debug)]
+pub struct TrainerState {
+    /// Steps made.
+    pub step: u64,
+    /// Samples seen.
+    pub seen: u64,
+    /// The weights.
+    pub weights: Weights,
+    /// Their running average, if there is one.
+    pub average: Option<Weights>,
+    /// The averages of [`Trainer::with_power_averages`], in its order.
+    pub powers: Vec<Weights>,
+    /// The optimiser's buffers by name.
+    pub optimizer: Vec<(String, Tensor)>,
 }
 
 impl Trainer {
@@ -97,7 +122,63 @@ impl Trainer {
     pub fn new(weights: Weights, options: TrainOptions) -> Result<Self> {
         let optimizer = Optimizer::new(options.optimizer, weights.flat())?;
         let average = options.average.map(|_| weights.flat().clone());
-        Ok(Trainer { options, weights, optimizer, average, step: 0, seen: 0 })
+        Ok(Trainer { options, weights, optimizer, average, powers: Vec::new(), step: 0, seen: 0 })
+    }
+
+    /// Keeps averages of the weights with power functions of these widths besides, for
+    /// [`post_hoc`](crate::optim::post_hoc) reconstruction. To be called before the first step. Errors unless each width is in (0, 0.3).
+    pub fn with_power_averages(mut self, widths: &[f64]) -> Result<Self> {
+        let start = self.weights.flat();
+        let average = |&width| Ok((width, PowerFunction::new(width)?, start.clone()));
+        self.powers = widths.iter().map(average).collect::<Result<_>>()?;
+        Ok(self)
+    }
+
+    /// The power-function averages with their widths.
+    pub fn power_averages(&self) -> Result<Vec<(f64, Weights)>> {
+        self.powers.iter().map(|(width, _, flat)| Ok((*width, self.weights.with_flat(flat.clone())?))).collect()
+    }
+
+    /// Whether a running average is kept.
+    pub fn has_average(&self) -> bool {
+        self.average.is_some()
+    }
+
+    /// The optimiser, with its buffers.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// Samples seen so far.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Goes on where another trainer with the same options was: from here on both do the same, bit for bit. Errors if something is missing
+    /// or of another shape; nothing has changed then.
+    pub fn restore(&mut self, state: TrainerState) -> Result<()> {
+        let fits = |weights: &Weights| self.weights.with_flat(weights.flat().to_device(&self.weights.device())?);
+        let weights = fits(&state.weights)?;
+        let average = match (&self.average, &state.average) {
+            (None, _) => None,
+            (Some(_), Some(average)) => Some(fits(average)?.flat().clone()),
+            (Some(_), None) => {
+                return Err(Error::Config("the stored state has no running average of the weights".into()));
+            }
+        };
+        if self.powers.len() != state.powers.len() {
+            let (found, expected) = (state.powers.len(), self.powers.len());
+            return Err(Error::Config(format!(
+                "the stored state has {found} power-function averages, expected {expected}"
+            )));
+        }
+        let powers = state.powers.iter().map(|power| Ok(fits(power)?.flat().clone())).collect::<Result<Vec<_>>>()?;
+        let find =
+            |name: &str| state.optimizer.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor.clone());
+        self.optimizer.restore(state.step, find)?;
+        (self.weights, self.average, self.step, self.seen) = (weights, average, state.step, state.seen);
+        self.powers.iter_mut().zip(powers).for_each(|(power, stored)| power.2 = stored);
+        Ok(())
     }
 
     /// The weights as they are now.
@@ -120,17 +201,45 @@ impl Trainer {
     ///
     /// Errors where `loss` does, and if it or its gradient is not finite: the weights are then what they were before.
     pub fn step(&mut self, batch: usize, loss: impl FnOnce(&Context, &Training) -> Result<Var>) -> Result<Tick> {
+        let mut loss = Some(loss);
+        self.step_in_parts(batch, batch, |cx, training, _| match loss.take() {
+            Some(loss) => loss(cx, training),
+            None => Err(Error::argument("Trainer::step", "a batch of nothing")),
+        })
+    }
+
+    /// As [`step`](Self::step), with the gradient gathered over parts of at most `part` samples, so that only so many are in memory at
+    /// once. `loss` is asked for the mean over the samples of a range of the batch, and its random numbers are those of the samples,
+    /// so the step is that of the whole batch up to the rounding of the sum.
+    pub fn step_in_parts(
+        &mut self,
+        batch: usize,
+        part: usize,
+        mut loss: impl FnMut(&Context, &Training, Range<usize>) -> Result<Var>,
+    ) -> Result<Tick> {
         let step = self.step + 1;
-        let training =
-            Training { seed: self.options.seed, step: at_most_32_bits(self.step)?, samples: SampleIds::From(0) };
+        let at = at_most_32_bits(self.step)?;
         let seen = self.seen + batch as u64;
-        let (loss, gradient) = {
+        let mut gradient = Tensor::zeros([self.weights.layout().flat_len()], DType::F32, &self.weights.device())?;
+        let mut total = 0.0;
+        for first in (0..batch.max(1)).step_by(part.max(1)) {
+            let range = first..batch.min(first + part.max(1));
+            let training = Training {
+                seed: self.options.seed,
+                step: at,
+                samples: SampleIds::From(at_most_32_bits(first as u64)?),
+            };
             let tape = Tape::new();
-            let cx = Context::training(&self.weights, &tape, training.clone()).compute_in(self.options.compute);
-            let loss = loss(&cx, &training)?;
-            let value = finite("the training loss", step, loss.value().item()?)?;
-            (value, cx.flat_gradient(&mut loss.backward()?)?)
-        };
+            let cx = Context::training(&self.weights, &tape, training.clone())
+                .compute_in(self.options.compute)
+                .recompute_blocks(self.options.recompute);
+            let share = range.len() as f64 / batch as f64;
+            let mean = loss(&cx, &training, range)?;
+            // Not scaled by 1: a batch in one part does what it always did.
+            let mean = if part < batch { ops::scale(&mean, share)? } else { mean };
+            total += finite("the training loss", step, mean.value().item()?)?;
+            cx.accumulate_gradient(&mut mean.backward()?, &mut gradient)?;
+        }
         let clip = ops::gradient_norm(&[&gradient], self.options.max_norm)?;
         let gradient_norm = finite("the gradient", step, clip.to_f64()?.first().copied().unwrap_or(f64::NAN))?;
         let lr_factor = self.options.schedule.factor(seen);
@@ -138,8 +247,11 @@ impl Trainer {
         let options =
             StepOptions { lr_factor, clip: Some(&clip), ema: self.average.as_mut().map(|ema| (ema, beta)), copy: None };
         self.optimizer.step(self.weights.flat_mut(), &gradient, options)?;
+        for (_, profile, average) in &mut self.powers {
+            ops::average(average, self.weights.flat(), profile.beta(self.seen, batch as u64))?;
+        }
         (self.step, self.seen) = (step, seen);
-        Ok(Tick { step, seen, loss, gradient_norm, learning_rate: self.options.optimizer.lr() * lr_factor })
+        Ok(Tick { step, seen, loss: total, gradient_norm, learning_rate: self.options.optimizer.lr() * lr_factor })
     }
 }
 

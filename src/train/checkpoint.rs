@@ -1,0 +1,325 @@
+//! Checkpoints: everything that a run needs to go on as if it had never stopped.
+//!
+//! A directory for each step, `step-000001200/`, with `model.safetensors` (the weights), `ema.safetensors` (their running average),
+//! `ema-0.050.safetensors` for each power-function average, `optimizer.safetensors`, and `state.json`, which says what the others must be.
+//! It is written under another name, flushed and then renamed: a directory of this name is whole, whenever the process or the machine
+//! died. What is not whole all the same, or not ours, is recognised by its sizes and checksums.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::trainer::{Trainer, TrainerState};
+use crate::diffusion::Model;
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
+use crate::tensor::{Device, Tensor};
+
+const FORMAT: u32 = 1;
+const STATE: &str = "state.json";
+const MODEL: &str = "model.safetensors";
+const AVERAGE: &str = "ema.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// Directories that were being written start so.
+const PARTIAL: &str = ".partial-";
+/// A state file is some kilobytes.
+const MAX_STATE: u64 = 1 << 22;
+
+/// `state.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Of the files' layout.
+    pub format: u32,
+    /// The version of the crate that wrote them.
+    pub version: String,
+    /// Steps made.
+    pub step: u64,
+    /// Images seen.
+    pub seen: u64,
+    /// The run's settings, as TOML.
+    pub config: String,
+    /// The data's fingerprint.
+    pub data: String,
+    /// The other files, by name.
+    pub files: BTreeMap<String, FileState>,
+}
+
+/// What a file must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileState {
+    /// Its length.
+    pub bytes: u64,
+    /// Its CRC-32.
+    pub crc32: u32,
+}
+
+/// A checkpoint whose files were found to be whole.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Its directory.
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub state: State,
+}
+
+/// The name of a step's directory.
+fn name(step: u64) -> String {
+    format!("step-{step:09}")
+}
+
+/// The name of a power-function average's file.
+fn power_file(width: f64) -> String {
+    format!("ema-{width:.3}.safetensors")
+}
+
+/// Writes a checkpoint of `trainer`, which trains `model`, below `directory`. Returns its path.
+///
+/// Errors on output, a full disk for example; earlier checkpoints are then as they were, and nothing of this one is left.
+pub fn save(directory: &Path, trainer: &Trainer, model: &Model, config: &str, data: &str) -> Result<PathBuf> {
+    let path = directory.join(name(trainer.steps()));
+    let partial = directory.join(format!("{PARTIAL}{}-{}", name(trainer.steps()), std::process::id()));
+    fs::create_dir_all(&partial).map_err(|e| Error::io(&partial, e))?;
+    let written = write_files(&partial, trainer, model, config, data).and_then(|()| publish(&partial, &path));
+    if written.is_err() {
+        let _ = fs::remove_dir_all(&partial);
+    }
+    written.map(|()| path)
+}
+
+fn write_files(partial: &Path, trainer: &Trainer, model: &Model, config: &str, data: &str) -> Result<()> {
+    let mut files = BTreeMap::new();
+    let mut add = |name: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
+        let path = partial.join(name);
+        write(&path)?;
+        files.insert(name.to_string(), checked(&path)?);
+        Ok(())
+    };
+    add(MODEL, &|path| model.with_flat_weights(trainer.weights().flat().clone())?.save(path))?;
+    if trainer.has_average() {
+        add(AVERAGE, &|path| model.with_flat_weights(trainer.average()?.flat().clone())?.save(path))?;
+    }
+    for (width, weights) in trainer.power_averages()? {
+        add(&power_file(width), &|path| model.with_flat_weights(weights.flat().clone())?.save(path))?;
+    }
+    add(OPTIMIZER, &|path| {
+        let mut tensors = Vec::new();
+        for (name, tensor) in trainer.optimizer().state() {
+            let bytes: Vec<u8> = tensor.to_vec::<f32>()?.iter().flat_map(|x| x.to_le_bytes()).collect();
+            tensors.push((name, tensor.shape().to_vec(), bytes));
+        }
+        let unsound = |e: safetensors::SafeTensorError| Error::format(path, e.to_string());
+        let views: Vec<(&str, TensorView)> = tensors
+            .iter()
+            .map(|(name, shape, bytes)| {
+                Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(unsound)?))
+            })
+            .collect::<Result<_>>()?;
+        write_atomic(path, &safetensors::serialize(views, None).map_err(unsound)?)
+    })?;
+    let state = State {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").into(),
+        step: trainer.steps(),
+        seen: trainer.seen(),
+        config: config.into(),
+        data: data.into(),
+        files,
+    };
+    let text = serde_json::to_string_pretty(&state).map_err(|e| Error::argument("checkpoint", e.to_string()))?;
+    write_atomic(partial.join(STATE), (text + "\n").as_bytes())
+}
+
+/// Gives a finished directory its name.
+fn publish(partial: &Path, path: &Path) -> Result<()> {
+    if path.exists() {
+        // Left by a run that was resumed from an earlier step, perhaps torn: the new one takes its place.
+        let aside = path.with_file_name(format!("{PARTIAL}old-{}", std::process::id()));
+        fs::rename(path, &aside).map_err(|e| Error::io(path, e))?;
+        fs::rename(partial, path).map_err(|e| Error::io(path, e))?;
+        let _ = fs::remove_dir_all(aside);
+    } else {
+        fs::rename(partial, path).map_err(|e| Error::io(path, e))?;
+    }
+    if let Some(Ok(directory)) = path.parent().map(File::open) {
+        let _ = directory.sync_all(); // where directories cannot be flushed it is left to the system
+    }
+    Ok(())
+}
+
+/// Length and checksum of what was written, read back.
+fn checked(path: &Path) -> Result<FileState> {
+    let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut crc = flate2::CrcWriter::new(std::io::sink());
+    let bytes = std::io::copy(&mut file, &mut crc).map_err(|e| Error::io(path, e))?;
+    Ok(FileState { bytes, crc32: crc.crc().sum() })
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint's state and checks all its files.
+    ///
+    /// Errors with the file that is missing, torn or not a checkpoint's.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let file = path.join(STATE);
+        let length = fs::metadata(&file).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::format(&path, format!("has no {STATE}: not a checkpoint")),
+            _ => Error::io(&file, e),
+        })?;
+        if length.len() > MAX_STATE {
+            return Err(Error::format(&file, format!("{} bytes are no state of a checkpoint", length.len())));
+        }
+        let text = fs::read_to_string(&file).map_err(|e| Error::format(&file, e.to_string()))?;
+        let format: serde_json::Value = serde_json::from_str(&text).map_err(|e| Error::format(&file, e.to_string()))?;
+        if format["format"] != FORMAT {
+            let what = format!("format {}, but this version reads {FORMAT}", format["format"]);
+            return Err(Error::format(&file, what));
+        }
+        let state: State = serde_json::from_value(format).map_err(|e| Error::format(&file, e.to_string()))?;
+        for (name, expected) in &state.files {
+            let file = path.join(name);
+            if Path::new(name).components().count() != 1 {
+                return Err(Error::format(path.join(STATE), format!("names a file elsewhere: {name}")));
+            }
+            let found = checked(&file)?;
+            if found != *expected {
+                let what = format!(
+                    "{} bytes with checksum {:08x}, but {STATE} says {} bytes with {:08x}: torn or changed",
+                    found.bytes, found.crc32, expected.bytes, expected.crc32
+                );
+                return Err(Error::format(file, what));
+            }
+        }
+        Ok(Checkpoint { path, state })
+    }
+
+    /// The averaged weights, or the weights themselves if the run keeps no average.
+    pub fn model(&self, device: &Device) -> Result<Model> {
+        let name = if self.state.files.contains_key(AVERAGE) { AVERAGE } else { MODEL };
+        Model::load(self.path.join(name), device)
+    }
+
+    /// Puts the stored state into `trainer`, which trains a model of the architecture `like`.
+    ///
+    /// Errors if the architectures differ, naming the difference, or something is missing.
+    pub fn restore(&self, like: &Model, trainer: &mut Trainer) -> Result<()> {
+        let device = like.weights.device();
+        let load = |name: &str| -> Result<crate::nn::Weights> {
+            let path = self.path.join(name);
+            let model = Model::load(&path, &device)?;
+            same_architecture(&path, &model, like)?;
+            Ok(model.weights)
+        };
+        let widths: Vec<f64> = trainer.power_averages()?.iter().map(|(width, _)| *width).collect();
+        trainer.restore(TrainerState {
+            step: self.state.step,
+            seen: self.state.seen,
+            weights: load(MODEL)?,
+            average: trainer.has_average().then(|| load(AVERAGE)).transpose()?,
+            powers: widths.iter().map(|&width| load(&power_file(width))).collect::<Result<_>>()?,
+            optimizer: buffers(&self.path.join(OPTIMIZER))?,
+        })
+    }
+}
+
+fn buffers(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
+    let unsound = |what: String| Error::format(path, what);
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| unsound(format!("not sound safetensors: {e}")))?;
+    let mut found = Vec::new();
+    for (name, view) in tensors.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(unsound(format!("{name} has dtype {:?}, expected F32", view.dtype())));
+        }
+        let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        found.push((name.to_string(), Tensor::from_slice(&values, view.shape().to_vec(), &Device::Cpu)?));
+    }
+    Ok(found)
+}
+
+/// Errors with the options in which two models differ.
+fn same_architecture(path: &Path, found: &Model, expected: &Model) -> Result<()> {
+    let fields = |model: &Model| -> Result<serde_json::Map<String, serde_json::Value>> {
+        serde_json::from_str(&model.config().to_json()?).map_err(|e| Error::format(path, e.to_string()))
+    };
+    let (found, expected) = (fields(found)?, fields(expected)?);
+    let keys: std::collections::BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
+    let show = |value: Option<&serde_json::Value>| value.map_or("nothing".into(), ToString::to_string);
+    let differ: Vec<String> = keys
+        .into_iter()
+        .filter(|key| found.get(*key) != expected.get(*key))
+        .map(|key| format!("{key} is {} there and {} here", show(found.get(key)), show(expected.get(key))))
+        .collect();
+    match differ.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Config(format!("{}: another architecture: {}", path.display(), differ.join("; ")))),
+    }
+}
+
+/// The steps of which there is a directory, rising; whether they are whole is seen when they are opened.
+pub fn steps(directory: &Path) -> Result<Vec<u64>> {
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|e| Error::io(directory, e))?,
+    };
+    let mut steps = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(|e| Error::io(directory, e))?.file_name();
+        let step = file.to_str().and_then(|file| file.strip_prefix("step-")).and_then(|step| step.parse().ok());
+        steps.extend(step.filter(|&step| file == name(step).as_str()));
+    }
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+/// The newest checkpoint that is whole, and what is wrong with the newer ones. Errors if there are some but none is whole.
+pub fn latest(directory: &Path) -> Result<(Option<Checkpoint>, Vec<Error>)> {
+    let mut problems = Vec::new();
+    for step in steps(directory)?.into_iter().rev() {
+        match Checkpoint::open(directory.join(name(step))) {
+            Ok(checkpoint) if checkpoint.state.step == step => return Ok((Some(checkpoint), problems)),
+            Ok(other) => {
+                let what = format!("the directory of step {step} holds step {}", other.state.step);
+                problems.push(Error::format(&other.path, what));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        return Ok((None, problems));
+    }
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Err(Error::format(directory, format!("no checkpoint is whole: {}", all.join("; "))))
+}
+
+/// Removes old checkpoints: all but the last `keep_last` and those whose step is a multiple of `keep_every` (0: none of them), and
+/// what was left half-written by a process that died.
+pub fn prune(directory: &Path, keep_last: usize, keep_every: u64) -> Result<()> {
+    let steps = steps(directory)?;
+    for &step in &steps[..steps.len().saturating_sub(keep_last.max(1))] {
+        if keep_every == 0 || !step.is_multiple_of(keep_every) {
+            let path = directory.join(name(step));
+            // Renamed first, so that a half-removed one is not taken for a torn one.
+            let aside = directory.join(format!("{PARTIAL}{}-removed", name(step)));
+            fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
+            fs::remove_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a process that died was writing. Only for the owner of the directory.
+pub fn sweep(directory: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io(directory, e))?;
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_dir_all(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! What a run is asked to do: a TOML file of a few sections, every key of which has a default.
+//!
+//! ```
+//! use veridical::train::RunConfig;
+//! let config = RunConfig::build(Some("digits"), None, &["train.images=640".into()])?;
+//! assert_eq!(config.train.images, 640);
+//! let error = RunConfig::build(None, None, &["train.colour=1".into()]).unwrap_err();
+//! assert!(error.to_string().contains("train.colour"));
+//! # Ok::<(), veridical::Error>(())
+//! ```
+
+mod document;
+mod presets;
+mod sections;
+
+use toml::{Table, Value};
+
+use crate::data::Images;
+use crate::diffusion::ModelConfig;
+use crate::error::{Error, Result};
+
+pub use presets::{names as preset_names, shape as preset_shape};
+pub use sections::{Augment, Average, Data, LossSection, OptimizerSection, Sampling, TrainSection};
+
+/// The settings of a run.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// What is learned from.
+    pub data: Data,
+    /// The architecture, with EDM's keyword names; what is left out follows from the data, or is EDM's default.
+    pub model: Table,
+    /// What is minimised.
+    pub loss: LossSection,
+    /// What is done to images before the network sees them.
+    pub augment: Augment,
+    /// How weights are changed.
+    pub optimizer: OptimizerSection,
+    /// Running averages of the weights.
+    pub average: Average,
+    /// The run itself.
+    pub train: TrainSection,
+    /// The samples that are drawn while it trains.
+    pub sampling: Sampling,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        presets::base()
+    }
+}
+
+/// Settings that may differ between a checkpoint and the run that goes on from it: they do not change what is computed, or are meant to
+/// be changed (how long, where).
+const FREE: [&str; 12] = [
+    "data.path",
+    "train.device",
+    "train.images",
+    "train.micro_batch",
+    "train.log_every",
+    "train.sample_every",
+    "train.checkpoint_every",
+    "train.keep_last",
+    "train.keep_every",
+    "sampling.",
+    "average.snapshot_every",
+    "train.checkpoint_activations",
+];
+
+impl RunConfig {
+    /// A preset, or EDM's settings without one, changed by a settings file (its text) and by `section.key=value` settings, in this order.
+    ///
+    /// Errors on presets, sections and keys that do not exist, naming them, and on values that make no sense.
+    pub fn build(preset: Option<&str>, file: Option<&str>, settings: &[String]) -> Result<Self> {
+        let mut table = table_of(&preset.map_or_else(|| Ok(presets::base()), presets::named)?)?;
+        if let Some(text) = file {
+            let overlay: Table =
+                text.parse().map_err(|e: toml::de::Error| Error::Config(e.to_string().trim_end().into()))?;
+            merge(&mut table, overlay)?;
+        }
+        for setting in settings {
+            merge(&mut table, one_setting(setting)?)?;
+        }
+        let config: RunConfig = table.try_into().map_err(|e| Error::Config(e.to_string().trim_end().into()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Errors with the setting that makes no sense. What a network asks of its sizes it says when it is built.
+    pub fn check(&self) -> Result<()> {
+        self.loss.loss()?;
+        self.optimizer.config()?;
+        self.optimizer.schedule(self.train.images)?;
+        self.train.compute()?;
+        self.pipe()?;
+        sections::check_ranges(self)
+    }
+
+    /// The augmentation pipe; `None` without augmentation.
+    pub fn pipe(&self) -> Result<Option<crate::diffusion::AugmentPipe>> {
+        self.augment.pipe()
+    }
+
+    /// The architecture for these data, complete.
+    ///
+    /// Errors if the settings contradict the data or name options that the network does not have.
+    pub fn model_config(&self, data: &Images) -> Result<ModelConfig> {
+        let [height, width, channels] = data.size();
+        let labels = if self.data.labels && data.classes() > 1 { data.classes() } else { 0 };
+        let mut model = self.model.clone();
+        let kind = model.get("model_type").and_then(Value::as_str).unwrap_or("SongUNet");
+        let mut fixed: Vec<(&str, usize)> = vec![("label_dim", labels)];
+        if kind == "MLP" {
+            fixed.push(("dims", data.values()));
+        } else {
+            if height != width {
+                let what =
+                    format!("images of {height} x {width}; networks take square ones, so crop or resize the data");
+                return Err(Error::Config(what));
+            }
+            fixed.extend([("img_resolution", height), ("img_channels", channels)]);
+            fixed.push(("augment_dim", self.pipe()?.map_or(0, |pipe| pipe.labels())));
+        }
+        if kind == "MLP" && self.pipe()?.is_some() {
+            return Err(Error::Config("augment.p must be 0 for an MLP: points are not images".into()));
+        }
+        for (key, value) in fixed {
+            match model.get(key).and_then(Value::as_integer) {
+                None => {
+                    model.insert(key.into(), Value::Integer(value as i64));
+                }
+                Some(given) if given == value as i64 => {}
+                Some(given) => {
+                    let why = if key == "augment_dim" { "[augment] makes" } else { "the data have" };
+                    return Err(Error::Config(format!("model.{key} is {given}, but {why} {value}")));
+                }
+            }
+        }
+        model.entry("model_type").or_insert_with(|| "SongUNet".into());
+        let json = serde_json::to_string(&model).map_err(|e| Error::Config(format!("[model]: {e}")))?;
+        ModelConfig::from_json(&json)
+    }
+
+    /// The same settings with the architecture written out for these data.
+    pub fn completed(&self, data: &Images) -> Result<Self> {
+        Ok(RunConfig { model: model_table(&self.model_config(data)?)?, ..self.clone() })
+    }
+
+    /// The settings as TOML, with a comment over each key.
+    pub fn document(&self) -> Result<String> {
+        document::document(self)
+    }
+
+    /// Errors with the settings in which `self` differs from the settings that a checkpoint was made with, apart from those that may.
+    pub fn continues(&self, stored: &str) -> Result<()> {
+        let stored: RunConfig =
+            toml::from_str(stored).map_err(|e| Error::Config(format!("the checkpoint's settings: {e}")))?;
+        let (here, there) = (flat(&table_of(self)?), flat(&table_of(&stored)?));
+        let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let mut free = FREE.to_vec();
+        if self.optimizer.depends_on_length() {
+            free.retain(|key| *key != "train.images");
+        }
+        let show = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
+        let differ: Vec<String> = keys
+            .into_iter()
+            .filter(|key| here.get(*key) != there.get(*key) && !free.iter().any(|free| key.starts_with(free)))
+            .map(|key| format!("{key} is {} there and {} here", show(there.get(key)), show(here.get(key))))
+            .collect();
+        match differ.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Config(format!("the checkpoint is of other settings: {}", differ.join("; ")))),
+        }
+    }
+}
+
+fn table_of(config: &RunConfig) -> Result<Table> {
+    Table::try_from(config).map_err(|e| Error::Config(format!("settings that cannot be written: {e}")))
+}
+
+fn model_table(model: &ModelConfig) -> Result<Table> {
+    let bad = |e: String| Error::Config(format!("the architecture cannot be written: {e}"));
+    let fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&model.to_json()?).map_err(|e| bad(e.to_string()))?;
+    // TOML has no null; what is null is left to its default.
+    let fields: serde_json::Map<_, _> = fields.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    Table::try_from(fields).map_err(|e| bad(e.to_string()))
+}
+
+/// `section.key` to value.
+fn flat(table: &Table) -> std::collections::BTreeMap<String, Value> {
+    let mut all = std::collections::BTreeMap::new();
+    for (section, keys) in table {
+        for (key, value) in keys.as_table().into_iter().flatten() {
+            all.insert(format!("{section}.{key}"), value.clone());
+        }
+    }
+    all
+}
+
+/// `section.key=value`, where the value is TOML, or else a text.
+fn one_setting(setting: &str) -> Result<Table> {
+    let bad = || Error::Config(format!("`{setting}` is no setting; write section.key=value, such as train.batch=32"));
+    let (key, value) = setting.split_once('=').ok_or_else(bad)?;
+    let (section, key) = key.trim().split_once('.').ok_or_else(bad)?;
+    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    let value = parsed.unwrap_or_else(|| Value::String(value.trim().into()));
+    let mut keys = Table::new();
+    keys.insert(key.into(), value);
+    let mut table = Table::new();
+    table.insert(section.into(), Value::Table(keys));
+    Ok(table)
+}
+
+/// Lays `over` on `base`. Errors on a section or a key that `base` does not have; those of `[model]` are the network's affair.
+fn merge(base: &mut Table, over: Table) -> Result<()> {
+    let sections = base.keys().cloned().collect::<Vec<_>>().join(", ");
+    for (section, keys) in over {
+        let Some(Value::Table(known)) = base.get_mut(&section) else {
+            return Err(Error::Config(format!("unknown section [{section}]; there are {sections}")));
+        };
+        let Value::Table(keys) = keys else {
+            return Err(Error::Config(format!("{section} is a section: write [{section}] and its keys below")));
+        };
+        if section == "model"
+            && let Some(kind) = keys.get("model_type")
+            && known.get("model_type").is_some_and(|old| old != kind)
+        {
+            known.clear(); // another network: the preset's options mean nothing to it
+        }
+        if section == "model"
+            && let Some(precond) = keys.get("precond")
+            && known.get("precond").is_some_and(|old| old != precond)
+        {
+            for of_edm in ["sigma_data", "sigma_min", "sigma_max"] {
+                known.remove(of_edm);
+            }
+        }
+        for (key, value) in keys {
+            if section != "model" && !known.contains_key(&key) {
+                let there = known.keys().cloned().collect::<Vec<_>>().join(", ");
+                return Err(Error::Config(format!("unknown key {section}.{key}; [{section}] has {there}")));
+            }
+            // A whole number where a fraction is meant.
+            let value = match (known.get(&key), value) {
+                (Some(Value::Float(_)), Value::Integer(whole)) => Value::Float(whole as f64),
+                (_, value) => value,
+            };
+            known.insert(key, value);
+        }
+    }
+    Ok(())
+}

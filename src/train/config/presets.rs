@@ -1,0 +1,269 @@
+//! Settings that are known to make sense.
+
+use toml::{Table, toml};
+
+use super::RunConfig;
+use super::sections::{Augment, Average, Data, LossSection, OptimizerSection, Sampling, TrainSection};
+use crate::data::Shuffle;
+use crate::error::{Error, Result};
+
+/// The names of the presets.
+pub fn names() -> &'static [&'static str] {
+    &[
+        "digits",
+        "points",
+        "mnist",
+        "fashion",
+        "cifar10-ddpmpp",
+        "cifar10-ncsnpp",
+        "ffhq64-ddpmpp",
+        "ffhq64-ncsnpp",
+        "afhqv2-64-ddpmpp",
+        "imagenet64-adm",
+    ]
+}
+
+/// `[height, width, channels]` and the number of classes of the data that a preset is made for.
+pub fn shape(name: &str) -> Option<([usize; 3], usize)> {
+    Some(match name {
+        "digits" => ([8, 8, 1], 10),
+        "points" => ([1, 1, 2], 1),
+        "mnist" | "fashion" => ([28, 28, 1], 10),
+        "cifar10-ddpmpp" | "cifar10-ncsnpp" => ([32, 32, 3], 10),
+        "ffhq64-ddpmpp" | "ffhq64-ncsnpp" | "afhqv2-64-ddpmpp" => ([64, 64, 3], 1),
+        "imagenet64-adm" => ([64, 64, 3], 1000),
+        _ => return None,
+    })
+}
+
+/// EDM's settings for CIFAR-10 in everything that does not depend on the data; the digits in the binary as data.
+pub(super) fn base() -> RunConfig {
+    RunConfig {
+        data: Data { path: "digits".into(), labels: true, shuffle: Shuffle::Window },
+        model: toml! {
+            precond = "edm"
+            model_type = "SongUNet"
+            sigma_data = 0.5
+        },
+        loss: LossSection {
+            kind: "edm".into(),
+            p_mean: -1.2,
+            p_std: 1.2,
+            beta_d: 19.9,
+            beta_min: 0.1,
+            epsilon_t: 1e-5,
+            sigma_min: 0.02,
+            sigma_max: 100.0,
+            c_1: 0.001,
+            c_2: 0.008,
+            m: 1000,
+        },
+        augment: Augment {
+            p: 0.0,
+            xflip: 1e8,
+            yflip: 1.0,
+            scale: 1.0,
+            rotate_frac: 1.0,
+            aniso: 1.0,
+            translate_frac: 1.0,
+        },
+        optimizer: OptimizerSection {
+            name: "adam".into(),
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum: 0.0,
+            warm_up: 10_000_000,
+            schedule: "constant".into(),
+            schedule_images: 0,
+            max_norm: f64::INFINITY,
+        },
+        average: Average { half_life: 500_000.0, ramp: 0.05, power: Vec::new(), snapshot_every: 0 },
+        train: TrainSection {
+            seed: 0,
+            device: "best".into(),
+            batch: 512,
+            micro_batch: 0,
+            images: 200_000_000,
+            compute: "f32".into(),
+            checkpoint_activations: false,
+            log_every: 50,
+            sample_every: 1000,
+            checkpoint_every: 1000,
+            keep_last: 2,
+            keep_every: 0,
+        },
+        sampling: Sampling { steps: 18, sigma_min: 0.002, sigma_max: 80.0, rho: 7.0, columns: 10, rows: 10, seed: 0 },
+    }
+}
+
+fn model(config: &mut RunConfig, options: Table) {
+    config.model.extend(options);
+}
+
+/// Small grey pictures on a few processors: a rate that a small network stands, short averages.
+fn small() -> RunConfig {
+    let mut config = base();
+    config.optimizer.max_norm = 10.0;
+    config.average.ramp = 0.1;
+    config.train.batch = 64;
+    config.loss.p_mean = -0.8;
+    config.sampling.columns = 8;
+    config
+}
+
+/// 28 by 28 pixels, in about an hour on two processors (80 to 114 images/s were measured).
+fn mnist_like(sigma_data: f64) -> RunConfig {
+    let mut config = small();
+    model(
+        &mut config,
+        toml! {
+            model_channels = 32
+            channel_mult = [1, 2, 2]
+            num_blocks = 1
+            attn_resolutions = [7]
+            dropout = 0.05
+        },
+    );
+    config.model.insert("sigma_data".into(), sigma_data.into());
+    config.data.path = String::new();
+    config.optimizer.lr = 2e-3;
+    config.optimizer.warm_up = 10_000;
+    config.average.half_life = 50_000.0;
+    config.train.images = 300_000;
+    config.train.sample_every = 500;
+    config.train.checkpoint_every = 500;
+    config
+}
+
+/// The U-Nets of EDM's CIFAR-10 models.
+fn cifar(ncsnpp: bool) -> RunConfig {
+    let mut config = base();
+    model(
+        &mut config,
+        toml! {
+            model_channels = 128
+            channel_mult = [2, 2, 2]
+            num_blocks = 4
+            attn_resolutions = [16]
+            dropout = 0.13
+        },
+    );
+    if ncsnpp {
+        ncsn(&mut config);
+    }
+    config.data.path = String::new();
+    config.augment.p = 0.12;
+    config.train.micro_batch = 64;
+    config.average.power = vec![0.05, 0.1];
+    config.average.snapshot_every = 8_000_000;
+    config
+}
+
+fn ncsn(config: &mut RunConfig) {
+    model(
+        config,
+        toml! {
+            embedding_type = "fourier"
+            channel_mult_noise = 2
+            encoder_type = "residual"
+            decoder_type = "standard"
+            resample_filter = [1, 3, 3, 1]
+        },
+    );
+}
+
+/// The U-Nets of EDM's 64x64 models.
+fn sixty_four(ncsnpp: bool, dropout: f64) -> RunConfig {
+    let mut config = cifar(ncsnpp);
+    model(&mut config, toml! { channel_mult = [1, 2, 2, 2] });
+    config.model.insert("dropout".into(), dropout.into());
+    config.optimizer.lr = 2e-4;
+    config.augment.p = 0.15;
+    config.train.batch = 256;
+    config.train.micro_batch = 32;
+    config.sampling.steps = 40;
+    config
+}
+
+/// A preset by its name. Errors on others, with the list.
+pub(super) fn named(name: &str) -> Result<RunConfig> {
+    Ok(match name {
+        "digits" => {
+            let mut config = small();
+            model(
+                &mut config,
+                toml! {
+                    sigma_data = 0.75
+                    model_channels = 32
+                    channel_mult = [1, 1]
+                    num_blocks = 1
+                    attn_resolutions = [4]
+                    dropout = 0.05
+                },
+            );
+            config.optimizer.lr = 3e-3;
+            config.optimizer.warm_up = 6400;
+            config.optimizer.schedule = "cosine".into();
+            config.average.half_life = 8000.0;
+            config.train.images = 76_800;
+            config.train.sample_every = 300;
+            config.train.checkpoint_every = 300;
+            config
+        }
+        "points" => {
+            let mut config = small();
+            config.model = toml! {
+                precond = "edm"
+                model_type = "MLP"
+                sigma_data = 0.5
+                hidden = 128
+                layers = 3
+                noise_channels = 32
+            };
+            config.data.path = "synthetic:two-moons".into();
+            config.train.batch = 500;
+            config.train.images = 1_000_000;
+            config.optimizer.lr = 3e-3;
+            config.optimizer.warm_up = 20_000;
+            config.average.half_life = 50_000.0;
+            config
+        }
+        "mnist" => mnist_like(0.6),
+        "fashion" => mnist_like(0.7),
+        "cifar10-ddpmpp" => cifar(false),
+        "cifar10-ncsnpp" => cifar(true),
+        "ffhq64-ddpmpp" => sixty_four(false, 0.05),
+        "ffhq64-ncsnpp" => sixty_four(true, 0.05),
+        "afhqv2-64-ddpmpp" => sixty_four(false, 0.25),
+        "imagenet64-adm" => {
+            let mut config = base();
+            config.model = toml! {
+                precond = "edm"
+                model_type = "DhariwalUNet"
+                sigma_data = 0.5
+                model_channels = 192
+                channel_mult = [1, 2, 3, 4]
+                num_blocks = 3
+                attn_resolutions = [32, 16, 8]
+                dropout = 0.10
+            };
+            config.data.path = String::new();
+            config.optimizer.lr = 1e-4;
+            config.average =
+                Average { half_life: 50_000_000.0, ramp: 0.0, power: vec![0.05, 0.1], snapshot_every: 8_000_000 };
+            config.train.batch = 4096;
+            config.train.micro_batch = 32;
+            config.train.images = 2_500_000_000;
+            config.train.compute = "bf16".into();
+            config.sampling.steps = 40;
+            config
+        }
+        _ => {
+            let known = names().join(", ");
+            return Err(Error::Config(format!("`{name}` is no preset; there are {known}")));
+        }
+    })
+}

@@ -1,0 +1,178 @@
+//! The pictures and the page of a run.
+
+use std::fs;
+use std::path::Path;
+
+use image::RgbImage;
+
+use super::config::RunConfig;
+use super::run::{End, shown_classes};
+use super::{Chart, Grid, Report, log};
+use crate::data::DataSet;
+use crate::diffusion::Model;
+use crate::error::{Error, Result};
+
+/// Pictures over time that the page shows at most.
+const SHOWN: usize = 6;
+/// Samples that are drawn at once.
+const AT_ONCE: usize = 50;
+
+/// A picture of samples, beside real ones; `None` if the data are no pictures.
+pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u64) -> Result<Option<RgbImage>> {
+    let size = data.train.size();
+    if model.denoiser().sample_shape().len() != 3 || !matches!(size[2], 1 | 3) {
+        return Ok(None);
+    }
+    let (sampler, seed) = (config.sampling.sampler(), config.sampling.seed);
+    let columns = config.sampling.columns;
+    let classes = model.denoiser().label_dim();
+    let mut pixels = Vec::new();
+    let labels = shown_classes(config, &data.train, classes);
+    let count = if classes > 0 { labels.len() } else { columns * config.sampling.rows };
+    for first in (0..count).step_by(AT_ONCE) {
+        let now = AT_ONCE.min(count - first);
+        let drawn = match classes {
+            0 => sampler.sample(model, seed, first as u32, now)?,
+            _ => sampler.sample_classes(model, seed, first as u32, &labels[first..first + now])?,
+        };
+        pixels.extend(drawn.to_vec::<f32>()?);
+    }
+    let picks: Vec<u32> = match classes {
+        0 => (0..count.min(data.train.len()) as u32).collect(),
+        _ => labels.chunks(columns).flat_map(|row| data.train.of_class(row[0]).into_iter().take(columns)).collect(),
+    };
+    let (real, _) = data.train.gather(&picks)?;
+    let names: Vec<String> = match classes {
+        0 => Vec::new(),
+        _ => labels
+            .chunks(columns)
+            .map(|row| data.class_names.get(row[0] as usize).cloned().unwrap_or_else(|| row[0].to_string()))
+            .collect(),
+    };
+    // A class with few images would shift the rows below it.
+    let mut grid =
+        Grid::new(size).row_labels(names).panel(format!("generated, after {} images", grouped(seen)), &pixels, columns);
+    if picks.len() == count {
+        grid = grid.panel("of the training set", &real, columns);
+    }
+    grid.render().map(Some)
+}
+
+/// The page of a run, from what is in its directory.
+pub(super) fn report(
+    config: &RunConfig,
+    data: &DataSet,
+    model: &Model,
+    place: &Path,
+    document: &str,
+    end: Option<End>,
+) -> Result<String> {
+    let ticks = log::read(place.join("log.jsonl"))?;
+    let curve = |key: &str| -> Vec<(f64, f64)> {
+        ticks.iter().filter_map(|tick| Some((tick["seen"].as_f64()? / 1000.0, tick[key].as_f64()?))).collect()
+    };
+    let last = ticks.last().cloned().unwrap_or_default();
+    let shown = |key: &str, digits: &dyn Fn(f64) -> String| last[key].as_f64().map_or("\u{2013}".into(), digits);
+    let state = match end {
+        None => "The run is going on.",
+        Some(End::Finished) => "The run is finished.",
+        Some(End::OutOfTime) => "The run ended because its time was up.",
+        Some(End::Stopped) => "The run was stopped; it can be resumed.",
+    };
+    let parameters = model.weights.layout().parameter_count() as u64;
+    let mut page = Report::new(format!("Training on {}", data.name))
+        .text(&format!(
+            "{state} {} of {} images were seen, {} at a time, by a network of {} parameters on {} with seed {}.",
+            grouped(last["seen"].as_u64().unwrap_or(0)),
+            grouped(config.train.images),
+            config.train.batch,
+            grouped(parameters),
+            model.weights.device(),
+            config.train.seed
+        ))
+        .table(
+            &["", "last"],
+            &[
+                vec!["loss".into(), shown("loss", &|x| format!("{x:.4}"))],
+                vec!["gradient norm".into(), shown("gradient_norm", &|x| format!("{x:.3}"))],
+                vec!["learning rate".into(), shown("learning_rate", &|x| format!("{x:.2e}"))],
+                vec!["images a second".into(), shown("images_per_second", &|x| format!("{x:.1}"))],
+            ],
+        );
+    let pictures = pictures(place)?;
+    if let Some((last, earlier)) = pictures.split_last() {
+        page =
+            page.section("Samples").picture(&last.1, "Samples of the model, beside images of the training set", "")?;
+        if !earlier.is_empty() {
+            page =
+                page.section("Samples over time").text("From the same noise each time, so that the pictures compare.");
+        }
+        for (seen, picture) in earlier {
+            let caption = format!("after {} images", grouped(*seen));
+            page = page.picture(picture, &format!("Samples {caption}"), "")?;
+        }
+    }
+    let half_life = (ticks.len() as f64 / 40.0).max(1.0);
+    for (title, key, label, logarithmic) in [
+        ("Loss", "loss", "loss of a sample, logarithmic", true),
+        ("Gradient", "gradient_norm", "length of the gradient before clipping, logarithmic", true),
+        ("Learning rate", "learning_rate", "learning rate", false),
+        ("Speed", "images_per_second", "images a second", false),
+    ] {
+        let chart = Chart::new(title, "thousand images", label);
+        let chart = if logarithmic {
+            chart.log_y().smoothed(key, curve(key), half_life)
+        } else {
+            chart.series(key, curve(key))
+        };
+        page = page.section(title).picture(&chart.render()?, &format!("{title} over the images seen"), "")?;
+    }
+    Ok(page.section("Settings").verbatim(document).text(&format!("Data: {}.", data.train.fingerprint())).html())
+}
+
+/// The pictures of `samples/`, the last and some spread evenly over the others, with the images seen.
+fn pictures(place: &Path) -> Result<Vec<(u64, RgbImage)>> {
+    let folder = place.join("samples");
+    let Ok(entries) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    let mut names: Vec<(u64, std::path::PathBuf)> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((path.file_stem()?.to_str()?.parse().ok()?, path))
+        })
+        .collect();
+    names.sort();
+    let count = names.len();
+    let picks: std::collections::BTreeSet<usize> = match count {
+        0 => return Ok(Vec::new()),
+        _ => (0..SHOWN).map(|i| i * (count - 1) / (SHOWN - 1)).collect(),
+    };
+    picks
+        .into_iter()
+        .map(|i| {
+            let (seen, path) = &names[i];
+            let picture = image::open(path).map_err(|e| Error::format(path, e.to_string()))?;
+            Ok((*seen, picture.into_rgb8()))
+        })
+        .collect()
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 12, 123, 1234, 1_234_567].map(super::grouped), ["0", "12", "123", "1,234", "1,234,567"]);
+    }
+}

@@ -1,0 +1,394 @@
+//! A whole run: from settings and data to a model, with checkpoints, log, pictures and a report.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::checkpoint::{self, Checkpoint};
+use super::config::RunConfig;
+use super::run_dir::RunDir;
+use super::trainer::{Tick, TrainOptions, Trainer};
+use super::{log, pages, snapshots};
+use crate::data::{Batches, DataSet, Images};
+use crate::diffusion::{AugmentPipe, Loss, Model};
+use crate::error::{Error, Result};
+use crate::nn::Conditions;
+use crate::ops;
+use crate::tensor::{DType, Device, Tensor};
+
+/// What a run tells whoever started it, and asks.
+pub trait Observer {
+    /// Everything is ready and the first step follows. `model` is what is trained, `first` the step to start from.
+    fn started(&mut self, model: &Model, first: u64, steps: u64);
+    /// A step was made. `rate` is in images a second, over the last steps; `images` are those of the whole run.
+    fn ticked(&mut self, tick: &Tick, rate: f64, images: u64);
+    /// Something worth a line.
+    fn note(&mut self, text: &str);
+    /// Whether to stop after this step; asked before each.
+    fn stop(&mut self) -> bool;
+}
+
+/// Nobody looks.
+impl Observer for () {
+    fn started(&mut self, _: &Model, _: u64, _: u64) {}
+    fn ticked(&mut self, _: &Tick, _: f64, _: u64) {}
+    fn note(&mut self, _: &str) {}
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+/// How a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All images were seen.
+    Finished,
+    /// The time was up.
+    OutOfTime,
+    /// The observer asked to stop.
+    Stopped,
+}
+
+/// What a run made.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// The model: averaged weights, if an average is kept.
+    pub model: Model,
+    /// Steps made in all.
+    pub steps: u64,
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+}
+
+/// Where checkpoints are, in a run's directory.
+pub const CHECKPOINTS: &str = "checkpoints";
+/// The model at the end, in a run's directory.
+const MODEL: &str = "model.safetensors";
+
+/// How to run, besides the settings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunOptions {
+    /// Go on from the newest checkpoint in the run's directory.
+    pub resume: bool,
+    /// Stop, complete, after so much time.
+    pub budget: Option<Duration>,
+}
+
+/// Trains as `config` says on `data`, in the directory `place`.
+///
+/// The result is a pure function of settings and data: on any number of threads, and however often it was interrupted and resumed. Errors on
+/// settings that make no sense together, on a checkpoint of other settings or data (naming the difference), on output that fails, and
+/// on a loss that is not finite (naming the step and the last good checkpoint).
+pub fn run(
+    config: &RunConfig,
+    data: &DataSet,
+    place: &RunDir,
+    options: RunOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    Prepared::new(config, data)?.run(place, options, observer)
+}
+
+/// What settings and data make before anything is written: to find out early what is wrong with them.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    config: RunConfig,
+    data: &'a DataSet,
+    fingerprint: String,
+    model: Model,
+    loss: Loss,
+    pipe: Option<AugmentPipe>,
+    options: TrainOptions,
+}
+
+impl<'a> Prepared<'a> {
+    /// Builds the model and checks everything that can be checked.
+    pub fn new(config: &RunConfig, data: &'a DataSet) -> Result<Self> {
+        config.check()?;
+        let config = config.completed(&data.train)?;
+        let device = Device::named(&config.train.device)?;
+        let model = Model::new(&config.model_config(&data.train)?, config.train.seed, &device)?;
+        let options = TrainOptions {
+            seed: config.train.seed,
+            optimizer: config.optimizer.config()?,
+            schedule: config.optimizer.schedule(config.train.images)?,
+            max_norm: config.optimizer.max_norm,
+            average: config.average.half_life(),
+            compute: config.train.compute()?,
+            recompute: config.train.checkpoint_activations,
+        };
+        let (loss, pipe) = (config.loss.loss()?, config.pipe()?);
+        Ok(Prepared { fingerprint: data.train.fingerprint(), config, data, model, loss, pipe, options })
+    }
+
+    /// The model, with its first weights.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The run itself; see [`run`].
+    pub fn run(self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
+        let mut run = Run::start(self, place, options, observer)?;
+        let end = run.train(observer)?;
+        run.finish(end, observer)
+    }
+}
+
+struct Run<'a> {
+    at: Prepared<'a>,
+    place: &'a RunDir,
+    trainer: Trainer,
+    batches: Batches,
+    log: log::Log,
+    document: String,
+    started: Instant,
+    budget: Option<Duration>,
+    last_checkpoint: Option<PathBuf>,
+    /// Sum of the losses, and steps, since the last line of the log.
+    since: (f64, u64),
+    /// The last step of this session, and the speed then.
+    last: Option<(Tick, f64)>,
+}
+
+impl<'a> Run<'a> {
+    fn start(at: Prepared<'a>, place: &'a RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Self> {
+        let directory = place.path().join(CHECKPOINTS);
+        let mut trainer =
+            Trainer::new(at.model.weights.clone(), at.options)?.with_power_averages(&at.config.average.power)?;
+        let mut last_checkpoint = None;
+        if options.resume {
+            let (newest, problems) = checkpoint::latest(&directory)?;
+            for problem in problems {
+                observer.note(&format!("passed over a checkpoint: {problem}"));
+            }
+            let Some(checkpoint) = newest else {
+                return Err(Error::Config(format!("{}: there is no checkpoint to resume from", directory.display())));
+            };
+            check_same(&checkpoint, &at)?;
+            checkpoint.restore(&at.model, &mut trainer)?;
+            observer.note(&format!("going on from {}", checkpoint.path.display()));
+            last_checkpoint = Some(checkpoint.path);
+            checkpoint::sweep(&directory)?;
+            log::cut(place.path().join("log.jsonl"), trainer.steps())?;
+        }
+        let document = at.config.document()?;
+        place.write("config.toml", document.as_bytes())?;
+        let batches = Batches::shuffled(
+            at.config.data.shuffle,
+            at.data.train.len(),
+            at.config.train.batch,
+            at.config.train.seed,
+        )?;
+        let log = place.log()?;
+        let started = Instant::now();
+        Ok(Run {
+            at,
+            place,
+            trainer,
+            batches,
+            log,
+            document,
+            started,
+            budget: options.budget,
+            last_checkpoint,
+            since: (0.0, 0),
+            last: None,
+        })
+    }
+
+    fn train(&mut self, observer: &mut dyn Observer) -> Result<End> {
+        let steps = self.at.config.train.steps();
+        observer.started(&self.at.model, self.trainer.steps(), steps);
+        let mut recent = Recent::new(self.trainer.seen());
+        while self.trainer.steps() < steps {
+            if observer.stop() {
+                return Ok(End::Stopped);
+            }
+            if self.budget.is_some_and(|budget| self.started.elapsed() >= budget) {
+                return Ok(End::OutOfTime);
+            }
+            let tick = self.step().map_err(|e| self.named_checkpoint(e))?;
+            let rate = recent.rate(tick.seen);
+            observer.ticked(&tick, rate, self.at.config.train.images);
+            self.after(&tick, rate, observer)?;
+        }
+        Ok(End::Finished)
+    }
+
+    fn step(&mut self) -> Result<Tick> {
+        let Prepared { config, data, model, loss, pipe, .. } = &self.at;
+        let (seed, step) = (config.train.seed, self.trainer.steps());
+        let indices = self.batches.at(step)?;
+        let micro = if config.train.micro_batch == 0 { indices.len() } else { config.train.micro_batch };
+        let classes = model.denoiser().label_dim();
+        let device = model.weights.device();
+        self.trainer.step_in_parts(indices.len(), micro, |cx, at, range| {
+            let first = range.start as u32; // batches are at most 2^20
+            let (mut pixels, labels) = data.train.gather(&indices[range])?;
+            let n = labels.len();
+            let told = match pipe {
+                None => None,
+                Some(pipe) => {
+                    let told = pipe.apply(&mut pixels, data.train.size(), (seed, at.step), first)?;
+                    Some(Tensor::from_slice(&told, [n, pipe.labels()], &device)?.into())
+                }
+            };
+            let shape = [&[n][..], &model.denoiser().sample_shape()].concat();
+            let y = Tensor::from_slice(&pixels, shape, &device)?;
+            let class_labels = match classes {
+                0 => None,
+                _ => Some(ops::one_hot(&Tensor::from_slice(&labels, [n], &device)?, classes, DType::F32)?.into()),
+            };
+            let conditions = Conditions { class_labels: class_labels.as_ref(), augment_labels: told.as_ref() };
+            loss.forward(cx, model.denoiser(), &y, conditions, (at.seed, at.step), &at.samples)
+        })
+    }
+
+    /// What is due after a step.
+    fn after(&mut self, tick: &Tick, rate: f64, observer: &mut dyn Observer) -> Result<()> {
+        let train = self.at.config.train.clone();
+        let due = |every: u64| every != 0 && tick.step.is_multiple_of(every);
+        self.since.0 += tick.loss;
+        self.since.1 += 1;
+        self.last = Some((*tick, rate));
+        // A line for each checkpoint, so that a resumed run's means begin where the first run's did.
+        if due(train.log_every) || due(train.checkpoint_every) || tick.step == train.steps() {
+            self.write_log(tick, rate)?;
+        }
+        let every = self.at.config.average.snapshot_every;
+        let batch = tick.seen - (tick.seen.min(train.batch as u64));
+        if every != 0 && tick.seen / every != batch / every {
+            snapshots::store(self.place.path(), &self.trainer, &self.at.model)?;
+        }
+        if due(train.checkpoint_every) && tick.step != train.steps() {
+            self.checkpoint()?;
+        }
+        if due(train.sample_every) && tick.step != train.steps() {
+            self.picture(observer)?;
+            self.report(None)?;
+        }
+        Ok(())
+    }
+
+    /// A line of the log, with the mean loss since the line before.
+    fn write_log(&mut self, tick: &Tick, rate: f64) -> Result<()> {
+        let (sum, steps) = std::mem::take(&mut self.since);
+        self.log.append(&serde_json::json!({
+            "step": tick.step,
+            "seen": tick.seen,
+            "loss": sum / steps.max(1) as f64,
+            "gradient_norm": tick.gradient_norm,
+            "learning_rate": tick.learning_rate,
+            "images_per_second": rate,
+            "seconds": self.started.elapsed().as_secs_f64(),
+        }))
+    }
+
+    fn checkpoint(&mut self) -> Result<PathBuf> {
+        let directory = self.place.path().join(CHECKPOINTS);
+        let saved = checkpoint::save(&directory, &self.trainer, &self.at.model, &self.document, &self.at.fingerprint);
+        let path = saved.map_err(|e| self.named_checkpoint(e))?;
+        self.last_checkpoint = Some(path.clone());
+        checkpoint::prune(&directory, self.at.config.train.keep_last, self.at.config.train.keep_every)?;
+        Ok(path)
+    }
+
+    /// Says in an error where the run can be taken up again.
+    fn named_checkpoint(&self, error: Error) -> Error {
+        let last = match &self.last_checkpoint {
+            Some(path) => format!("the last good checkpoint is {}; go on from it with --resume", path.display()),
+            None => "there is no checkpoint yet".into(),
+        };
+        match error {
+            Error::NonFinite { what, found } => Error::NonFinite { what, found: format!("{found}; {last}") },
+            Error::Io { path, source } => {
+                Error::Io { path, source: std::io::Error::new(source.kind(), format!("{source}; {last}")) }
+            }
+            other => other,
+        }
+    }
+
+    /// The averaged model.
+    fn model(&self) -> Result<Model> {
+        self.at.model.with_flat_weights(self.trainer.average()?.flat().clone())
+    }
+
+    /// Draws samples into `samples/`. A model that has diverged is not drawn, which is no reason to stop.
+    fn picture(&self, observer: &mut dyn Observer) -> Result<()> {
+        let model = self.model()?;
+        let name = format!("samples/{:012}.png", self.trainer.seen());
+        match pages::samples(&self.at.config, self.at.data, &model, self.trainer.seen()) {
+            Ok(Some(picture)) => self.place.write(name, &super::png(&picture)?).map(|_| ()),
+            Ok(None) => Ok(()),
+            Err(Error::NonFinite { what, found }) => {
+                observer
+                    .note(&format!("no samples after {} images: {what} is not finite: {found}", self.trainer.seen()));
+                Ok(())
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn report(&self, end: Option<End>) -> Result<()> {
+        let html =
+            pages::report(&self.at.config, self.at.data, &self.at.model, self.place.path(), &self.document, end)?;
+        self.place.write("report.html", html.as_bytes()).map(|_| ())
+    }
+
+    fn finish(mut self, end: End, observer: &mut dyn Observer) -> Result<Outcome> {
+        let steps = self.trainer.steps();
+        if let Some((tick, rate)) = self.last.take()
+            && self.since.1 > 0
+        {
+            self.write_log(&tick, rate)?; // a run that ended between two lines
+        }
+        let checkpoint = self.checkpoint()?;
+        let model = self.model()?;
+        if self.at.config.average.snapshot_every != 0 && !self.at.config.average.power.is_empty() {
+            snapshots::store(self.place.path(), &self.trainer, &self.at.model)?;
+        }
+        model.save(self.place.path().join(MODEL))?;
+        self.picture(observer)?;
+        self.report(Some(end))?;
+        Ok(Outcome { end, model, steps, checkpoint })
+    }
+}
+
+fn check_same(checkpoint: &Checkpoint, at: &Prepared) -> Result<()> {
+    let named = |e: Error| Error::Config(format!("{}: {e}", checkpoint.path.display()));
+    at.config.continues(&checkpoint.state.config).map_err(named)?;
+    if checkpoint.state.data != at.fingerprint {
+        let what = format!("the checkpoint is of other data: {} there, {} here", checkpoint.state.data, at.fingerprint);
+        return Err(named(Error::Config(what)));
+    }
+    Ok(())
+}
+
+/// Images a second over the last some seconds.
+struct Recent {
+    marks: std::collections::VecDeque<(Instant, u64)>,
+}
+
+impl Recent {
+    fn new(seen: u64) -> Self {
+        Recent { marks: [(Instant::now(), seen)].into() }
+    }
+
+    fn rate(&mut self, seen: u64) -> f64 {
+        const WINDOW: Duration = Duration::from_secs(20);
+        let now = Instant::now();
+        self.marks.push_back((now, seen));
+        while self.marks.len() > 2 && now - self.marks[0].0 > WINDOW {
+            self.marks.pop_front();
+        }
+        let (from, first) = self.marks[0];
+        (seen - first) as f64 / (now - from).as_secs_f64().max(1e-9)
+    }
+}
+
+/// The classes of a picture's samples: a row for each, as many as there is room for.
+pub(super) fn shown_classes(config: &RunConfig, data: &Images, label_dim: usize) -> Vec<u32> {
+    let rows = config.sampling.rows.min(label_dim.max(1)).min(data.classes());
+    (0..rows as u32).flat_map(|class| std::iter::repeat_n(class, config.sampling.columns)).collect()
+}

@@ -1,0 +1,131 @@
+//! Whole runs through the library: what must not change the result, and every loss.
+
+use tempfile::TempDir;
+use veridical::Result;
+use veridical::data::{DataSet, Images};
+use veridical::train::{self, End, Existing, Observer, RunConfig, RunDir, RunOptions, Tick};
+
+const TINY: &str = "
+[model]
+model_channels = 8
+channel_mult = [1, 1]
+num_blocks = 1
+attn_resolutions = [4]
+dropout = 0.2
+[optimizer]
+warm_up = 40
+[average]
+half_life = 100
+[train]
+device = 'cpu'
+batch = 10
+images = 60
+sample_every = 0
+checkpoint_every = 0
+[sampling]
+steps = 1
+rows = 1
+columns = 1
+";
+
+/// Twenty grey pictures of 8 by 8 in two classes.
+fn data() -> DataSet {
+    let pixels =
+        (0..20 * 64u32).map(|i| if (i / 64 % 2 == 0) ^ (i % 8 < 4) { 40 + i as u8 % 16 } else { 200 }).collect();
+    let images = Images::from_bytes(pixels, (0..20).map(|i| i % 2).collect(), [8, 8, 1], 2).unwrap();
+    DataSet { name: "stripes".into(), train: images, test: None, class_names: vec!["left".into(), "right".into()] }
+}
+
+struct Losses(Vec<f64>);
+
+impl Observer for Losses {
+    fn started(&mut self, _: &veridical::diffusion::Model, _: u64, _: u64) {}
+    fn ticked(&mut self, tick: &Tick, _: f64, _: u64) {
+        self.0.push(tick.loss);
+    }
+    fn note(&mut self, text: &str) {
+        panic!("{text}");
+    }
+    fn stop(&mut self) -> bool {
+        false
+    }
+}
+
+/// Losses of the steps, and the weights at the end.
+fn run(settings: &[&str]) -> Result<(Vec<f64>, Vec<f32>)> {
+    let dir: TempDir = tempfile::tempdir().unwrap();
+    let settings: Vec<String> = settings.iter().map(|s| s.to_string()).collect();
+    let config = RunConfig::build(None, Some(TINY), &settings)?;
+    let place = RunDir::create(dir.path(), Existing::Refuse)?;
+    let mut losses = Losses(Vec::new());
+    let outcome = train::run(&config, &data(), &place, RunOptions::default(), &mut losses)?;
+    assert_eq!((outcome.end, outcome.steps, losses.0.len()), (End::Finished, 6, 6));
+    Ok((losses.0, outcome.model.weights.flat().to_vec()?))
+}
+
+#[test]
+fn a_batch_in_parts_is_the_same_batch() {
+    for augment in ["augment.p=0", "augment.p=0.5"] {
+        let (losses, weights) = run(&[augment]).unwrap();
+        for micro in ["train.micro_batch=5", "train.micro_batch=3"] {
+            let (split, weights_split) = run(&[augment, micro]).unwrap();
+            assert!(weights != weights_split, "another order of sums rounds differently");
+            for (a, b) in losses.iter().zip(&split) {
+                approx::assert_relative_eq!(a, b, max_relative = 1e-4);
+            }
+        }
+    }
+}
+
+/// The second computation is the first one bit for bit; the gradients of a block's inputs are summed in another order.
+#[test]
+fn what_is_computed_twice_is_the_same_up_to_rounding() {
+    let adm = [
+        "model.model_type=\"DhariwalUNet\"",
+        "model.model_channels=16",
+        "model.channel_mult=[1]",
+        "model.num_blocks=1",
+        "model.attn_resolutions=[]",
+        "model.dropout=0.2",
+    ];
+    for settings in [&[][..], &adm] {
+        let (plain, _) = run(settings).unwrap();
+        let (again, _) = run(&[settings, &["train.checkpoint_activations=true"]].concat()).unwrap();
+        assert_eq!(plain[0], again[0], "the first loss has seen no gradient");
+        for (a, b) in plain.iter().zip(&again) {
+            approx::assert_relative_eq!(a, b, max_relative = 1e-4);
+        }
+    }
+}
+
+#[test]
+fn every_loss_trains_its_own_preconditioning() {
+    let mut first = Vec::new();
+    for kind in ["edm", "vp", "ve", "iddpm"] {
+        let precond = format!("model.precond=\"{kind}\"");
+        let loss = format!("loss.kind=\"{kind}\"");
+        let (losses, weights) = run(&[&precond, &loss]).unwrap();
+        assert!(losses.iter().all(|l| l.is_finite() && *l > 0.0) && weights.iter().all(|w| w.is_finite()), "{kind}");
+        first.push(losses[0]);
+    }
+    assert!(first.iter().enumerate().all(|(i, a)| first[..i].iter().all(|b| a != b)), "{first:?}");
+}
+
+#[test]
+fn bf16_stays_close_to_f32() {
+    let (plain, _) = run(&["model.dropout=0"]).unwrap();
+    let (half, _) = run(&["model.dropout=0", "train.compute=\"bf16\""]).unwrap();
+    assert_ne!(plain, half);
+    for (a, b) in plain.iter().zip(&half) {
+        approx::assert_relative_eq!(a, b, max_relative = 0.05);
+    }
+}
+
+#[test]
+fn a_network_that_is_told_nothing_of_classes_has_none() {
+    let (with, _) = run(&[]).unwrap();
+    let (without, weights) = run(&["data.labels=false"]).unwrap();
+    assert!(weights.iter().all(|w| w.is_finite()));
+    assert_ne!(with[5], without[5]);
+    assert!(run(&["model.label_dim=3"]).unwrap_err().to_string().contains("model.label_dim is 3, but the data have 2"));
+}
