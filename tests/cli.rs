@@ -4,6 +4,18 @@
 mod bench;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/denoise.rs"]
+mod denoise;
+#[path = "cli/evaluate.rs"]
+mod evaluate;
+#[path = "cli/info.rs"]
+mod info;
+#[path = "cli/likelihood.rs"]
+mod likelihood;
+#[path = "cli/sample.rs"]
+mod sample;
+#[path = "cli/train.rs"]
+mod train;
 
 use std::process::{Command, Output};
 
@@ -32,7 +44,9 @@ fn fails(code: i32, args: &[&str]) -> String {
 
 #[test]
 fn help_and_version_are_results() {
-    assert!(["demo", "bench"].iter().all(|name| succeeds(&["--help"]).contains(name)));
+    let commands =
+        ["demo", "train", "sample", "denoise", "likelihood", "ema", "info", "evaluate", "classifier", "bench"];
+    assert!(commands.iter().all(|name| succeeds(&["--help"]).contains(name)));
     assert!(succeeds(&["--version"]).starts_with("veridical "));
     assert!(fails(2, &[]).contains("Usage"));
     assert!(fails(2, &["conjure"]).contains("conjure"));

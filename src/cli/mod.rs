@@ -4,16 +4,24 @@
 //! complete all the same).
 
 mod bench;
+mod classifier;
 mod demo;
+mod denoise;
 mod device;
+mod ema;
+mod evaluate;
+mod info;
 mod interrupt;
+mod likelihood;
 mod progress;
+mod sample;
+mod train;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use veridical::{Error, Result};
+use veridical::{DType, Error, Result};
 
 /// Learn the true data distribution, even when the data you have is not it.
 #[derive(Parser)]
@@ -26,7 +34,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Train(train::Args),
+    Ema(ema::Args),
     Bench(bench::Args),
+    Denoise(denoise::Args),
+    Evaluate(evaluate::Args),
+    Classifier(classifier::Args),
+    Info(info::Args),
+    Sample(Box<sample::Args>),
+    Likelihood(likelihood::Args),
 }
 
 /// How a command ended that did not fail.
@@ -51,7 +67,15 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Demo(args) => demo::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Ema(args) => ema::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Denoise(args) => denoise::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Classifier(args) => classifier::run(args),
+        Command::Info(args) => info::run(args),
+        Command::Sample(args) => sample::run(*args),
+        Command::Likelihood(args) => likelihood::run(args),
     };
     match done {
         Ok(Ended::Done) => ExitCode::SUCCESS,
@@ -69,6 +93,11 @@ fn exit_code(error: &Error) -> u8 {
         Error::Config(_) => 2,
         _ => 1,
     }
+}
+
+/// The dtype of `--compute`, which clap has checked.
+fn compute(name: &str) -> DType {
+    if name == "bf16" { DType::BF16 } else { DType::F32 }
 }
 
 /// Writes a line of results. A reader that went away (`veridical demo | head -1`) is its own business.

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// Before this a rate is a guess.
+const FIRST_RATE: Duration = Duration::from_millis(500);
 /// Between two lines where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
 
 pub struct Progress {
     what: &'static str,
+    first: u64,
     total: u64,
     started: Instant,
     /// A running mean of the loss over some fifty steps, and its weight.
@@ -20,6 +23,11 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(what: &'static str, total: u64) -> Self {
+        Self::from(what, 0, total)
+    }
+
+    /// Of a loop that goes on where `first` were done before.
+    pub fn from(what: &'static str, first: u64, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
             let style = ProgressStyle::with_template("{prefix:<10} {bar:32} {pos:>5}/{len} {msg}");
@@ -27,7 +35,7 @@ impl Progress {
             bar.set_prefix(what);
             bar
         });
-        Progress { what, total, started: Instant::now(), mean: (0.0, 0.0), bar, last_line: None }
+        Progress { what, first, total, started: Instant::now(), mean: (0.0, 0.0), bar, last_line: None }
     }
 
     /// After `done` of the steps, the last of which had this loss, if there is such a thing.
@@ -36,9 +44,13 @@ impl Progress {
             self.mean = (0.98 * self.mean.0 + 0.02 * loss, 0.98 * self.mean.1 + 0.02);
         }
         let elapsed = self.started.elapsed();
-        let left = elapsed.mul_f64((self.total - done.min(self.total)) as f64 / done.max(1) as f64);
-        let rate = done as f64 / elapsed.as_secs_f64().max(1e-9);
-        let mut state = format!("{rate:.1}/s  ETA {}", clock(left));
+        let now = done.saturating_sub(self.first);
+        let left = elapsed.mul_f64((self.total - done.min(self.total)) as f64 / now.max(1) as f64);
+        let rate = now as f64 / elapsed.as_secs_f64().max(1e-9);
+        let mut state = match elapsed >= FIRST_RATE {
+            true => format!("{rate:.1}/s  ETA {}", clock(left)),
+            false => String::new(),
+        };
         if self.mean.1 > 0.0 {
             state = format!("loss {:.3}  {state}", self.mean.0 / self.mean.1);
         }

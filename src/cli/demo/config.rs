@@ -113,7 +113,7 @@ impl Config {
             dropout: self.dropout,
             ..SongConfig::new(side, channels)
         };
-        ModelConfig { network: NetworkConfig::SongUNet(network), sigma_data: self.sigma_data }
+        ModelConfig::edm(NetworkConfig::SongUNet(network), self.sigma_data)
     }
 
     pub fn training(&self) -> TrainOptions {

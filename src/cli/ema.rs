@@ -1,0 +1,44 @@
+//! `veridical ema`: averages of a run's weights that were not kept while it ran.
+
+use std::path::PathBuf;
+
+use veridical::train::snapshots;
+use veridical::{Error, Result};
+
+use super::{Ended, say};
+
+/// Reconstruct averaged weights of any width from the snapshots of a run.
+///
+/// The run must have been trained with average.power (two widths, such as [0.05, 0.1]) and average.snapshot_every. A width is the standard
+/// deviation of the average's profile, relative to the length of the run (Karras et al. 2023).
+#[derive(clap::Args)]
+pub struct Args {
+    /// Directory of the run
+    #[arg(long)]
+    run: PathBuf,
+    /// Widths, between 0 and 0.3, separated by commas
+    #[arg(long, value_delimiter = ',', required = true)]
+    std: Vec<f64>,
+    /// The time, in images seen, at which the averages end; without it the last snapshot's
+    #[arg(long)]
+    images: Option<u64>,
+    /// Where to write the model; with several widths, each is added to the name
+    #[arg(long)]
+    output: PathBuf,
+}
+
+pub fn run(args: Args) -> Result<Ended> {
+    if let Some(bad) = args.std.iter().find(|std| !(**std > 0.0 && **std < 0.3)) {
+        return Err(Error::Config(format!("--std {bad}: widths lie between 0 and 0.3")));
+    }
+    let name = args.output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    for std in &args.std {
+        let path = match args.std.len() {
+            1 => args.output.clone(),
+            _ => args.output.with_file_name(format!("{name}-{std}.safetensors")),
+        };
+        snapshots::reconstruct(&args.run, *std, args.images)?.save(&path)?;
+        say(&format!("{std} {}", path.display()))?;
+    }
+    Ok(Ended::Done)
+}

@@ -1,0 +1,163 @@
+//! `veridical evaluate`: how far generated samples are from real ones.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use veridical::data::{self, Images, npy};
+use veridical::tensor::TensorFile;
+use veridical::train::evaluate::{Comparison, FeatureSpace, Features, compare};
+use veridical::train::{ImageClassifier, write_atomic};
+use veridical::{DType, Device, Error, Result, ops};
+
+use super::progress::note;
+use super::{Ended, device, say};
+
+/// Measure how far generated samples are from real ones.
+///
+/// Fréchet distance, KID, MMD, sliced Wasserstein distance, precision, recall, density, coverage and inception score, on pixels, on the
+/// features of a classifier that `veridical classifier` trained, or on features of your own. With features of the Inception network
+/// the Fréchet distance is the standard FID; on any other features it is not, and must not be compared with one.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Real images: a data set as for `veridical train`; its test images are compared with if it has some
+    #[arg(long, value_name = "DATA", required_unless_present = "real_features")]
+    real: Option<String>,
+    /// Generated images: the output of `veridical sample`, or a data set
+    #[arg(long, value_name = "FILE", required_unless_present = "generated_features")]
+    generated: Option<PathBuf>,
+    /// `pixels`, or the file of a classifier
+    #[arg(long, default_value = "pixels", value_name = "pixels|FILE")]
+    features: String,
+    /// Compare with the training images even if there are test images
+    #[arg(long)]
+    against_train: bool,
+    /// Features of real images from elsewhere, `.npy` with a row for each image; in place of --real
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["real", "generated"], requires = "generated_features")]
+    real_features: Option<PathBuf>,
+    /// Features of generated images, in place of --generated
+    #[arg(long, value_name = "FILE", requires = "real_features")]
+    generated_features: Option<PathBuf>,
+    /// Also compare the training images with the test images: what no model that only knows the former can be expected to beat
+    #[arg(long, requires = "real")]
+    floor: bool,
+    /// Rows that take part in figures that compare every row with every other
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    neighbours: u64,
+    /// Of the directions of the sliced Wasserstein distance
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Write the figures to a JSON file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the classifier computes: cpu, cuda, cuda:N, emulator, or best
+    #[arg(long, default_value = "cpu", value_parser = device::name)]
+    device: String,
+}
+
+pub fn run(args: Args) -> Result<Ended> {
+    let neighbours = args.neighbours as usize;
+    let (generated, floor) = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
+        (Some(real), Some(generated), ..) => (compare(&given(real)?, &given(generated)?, neighbours, args.seed)?, None),
+        (_, _, Some(real), Some(generated)) => images(&args, real, generated, neighbours)?,
+        _ => {
+            return Err(Error::Config(
+                "give --real and --generated, or --real-features and --generated-features".into(),
+            ));
+        }
+    };
+    say(&table(&generated, floor.as_ref()))?;
+    if let Some(path) = &args.json {
+        let figures = json!({ "generated": generated, "floor": floor });
+        let text = serde_json::to_string_pretty(&figures).map_err(|e| Error::argument("evaluate", e.to_string()))?;
+        write_atomic(path, (text + "\n").as_bytes())?;
+    }
+    Ok(Ended::Done)
+}
+
+/// The comparison of images, and that of training with test images if it is wanted.
+fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Result<(Comparison, Option<Comparison>)> {
+    let space = match args.features.as_str() {
+        "pixels" => FeatureSpace::Pixels,
+        file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(file, &Device::named(&args.device)?)?)),
+    };
+    let data = data::open(real)?;
+    let generated = generated_images(generated)?;
+    if generated.size() != data.train.size() {
+        let (a, b) = (generated.size(), data.train.size());
+        return Err(Error::Config(format!(
+            "the generated images are {a:?} (height, width, channels), the real ones {b:?}"
+        )));
+    }
+    let train = space.of(&data.train)?;
+    let test = data.test.as_ref().map(|test| space.of(test)).transpose()?;
+    let against = if args.against_train { None } else { test.as_ref() };
+    note(match against {
+        Some(_) => "compared with the test images",
+        None => "compared with the training images",
+    });
+    let compared = compare(against.unwrap_or(&train), &space.of(&generated)?, neighbours, args.seed)?;
+    let floor = match (args.floor, &test) {
+        (false, _) => None,
+        (true, None) => return Err(Error::Config(format!("--floor: {real} has no test images"))),
+        // As many training images as there are generated ones: distances fall with the number of rows.
+        (true, Some(test)) => Some(compare(test, &train.sample(generated.len(), args.seed)?, neighbours, args.seed)?),
+    };
+    Ok((compared, floor))
+}
+
+/// Features from a `.npy` file `[n, dims]`.
+fn given(path: &Path) -> Result<Features> {
+    let array = npy::read(path)?;
+    let [_, dims] = array.shape[..] else {
+        let what = format!("features [n, dims] are expected, found an array {:?}", array.shape);
+        return Err(Error::format(path, what));
+    };
+    Ok(Features { name: "the features given".into(), values: array.to_f32(), dims, probabilities: None })
+}
+
+/// `samples` `[n, channels, height, width]` of a safetensors file, or the training part of a data set.
+fn generated_images(path: &Path) -> Result<Images> {
+    if path.extension().is_none_or(|ending| ending != "safetensors") {
+        return Ok(data::open(path)?.train);
+    }
+    let file = TensorFile::open(path)?;
+    let Some(samples) = file.tensor("samples", DType::F32, &Device::Cpu)? else {
+        return Err(Error::format(path, format!("no tensor \"samples\"; it holds {}", file.names().join(", "))));
+    };
+    let [n, c, h, w] = samples.shape()[..] else {
+        return Err(Error::format(
+            path,
+            format!("samples are {}, expected [n, channels, height, width]", samples.shape()),
+        ));
+    };
+    let pixels = ops::permute(&samples.into(), &[0, 2, 3, 1])?.value().to_vec::<f32>()?;
+    Images::new(pixels, vec![0; n], [h, w, c], 1)
+}
+
+fn table(generated: &Comparison, floor: Option<&Comparison>) -> String {
+    type Figure = (&'static str, fn(&Comparison) -> Option<f64>);
+    let figures: [Figure; 10] = [
+        ("Fréchet distance", |c| Some(c.frechet_distance)),
+        ("KID", |c| Some(c.kid)),
+        ("  its standard error", |c| c.kid_error),
+        ("MMD, Gaussian kernel", |c| Some(c.mmd_gaussian)),
+        ("sliced Wasserstein", |c| Some(c.sliced_wasserstein)),
+        ("precision", |c| Some(c.precision)),
+        ("recall", |c| Some(c.recall)),
+        ("density", |c| Some(c.density)),
+        ("coverage", |c| Some(c.coverage)),
+        ("inception score", |c| c.inception_score),
+    ];
+    let mut lines = vec![format!(
+        "on {} ({} numbers each), {} generated and {} real images",
+        generated.features, generated.dims, generated.generated, generated.real
+    )];
+    let heading = floor.map_or(String::new(), |_| format!("{:>12}", "real"));
+    lines.push(format!("{:<24}{:>12}{heading}", "", "generated"));
+    for (name, figure) in figures {
+        let Some(value) = figure(generated) else { continue };
+        let other = floor.and_then(figure).map_or(String::new(), |value| format!("{value:>12.5}"));
+        lines.push(format!("{name:<24}{value:>12.5}{other}"));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,110 @@
+//! `veridical info`: what a model file holds.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use veridical::diffusion::ModelConfig;
+use veridical::tensor::TensorFile;
+use veridical::{Result, nn};
+
+use super::{Ended, say};
+
+/// Show what a model file holds: architecture, preconditioning, labels, parameters and tensors.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A model file, or any other safetensors file
+    file: PathBuf,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Result<Ended> {
+    let file = TensorFile::open(&args.file)?;
+    let info = describe(&file);
+    if args.json {
+        say(&info.to_string())?;
+    } else {
+        for line in lines(&info) {
+            say(&line)?;
+        }
+    }
+    Ok(Ended::Done)
+}
+
+/// Everything about the file. What is wrong with its architecture is part of that, not a failure.
+fn describe(file: &TensorFile) -> Value {
+    let names = file.names();
+    let shape = |name: &str| file.shape(name).unwrap_or_default();
+    let tensors: Vec<Value> =
+        names.iter().map(|name| json!({ "name": name, "dtype": file.dtype(name), "shape": shape(name) })).collect();
+    let numbers: usize = names.iter().map(|name| shape(name).iter().product::<usize>()).sum();
+    let mut info = json!({
+        "file": file.path().display().to_string(),
+        "bytes": file.byte_len(),
+        "metadata": file.metadata().keys().collect::<Vec<_>>(),
+        "numbers": numbers,
+        "tensors": tensors,
+    });
+    let built = ModelConfig::of_file(file).and_then(|config| Ok((config.build()?, config)));
+    match built {
+        Ok(((denoiser, layout), config)) => {
+            let architecture = config.to_json().ok().and_then(|text| serde_json::from_str(&text).ok());
+            let (sigma_min, sigma_max) = denoiser.sigma_range();
+            info["architecture"] = architecture.unwrap_or(Value::Null);
+            info["precond"] = config.precond.name().into();
+            info["sigma_data"] = config.precond.sigma_data().into();
+            info["sigma_min"] = sigma_min.into();
+            // JSON knows no infinity: null is no limit.
+            info["sigma_max"] = sigma_max.into();
+            info["sample_shape"] = denoiser.sample_shape().into();
+            info["label_dim"] = denoiser.label_dim().into();
+            info["augment_dim"] = denoiser.augment_dim().into();
+            info["parameters"] = layout.parameter_count().into();
+            info["problem"] = nn::check(file, &layout).err().map(|error| error.to_string()).into();
+        }
+        Err(error) => info["problem"] = error.to_string().into(),
+    }
+    info
+}
+
+fn lines(info: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let count = |key: &str| grouped(info[key].as_u64().unwrap_or(0));
+    let tensors = info["tensors"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut lines = vec![format!("{}: {} bytes", text(&info["file"]), count("bytes"))];
+    if let Some(architecture) = info["architecture"].as_object() {
+        let limit = |key: &str, none: &str| info[key].as_f64().map_or(none.into(), |sigma| format!("{sigma}"));
+        lines.push(format!("network          {}", text(&architecture["model_type"])));
+        for (key, value) in architecture.iter().filter(|(key, _)| !["model_type", "precond"].contains(&key.as_str())) {
+            lines.push(format!("  {key:<20} {}", text(value)));
+        }
+        let range = format!("noise levels from {} to {}", limit("sigma_min", "0"), limit("sigma_max", "any"));
+        lines.push(format!("preconditioning  {}, {range}", text(&info["precond"])));
+        lines.push(format!("samples          {}", info["sample_shape"]));
+        lines.push(format!("classes          {}", info["label_dim"]));
+        lines.push(format!("augment labels   {}", info["augment_dim"]));
+        lines.push(format!("parameters       {}", count("parameters")));
+    }
+    if !info["problem"].is_null() {
+        lines.push(format!("problem          {}", text(&info["problem"])));
+    }
+    lines.push(format!("tensors          {}, {} numbers", tensors.len(), count("numbers")));
+    for tensor in tensors {
+        lines.push(format!("  {} {} {}", text(&tensor["name"]), text(&tensor["dtype"]), tensor["shape"]));
+    }
+    lines
+}
+
+/// 55733891 as 55,733,891.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

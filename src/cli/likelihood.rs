@@ -1,0 +1,177 @@
+//! `veridical likelihood`: how probable data are under a model.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use veridical::diffusion::likelihood::{Integrator, Likelihood, Trace, bits_per_dim, dequantize};
+use veridical::diffusion::{Conditioned, Model};
+use veridical::files::write_atomic;
+use veridical::ops::random::SampleIds;
+use veridical::tensor::{Shape, TensorFile, file};
+use veridical::{DType, Device, Error, Result, ops};
+
+use super::progress::{Progress, note};
+use super::{Ended, compute, device, interrupt, say};
+
+/// Measure the likelihood of data under a model, in bits per dimension.
+///
+/// Solves the probability-flow ODE from the data up to the largest noise level, with the divergence along the way (Song et al. 2021).
+/// Lower is better. For images of whole grey levels give --dequantize.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model file
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// The data: `x` [n, channels, height, width] or [n, dims], and `class_labels` if the model takes classes (safetensors)
+    #[arg(long, value_name = "FILE", alias = "data")]
+    input: PathBuf,
+    /// Only the first of them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    first: Option<u32>,
+    /// The trace of the Jacobian: hutchinson, or exact (as many backward passes as a sample has elements)
+    #[arg(long, default_value = "hutchinson", value_parser = ["hutchinson", "exact"])]
+    trace: String,
+    /// Sign vectors of Hutchinson's trace
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    probes: u32,
+    /// Absolute and relative tolerance of a step
+    #[arg(long, default_value_t = 1e-5, conflicts_with = "steps")]
+    tolerance: f64,
+    /// Runge-Kutta steps of fixed size instead, four denoiser calls each
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    steps: Option<u32>,
+    /// The noise level that the data are taken to have
+    #[arg(long, default_value_t = 0.002)]
+    sigma_min: f64,
+    /// The noise level where the density is taken to be a Gaussian's
+    #[arg(long, default_value_t = 80.0)]
+    sigma_max: f64,
+    /// Levels that the data were quantised to in [-1, 1]; 0 for a density [default: 256 for images, 0 for points]
+    #[arg(long)]
+    levels: Option<u32>,
+    /// Spread each value evenly over its level first
+    #[arg(long)]
+    dequantize: bool,
+    /// Makes sign vectors and dequantisation
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Samples at once; with --tolerance they share their steps
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+    /// What the network computes in: f32 or bf16
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
+    compute: String,
+    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
+    #[arg(long, default_value = "best", value_parser = device::name)]
+    device: String,
+    /// Write the result as JSON, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write `bits_per_dim` [n] and `nats` [n] of every sample (safetensors)
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Report {
+    bits_per_dim: f64,
+    /// Standard deviation of the samples' values over the square root of their number; absent for a single one.
+    standard_error: Option<f64>,
+    nats: f64,
+    samples: usize,
+    dims: usize,
+    levels: u32,
+    dequantized: bool,
+    trace: String,
+    probes: Option<u32>,
+    sigma_min: f64,
+    sigma_max: f64,
+    /// Mean number of denoiser calls.
+    nfe: f64,
+}
+
+pub fn run(args: Args) -> Result<Ended> {
+    let device = Device::named(&args.device)?;
+    let model = Model::load(&args.model, &device)?;
+    let sample = model.denoiser().sample_shape();
+    let dims: usize = sample.iter().product();
+    let levels = args.levels.unwrap_or(if sample.len() == 3 { 256 } else { 0 });
+    if levels == 1 || (args.dequantize && levels == 0) {
+        return Err(Error::Config(format!(
+            "--levels {levels}: there are 2 and more, or 0 for a density without --dequantize"
+        )));
+    }
+    let input = TensorFile::open(&args.input)?;
+    let all = model.denoiser().samples_from(&input, "x", DType::F32, &device)?;
+    if all.is_empty() {
+        return Err(Error::format(&args.input, "x holds no samples"));
+    }
+    let labels_shape = [all.shape()[0], model.denoiser().label_dim()];
+    let labels = model.denoiser().labels_from(&input, "class_labels", labels_shape, &device)?;
+    let n = args.first.map_or(all.shape()[0], |first| all.shape()[0].min(first as usize));
+    let (least, most) = model.denoiser().sigma_range();
+    let likelihood = Likelihood {
+        sigma_min: args.sigma_min.max(least),
+        sigma_max: args.sigma_max.min(most),
+        sigma_data: model.denoiser().sigma_data(),
+        trace: if args.trace == "exact" { Trace::Exact } else { Trace::Hutchinson { probes: args.probes as usize } },
+        integrator: match args.steps {
+            Some(steps) => Integrator::Fixed { steps: steps as usize },
+            None => Integrator::Adaptive { tolerance: args.tolerance, max_steps: 10_000 },
+        },
+    };
+    interrupt::catch()?;
+    let mut progress = Progress::new("likelihood", n as u64);
+    let (mut nats, mut calls) = (Vec::new(), 0);
+    for first in (0..n).step_by(args.batch as usize) {
+        if interrupt::requested() {
+            note("stopped before all samples were measured: there is no result");
+            return Ok(Ended::Interrupted);
+        }
+        let count = (args.batch as usize).min(n - first);
+        let mut x = all.narrow(first, count)?;
+        if args.dequantize {
+            x = dequantize(&x, levels, (args.seed, first as u32))?;
+        }
+        let labels = labels.as_ref().map(|labels| labels.narrow(first, count)).transpose()?;
+        let mut denoise = Conditioned::new(&model, labels.as_ref(), compute(&args.compute))?;
+        let state = if matches!(device, Device::Cpu) { DType::F64 } else { DType::F32 };
+        let x = ops::cast(&x.into(), state)?.into_value();
+        let found = likelihood.log_density(&mut denoise, &x, (args.seed, &SampleIds::From(first as u32)))?;
+        nats.extend(found.nats);
+        calls += found.nfe * count;
+        progress.tick((first + count) as u64, None);
+    }
+    progress.finish();
+
+    let bits: Vec<f64> = nats.iter().map(|&nats| bits_per_dim(nats, dims, (levels > 0).then_some(levels))).collect();
+    let mean = bits.iter().sum::<f64>() / n as f64;
+    let spread = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>();
+    let report = Report {
+        bits_per_dim: mean,
+        standard_error: (n > 1).then(|| (spread / (n - 1) as f64 / n as f64).sqrt()),
+        nats: nats.iter().sum::<f64>() / n as f64,
+        samples: n,
+        dims,
+        levels,
+        dequantized: args.dequantize,
+        probes: (args.trace == "hutchinson").then_some(args.probes),
+        trace: args.trace,
+        sigma_min: likelihood.sigma_min,
+        sigma_max: likelihood.sigma_max,
+        nfe: calls as f64 / n as f64,
+    };
+    if let Some(path) = &args.output {
+        let column = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+        let tensors = [("bits_per_dim", Shape::from([n]), column(&bits)), ("nats", Shape::from([n]), column(&nats))];
+        file::write(path, tensors, &Default::default())?;
+    }
+    let error = report.standard_error.map_or(String::new(), |error| format!(" ± {error:.4}"));
+    say(&format!("{mean:.4}{error} bits/dim over {n} samples, {:.0} denoiser calls each", report.nfe))?;
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| Error::Config(error.to_string()))?;
+        write_atomic(path, format!("{text}\n").as_bytes())?;
+    }
+    Ok(interrupt::ended())
+}

@@ -1,0 +1,276 @@
+//! `veridical sample`: new samples from a model file.
+
+mod seeds;
+mod solver;
+
+use std::path::{Path, PathBuf};
+
+use seeds::Seeds;
+use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes, write_samples};
+use veridical::files::write_atomic;
+use veridical::tensor::{Shape, TensorFile, file};
+use veridical::train::{Grid, png};
+use veridical::{DType, Device, Error, Result, Tensor, ops};
+
+use super::progress::{Progress, note};
+use super::{Ended, compute, device, interrupt, say};
+
+/// Draw samples from a model.
+///
+/// Sample i of --seeds depends on seed i alone, whatever it is drawn with. Files hold images as [n, channels, height, width] in
+/// [-1, 1]. The defaults are EDM's: Heun's method, 18 steps from sigma 80 to 0.002 with rho 7, no churn.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model file
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// Start from `latents` of unit variance in this safetensors file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["start_image", "start_sigma"])]
+    latents: Option<PathBuf>,
+    /// Which samples to draw: numbers and ranges, as in 0-63 or 1,5,9-12 [default: 0-63, or as many as there are images]
+    #[arg(long, conflicts_with = "latents")]
+    seeds: Option<Seeds>,
+    /// Where `samples` go (safetensors)
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Where a picture of all samples goes
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
+    /// Where the states of all steps go: `x` [steps + 1, n, ...] and `sigmas` (safetensors)
+    #[arg(long, value_name = "FILE")]
+    trajectory: Option<PathBuf>,
+    #[command(flatten)]
+    solver: solver::Args,
+    /// One class for all samples, counted from 0 [default: a random one for each]
+    #[arg(long, value_name = "K", conflicts_with = "class_labels")]
+    class: Option<u32>,
+    /// `class_labels` [n, classes] from this file, or without one from that of --latents
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    class_labels: Option<Option<PathBuf>>,
+    /// Weight of guidance: 1 is none. Away from no class, or from --guidance-model
+    #[arg(long, value_name = "W", conflicts_with = "no_class")]
+    guidance: Option<f64>,
+    /// No class, from a model that has some
+    #[arg(long, conflicts_with_all = ["class", "class_labels"])]
+    no_class: bool,
+    /// The model to guide with (autoguidance)
+    #[arg(long, value_name = "FILE", requires = "guidance")]
+    guidance_model: Option<PathBuf>,
+    /// Guide between these noise levels only
+    #[arg(long, value_name = "LOW,HIGH", requires = "guidance", value_parser = interval)]
+    guidance_interval: Option<(f64, f64)>,
+    /// Start from images (`x` of a safetensors file, or a PNG) behind noise of level --start-sigma
+    #[arg(long, value_name = "FILE", requires = "start_sigma")]
+    start_image: Option<PathBuf>,
+    /// The noise level of --start-image
+    #[arg(long, value_name = "SIGMA", requires = "start_image")]
+    start_sigma: Option<f64>,
+    /// The images have noise of that level already: add none
+    #[arg(long, requires = "start_image")]
+    start_noisy: bool,
+    /// Samples drawn at once; no sample depends on it
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+    /// What the network computes in: f32 or bf16
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
+    compute: String,
+    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
+    #[arg(long, default_value = "best", value_parser = device::name)]
+    device: String,
+}
+
+fn interval(text: &str) -> std::result::Result<(f64, f64), String> {
+    let parts: Vec<f64> = text.split(',').filter_map(|part| part.trim().parse().ok()).collect();
+    match parts[..] {
+        [low, high] if low >= 0.0 && low < high => Ok((low, high)),
+        _ => Err(format!("`{text}` is no interval; two noise levels, as in 0.3,5")),
+    }
+}
+
+pub fn run(args: Args) -> Result<Ended> {
+    if args.output.is_none() && args.png.is_none() && args.trajectory.is_none() {
+        return Err(Error::Config("nowhere to put the samples: give --output, --png or --trajectory".into()));
+    }
+    let device = Device::named(&args.device)?;
+    let model = Model::load(&args.model, &device)?;
+    let reference = args.guidance_model.as_ref().map(|path| Model::load(path, &device)).transpose()?;
+    let guidance = args.guidance.map(|weight| Guidance { weight, interval: args.guidance_interval });
+    let sampler = Sampler { guidance, compute: compute(&args.compute), ..args.solver.sampler(&model)? };
+    if let Some(guidance) = &sampler.guidance {
+        guidance.check()?;
+        if reference.is_none() && model.denoiser().label_dim() == 0 {
+            return Err(Error::Config("the model has no classes: --guidance needs a --guidance-model".into()));
+        }
+    }
+    let (start, samples) = args.start(&model)?;
+    let labels = args.labels(&model, &samples)?;
+    let request = Request {
+        model: &model,
+        reference: reference.as_ref(),
+        labels,
+        start,
+        seed: 0,
+        samples,
+        trajectory: args.trajectory.is_some(),
+    };
+
+    interrupt::catch()?;
+    let Some(drawn) = draw(&sampler, &request, args.batch as usize)? else {
+        note("stopped before all samples were there: nothing was written");
+        return Ok(Ended::Interrupted);
+    };
+    args.write(&model, &drawn)?;
+    let nfe = drawn.iter().map(|part| part.nfe).max().unwrap_or(0);
+    say(&format!("{} samples, {nfe} denoiser calls each ({})", request.samples.len(), args.solver.solver))?;
+    Ok(interrupt::ended())
+}
+
+/// All samples, batch by batch; `None` if a stop was asked for.
+fn draw(sampler: &Sampler, request: &Request, batch: usize) -> Result<Option<Vec<Drawn>>> {
+    let total = request.samples.len();
+    let mut progress = Progress::new("sampling", total as u64);
+    let mut parts = Vec::new();
+    for first in (0..total).step_by(batch) {
+        if interrupt::requested() {
+            return Ok(None);
+        }
+        let count = batch.min(total - first);
+        parts.push(sampler.draw(&request.part(first, count)?)?);
+        progress.tick((first + count) as u64, None);
+    }
+    progress.finish();
+    Ok(Some(parts))
+}
+
+impl Args {
+    /// What to start from, and which samples.
+    fn start(&self, model: &Model) -> Result<(Start, Vec<u32>)> {
+        let (shape, device) = (model.denoiser().sample_shape(), model.weights.device());
+        if let Some(path) = &self.latents {
+            let latents = samples(model, path, "latents")?;
+            let n = latents.shape()[0] as u32;
+            return Ok((Start::Latents(latents), (0..n).collect()));
+        }
+        let (Some(path), Some(sigma)) = (&self.start_image, self.start_sigma) else {
+            return Ok((Start::Noise, self.seeds.clone().map_or_else(|| (0..64).collect(), |seeds| seeds.0)));
+        };
+        let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+        let images = if is_png { picture(path, &shape, &device)? } else { samples(model, path, "x")? };
+        let n = images.shape()[0];
+        let seeds: Vec<u32> = self.seeds.clone().map_or_else(|| (0..n as u32).collect(), |seeds| seeds.0);
+        let images = match (n, seeds.len()) {
+            (a, b) if a == b => images,
+            (1, count) => {
+                let one = images.to_vec::<f32>()?;
+                let all: Vec<f32> = one.iter().copied().cycle().take(one.len() * count).collect();
+                Tensor::from_slice(&all, [&[count][..], &shape].concat(), &device)?
+            }
+            (a, b) => {
+                return Err(Error::Config(format!(
+                    "{a} images to start from and {b} seeds: give one image, or as many as seeds"
+                )));
+            }
+        };
+        let start = if self.start_noisy { Start::Noisy { images, sigma } } else { Start::Image { images, sigma } };
+        Ok((start, seeds))
+    }
+
+    fn labels(&self, model: &Model, samples: &[u32]) -> Result<Option<Tensor>> {
+        let (n, dim, device) = (samples.len(), model.denoiser().label_dim(), model.weights.device());
+        if let Some(class) = self.class {
+            if class as usize >= dim {
+                let known = if dim == 0 { "no classes".into() } else { format!("{dim} classes, counted from 0") };
+                return Err(Error::Config(format!("--class {class}: the model has {known}")));
+            }
+            return one_hot(model, &vec![class; n]).map(Some);
+        }
+        let path = match &self.class_labels {
+            Some(Some(path)) => Some(path),
+            _ => self.latents.as_ref(),
+        };
+        let read =
+            |path: &PathBuf| model.denoiser().labels_from(&TensorFile::open(path)?, "class_labels", [n, dim], &device);
+        let found = path.map(read).transpose()?.flatten();
+        match (&self.class_labels, found) {
+            (_, Some(labels)) if !self.no_class => Ok(Some(labels)),
+            (Some(_), None) => Err(Error::Config("--class-labels: there is no tensor class_labels".into())),
+            // As EDM does: latents without labels are for no class, seeds bring a random one.
+            _ if dim == 0 || self.no_class || self.latents.is_some() => Ok(None),
+            _ => one_hot(model, &random_classes(0, samples, dim)?).map(Some),
+        }
+    }
+
+    fn write(&self, model: &Model, drawn: &[Drawn]) -> Result<()> {
+        let shape = model.denoiser().sample_shape();
+        if let Some(path) = &self.output {
+            write_samples(path, "samples", &joined(drawn.iter().map(|part| &part.samples))?)?;
+        }
+        if let Some(path) = &self.trajectory {
+            let steps = drawn[0].trajectory.len();
+            if drawn.iter().any(|part| !part.same_levels(&drawn[0])) {
+                let solver = &self.solver.solver;
+                let what = format!("{solver} takes other steps for each sample: ask for the trajectory of one alone");
+                return Err(Error::Config(what));
+            }
+            let (mut values, mut extents) = (Vec::new(), vec![steps]);
+            for i in 0..steps {
+                let state = channels_first(&joined(drawn.iter().map(|part| &part.trajectory[i].1))?)?;
+                values.extend(state.to_vec::<f32>()?);
+                extents.splice(1.., state.shape().iter().copied());
+            }
+            let sigmas: Vec<f32> = drawn[0].trajectory.iter().map(|(sigma, _)| *sigma as f32).collect();
+            let tensors = [("x", Shape::from(extents), values), ("sigmas", Shape::from([steps]), sigmas)];
+            file::write(path, tensors, &Default::default())?;
+        }
+        if let Some(path) = &self.png {
+            let &[h, w, c] = shape.as_slice() else {
+                return Err(Error::Config(format!("--png: the model draws points of {shape:?}, not pictures")));
+            };
+            let pixels: Vec<Vec<f32>> = drawn.iter().map(|part| part.samples.to_vec()).collect::<Result<_>>()?;
+            let pixels = pixels.concat();
+            let columns = ((pixels.len() / (h * w * c)) as f64).sqrt().ceil() as usize;
+            write_atomic(path, &png(&Grid::new([h, w, c]).panel("", &pixels, columns).render()?)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Parts along the first axis.
+fn joined<'a>(parts: impl Iterator<Item = &'a Tensor>) -> Result<Tensor> {
+    let parts: Vec<_> = parts.map(|part| part.into()).collect();
+    Ok(ops::concat(&parts.iter().collect::<Vec<_>>(), 0)?.into_value())
+}
+
+/// NHWC images in the order of files; points as they are.
+fn channels_first(x: &Tensor) -> Result<Tensor> {
+    if x.shape().rank() == 4 { Ok(ops::permute(&x.into(), &[0, 3, 1, 2])?.into_value()) } else { Ok(x.clone()) }
+}
+
+/// The samples called `name` in a safetensors file, at least one.
+fn samples(model: &Model, path: &Path, name: &str) -> Result<Tensor> {
+    let found = model.denoiser().samples_from(&TensorFile::open(path)?, name, DType::F32, &model.weights.device())?;
+    if found.is_empty() { Err(Error::format(path, format!("{name} holds no samples"))) } else { Ok(found) }
+}
+
+/// A PNG as one image `[1, h, w, c]` in [-1, 1].
+fn picture(path: &Path, shape: &[usize], device: &Device) -> Result<Tensor> {
+    let &[h, w, c] = shape else {
+        return Err(Error::Config(format!("--start-image: the model draws points of {shape:?}, not pictures")));
+    };
+    let image = image::open(path).map_err(|error| Error::format(path, error.to_string()))?;
+    if (image.height() as usize, image.width() as usize) != (h, w) {
+        let what = format!("{} by {} pixels, the model draws {w} by {h}", image.width(), image.height());
+        return Err(Error::format(path, what));
+    }
+    let bytes = match c {
+        1 => image.into_luma8().into_raw(),
+        3 => image.into_rgb8().into_raw(),
+        _ => {
+            return Err(Error::Config(format!(
+                "--start-image: the model's images have {c} channels; give safetensors"
+            )));
+        }
+    };
+    let values: Vec<f32> = bytes.into_iter().map(|byte| f32::from(byte) / 127.5 - 1.0).collect();
+    Tensor::from_slice(&values, [1, h, w, c], device)
+}

@@ -1,0 +1,198 @@
+//! `veridical train`: a model of your own data.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use veridical::data::{self, Images};
+use veridical::diffusion::Model;
+use veridical::train::config::{preset_names, preset_shape};
+use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Tick};
+use veridical::{Error, Result};
+
+use super::progress::{Progress, note};
+use super::{Ended, device, interrupt, say};
+
+/// Train a diffusion model.
+///
+/// Settings come from a preset, then a file, then --set, then the flags below. The run's directory gets config.toml (complete; good for
+/// --config), log.jsonl, samples/, checkpoints/, report.html and at the end model.safetensors.
+/// Ctrl-C makes a checkpoint and stops (exit code 130); --resume goes on as if nothing had happened.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Settings to start from; without a preset or a file: digits
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(preset_names()))]
+    preset: Option<String>,
+    /// A TOML file of settings, laid over the preset
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, such as train.batch=32; may be given often
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// What to learn from: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// Directory of the run
+    #[arg(long, default_value = "runs/train")]
+    out: PathBuf,
+    /// Go on from the newest checkpoint in --out, with its settings
+    #[arg(long, conflicts_with_all = ["preset", "config", "overwrite"])]
+    resume: bool,
+    /// Replace the run that is in --out
+    #[arg(long)]
+    overwrite: bool,
+    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
+    #[arg(long, value_parser = device::name)]
+    device: Option<String>,
+    /// Makes everything random: the same seed gives the same model
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Training steps in all
+    #[arg(long, conflicts_with = "images", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    steps: Option<u64>,
+    /// Training images in all
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
+    images: Option<u64>,
+    /// Stop after so many minutes, with everything complete (exit code 0)
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Write the settings, every key with its meaning, to standard output, and do nothing
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// A settings file is some kilobytes.
+const MAX_BYTES: u64 = 1 << 18;
+
+pub fn run(args: Args) -> Result<Ended> {
+    let mut config = args.settings()?;
+    if args.print_config {
+        if let (Some((size, classes)), None) = (args.shape(), &args.data) {
+            let one = Images::from_bytes(vec![0; size.iter().product()], vec![0], size, classes)?;
+            config = config.completed(&one)?;
+        }
+        say(config.document()?.trim_end())?;
+        return Ok(Ended::Done);
+    }
+    let budget = match args.minutes {
+        None => None,
+        Some(minutes) => Some(
+            Duration::try_from_secs_f64(60.0 * minutes)
+                .map_err(|_| Error::Config(format!("--minutes {minutes}: expected a number that is not negative")))?,
+        ),
+    };
+    if config.data.path.is_empty() {
+        return Err(Error::Config("no data: say what to learn from with --data PATH".into()));
+    }
+    let data = data::open(&config.data.path)?;
+    // Everything that can be wrong with the settings shows here, before a directory is made.
+    let prepared = Prepared::new(&config, &data)?;
+    let deviation = data.train.deviation();
+    note(&format!("{}: {}, standard deviation {deviation:.3}", data.name, data.train.fingerprint()));
+    let existing = match (args.resume, args.overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::ReplaceRun,
+        _ => Existing::Refuse,
+    };
+    let place = RunDir::create(&args.out, existing).map_err(|e| match e {
+        Error::Config(what) if existing == Existing::Refuse => {
+            Error::Config(format!("{what}, go on with it by --resume, or replace it by --overwrite"))
+        }
+        other => other,
+    })?;
+    interrupt::catch()?;
+    let mut terminal = Terminal { out: &args.out, progress: None };
+    let outcome = prepared.run(&place, RunOptions { resume: args.resume, budget }, &mut terminal)?;
+    if let Some(progress) = terminal.progress.take() {
+        progress.finish();
+    }
+    let ended = match outcome.end {
+        End::Finished => "finished",
+        End::OutOfTime => "out of time",
+        End::Stopped => "stopped; go on with --resume",
+    };
+    say(&format!("{ended} after {} steps", outcome.steps))?;
+    say(&format!("model {}", args.out.join("model.safetensors").display()))?;
+    say(&format!("report {}", args.out.join("report.html").display()))?;
+    Ok(if outcome.end == End::Stopped { Ended::Interrupted } else { Ended::Done })
+}
+
+impl Args {
+    /// The settings that preset, file and flags ask for.
+    fn settings(&self) -> Result<RunConfig> {
+        let file = match (&self.config, self.resume) {
+            (Some(path), _) => Some(read(path)?),
+            (None, true) => {
+                let path = self.out.join("config.toml");
+                if !path.is_file() {
+                    let what = format!("{}: there is no run of veridical to resume", self.out.display());
+                    return Err(Error::Config(what));
+                }
+                Some(read(&path)?)
+            }
+            (None, false) => None,
+        };
+        let preset = match (&self.preset, &file) {
+            (Some(name), _) => Some(name.as_str()),
+            (None, Some(_)) => None,
+            (None, None) => Some("digits"),
+        };
+        let mut config = RunConfig::build(preset, file.as_deref(), &self.set)?;
+        config.data.path = self.data.clone().unwrap_or(config.data.path);
+        config.train.device = self.device.clone().unwrap_or(config.train.device);
+        device::name(&config.train.device).map_err(Error::Config)?;
+        config.train.seed = self.seed.unwrap_or(config.train.seed);
+        let images = self.steps.map(|steps| steps.saturating_mul(config.train.batch as u64)).or(self.images);
+        config.train.images = images.unwrap_or(config.train.images);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What the preset's data look like.
+    fn shape(&self) -> Option<([usize; 3], usize)> {
+        match (&self.preset, &self.config, self.resume) {
+            (Some(name), _, _) => preset_shape(name),
+            (None, None, false) => preset_shape("digits"),
+            _ => None,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+    if size > MAX_BYTES {
+        return Err(Error::format(path, format!("{size} bytes are no settings file")));
+    }
+    std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
+}
+
+/// Progress on standard error.
+struct Terminal<'a> {
+    out: &'a Path,
+    progress: Option<Progress>,
+}
+
+impl Observer for Terminal<'_> {
+    fn started(&mut self, model: &Model, first: u64, steps: u64) {
+        let parameters = model.weights.layout().parameter_count();
+        let (device, out) = (model.weights.device(), self.out.display());
+        note(&format!(
+            "{parameters} parameters on {device}; {} steps from {first} on, into {out}",
+            steps - first.min(steps)
+        ));
+        self.progress = None;
+    }
+
+    fn ticked(&mut self, tick: &Tick, _rate: f64, images: u64) {
+        let first = tick.seen - tick.seen / tick.step.max(1);
+        let progress = self.progress.get_or_insert_with(|| Progress::from("images", first, images));
+        progress.tick(tick.seen.min(images), Some(tick.loss));
+    }
+
+    fn note(&mut self, text: &str) {
+        note(text);
+    }
+
+    fn stop(&mut self) -> bool {
+        interrupt::requested()
+    }
+}

@@ -1,0 +1,120 @@
+use std::path::Path;
+
+use serde_json::Value;
+use veridical::data::npy::{self, Array, Values};
+use veridical::tensor::{Shape, file};
+
+use super::{fails, succeeds};
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn normals(n: usize, dims: usize, shift: f32) -> Array {
+    let mut state = 9u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    let values = (0..n * dims).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0 + shift).collect();
+    Array { shape: vec![n, dims], values: Values::F32(values) }
+}
+
+#[test]
+fn given_features_are_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    npy::write(path("a.npy"), &normals(400, 3, 0.0)).unwrap();
+    npy::write(path("b.npy"), &normals(300, 3, 2.0)).unwrap();
+    npy::write(path("c.npy"), &normals(300, 4, 2.0)).unwrap();
+    let (a, b, c, out) = (path("a.npy"), path("b.npy"), path("c.npy"), path("figures.json"));
+    let text = succeeds(&["evaluate", "--real-features", &a, "--generated-features", &b, "--json", &out]);
+    assert!(text.contains("Fréchet distance") && text.contains("the features given"), "{text}");
+    let figures = &json(Path::new(&out))["generated"];
+    // A shift of 2 in each of three directions between Gaussians of equal covariance.
+    let distance = figures["frechet_distance"].as_f64().unwrap();
+    assert!((distance - 12.0).abs() < 0.6, "{distance}");
+    assert!(figures["precision"].as_f64().unwrap() < 0.6 && figures["inception_score"].is_null());
+    let error = fails(1, &["evaluate", "--real-features", &a, "--generated-features", &c]);
+    assert!(error.contains("3 numbers a row"), "{error}");
+    fails(2, &["evaluate", "--real-features", &a]);
+    fails(2, &["evaluate"]);
+}
+
+#[test]
+fn a_classifier_makes_features() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (judge, out) = (path("judge.safetensors"), path("figures.json"));
+    let said = succeeds(&[
+        "classifier",
+        "--data",
+        "digits",
+        "--output",
+        &judge,
+        "--epochs",
+        "4",
+        "--channels",
+        "16,32",
+        "--device",
+        "cpu",
+    ]);
+    let accuracy: f64 = said.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(accuracy > 0.85, "{said}");
+    // Real digits in place of generated ones: as near as the floor.
+    let args =
+        ["evaluate", "--real", "digits", "--generated", "digits", "--features", &judge, "--floor", "--json", &out];
+    let text = succeeds(&args);
+    assert!(text.contains("a classifier's features") && text.contains("real"), "{text}");
+    let figures = json(Path::new(&out));
+    let distance = |which: &str| figures[which]["frechet_distance"].as_f64().unwrap();
+    assert!((distance("generated") - distance("floor")).abs() < 1e-9, "the same rows in another order");
+    let digits_score = figures["generated"]["inception_score"].as_f64().unwrap();
+    assert!((1.5..=10.0).contains(&digits_score), "{digits_score}");
+
+    // Noise in the form that `veridical sample` writes is far from digits, on pixels and on features.
+    let noise = path("noise.safetensors");
+    let Values::F32(values) = normals(200, 64, 0.0).values else { unreachable!() };
+    file::write(&noise, [("samples", Shape::from([200, 1, 8, 8]), values)], &Default::default()).unwrap();
+    for features in ["pixels", judge.as_str()] {
+        succeeds(&[
+            "evaluate",
+            "--real",
+            "digits",
+            "--generated",
+            &noise,
+            "--features",
+            features,
+            "--floor",
+            "--json",
+            &out,
+        ]);
+        let figures = json(Path::new(&out));
+        let of = |which: &str, figure: &str| figures[which][figure].as_f64().unwrap();
+        assert!(of("generated", "frechet_distance") > 3.0 * of("floor", "frechet_distance"), "{figures}");
+        if features != "pixels" {
+            assert!(of("generated", "inception_score") < digits_score, "{figures}");
+        }
+        assert!(of("generated", "coverage") < of("floor", "coverage"), "{figures}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let other = path("other.safetensors");
+    file::write(&other, [("samples", Shape::from([20, 3, 4, 4]), vec![0f32; 960])], &Default::default()).unwrap();
+    let error = fails(2, &["evaluate", "--real", "digits", "--generated", &other]);
+    assert!(error.contains("[4, 4, 3]") && error.contains("[8, 8, 1]"), "{error}");
+    let empty = path("empty.safetensors");
+    file::write(&empty, [("x", Shape::from([1]), vec![0f32])], &Default::default()).unwrap();
+    assert!(fails(1, &["evaluate", "--real", "digits", "--generated", &empty]).contains("no tensor \"samples\""));
+    assert!(
+        fails(1, &["evaluate", "--real", "digits", "--generated", "digits", "--features", &other])
+            .contains("not the file of a classifier")
+    );
+    assert!(fails(2, &["evaluate", "--real", "nowhere", "--generated", "digits"]).contains("nowhere"));
+    let error = fails(2, &["classifier", "--data", "synthetic:two-moons", "--output", &path("c")]);
+    assert!(error.contains("two classes"), "{error}");
+}
