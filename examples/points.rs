@@ -23,7 +23,7 @@ fn main() -> Result<()> {
         })
         .collect();
 
-    let config = ModelConfig { network: NetworkConfig::Mlp(MlpConfig::new(2)), sigma_data: 0.5 };
+    let config = ModelConfig::edm(NetworkConfig::Mlp(MlpConfig::new(2)), 0.5);
     let mut model = Model::new(&config, 1, &device)?;
     let average = Some(HalfLife { images: 50_000.0, ramp: Some(0.1) });
     let mut trainer = Trainer::new(model.weights.clone(), TrainOptions { average, ..TrainOptions::adam(3e-3, 1) })?;
