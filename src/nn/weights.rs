@@ -21,8 +21,7 @@ pub struct Weights {
 impl Weights {
     /// First values, a pure function of the seed.
     pub fn init(layout: &Arc<Layout>, seed: u64, device: &Device) -> Result<Self> {
-        let mut flat = vec![0f32; layout.flat_len()];
-        let mut buffers = vec![0f32; layout.buffer_len()];
+        let (mut flat, mut buffers) = (zeros(layout.flat_len())?, zeros(layout.buffer_len())?);
         for (site, entry) in layout.entries().iter().enumerate() {
             let all = if entry.trainable { &mut flat } else { &mut buffers };
             let values = &mut all[entry.offset..entry.offset + entry.shape.elements()];
@@ -87,8 +86,7 @@ impl Weights {
 
     /// Replaces everything: `values[i]` are entry `i`'s, in memory order.
     pub(super) fn from_values(layout: &Arc<Layout>, values: &[Vec<f32>], device: &Device) -> Result<Self> {
-        let mut flat = vec![0f32; layout.flat_len()];
-        let mut buffers = vec![0f32; layout.buffer_len()];
+        let (mut flat, mut buffers) = (zeros(layout.flat_len())?, zeros(layout.buffer_len())?);
         for (entry, values) in layout.entries().iter().zip(values) {
             let all = if entry.trainable { &mut flat } else { &mut buffers };
             all[entry.offset..entry.offset + values.len()].copy_from_slice(values);
@@ -100,6 +98,19 @@ impl Weights {
             buffers: Tensor::from_slice(&buffers, [buffer_len], device)?,
         })
     }
+}
+
+/// Room for so many values. A network can be asked for that no memory holds.
+fn zeros(count: usize) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|_| {
+        let gib = count as f64 * 4.0 / f64::from(1 << 30);
+        Error::Config(format!(
+            "a network of {count} parameters takes {gib:.1} GiB, which cannot be had; make it smaller (model_channels, channel_mult, hidden)"
+        ))
+    })?;
+    values.resize(count, 0.0);
+    Ok(values)
 }
 
 fn fill(init: &Init, key: RandomKey, values: &mut [f32]) -> Result<()> {
