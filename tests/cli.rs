@@ -12,10 +12,14 @@ mod evaluate;
 mod info;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
+#[path = "cli/resume.rs"]
+mod resume;
 #[path = "cli/sample.rs"]
 mod sample;
 #[path = "cli/train.rs"]
 mod train;
+#[path = "cli/training.rs"]
+mod training;
 
 use std::process::{Command, Output};
 

@@ -3,28 +3,30 @@
 //! A directory for each step, `step-000001200/`, with `model.safetensors` (the weights), `ema.safetensors` (their running average),
 //! `ema-0.050.safetensors` for each power-function average, `optimizer.safetensors`, and `state.json`, which says what the others must be.
 //! It is written under another name, flushed and then renamed: a directory of this name is whole, whenever the process or the machine
-//! died. What is not whole all the same, or not ours, is recognised by its sizes and checksums.
+//! died. What is not whole all the same, or not ours, is recognised by its sizes and checksums. [`recover`] clears up after a
+//! process that died.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::trainer::{Trainer, TrainerState};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
-use crate::tensor::{Device, Tensor};
+use crate::tensor::{DType, Device, Tensor, TensorFile, file};
 
 const FORMAT: u32 = 1;
 const STATE: &str = "state.json";
 const MODEL: &str = "model.safetensors";
 const AVERAGE: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
-/// Directories that were being written start so.
+/// Directories that were being written, or removed, start so.
 const PARTIAL: &str = ".partial-";
+/// A directory whose place another one is about to take starts so.
+const REPLACED: &str = ".replaced-";
 /// A state file is some kilobytes.
 const MAX_STATE: u64 = 1 << 22;
 
@@ -72,6 +74,16 @@ fn name(step: u64) -> String {
     format!("step-{step:09}")
 }
 
+/// Whether a path is that of a step's checkpoint.
+pub(super) fn is_of(path: &Path, step: u64) -> bool {
+    path.file_name().is_some_and(|file| file == name(step).as_str())
+}
+
+/// What a step's directory is called while another one takes its place.
+fn replaced(path: &Path) -> String {
+    format!("{REPLACED}{}", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
 /// The name of a power-function average's file.
 fn power_file(width: f64) -> String {
     format!("ema-{width:.3}.safetensors")
@@ -107,19 +119,11 @@ fn write_files(partial: &Path, trainer: &Trainer, model: &Model, config: &str, d
         add(&power_file(width), &|path| model.with_flat_weights(weights.flat().clone())?.save(path))?;
     }
     add(OPTIMIZER, &|path| {
-        let mut tensors = Vec::new();
-        for (name, tensor) in trainer.optimizer().state() {
-            let bytes: Vec<u8> = tensor.to_vec::<f32>()?.iter().flat_map(|x| x.to_le_bytes()).collect();
-            tensors.push((name, tensor.shape().to_vec(), bytes));
-        }
-        let unsound = |e: safetensors::SafeTensorError| Error::format(path, e.to_string());
-        let views: Vec<(&str, TensorView)> = tensors
-            .iter()
-            .map(|(name, shape, bytes)| {
-                Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(unsound)?))
-            })
+        let buffers = trainer.optimizer().state().into_iter();
+        let buffers: Vec<_> = buffers
+            .map(|(name, buffer)| Ok((name, buffer.shape().clone(), buffer.to_vec::<f32>()?)))
             .collect::<Result<_>>()?;
-        write_atomic(path, &safetensors::serialize(views, None).map_err(unsound)?)
+        file::write(path, buffers, &BTreeMap::new())
     })?;
     let state = State {
         format: FORMAT,
@@ -137,8 +141,10 @@ fn write_files(partial: &Path, trainer: &Trainer, model: &Model, config: &str, d
 /// Gives a finished directory its name.
 fn publish(partial: &Path, path: &Path) -> Result<()> {
     if path.exists() {
-        // Left by a run that was resumed from an earlier step, perhaps torn: the new one takes its place.
-        let aside = path.with_file_name(format!("{PARTIAL}old-{}", std::process::id()));
+        // Left by a run that was resumed from an earlier step, perhaps torn: the new one takes its place. Should the process die between
+        // the two renames, `recover` brings the old one back.
+        let aside = path.with_file_name(replaced(path));
+        let _ = fs::remove_dir_all(&aside);
         fs::rename(path, &aside).map_err(|e| Error::io(path, e))?;
         fs::rename(partial, path).map_err(|e| Error::io(path, e))?;
         let _ = fs::remove_dir_all(aside);
@@ -227,22 +233,16 @@ impl Checkpoint {
 }
 
 fn buffers(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-    let unsound = |what: String| Error::format(path, what);
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| unsound(format!("not sound safetensors: {e}")))?;
+    let file = TensorFile::open(path)?;
     let mut found = Vec::new();
-    for (name, view) in tensors.iter() {
-        if view.dtype() != Dtype::F32 {
-            return Err(unsound(format!("{name} has dtype {:?}, expected F32", view.dtype())));
-        }
-        let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-        found.push((name.to_string(), Tensor::from_slice(&values, view.shape().to_vec(), &Device::Cpu)?));
+    for name in file.names() {
+        found.extend(file.tensor(&name, DType::F32, &Device::Cpu)?.map(|buffer| (name, buffer)));
     }
     Ok(found)
 }
 
 /// Errors with the options in which two models differ.
-fn same_architecture(path: &Path, found: &Model, expected: &Model) -> Result<()> {
+pub(super) fn same_architecture(path: &Path, found: &Model, expected: &Model) -> Result<()> {
     let fields = |model: &Model| -> Result<serde_json::Map<String, serde_json::Value>> {
         serde_json::from_str(&model.config().to_json()?).map_err(|e| Error::format(path, e.to_string()))
     };
@@ -296,10 +296,10 @@ pub fn latest(directory: &Path) -> Result<(Option<Checkpoint>, Vec<Error>)> {
     Err(Error::format(directory, format!("no checkpoint is whole: {}", all.join("; "))))
 }
 
-/// Removes old checkpoints: all but the last `keep_last` and those whose step is a multiple of `keep_every` (0: none of them), and
-/// what was left half-written by a process that died.
-pub fn prune(directory: &Path, keep_last: usize, keep_every: u64) -> Result<()> {
-    let steps = steps(directory)?;
+/// Removes old checkpoints: all but the last `keep_last` up to step `current` and those whose step is a multiple of `keep_every` (0:
+/// none of them). Later ones, which a resumed run passed over because they are not whole, do not count and stay until it gets there.
+pub fn prune(directory: &Path, current: u64, keep_last: usize, keep_every: u64) -> Result<()> {
+    let steps: Vec<u64> = steps(directory)?.into_iter().filter(|&step| step <= current).collect();
     for &step in &steps[..steps.len().saturating_sub(keep_last.max(1))] {
         if keep_every == 0 || !step.is_multiple_of(keep_every) {
             let path = directory.join(name(step));
@@ -312,13 +312,18 @@ pub fn prune(directory: &Path, keep_last: usize, keep_every: u64) -> Result<()> 
     Ok(())
 }
 
-/// Removes what a process that died was writing. Only for the owner of the directory.
-pub fn sweep(directory: &Path) -> Result<()> {
+/// Clears up after a process that died: a checkpoint that was about to be replaced and was not is brought back, what was being written or
+/// removed goes. Only for the owner of the directory.
+pub fn recover(directory: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
     for entry in entries {
-        let entry = entry.map_err(|e| Error::io(directory, e))?;
-        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-            fs::remove_dir_all(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
+        let path = entry.map_err(|e| Error::io(directory, e))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let whole = name.strip_prefix(REPLACED).map(|name| directory.join(name));
+        match whole {
+            Some(whole) if !whole.exists() => fs::rename(&path, whole).map_err(|e| Error::io(&path, e))?,
+            None if !name.starts_with(PARTIAL) => {}
+            _ => fs::remove_dir_all(&path).map_err(|e| Error::io(&path, e))?,
         }
     }
     Ok(())

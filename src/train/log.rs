@@ -73,27 +73,32 @@ pub fn cut(path: impl AsRef<Path>, step: u64) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let ticks = read(path)?;
-    let kept: String = ticks
-        .iter()
-        .filter(|tick| tick["step"].as_u64().is_some_and(|at| at <= step))
-        .map(|tick| format!("{tick}\n"))
-        .collect();
-    crate::files::write_atomic(path, kept.as_bytes())
+    let (text, ticks) = whole_lines(path)?;
+    // The lines as they stand: numbers that are read and written again may change in their last digits.
+    let lines = text.split_inclusive(|&byte| byte == b'\n').zip(&ticks);
+    let kept: Vec<&[u8]> =
+        lines.filter(|(_, tick)| tick["step"].as_u64().is_some_and(|at| at <= step)).map(|(line, _)| line).collect();
+    crate::files::write_atomic(path, &kept.concat())
 }
 
 /// All ticks of a log. A torn last line is left out; any other line that is no JSON object is an error that names it.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Value>> {
-    let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    whole_lines(path.as_ref()).map(|(_, ticks)| ticks)
+}
+
+/// The text of a log up to its last whole line, and the tick in each line.
+fn whole_lines(path: &Path) -> Result<(Vec<u8>, Vec<Value>)> {
+    let mut bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-    let lines = bytes[..whole].split_inclusive(|&byte| byte == b'\n');
+    bytes.truncate(whole);
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n');
     let parse = |(i, line): (usize, &[u8])| match serde_json::from_slice::<Value>(line) {
         Ok(tick) if tick.is_object() => Ok(tick),
         Ok(other) => Err(Error::format(path, format!("line {}: expected an object, found {other}", i + 1))),
         Err(e) => Err(Error::format(path, format!("line {}: {e}", i + 1))),
     };
-    lines.enumerate().map(parse).collect()
+    let ticks = lines.enumerate().map(parse).collect::<Result<_>>()?;
+    Ok((bytes, ticks))
 }
 
 #[cfg(test)]
@@ -121,6 +126,18 @@ mod tests {
             let ticks = read(&path).unwrap();
             assert_eq!((ticks.len(), &ticks[left]), (left + 1, &json!({"step": 3})));
         }
+    }
+
+    #[test]
+    fn a_log_is_cut_without_another_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        // A number whose last digit does not survive being read and written.
+        let first = "{\"step\": 1, \"loss\":110.82225799560547}\n{\"step\":2}\n";
+        std::fs::write(&path, format!("{first}{{\"step\":3}}\n{{\"st")).unwrap();
+        cut(&path, 2).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), first);
+        cut(dir.path().join("none.jsonl"), 2).unwrap();
     }
 
     #[test]

@@ -29,6 +29,22 @@ pub fn store(run: &Path, trainer: &Trainer, model: &Model) -> Result<()> {
     Ok(())
 }
 
+/// Whether a snapshot is due after `seen` images, the last `batch` of which are new, if one is due every `every` images (0: none is).
+pub fn due(seen: u64, batch: u64, every: u64) -> bool {
+    every != 0 && seen / every != seen.saturating_sub(batch) / every
+}
+
+/// Removes the snapshots that a run which goes on after `seen` images would not have: those after it, and those of an earlier end.
+pub fn cut(run: &Path, seen: u64, batch: u64, every: u64) -> Result<()> {
+    for (snapshot, path) in list(run).unwrap_or_default() {
+        let at = snapshot.seen as u64;
+        if at > seen || !due(at, batch, every) {
+            fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+        }
+    }
+    Ok(())
+}
+
 /// The snapshots of a run, by rising time. Errors if there are none.
 pub fn list(run: &Path) -> Result<Vec<(Snapshot, PathBuf)>> {
     let folder = run.join(FOLDER);

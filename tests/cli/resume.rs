@@ -1,0 +1,290 @@
+//! Runs that were stopped, killed or damaged, and go on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use veridical::Device;
+use veridical::diffusion::Model;
+
+use super::training::{Place, TINY, assert_same, log, results, resume, steps_of};
+use super::{command, fails, succeeds};
+
+/// A child is killed at moments that nobody chose, and taken up again, until it is through.
+#[cfg(unix)]
+#[test]
+fn killed_and_resumed_is_the_same_as_never_stopped() {
+    let place = Place::new(TINY);
+    let straight = place.out("straight");
+    let began = Instant::now();
+    succeeds(&place.first(&straight, &[]));
+    let whole = began.elapsed();
+
+    let out = place.out("killed");
+    let (mut kills, mut starts) = (0, 0u64);
+    loop {
+        // The settings are the first thing that a run writes; before that there is nothing to go on with.
+        let args = match out.join("config.toml").is_file() {
+            true => resume(&out, &[]),
+            false => place.first(&out, &["--overwrite"]),
+        };
+        let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Some seven parts of a run, each of another length; the last ones are allowed to finish.
+        starts += 1;
+        let part = whole.mul_f64(0.15 + 0.35 * ((starts * 7919 % 101) as f64 / 101.0));
+        let began = Instant::now();
+        let ended = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if starts <= 12 && began.elapsed() > part {
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        match ended {
+            Some(status) => {
+                assert!(status.success(), "{status}");
+                break;
+            }
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+            }
+        }
+    }
+    println!("{kills} kills in {starts} starts");
+    assert!(kills >= 1, "the run was never killed");
+    assert_same(&straight, &out);
+    assert_eq!(log(&straight).len(), log(&out).len());
+    for (a, b) in log(&straight).iter().zip(log(&out)) {
+        assert_eq!((&a["step"], &a["loss"], &a["gradient_norm"]), (&b["step"], &b["loss"], &b["gradient_norm"]));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_makes_a_checkpoint_to_go_on_from() {
+    let place = Place::new(TINY);
+    let out = place.out("run");
+    let mut run = command(&place.first(&out, &["--images", "100000000"]))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while fs::read_to_string(out.join("log.jsonl")).unwrap_or_default().lines().count() < 2 {
+        assert!(run.try_wait().unwrap().is_none(), "the run ended by itself");
+        assert!(began.elapsed().as_secs() < 120, "no step in two minutes");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap().success());
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("--resume"));
+    let made: u64 = steps_of(&out).pop().unwrap()["step-".len()..].parse().unwrap();
+    assert!(out.join("model.safetensors").is_file());
+
+    // On to a number of steps that is not that of the interrupted run, and the same as straight there.
+    let steps = (made + 7).to_string();
+    succeeds(&resume(&out, &["--steps", &steps]));
+    let straight = place.out("straight");
+    succeeds(&place.first(&straight, &["--steps", &steps]));
+    let read = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
+    assert!(read(&out) == read(&straight), "stopped after {made} of {steps} steps");
+}
+
+/// Files may not grow beyond a limit, as on a full disk: the checkpoint fails with its name, the one before stays good.
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+    let place = Place::new(&TINY.replace("keep_last = 3", "keep_last = 1"));
+    let out = place.out("run");
+    succeeds(&place.first(&out, &["--steps", "5"]));
+    let before = results(&out);
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 20; exec {} train --resume --out {} --steps 10",
+        env!("CARGO_BIN_EXE_veridical"),
+        out.display()
+    );
+    let full = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    let error = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert_eq!(full.status.code(), Some(1), "{error}");
+    assert!(error.contains("step-000000010") && error.contains("last good checkpoint is"), "{error}");
+    assert_eq!(steps_of(&out), ["step-000000005"], "nothing half-written stays");
+    let kept = |files: &[(String, Vec<u8>)]| {
+        files.iter().filter(|(name, _)| name.contains("step-")).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&results(&out)), kept(&before));
+
+    succeeds(&resume(&out, &["--steps", "10"]));
+    let straight = place.out("straight");
+    succeeds(&place.first(&straight, &["--steps", "10"]));
+    let model = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
+    assert!(model(&out) == model(&straight));
+}
+
+#[test]
+fn torn_and_foreign_checkpoints_are_told_from_good_ones() {
+    let place = Place::new(&TINY.replace("images = 480", "images = 160"));
+    let out = place.out("run");
+    succeeds(&place.first(&out, &[]));
+    assert_eq!(steps_of(&out), ["step-000000010", "step-000000015", "step-000000020"]);
+    let finished = results(&out);
+
+    // The newest is torn, the next is another step's: both are named, and the third is gone on from.
+    let newest = out.join("checkpoints/step-000000020/ema.safetensors");
+    let bytes = fs::read(&newest).unwrap();
+    fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap();
+    let next = out.join("checkpoints/step-000000015");
+    fs::remove_dir_all(&next).unwrap();
+    fs::create_dir(&next).unwrap();
+    for entry in fs::read_dir(out.join("checkpoints/step-000000010")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, next.join(path.file_name().unwrap())).unwrap();
+    }
+    // What a killed process leaves is swept away.
+    fs::create_dir(out.join("checkpoints/.partial-step-000000025-1")).unwrap();
+    let run = command(&resume(&out, &[])).output().unwrap();
+    let notes = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success(), "{notes}");
+    assert!(notes.contains("ema.safetensors") && notes.contains("torn"), "{notes}");
+    assert!(notes.contains("the directory of step 15 holds step 10"), "{notes}");
+    assert!(notes.contains("going on from") && notes.contains("step-000000010"), "{notes}");
+    assert_eq!(results(&out).last(), finished.last());
+    assert!(results(&out) == finished && steps_of(&out).len() == 3);
+
+    // All of them damaged in some way: an error that names every one.
+    for (name, damage) in [("10", "{\"format\": 99}"), ("15", "not json"), ("20", "{\"format\": 1}")] {
+        fs::write(out.join(format!("checkpoints/step-0000000{name}/state.json")), damage).unwrap();
+    }
+    let error = fails(1, &resume(&out, &[]));
+    for says in ["no checkpoint is whole", "format 99", "step-000000015", "missing field"] {
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_something_else_is_refused_by_name() {
+    let place = Place::new(&TINY.replace("images = 480", "images = 40"));
+    let out = place.out("run");
+    succeeds(&place.first(&out, &[]));
+    for (setting, says) in [
+        ("model.model_channels=16", "model.model_channels is 8 there and 16 here"),
+        ("optimizer.lr=0.5", "optimizer.lr is"),
+        ("average.power=[0.1]", "average.power is [] there"),
+        ("train.seed=4", "train.seed is 0 there and 4 here"),
+        ("data.labels=false", "data.labels is true there"),
+    ] {
+        let more = ["--set", setting, "--set", "model.label_dim=10"];
+        let more = if setting.starts_with("data") { &more[..2] } else { &more[..] };
+        let error = fails(2, &resume(&out, more));
+        // Without labels the network has no classes, which the settings contradict first.
+        let contradicted = setting.starts_with("data") && error.contains("model.label_dim is 10");
+        assert!(error.contains(says) || contradicted, "{setting}: {error}");
+    }
+    // Other data of the same kind: ten grey pictures of 8 by 8.
+    let other = place.out("other.npz");
+    let pictures = veridical::data::npy::Array {
+        shape: vec![10, 8, 8],
+        values: veridical::data::npy::Values::F32((0..640).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect()),
+    };
+    let labels =
+        veridical::data::npy::Array { shape: vec![10], values: veridical::data::npy::Values::I64((0..10).collect()) };
+    let arrays = [("images".to_string(), pictures), ("labels".to_string(), labels)].into();
+    veridical::data::npy::write_npz(&other, &arrays).unwrap();
+    let error = fails(2, &resume(&out, &["--data", other.to_str().unwrap()]));
+    assert!(error.contains("other data: 1500x8x8x1") && error.contains("10x8x8x1"), "{error}");
+}
+
+/// Copies a checkpoint, for a test to damage it.
+fn copy_step(out: &Path, from: u64, to: &str) -> PathBuf {
+    let checkpoints = out.join("checkpoints");
+    let copy = checkpoints.join(to);
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(checkpoints.join(format!("step-{from:09}"))).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn damaged_checkpoints_do_not_push_out_good_ones() {
+    let place = Place::new(&TINY.replace("keep_last = 3", "keep_last = 1"));
+    let out = place.out("run");
+    succeeds(&place.first(&out, &["--steps", "5"]));
+    for later in ["step-000000008", "step-000000009"] {
+        fs::remove_file(copy_step(&out, 5, later).join("model.safetensors")).unwrap();
+    }
+    succeeds(&resume(&out, &["--steps", "7"]));
+    assert_eq!(steps_of(&out), ["step-000000007", "step-000000008", "step-000000009"]);
+    // What it came to is gone on from, over the steps of the damaged ones.
+    succeeds(&resume(&out, &["--steps", "12"]));
+    let straight = place.out("straight");
+    succeeds(&place.first(&straight, &["--steps", "12"]));
+    let model = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
+    assert!(model(&out) == model(&straight));
+}
+
+/// A process can die between the two renames by which a checkpoint takes the place of another.
+#[test]
+fn a_checkpoint_that_was_being_replaced_comes_back() {
+    let place = Place::new(TINY);
+    let out = place.out("run");
+    succeeds(&place.first(&out, &["--steps", "5"]));
+    let checkpoints = out.join("checkpoints");
+    fs::rename(checkpoints.join("step-000000005"), checkpoints.join(".replaced-step-000000005")).unwrap();
+    let run = command(&resume(&out, &["--steps", "5"])).output().unwrap();
+    let notes = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success() && notes.contains("going on from") && notes.contains("step-000000005"), "{notes}");
+    assert_eq!(steps_of(&out), ["step-000000005"]);
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_begins_again() {
+    let place = Place::new(TINY);
+    let straight = place.out("straight");
+    succeeds(&place.first(&straight, &["--steps", "10"]));
+    let out = place.out("run");
+    succeeds(&place.first(&out, &["--steps", "3"]));
+    fs::remove_dir_all(out.join("checkpoints")).unwrap();
+    let run = command(&resume(&out, &["--steps", "10"])).output().unwrap();
+    let notes = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success() && notes.contains("from the beginning"), "{notes}");
+    fs::remove_file(out.join("samples/000000000024.png")).unwrap();
+    assert_same(&straight, &out);
+    assert_eq!(log(&straight).len(), log(&out).len());
+}
+
+#[test]
+fn what_is_only_shown_does_not_stop_a_run() {
+    let place = Place::new(TINY);
+    let out = place.out("run");
+    succeeds(&place.first(&out, &["--steps", "5"]));
+    fs::write(out.join("log.jsonl"), "{}\nnot json\n").unwrap();
+    fs::write(out.join("samples/1.png"), "no picture").unwrap();
+    let run = command(&resume(&out, &["--steps", "10"])).output().unwrap();
+    let notes = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success() && notes.contains("the log begins again") && notes.contains("line 2"), "{notes}");
+    assert!(log(&out).iter().any(|tick| tick["step"] == 10));
+}
+
+#[test]
+fn averages_do_not_depend_on_where_a_run_stopped() {
+    let place = Place::new(TINY);
+    let more = ["--set", "average.power=[0.05, 0.1]", "--set", "average.snapshot_every=64"];
+    let average = |out: &Path| {
+        let path = place.out("ema.safetensors");
+        let (run, output) = (out.to_str().unwrap(), path.to_str().unwrap());
+        succeeds(&["ema", "--run", run, "--std", "0.07", "--output", output]);
+        Model::load(path, &Device::Cpu).unwrap().weights.flat().to_vec::<f32>().unwrap()
+    };
+    let (straight, stopped) = (place.out("straight"), place.out("stopped"));
+    succeeds(&place.first(&straight, &[&more[..], &["--steps", "20"]].concat()));
+    succeeds(&place.first(&stopped, &[&more[..], &["--steps", "13"]].concat()));
+    succeeds(&resume(&stopped, &["--steps", "20"]));
+    assert!(average(&straight) == average(&stopped));
+}
