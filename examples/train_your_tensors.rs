@@ -30,7 +30,7 @@ fn main() -> Result<()> {
 
     // A run that was interrupted goes on where it was; one that is finished has nothing left to do.
     let directory = std::env::args().nth(1).map_or_else(|| PathBuf::from("runs/helix"), PathBuf::from);
-    let resume = train::checkpoint::latest(&directory.join(train::CHECKPOINTS)).is_ok_and(|(found, _)| found.is_some());
+    let resume = directory.join("config.toml").is_file();
     let existing = if resume { Existing::Resume } else { Existing::ReplaceRun };
     let place = RunDir::create(&directory, existing)?;
     let outcome = train::run(&config, &data, &place, RunOptions { resume, budget: None }, &mut Print)?;

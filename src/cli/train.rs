@@ -40,6 +40,9 @@ pub struct Args {
     /// Replace the run that is in --out
     #[arg(long)]
     overwrite: bool,
+    /// A model file to start from, such as a converted checkpoint; its architecture must be the run's
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    init: Option<PathBuf>,
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
     #[arg(long, value_parser = device::name)]
     device: Option<String>,
@@ -94,7 +97,7 @@ pub fn run(args: Args) -> Result<Ended> {
         _ => Existing::Refuse,
     };
     let place = RunDir::create(&args.out, existing).map_err(|e| match e {
-        Error::Config(what) if existing == Existing::Refuse => {
+        Error::Config(what) if existing == Existing::Refuse && args.out.is_dir() => {
             Error::Config(format!("{what}, go on with it by --resume, or replace it by --overwrite"))
         }
         other => other,
@@ -141,6 +144,11 @@ impl Args {
         config.train.device = self.device.clone().unwrap_or(config.train.device);
         device::name(&config.train.device).map_err(Error::Config)?;
         config.train.seed = self.seed.unwrap_or(config.train.seed);
+        if let Some(path) = &self.init {
+            config.train.init = path.to_str().map(String::from).ok_or_else(|| {
+                Error::Config(format!("--init {}: a settings file can name UTF-8 paths only", path.display()))
+            })?;
+        }
         let images = self.steps.map(|steps| steps.saturating_mul(config.train.batch as u64)).or(self.images);
         config.train.images = images.unwrap_or(config.train.images);
         config.check()?;

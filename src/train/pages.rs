@@ -6,17 +6,14 @@ use std::path::Path;
 use image::RgbImage;
 
 use super::config::RunConfig;
-use super::run::{End, shown_classes};
-use super::{Chart, Grid, Report, log};
-use crate::data::DataSet;
+use super::run::End;
+use super::{Chart, Grid, Report, log, measure};
+use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Pictures over time that the page shows at most.
 const SHOWN: usize = 6;
-/// Samples that are drawn at once.
-const AT_ONCE: usize = 50;
-
 /// A picture of samples, beside real ones; `None` if the data are no pictures.
 pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u64) -> Result<Option<RgbImage>> {
     let size = data.train.size();
@@ -26,17 +23,9 @@ pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u
     let (sampler, seed) = (config.sampling.sampler(), config.sampling.seed);
     let columns = config.sampling.columns;
     let classes = model.denoiser().label_dim();
-    let mut pixels = Vec::new();
-    let labels = shown_classes(config, &data.train, classes);
+    let labels = if classes > 0 { shown_classes(config, &data.train, classes) } else { Vec::new() };
     let count = if classes > 0 { labels.len() } else { columns * config.sampling.rows };
-    for first in (0..count).step_by(AT_ONCE) {
-        let now = AT_ONCE.min(count - first);
-        let drawn = match classes {
-            0 => sampler.sample(model, seed, first as u32, now)?,
-            _ => sampler.sample_classes(model, seed, first as u32, &labels[first..first + now])?,
-        };
-        pixels.extend(drawn.to_vec::<f32>()?);
-    }
+    let pixels = measure::draw(&sampler, model, seed, count, &labels)?;
     let picks: Vec<u32> = match classes {
         0 => (0..count.min(data.train.len()) as u32).collect(),
         _ => labels.chunks(columns).flat_map(|row| data.train.of_class(row[0]).into_iter().take(columns)).collect(),
@@ -58,6 +47,12 @@ pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u
     grid.render().map(Some)
 }
 
+/// The classes of a picture's samples: a row for each, as many as there is room for.
+fn shown_classes(config: &RunConfig, data: &Images, label_dim: usize) -> Vec<u32> {
+    let rows = config.sampling.rows.min(label_dim).min(data.classes());
+    (0..rows as u32).flat_map(|class| std::iter::repeat_n(class, config.sampling.columns)).collect()
+}
+
 /// The page of a run, from what is in its directory.
 pub(super) fn report(
     config: &RunConfig,
@@ -71,7 +66,7 @@ pub(super) fn report(
     let curve = |key: &str| -> Vec<(f64, f64)> {
         ticks.iter().filter_map(|tick| Some((tick["seen"].as_f64()? / 1000.0, tick[key].as_f64()?))).collect()
     };
-    let last = ticks.last().cloned().unwrap_or_default();
+    let last = ticks.iter().rfind(|tick| tick["loss"].is_number()).cloned().unwrap_or_default();
     let shown = |key: &str, digits: &dyn Fn(f64) -> String| last[key].as_f64().map_or("\u{2013}".into(), digits);
     let state = match end {
         None => "The run is going on.",
@@ -99,7 +94,7 @@ pub(super) fn report(
                 vec!["images a second".into(), shown("images_per_second", &|x| format!("{x:.1}"))],
             ],
         );
-    let pictures = pictures(place)?;
+    let pictures = pictures(place);
     if let Some((last, earlier)) = pictures.split_last() {
         page =
             page.section("Samples").picture(&last.1, "Samples of the model, beside images of the training set", "")?;
@@ -110,6 +105,18 @@ pub(super) fn report(
         for (seen, picture) in earlier {
             let caption = format!("after {} images", grouped(*seen));
             page = page.picture(picture, &format!("Samples {caption}"), "")?;
+        }
+    }
+    let compared = match data.test {
+        Some(_) => "test images",
+        None => "training images",
+    };
+    for (title, key) in [("KID on pixels", "kid"), ("Sliced Wasserstein distance on pixels", "sliced_wasserstein")] {
+        let distances = curve(key);
+        if let Some(&(_, last)) = distances.last() {
+            let text = format!("Samples against {compared}; the last is {last:.4}.");
+            let chart = Chart::new(title, "thousand images", key).series(key, distances).render()?;
+            page = page.section(title).text(&text).picture(&chart, &format!("{title} over the images seen"), "")?;
         }
     }
     let half_life = (ticks.len() as f64 / 40.0).max(1.0);
@@ -131,9 +138,9 @@ pub(super) fn report(
 }
 
 /// The pictures of `samples/`, the last and some spread evenly over the others, with the images seen.
-fn pictures(place: &Path) -> Result<Vec<(u64, RgbImage)>> {
+fn pictures(place: &Path) -> Vec<(u64, RgbImage)> {
     let folder = place.join("samples");
-    let Ok(entries) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
     let mut names: Vec<(u64, std::path::PathBuf)> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
@@ -143,17 +150,12 @@ fn pictures(place: &Path) -> Result<Vec<(u64, RgbImage)>> {
     names.sort();
     let count = names.len();
     let picks: std::collections::BTreeSet<usize> = match count {
-        0 => return Ok(Vec::new()),
+        0 => return Vec::new(),
         _ => (0..SHOWN).map(|i| i * (count - 1) / (SHOWN - 1)).collect(),
     };
-    picks
-        .into_iter()
-        .map(|i| {
-            let (seen, path) = &names[i];
-            let picture = image::open(path).map_err(|e| Error::format(path, e.to_string()))?;
-            Ok((*seen, picture.into_rgb8()))
-        })
-        .collect()
+    // Somebody may have put something else there; that is no reason to end a run.
+    let picture = |i: usize| Some((names[i].0, image::open(&names[i].1).ok()?.into_rgb8()));
+    picks.into_iter().filter_map(picture).collect()
 }
 
 /// 1234567 as 1,234,567.

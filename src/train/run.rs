@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint;
 use super::config::RunConfig;
 use super::run_dir::RunDir;
 use super::trainer::{Tick, TrainOptions, Trainer};
-use super::{log, pages, snapshots};
-use crate::data::{Batches, DataSet, Images};
+use super::{log, measure, pages, resume, snapshots};
+use crate::data::{Batches, DataSet};
 use crate::diffusion::{AugmentPipe, Loss, Model};
 use crate::error::{Error, Result};
 use crate::nn::Conditions;
@@ -93,10 +93,10 @@ pub fn run(
 /// What settings and data make before anything is written: to find out early what is wrong with them.
 #[derive(Debug)]
 pub struct Prepared<'a> {
-    config: RunConfig,
+    pub(super) config: RunConfig,
     data: &'a DataSet,
-    fingerprint: String,
-    model: Model,
+    pub(super) fingerprint: String,
+    pub(super) model: Model,
     loss: Loss,
     pipe: Option<AugmentPipe>,
     options: TrainOptions,
@@ -108,7 +108,13 @@ impl<'a> Prepared<'a> {
         config.check()?;
         let config = config.completed(&data.train)?;
         let device = Device::named(&config.train.device)?;
-        let model = Model::new(&config.model_config(&data.train)?, config.train.seed, &device)?;
+        let mut model = Model::new(&config.model_config(&data.train)?, config.train.seed, &device)?;
+        if !config.train.init.is_empty() {
+            let path = std::path::Path::new(&config.train.init);
+            let from = Model::load(path, &device)?;
+            checkpoint::same_architecture(path, &from, &model)?;
+            model = from;
+        }
         let options = TrainOptions {
             seed: config.train.seed,
             optimizer: config.optimizer.config()?,
@@ -153,25 +159,12 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn start(at: Prepared<'a>, place: &'a RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Self> {
-        let directory = place.path().join(CHECKPOINTS);
         let mut trainer =
             Trainer::new(at.model.weights.clone(), at.options)?.with_power_averages(&at.config.average.power)?;
-        let mut last_checkpoint = None;
-        if options.resume {
-            let (newest, problems) = checkpoint::latest(&directory)?;
-            for problem in problems {
-                observer.note(&format!("passed over a checkpoint: {problem}"));
-            }
-            let Some(checkpoint) = newest else {
-                return Err(Error::Config(format!("{}: there is no checkpoint to resume from", directory.display())));
-            };
-            check_same(&checkpoint, &at)?;
-            checkpoint.restore(&at.model, &mut trainer)?;
-            observer.note(&format!("going on from {}", checkpoint.path.display()));
-            last_checkpoint = Some(checkpoint.path);
-            checkpoint::sweep(&directory)?;
-            log::cut(place.path().join("log.jsonl"), trainer.steps())?;
-        }
+        let last_checkpoint = match options.resume {
+            true => resume::resume(&at, place, &mut trainer, observer)?,
+            false => None,
+        };
         let document = at.config.document()?;
         place.write("config.toml", document.as_bytes())?;
         let batches = Batches::shuffled(
@@ -256,9 +249,7 @@ impl<'a> Run<'a> {
         if due(train.log_every) || due(train.checkpoint_every) || tick.step == train.steps() {
             self.write_log(tick, rate)?;
         }
-        let every = self.at.config.average.snapshot_every;
-        let batch = tick.seen - (tick.seen.min(train.batch as u64));
-        if every != 0 && tick.seen / every != batch / every {
+        if snapshots::due(tick.seen, train.batch as u64, self.at.config.average.snapshot_every) {
             snapshots::store(self.place.path(), &self.trainer, &self.at.model)?;
         }
         if due(train.checkpoint_every) && tick.step != train.steps() {
@@ -266,6 +257,7 @@ impl<'a> Run<'a> {
         }
         if due(train.sample_every) && tick.step != train.steps() {
             self.picture(observer)?;
+            self.measure(observer)?;
             self.report(None)?;
         }
         Ok(())
@@ -290,7 +282,8 @@ impl<'a> Run<'a> {
         let saved = checkpoint::save(&directory, &self.trainer, &self.at.model, &self.document, &self.at.fingerprint);
         let path = saved.map_err(|e| self.named_checkpoint(e))?;
         self.last_checkpoint = Some(path.clone());
-        checkpoint::prune(&directory, self.at.config.train.keep_last, self.at.config.train.keep_every)?;
+        let train = &self.at.config.train;
+        checkpoint::prune(&directory, self.trainer.steps(), train.keep_last, train.keep_every)?;
         Ok(path)
     }
 
@@ -330,6 +323,24 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Logs how far samples are from the data, once for a step. A model that has diverged is not measured.
+    fn measure(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let at = (self.trainer.steps(), self.trainer.seen());
+        let ticks = log::read(self.place.path().join("log.jsonl"))?;
+        if ticks.iter().any(|tick| tick["step"] == at.0 && tick["kid"].is_number()) {
+            return Ok(());
+        }
+        match measure::distances(&self.at.config, self.at.data, &self.model()?, at) {
+            Ok(Some(distances)) => self.log.append(&distances),
+            Ok(None) => Ok(()),
+            Err(Error::NonFinite { what, found }) => {
+                observer.note(&format!("no distances after {} images: {what} is not finite: {found}", at.1));
+                Ok(())
+            }
+            Err(other) => Err(other),
+        }
+    }
+
     fn report(&self, end: Option<End>) -> Result<()> {
         let html =
             pages::report(&self.at.config, self.at.data, &self.at.model, self.place.path(), &self.document, end)?;
@@ -343,26 +354,24 @@ impl<'a> Run<'a> {
         {
             self.write_log(&tick, rate)?; // a run that ended between two lines
         }
-        let checkpoint = self.checkpoint()?;
+        // A run that had nothing left to do has its last checkpoint already.
+        let checkpoint = match self.last_checkpoint.take_if(|path| checkpoint::is_of(path, steps)) {
+            Some(path) => path,
+            None => self.checkpoint()?,
+        };
         let model = self.model()?;
-        if self.at.config.average.snapshot_every != 0 && !self.at.config.average.power.is_empty() {
+        // Not where a run was stopped: the average that is reconstructed must not depend on that.
+        if end == End::Finished && self.at.config.average.snapshot_every != 0 {
             snapshots::store(self.place.path(), &self.trainer, &self.at.model)?;
         }
         model.save(self.place.path().join(MODEL))?;
         self.picture(observer)?;
+        if end != End::Stopped {
+            self.measure(observer)?;
+        }
         self.report(Some(end))?;
         Ok(Outcome { end, model, steps, checkpoint })
     }
-}
-
-fn check_same(checkpoint: &Checkpoint, at: &Prepared) -> Result<()> {
-    let named = |e: Error| Error::Config(format!("{}: {e}", checkpoint.path.display()));
-    at.config.continues(&checkpoint.state.config).map_err(named)?;
-    if checkpoint.state.data != at.fingerprint {
-        let what = format!("the checkpoint is of other data: {} there, {} here", checkpoint.state.data, at.fingerprint);
-        return Err(named(Error::Config(what)));
-    }
-    Ok(())
 }
 
 /// Images a second over the last some seconds.
@@ -385,10 +394,4 @@ impl Recent {
         let (from, first) = self.marks[0];
         (seen - first) as f64 / (now - from).as_secs_f64().max(1e-9)
     }
-}
-
-/// The classes of a picture's samples: a row for each, as many as there is room for.
-pub(super) fn shown_classes(config: &RunConfig, data: &Images, label_dim: usize) -> Vec<u32> {
-    let rows = config.sampling.rows.min(label_dim.max(1)).min(data.classes());
-    (0..rows as u32).flat_map(|class| std::iter::repeat_n(class, config.sampling.columns)).collect()
 }

@@ -242,6 +242,7 @@ impl Trainer {
         }
         let clip = ops::gradient_norm(&[&gradient], self.options.max_norm)?;
         let gradient_norm = finite("the gradient", step, clip.to_f64()?.first().copied().unwrap_or(f64::NAN))?;
+        // After this batch's images, where EDM's code takes the number before: its first step under a warm-up has rate 0.
         let lr_factor = self.options.schedule.factor(seen);
         let beta = self.options.average.map_or(0.0, |average| average.beta(self.seen, batch as u64));
         let options =

@@ -124,6 +124,7 @@ const SECTIONS: [(&str, &str, &[(&str, &str)]); 8] = [
             ("batch", "Images a step."),
             ("micro_batch", "Images that are in memory at once; 0: the batch."),
             ("images", "Images of the whole run, each time one is seen."),
+            ("init", "A model file to start from, of the same architecture; empty: random weights."),
             ("compute", "f32 or bf16; weights and sums are f32 either way."),
             (
                 "checkpoint_activations",
@@ -147,6 +148,10 @@ const SECTIONS: [(&str, &str, &[(&str, &str)]); 8] = [
             ("columns", "Columns of the picture."),
             ("rows", "Rows of the picture; with classes a row for each, up to this many."),
             ("seed", "Of the noise that samples start from: the same through the run, so that pictures compare."),
+            (
+                "measured",
+                "Samples that are compared with test images (else training images) at every picture; 0: none.",
+            ),
         ],
     ),
 ];

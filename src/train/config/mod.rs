@@ -52,8 +52,9 @@ impl Default for RunConfig {
 
 /// Settings that may differ between a checkpoint and the run that goes on from it: they do not change what is computed, or are meant to
 /// be changed (how long, where).
-const FREE: [&str; 12] = [
+const FREE: [&str; 13] = [
     "data.path",
+    "train.init",
     "train.device",
     "train.images",
     "train.micro_batch",
@@ -153,8 +154,9 @@ impl RunConfig {
 
     /// Errors with the settings in which `self` differs from the settings that a checkpoint was made with, apart from those that may.
     pub fn continues(&self, stored: &str) -> Result<()> {
-        let stored: RunConfig =
-            toml::from_str(stored).map_err(|e| Error::Config(format!("the checkpoint's settings: {e}")))?;
+        let stored: RunConfig = toml::from_str(stored).map_err(|e| {
+            Error::Config(format!("the checkpoint's settings are not those of this version; start a new run: {e}"))
+        })?;
         let (here, there) = (flat(&table_of(self)?), flat(&table_of(&stored)?));
         let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
         let mut free = FREE.to_vec();

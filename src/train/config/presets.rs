@@ -16,6 +16,7 @@ pub fn names() -> &'static [&'static str] {
         "fashion",
         "cifar10-ddpmpp",
         "cifar10-ncsnpp",
+        "ffhq64",
         "ffhq64-ddpmpp",
         "ffhq64-ncsnpp",
         "afhqv2-64-ddpmpp",
@@ -30,7 +31,7 @@ pub fn shape(name: &str) -> Option<([usize; 3], usize)> {
         "points" => ([1, 1, 2], 1),
         "mnist" | "fashion" => ([28, 28, 1], 10),
         "cifar10-ddpmpp" | "cifar10-ncsnpp" => ([32, 32, 3], 10),
-        "ffhq64-ddpmpp" | "ffhq64-ncsnpp" | "afhqv2-64-ddpmpp" => ([64, 64, 3], 1),
+        "ffhq64" | "ffhq64-ddpmpp" | "ffhq64-ncsnpp" | "afhqv2-64-ddpmpp" => ([64, 64, 3], 1),
         "imagenet64-adm" => ([64, 64, 3], 1000),
         _ => return None,
     })
@@ -87,6 +88,7 @@ pub(super) fn base() -> RunConfig {
             batch: 512,
             micro_batch: 0,
             images: 200_000_000,
+            init: String::new(),
             compute: "f32".into(),
             checkpoint_activations: false,
             log_every: 50,
@@ -95,7 +97,16 @@ pub(super) fn base() -> RunConfig {
             keep_last: 2,
             keep_every: 0,
         },
-        sampling: Sampling { steps: 18, sigma_min: 0.002, sigma_max: 80.0, rho: 7.0, columns: 10, rows: 10, seed: 0 },
+        sampling: Sampling {
+            steps: 18,
+            sigma_min: 0.002,
+            sigma_max: 80.0,
+            rho: 7.0,
+            columns: 10,
+            rows: 10,
+            seed: 0,
+            measured: 500,
+        },
     }
 }
 
@@ -111,6 +122,7 @@ fn small() -> RunConfig {
     config.train.batch = 64;
     config.loss.p_mean = -0.8;
     config.sampling.columns = 8;
+    config.sampling.measured = 200;
     config
 }
 
@@ -235,7 +247,7 @@ pub(super) fn named(name: &str) -> Result<RunConfig> {
         "fashion" => mnist_like(0.7),
         "cifar10-ddpmpp" => cifar(false),
         "cifar10-ncsnpp" => cifar(true),
-        "ffhq64-ddpmpp" => sixty_four(false, 0.05),
+        "ffhq64" | "ffhq64-ddpmpp" => sixty_four(false, 0.05),
         "ffhq64-ncsnpp" => sixty_four(true, 0.05),
         "afhqv2-64-ddpmpp" => sixty_four(false, 0.25),
         "imagenet64-adm" => {
@@ -253,7 +265,7 @@ pub(super) fn named(name: &str) -> Result<RunConfig> {
             config.data.path = String::new();
             config.optimizer.lr = 1e-4;
             config.average =
-                Average { half_life: 50_000_000.0, ramp: 0.0, power: vec![0.05, 0.1], snapshot_every: 8_000_000 };
+                Average { half_life: 50_000_000.0, ramp: 0.05, power: vec![0.05, 0.1], snapshot_every: 8_000_000 };
             config.train.batch = 4096;
             config.train.micro_batch = 32;
             config.train.images = 2_500_000_000;

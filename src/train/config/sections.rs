@@ -173,6 +173,8 @@ pub struct TrainSection {
     pub micro_batch: usize,
     /// Images of the whole run.
     pub images: u64,
+    /// A model file whose weights the run starts from; empty: from random ones.
+    pub init: String,
     /// `f32` or `bf16`.
     pub compute: String,
     /// Whether blocks of U-Nets are computed again in the backward pass instead of being kept.
@@ -223,6 +225,8 @@ pub struct Sampling {
     pub rows: usize,
     /// Of the noise that samples start from: the same through the run, so that pictures compare.
     pub seed: u64,
+    /// Samples that are compared with test images whenever a picture is drawn; 0: none.
+    pub measured: usize,
 }
 
 impl Sampling {
@@ -247,10 +251,16 @@ pub(super) fn check_ranges(config: &RunConfig) -> Result<()> {
         ("sampling.columns", sampling.columns as u64, 1, 64),
         ("sampling.rows", sampling.rows as u64, 1, 64),
         ("sampling.seed", sampling.seed, 0, i64::MAX as u64),
+        ("sampling.measured", sampling.measured as u64, 0, 1 << 16),
     ] {
         if !(least..=most).contains(&value) {
             return Err(Error::Config(format!("{name} = {value}, expected {least} to {most}")));
         }
+    }
+    if sampling.measured == 1 {
+        return Err(Error::Config(
+            "sampling.measured = 1, expected 0 or at least 2: a distance needs two samples".into(),
+        ));
     }
     for (name, value, sound) in [
         ("optimizer.lr", optimizer.lr, optimizer.lr > 0.0 && optimizer.lr.is_finite()),

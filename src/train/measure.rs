@@ -1,0 +1,78 @@
+//! How far a model's samples are from the data, while it trains.
+
+use serde::Serialize;
+
+use super::config::RunConfig;
+use crate::data::{DataSet, Images};
+use crate::diffusion::{Model, Sampler, random_classes};
+use crate::error::Result;
+use crate::metrics;
+use crate::random::{Purpose, RandomKey, permutation};
+
+/// Images of the data that samples are compared with at most.
+const REFERENCE: usize = 2000;
+/// Directions of the sliced Wasserstein distance.
+const DIRECTIONS: usize = 128;
+/// Samples that are drawn at once.
+const AT_ONCE: usize = 50;
+
+/// A line of the log: distances on pixels (on coordinates, for points) between samples and test images, or training images where the data
+/// have no others.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Distances {
+    pub step: u64,
+    pub seen: u64,
+    /// [`metrics::kid`].
+    pub kid: f64,
+    /// [`metrics::sliced_wasserstein`] of order 1.
+    pub sliced_wasserstein: f64,
+}
+
+/// The distances of `sampling.measured` samples, `None` if that is 0. The samples start from the same noise and have the same classes
+/// each time, and the images are the same, so that a curve shows the model's change alone.
+pub(super) fn distances(
+    config: &RunConfig,
+    data: &DataSet,
+    model: &Model,
+    (step, seen): (u64, u64),
+) -> Result<Option<Distances>> {
+    let count = config.sampling.measured;
+    if count == 0 {
+        return Ok(None);
+    }
+    let (sampler, seed) = (config.sampling.sampler(), config.sampling.seed);
+    let classes = model.denoiser().label_dim();
+    let ids: Vec<u32> = (0..count as u32).collect();
+    let labels = if classes > 0 { random_classes(seed, &ids, classes)? } else { Vec::new() };
+    let samples = draw(&sampler, model, seed, count, &labels)?;
+    let real = reference(data.test.as_ref().unwrap_or(&data.train))?;
+    let dims = data.train.values();
+    Ok(Some(Distances {
+        step,
+        seen,
+        kid: metrics::kid(&samples, &real, dims)?,
+        sliced_wasserstein: metrics::sliced_wasserstein(&samples, &real, dims, DIRECTIONS, 1.0, seed)?,
+    }))
+}
+
+/// The values of samples 0 to `count`, a few at a time; `labels` are their classes, where the model has any.
+pub(super) fn draw(sampler: &Sampler, model: &Model, seed: u64, count: usize, labels: &[u32]) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    for first in (0..count).step_by(AT_ONCE) {
+        let end = count.min(first + AT_ONCE);
+        let drawn = match labels {
+            [] => sampler.sample(model, seed, first as u32, end - first)?,
+            _ => sampler.sample_classes(model, seed, first as u32, &labels[first..end])?,
+        };
+        values.extend(drawn.to_vec::<f32>()?);
+    }
+    Ok(values)
+}
+
+/// Some of the images, chosen at random: data often come sorted.
+fn reference(images: &Images) -> Result<Vec<f32>> {
+    let length = u32::try_from(images.len()).unwrap_or(u32::MAX);
+    let mut picks = permutation(&RandomKey::new(0, Purpose::Metrics).stream()?, length);
+    picks.truncate(REFERENCE);
+    Ok(images.gather(&picks)?.0)
+}
