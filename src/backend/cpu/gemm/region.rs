@@ -14,6 +14,8 @@ use super::{Factor, Product};
 pub(super) const BLOCK_ROWS: usize = 320;
 /// Elements of right panels that the second-level cache holds beside the left ones (512 KB).
 const RIGHT_IN_CACHE: usize = 1 << 17;
+/// Panels that a thread packs together, so that it reads whole stretches of a row and not one panel's columns.
+const PANELS_PACKED_AT_ONCE: usize = 8;
 /// Elements that are worth packing on several threads.
 const PACKED_BY_ALL: usize = 1 << 17;
 
@@ -60,19 +62,19 @@ impl<S: Sum> Shared<S> {
         let (panel, panels) = (width * DEPTH, lines.len().div_ceil(width));
         let blocks: Vec<_> = depth_blocks(0..depth).collect();
         let mut memory = Scratch::of::<S>(blocks.len() * panels * panel);
-        let pack = |(i, to): (usize, &mut [S])| {
-            let start = lines.start + i % panels * width;
-            let (lines, depth) = (start..(start + width).min(lines.end), blocks[i / panels].clone());
-            match side {
-                Side::Left => factor.pack_left(kernel, lines, depth, to),
-                Side::Right => factor.pack_right(kernel, lines, depth, to),
-            }
+        let pack = |(depth, lines, to): (&Range<usize>, Range<usize>, &mut [S])| match side {
+            Side::Left => factor.pack_left(kernel, lines, depth.clone(), to),
+            Side::Right => factor.pack_right(kernel, lines, depth.clone(), to),
         };
-        let memory_of_panels = &mut memory.as_mut::<S>()[..blocks.len() * panels * panel];
+        let tasks = memory.as_mut::<S>()[..blocks.len() * panels * panel].chunks_mut(panels * panel);
+        let tasks = tasks.zip(&blocks).flat_map(|(to, depth)| {
+            let lines = by(PANELS_PACKED_AT_ONCE * width, lines.clone());
+            lines.zip(to.chunks_mut(PANELS_PACKED_AT_ONCE * panel)).map(move |(lines, to)| (depth, lines, to))
+        });
         if parallel && lines.len() * depth >= PACKED_BY_ALL {
-            memory_of_panels.par_chunks_mut(panel).enumerate().for_each(pack);
+            tasks.collect::<Vec<_>>().into_par_iter().for_each(pack);
         } else {
-            memory_of_panels.chunks_mut(panel).enumerate().for_each(pack);
+            tasks.for_each(pack);
         }
         Shared { memory, panel, width, panels, first_line: lines.start, of: std::marker::PhantomData }
     }
