@@ -1,0 +1,103 @@
+//! Files that lie, are damaged, or are no files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+
+use veridical::data::npy::{self, Array, Values};
+use veridical::data;
+
+use super::{Place, cifar_bytes, gz, idx_bytes, noise, npy_bytes, png, says};
+
+/// A zip archive, packed.
+fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in members {
+        archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+fn pixels() -> Vec<u8> {
+    npy_bytes("|u1", "False", "(4, 8)", &noise(32))
+}
+
+#[test]
+fn archives_that_expand_are_stopped() {
+    let place = Place::new();
+    let mut bomb = pixels();
+    bomb.resize(64 << 20, 0);
+    let packed = zip(&[("images.npy", &bomb)]);
+    assert!(packed.len() < 1 << 17);
+    says(data::open(place.put("a.npz", &packed)).unwrap_err(), "more follows");
+    says(data::open(place.put("a.npy.gz", &gz(&bomb))).unwrap_err(), "more follows");
+}
+
+/// The picture with another width and height in its header, whose checksum is right.
+fn of_size(mut png: Vec<u8>, width: u32, height: u32) -> Vec<u8> {
+    png[16..20].copy_from_slice(&width.to_be_bytes());
+    png[20..24].copy_from_slice(&height.to_be_bytes());
+    let mut crc = flate2::Crc::new();
+    crc.update(&png[12..29]);
+    png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    png
+}
+
+#[test]
+fn pictures_that_claim_to_be_huge_are_errors() {
+    let place = Place::new();
+    let small = png(8, 8, &noise(192));
+    assert_eq!(of_size(small.clone(), 8, 8), small);
+    for side in [0, 9, 8192, 8193, 1 << 20, i32::MAX as u32, u32::MAX] {
+        let path = place.put("set/a.png", &of_size(small.clone(), side, side));
+        says(data::open(path.parent().unwrap()).unwrap_err(), "a.png");
+    }
+}
+
+/// Every form, cut at every sixteenth, with single bytes flipped, and as noise: an error or a set, never a panic, and a cut
+/// one never a set.
+#[test]
+fn damaged_files_are_errors() {
+    let place = Place::new();
+    let idx = idx_bytes(&[3, 8, 8], &noise(192));
+    let npy = npy_bytes("<f8", "False", "(4, 8)", &noise(256).iter().map(|b| b & 0x3f).collect::<Vec<_>>());
+    let npz = {
+        let array = Array { shape: vec![4, 8], values: Values::U8(noise(32)) };
+        npy::write_npz(place.path().join("x.npz"), &BTreeMap::from([("x".into(), array)])).unwrap();
+        fs::read(place.path().join("x.npz")).unwrap()
+    };
+    let corpus = [
+        ("a-idx3-ubyte", idx.clone()),
+        ("a-idx3-ubyte.gz", gz(&idx)),
+        ("a.npy", npy.clone()),
+        ("a.npy.gz", gz(&npy)),
+        ("a.npz", npz),
+        ("a/c/a.png", png(8, 8, &noise(192))),
+        ("b.bin", cifar_bytes(1, 1, 10)),
+    ];
+    for (name, whole) in corpus {
+        let open = |bytes: &[u8]| {
+            let path = place.put(name, bytes);
+            data::open(if name.ends_with("png") { place.path().join("a") } else { path })
+        };
+        let sound = open(&whole).unwrap_or_else(|e| panic!("{name}: {e}")).train;
+        for cut in 0..16 {
+            let bytes = &whole[..whole.len() * cut / 16];
+            assert!(open(bytes).is_err(), "{name} cut to {} of {} bytes", bytes.len(), whole.len());
+        }
+        let packed = name.ends_with(".gz");
+        for at in 0..whole.len().min(400) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            // gzip's checksum covers what is unpacked, so all that may pass is a flip that changes nothing.
+            let harmless = open(&bytes).is_ok_and(|set| set.train == sound);
+            assert!(harmless || !packed || open(&bytes).is_err(), "{name} with byte {at} flipped");
+        }
+        let mut long = whole.clone();
+        long.extend(noise(100));
+        let tolerant = name.ends_with("png") || name.ends_with("npz"); // these forms find their end themselves
+        assert!(tolerant || open(&long).is_err(), "{name} with 100 bytes more");
+        let _ = open(&noise(5000));
+    }
+}
