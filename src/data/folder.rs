@@ -1,12 +1,13 @@
 //! Folders of pictures, PNG or JPEG: one folder a class, in the order of their names.
 
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use image::{ImageDecoder, ImageReader, Limits};
 use rayon::prelude::*;
 
 use super::{Images, source};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Pictures with longer sides are not training data.
 const MAX_SIDE: u32 = 1 << 13;
@@ -96,8 +97,8 @@ pub(super) fn is_colour(dir: &Path) -> Result<bool> {
 }
 
 fn decoder(path: &Path) -> Result<impl ImageDecoder + use<>> {
-    let mut reader =
-        ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|e| Error::io(path, e))?;
+    let file = BufReader::new(files::open(path)?);
+    let mut reader = ImageReader::new(file).with_guessed_format().map_err(|e| Error::io(path, e))?;
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
     reader.limits(limits);

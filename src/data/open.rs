@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{Images, cifar, digits, folder, idx, npy, synthetic};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
+
+/// Bytes of a list of class names.
+const MAX_NAMES: u64 = 1 << 16;
 
 /// A data set: what is trained on, and what is kept to compare with.
 #[derive(Debug, Clone)]
@@ -115,7 +118,7 @@ fn file(path: &Path) -> Result<Images> {
     }
     if name.contains("idx") || ends("-ubyte") {
         let beside = path.with_file_name(name.replace("images", "labels").replace("idx3", "idx1"));
-        let labels = (beside != path && beside.is_file()).then_some(beside);
+        let labels = (beside != path && beside.exists()).then_some(beside);
         return Ok(idx_sets((path.to_path_buf(), labels), None)?.0);
     }
     Err(Error::format(
@@ -128,7 +131,7 @@ fn file(path: &Path) -> Result<Images> {
 fn idx_pair(dir: &Path, parts: &[&str]) -> Option<(PathBuf, Option<PathBuf>)> {
     let find = |part: &str, what: &str, axes: usize| {
         let names = ["-", "."].map(|dot| format!("{part}-{what}{dot}idx{axes}-ubyte"));
-        names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]).find(|path| path.is_file())
+        names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]).find(|path| path.exists())
     };
     parts.iter().find_map(|part| Some((find(part, "images", 3)?, find(part, "labels", 1))))
 }
@@ -199,7 +202,7 @@ fn cifar_sets(dir: &Path) -> Result<Option<Parts>> {
         Images::from_bytes(all.pixels, all.labels, [32, 32, 3], all.classes).map(Some)
     };
     let Some(images) = read(&train)? else { return Ok(None) };
-    let names = std::fs::read_to_string(dir.join(meta)).unwrap_or_default();
+    let names = files::read_text(dir.join(meta), MAX_NAMES, "list of names").unwrap_or_default();
     let names: Vec<String> = names.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
     let names = if names.len() == images.classes() { names } else { Vec::new() };
     Ok(Some((images, read(&test)?, names)))

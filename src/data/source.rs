@@ -1,12 +1,11 @@
 //! Bytes from files that may be packed, cut short, or lie about their size.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Sets larger than this do not belong in memory; a header that claims more is a lie.
 pub const MAX_BYTES: u64 = 1 << 34;
@@ -14,10 +13,7 @@ pub const MAX_BYTES: u64 = 1 << 34;
 /// Opens a file and unpacks it on the way if it starts as gzip does.
 pub fn open(path: &Path) -> Result<Box<dyn Read>> {
     let failed = |e| Error::io(path, e);
-    let mut file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
-        return Err(Error::format(path, "is a directory, expected a file"));
-    }
+    let mut file = files::open(path)?;
     let mut magic = [0; 2];
     let packed = read_up_to(&mut file, &mut magic).map_err(failed)? == 2 && magic == [0x1f, 0x8b];
     file.seek(SeekFrom::Start(0)).map_err(failed)?;

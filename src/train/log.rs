@@ -85,7 +85,7 @@ pub fn cut(path: impl AsRef<Path>, step: u64) -> Result<()> {
 /// All ticks of a log. A torn last line is left out; any other line that is no JSON object is an error that names it.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<Value>> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let bytes = crate::files::read(path)?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
     let lines = bytes[..whole].split_inclusive(|&byte| byte == b'\n');
     let parse = |(i, line): (usize, &[u8])| match serde_json::from_slice::<Value>(line) {

@@ -11,6 +11,7 @@ use super::{Chart, Grid, Report, log};
 use crate::data::DataSet;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Pictures over time that the page shows at most.
 const SHOWN: usize = 6;
@@ -150,7 +151,8 @@ fn pictures(place: &Path) -> Result<Vec<(u64, RgbImage)>> {
         .into_iter()
         .map(|i| {
             let (seen, path) = &names[i];
-            let picture = image::open(path).map_err(|e| Error::format(path, e.to_string()))?;
+            let picture =
+                image::load_from_memory(&files::read(path)?).map_err(|e| Error::format(path, e.to_string()))?;
             Ok((*seen, picture.into_rgb8()))
         })
         .collect()

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use veridical::data::npy::{self, Array, Values};
-use veridical::data;
+use veridical::data::{self, cifar, idx};
+use veridical::tensor::TensorFile;
 
 use super::{Place, cifar_bytes, gz, idx_bytes, noise, npy_bytes, png, says};
 
@@ -53,6 +55,52 @@ fn pictures_that_claim_to_be_huge_are_errors() {
         let path = place.put("set/a.png", &of_size(small.clone(), side, side));
         says(data::open(path.parent().unwrap()).unwrap_err(), "a.png");
     }
+}
+
+/// Whether `call` returns; what it has to say if so.
+fn in_time<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || send.send(call()));
+    receive.recv_timeout(std::time::Duration::from_secs(20)).ok()
+}
+
+/// A pipe has no end and a device may have none: neither is read.
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_read() {
+    let place = Place::new();
+    let pipe = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    let device = |path: &Path| std::os::unix::fs::symlink("/dev/null", path).unwrap();
+    for make in [&pipe as &dyn Fn(&Path), &device] {
+        for name in ["a.npy", "a.npz", "a-idx3-ubyte", "a.bin", "set/a.png"] {
+            let path = place.put(name, b"");
+            fs::remove_file(&path).unwrap();
+            make(&path);
+            let open = if name.ends_with("png") { path.parent().unwrap().to_path_buf() } else { path.clone() };
+            let error = in_time(move || data::open(open).unwrap_err());
+            says(error.unwrap_or_else(|| panic!("{name} hangs")), "not a regular file");
+            let readers: [fn(PathBuf) -> Option<veridical::Error>; 5] = [
+                |path| idx::read(path).err(),
+                |path| cifar::read(path).err(),
+                |path| npy::read(path).err(),
+                |path| npy::read_npz(path).err(),
+                |path| TensorFile::open(path).err(),
+            ];
+            for reader in readers {
+                let path = path.clone();
+                says(in_time(move || reader(path)).flatten().unwrap(), "not a regular file");
+            }
+            fs::remove_file(&path).unwrap();
+        }
+        // Labels beside images are not passed over for being a pipe.
+        let images = place.put("b-images-idx3-ubyte", &idx_bytes(&[1, 2, 2], &[1; 4]));
+        let labels = place.path().join("b-labels-idx1-ubyte");
+        make(&labels);
+        says(in_time(move || data::open(images).unwrap_err()).unwrap(), "b-labels-idx1-ubyte: not a regular file");
+        fs::remove_file(&labels).unwrap();
+    }
+    says(TensorFile::open(place.path()).unwrap_err(), "a directory, not a regular file");
+    says(npy::read(place.path()).unwrap_err(), "a directory, not a regular file");
 }
 
 /// Every form, cut at every sixteenth, with single bytes flipped, and as noise: an error or a set, never a panic, and a cut

@@ -6,14 +6,13 @@
 mod header;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Write};
 use std::path::Path;
 
 use header::{Header, Kind};
 
 use super::{Images, source};
-use crate::files::write_atomic;
+use crate::files::{self, write_atomic};
 use crate::tensor::{DType, Device, Tensor};
 use crate::{Error, Result};
 
@@ -140,12 +139,8 @@ pub fn write(path: impl AsRef<Path>, array: &Array) -> Result<()> {
 /// Errors on a damaged archive, and as [`read`] on its arrays.
 pub fn read_npz(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     let path = path.as_ref();
-    let unsound = |e: zip::result::ZipError| match e {
-        zip::result::ZipError::Io(e) if e.kind() == std::io::ErrorKind::NotFound => Error::io(path, e),
-        e => Error::format(path, format!("not a sound .npz archive: {e}")),
-    };
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(unsound)?;
+    let unsound = |e: zip::result::ZipError| Error::format(path, format!("not a sound .npz archive: {e}"));
+    let mut archive = zip::ZipArchive::new(BufReader::new(files::open(path)?)).map_err(unsound)?;
     let mut arrays = BTreeMap::new();
     for i in 0..archive.len() {
         let mut member = archive.by_index(i).map_err(unsound)?;
