@@ -26,6 +26,32 @@ fn pixels() -> Vec<u8> {
 }
 
 #[test]
+fn members_nobody_asked_for_stay_packed() {
+    let place = Place::new();
+    let lie = npy_bytes("<f8", "False", "(999999999,)", &[]);
+    let path = place.put("a.npz", &zip(&[("notes.txt", b"hello"), ("images.npy", &pixels()), ("z.npy", &lie)]));
+    assert_eq!(data::open(&path).unwrap().train.len(), 4);
+    says(npy::read_npz(&path).unwrap_err(), "notes.txt");
+    let path = place.put("b.npz", &zip(&[("notes.txt", b"hello"), ("z.npy", &lie)]));
+    says(data::open(&path).unwrap_err(), "found notes.txt, z");
+}
+
+#[test]
+fn members_share_what_an_archive_may_take() {
+    let place = Place::new();
+    // 16 GiB are what all members may take; the second alone would be allowed to claim them.
+    let claim = npy_bytes("|u1", "False", "(17179869184,)", &[0; 100]);
+    let path = place.put("a.npz", &zip(&[("b.npy", &claim)]));
+    says(npy::read_npz(&path).unwrap_err(), "cut short");
+    let path = place.put("a.npz", &zip(&[("a.npy", &pixels()), ("b.npy", &claim)]));
+    says(npy::read_npz(&path).unwrap_err(), "17179869152 are left");
+    // Small integers become large ones: the claim counts as what is held.
+    let wide = npy_bytes("|i1", "False", "(4294967296,)", &[0; 100]);
+    let path = place.put("a.npz", &zip(&[("b.npy", &wide)]));
+    says(npy::read_npz(&path).unwrap_err(), "34359738368 bytes");
+}
+
+#[test]
 fn archives_that_expand_are_stopped() {
     let place = Place::new();
     let mut bomb = pixels();
