@@ -112,6 +112,19 @@ fn idx_files_under_the_official_names() {
     let alone = data::open(place.path().join("t10k-images-idx3-ubyte")).unwrap();
     assert_eq!((alone.train.classes(), alone.test.is_none()), (1, true));
 
+    // Letters of both sizes, and only one of the two packed.
+    for (images, labels) in [
+        ("Set/Mine-Images-idx3-ubyte", "Set/Mine-Labels-idx1-ubyte"),
+        ("UPPER-IMAGES-IDX3-UBYTE", "UPPER-LABELS-IDX1-UBYTE"),
+        ("one.images-idx3-ubyte.gz", "one.labels-idx1-ubyte"),
+        ("two.images-idx3-ubyte", "two.labels-idx1-ubyte.gz"),
+    ] {
+        let form = |name: &str, bytes: Vec<u8>| if name.ends_with(".gz") { gz(&bytes) } else { bytes };
+        let path = place.put(images, &form(images, idx_bytes(&[2, 4, 3], &test)));
+        place.put(labels, &form(labels, idx_bytes(&[2], &[3, 0])));
+        assert_eq!(data::open(path).unwrap().train.labels(), [3, 0], "{images}");
+    }
+
     place.put("train-labels-idx1-ubyte.gz", &gz(&idx_bytes(&[4], &[0, 2, 1, 0])));
     says(data::open(place.path()).unwrap_err(), "4 labels for the 5 images");
 }

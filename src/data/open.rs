@@ -117,14 +117,26 @@ fn file(path: &Path) -> Result<Images> {
         return Images::from_bytes(pixels, labels, [32, 32, 3], classes);
     }
     if name.contains("idx") || ends("-ubyte") {
-        let beside = path.with_file_name(name.replace("images", "labels").replace("idx3", "idx1"));
-        let labels = (beside != path && beside.exists()).then_some(beside);
-        return Ok(idx_sets((path.to_path_buf(), labels), None)?.0);
+        return Ok(idx_sets((path.to_path_buf(), labels_beside(path)), None)?.0);
     }
     Err(Error::format(
         path,
         "the name says no form that is read: .npz, .npy, .bin (CIFAR), -ubyte (IDX), each also .gz",
     ))
+}
+
+/// The labels' file of images that are given by their own, packed or not whatever those are.
+fn labels_beside(images: &Path) -> Option<PathBuf> {
+    const WORDS: [(&str, &str); 5] =
+        [("images", "labels"), ("Images", "Labels"), ("IMAGES", "LABELS"), ("idx3", "idx1"), ("IDX3", "IDX1")];
+    let name = images.file_name()?.to_string_lossy();
+    let labels = WORDS.iter().fold(name.to_string(), |name, (images, labels)| name.replace(images, labels));
+    if labels == name {
+        return None;
+    }
+    let plain = labels.strip_suffix(".gz").unwrap_or(&labels);
+    let other = format!("{plain}.gz");
+    [&labels, plain, &other].map(|name| images.with_file_name(name)).into_iter().find(|path| path.exists())
 }
 
 /// Images and labels of a part, by the names that such files have.
