@@ -235,6 +235,27 @@ fn jpeg_pictures_are_told_by_their_contents() {
 }
 
 #[test]
+fn test_folders_that_training_lacks_are_named() {
+    let place = Place::new();
+    for name in ["train/cat/a.png", "train/dog/a.png", "test/cat/a.png", "test/eel/a.png", "test/fox/a.png"] {
+        place.put(name, &png(2, 2, &noise(4)));
+    }
+    let error = data::open(place.path()).unwrap_err().to_string();
+    for part in ["eel, fox", "cat, dog", "test"] {
+        assert!(error.contains(part), "{part:?} is not in {error}");
+    }
+    // A class without test pictures is none the worse for it, and a folder without pictures is no class.
+    fs::remove_dir_all(place.path().join("test/eel")).unwrap();
+    fs::remove_dir_all(place.path().join("test/fox")).unwrap();
+    place.put("test/notes/readme.md", b"");
+    let set = data::open(place.path()).unwrap();
+    assert_eq!((set.train.classes(), set.test.unwrap().labels()), (2, &[0][..]));
+    place.put("flat/train/a.png", &png(2, 2, &noise(4)));
+    place.put("flat/test/cat/a.png", &png(2, 2, &noise(4)));
+    says(data::open(place.path().join("flat")).unwrap_err(), "cat");
+}
+
+#[test]
 fn npy_files_as_numpy_writes_them() {
     let place = Place::new();
     let read = |bytes: &[u8]| npy::read(place.put("x.npy", bytes));

@@ -79,7 +79,7 @@ fn directory(dir: &Path) -> Result<Parts> {
         let names = folder::classes(&train)?;
         let colour = folder::is_colour(&train)?;
         let set = folder::read(&train, &names, colour)?;
-        let test = test.is_dir().then(|| folder::read(&test, &names, colour)).transpose()?;
+        let test = test.is_dir().then(|| test_pictures(&test, &names, colour)).transpose()?;
         if let Some(test) = &test
             && test.size() != set.size()
         {
@@ -104,6 +104,20 @@ fn directory(dir: &Path) -> Result<Parts> {
         dir,
         format!("{what}; found {}", if found.is_empty() { "nothing".into() } else { found.join(", ") }),
     ))
+}
+
+/// The pictures of a `test` folder, whose classes must be among those of `train`.
+fn test_pictures(test: &Path, names: &[String], colour: bool) -> Result<Images> {
+    let strange: Vec<String> = folder::classes(test)?.into_iter().filter(|name| !names.contains(name)).collect();
+    if strange.is_empty() {
+        return folder::read(test, names, colour);
+    }
+    let known = if names.is_empty() { "pictures without classes".into() } else { names.join(", ") };
+    let what = format!(
+        "holds the classes {}, but those beside it to train on are {known}; move the pictures or take them away",
+        strange.join(", ")
+    );
+    Err(Error::format(test, what))
 }
 
 fn file(path: &Path) -> Result<Images> {
