@@ -339,6 +339,10 @@ fn sets_from_arrays() {
 
     npy::write_npz(&path, &BTreeMap::from([("weights".into(), points)])).unwrap();
     says(data::open(&path).unwrap_err(), "found weights");
+
+    let labels = Array { shape: vec![2], values: Values::I64(vec![1, 4_294_967_294]) };
+    npy::write_npz(&path, &BTreeMap::from([("x".into(), images), ("y".into(), labels)])).unwrap();
+    says(data::open(&path).unwrap_err(), "label 4294967294 of row 1; labels are classes from 0 to 1048575");
 }
 
 #[test]

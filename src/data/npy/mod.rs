@@ -15,6 +15,7 @@ use header::{Header, Kind};
 
 use super::{Images, source};
 use crate::files::write_atomic;
+use crate::nn::MAX_LABELS;
 use crate::tensor::{DType, Device, Tensor};
 use crate::{Error, Result};
 
@@ -260,6 +261,10 @@ pub(super) fn images(path: &Path) -> Result<Images> {
     };
     let labels = labels.map_or_else(|| Ok(vec![0; n]), |labels| labels.to_labels());
     let labels = labels.map_err(|e| Error::format(path, e.to_string()))?;
+    if let Some((row, label)) = labels.iter().enumerate().find(|(_, label)| **label as usize >= MAX_LABELS) {
+        let what = format!("label {label} of row {row}; labels are classes from 0 to {}", MAX_LABELS - 1);
+        return Err(Error::format(path, what));
+    }
     let classes = 1 + labels.iter().copied().max().unwrap_or(0) as usize;
     let set = match array.values {
         Values::U8(bytes) => Images::from_bytes(bytes, labels, size, classes),
