@@ -64,7 +64,9 @@ pub(super) fn read(dir: &Path, classes: &[String], colour: bool) -> Result<Image
     if total > source::MAX_BYTES {
         return Err(Error::format(dir, format!("{} pictures of {width} x {height} do not fit in memory", files.len())));
     }
-    let decoded = files.par_iter().map(|(file, _)| {
+    let mut pixels = source::room(dir, total)?;
+    let pictures = pixels.par_chunks_mut(values.max(1)).zip(&files);
+    pictures.try_for_each(|(pixels, (file, _))| {
         let found = decoder(file)?;
         if found.dimensions() != (width, height) {
             let (w, h) = found.dimensions();
@@ -72,13 +74,12 @@ pub(super) fn read(dir: &Path, classes: &[String], colour: bool) -> Result<Image
                 format!("is {w} x {h} pixels, but {} is {width} x {height}; all must have one size", first.display());
             return Err(Error::format(file, what));
         }
-        let picture = image::DynamicImage::from_decoder(found).map_err(|e| Error::format(file, e.to_string()))?;
-        Ok(if colour { picture.into_rgb8().into_raw() } else { picture.into_luma8().into_raw() })
-    });
-    let pictures: Vec<Vec<u8>> = decoded.collect::<Result<_>>()?;
+        pixels.copy_from_slice(&decoded(file, found, colour)?);
+        Ok(())
+    })?;
     let labels = files.iter().map(|(_, label)| *label).collect();
     let size = [height as usize, width as usize, channels];
-    Images::from_bytes(pictures.concat(), labels, size, classes.len().max(1))
+    Images::from_bytes(pixels, labels, size, classes.len().max(1))
 }
 
 /// Whether any of the pictures has colours: the whole set is then taken as red, green and blue. Only headers are read.
@@ -94,6 +95,12 @@ pub(super) fn is_colour(dir: &Path) -> Result<bool> {
     let colours: Vec<bool> =
         files.par_iter().map(|file| Ok(decoder(file)?.color_type().has_color())).collect::<Result<_>>()?;
     Ok(colours.contains(&true))
+}
+
+/// Red, green and blue, or grey, row by row.
+fn decoded(path: &Path, decoder: impl ImageDecoder, colour: bool) -> Result<Vec<u8>> {
+    let picture = image::DynamicImage::from_decoder(decoder).map_err(|e| Error::format(path, e.to_string()))?;
+    Ok(if colour { picture.into_rgb8().into_raw() } else { picture.into_luma8().into_raw() })
 }
 
 fn decoder(path: &Path) -> Result<impl ImageDecoder + use<>> {

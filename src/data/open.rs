@@ -35,6 +35,10 @@ pub struct DataSet {
 /// | a `.npy` file | images or points without classes |
 /// | a `.bin` file, an IDX file | CIFAR records, MNIST images (with the labels beside them) |
 ///
+/// Everything is held in memory. One file may take 16 GiB unpacked, and so may all arrays read of a `.npz` together and all pictures
+/// of a folder together (a byte for each value); pictures have sides of 8,192 pixels at most, labels of arrays lie below 2^20. Only
+/// regular files are read, no pipes and devices.
+///
 /// Errors with what was looked for and what was found; see the readers for what they check.
 pub fn open(spec: impl AsRef<Path>) -> Result<DataSet> {
     let path = spec.as_ref();

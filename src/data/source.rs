@@ -40,6 +40,25 @@ pub fn exactly(path: &Path, source: &mut dyn Read, count: u64, what: &str) -> Re
     }
 }
 
+/// All bytes, which must be no more than `limit`.
+pub fn all(path: &Path, source: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| damaged(path, e))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::format(path, format!("holds more than the {limit} bytes that a file may take; split it")));
+    }
+    Ok(bytes)
+}
+
+/// So many zeros, or an error where the memory has no room for them.
+pub fn room(path: &Path, count: u64) -> Result<Vec<u8>> {
+    let none = || Error::format(path, format!("takes {count} bytes, which the memory has no room for"));
+    let count = usize::try_from(count).map_err(|_| none())?;
+    // What cannot be had ends the process when it is asked for without trying; zeros are then not written before they are needed.
+    Vec::<u8>::new().try_reserve_exact(count).map_err(|_| none())?;
+    Ok(vec![0; count])
+}
+
 /// Fills `buffer` or says that the file ends inside `what`.
 pub fn fill(path: &Path, source: &mut dyn Read, buffer: &mut [u8], what: &str) -> Result<()> {
     let found = read_up_to(source, buffer).map_err(|e| damaged(path, e))?;
