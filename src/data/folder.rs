@@ -97,6 +97,17 @@ pub(super) fn is_colour(dir: &Path) -> Result<bool> {
     Ok(colours.contains(&true))
 }
 
+/// One picture, PNG or JPEG by its contents: in colour `[height, width, 3]`, else in grey `[height, width, 1]`.
+///
+/// Errors on files that are neither, and on sides of more than 8,192 pixels.
+pub fn picture(path: impl AsRef<Path>, colour: bool) -> Result<Images> {
+    let path = path.as_ref();
+    let found = decoder(path)?;
+    let (width, height) = found.dimensions();
+    let size = [height as usize, width as usize, if colour { 3 } else { 1 }];
+    Images::from_bytes(decoded(path, found, colour)?, vec![0], size, 1)
+}
+
 /// Red, green and blue, or grey, row by row.
 fn decoded(path: &Path, decoder: impl ImageDecoder, colour: bool) -> Result<Vec<u8>> {
     let picture = image::DynamicImage::from_decoder(decoder).map_err(|e| Error::format(path, e.to_string()))?;

@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::config::RunConfig;
 use super::run::{End, shown_classes};
-use super::{Chart, Grid, Report, log};
+use super::{Chart, Grid, Report, grouped, log};
 use crate::data::DataSet;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
@@ -156,25 +156,4 @@ fn pictures(place: &Path) -> Result<Vec<(u64, RgbImage)>> {
             Ok((*seen, picture.into_rgb8()))
         })
         .collect()
-}
-
-/// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 12, 123, 1234, 1_234_567].map(super::grouped), ["0", "12", "123", "1,234", "1,234,567"]);
-    }
 }

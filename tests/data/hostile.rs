@@ -105,12 +105,13 @@ fn pipes_and_devices_are_not_read() {
             let open = if name.ends_with("png") { path.parent().unwrap().to_path_buf() } else { path.clone() };
             let error = in_time(move || data::open(open).unwrap_err());
             says(error.unwrap_or_else(|| panic!("{name} hangs")), "not a regular file");
-            let readers: [fn(PathBuf) -> Option<veridical::Error>; 5] = [
+            let readers: [fn(PathBuf) -> Option<veridical::Error>; 6] = [
                 |path| idx::read(path).err(),
                 |path| cifar::read(path).err(),
                 |path| npy::read(path).err(),
                 |path| npy::read_npz(path).err(),
                 |path| TensorFile::open(path).err(),
+                |path| data::picture(path, true).err(),
             ];
             for reader in readers {
                 let path = path.clone();

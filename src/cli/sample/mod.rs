@@ -6,6 +6,7 @@ mod solver;
 use std::path::{Path, PathBuf};
 
 use seeds::Seeds;
+use veridical::data;
 use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes, write_samples};
 use veridical::files::write_atomic;
 use veridical::tensor::{Shape, TensorFile, file};
@@ -257,20 +258,14 @@ fn picture(path: &Path, shape: &[usize], device: &Device) -> Result<Tensor> {
     let &[h, w, c] = shape else {
         return Err(Error::Config(format!("--start-image: the model draws points of {shape:?}, not pictures")));
     };
-    let image = image::open(path).map_err(|error| Error::format(path, error.to_string()))?;
-    if (image.height() as usize, image.width() as usize) != (h, w) {
-        let what = format!("{} by {} pixels, the model draws {w} by {h}", image.width(), image.height());
-        return Err(Error::format(path, what));
+    if !matches!(c, 1 | 3) {
+        let what = format!("--start-image: the model's images have {c} channels; give safetensors");
+        return Err(Error::Config(what));
     }
-    let bytes = match c {
-        1 => image.into_luma8().into_raw(),
-        3 => image.into_rgb8().into_raw(),
-        _ => {
-            return Err(Error::Config(format!(
-                "--start-image: the model's images have {c} channels; give safetensors"
-            )));
-        }
-    };
-    let values: Vec<f32> = bytes.into_iter().map(|byte| f32::from(byte) / 127.5 - 1.0).collect();
-    Tensor::from_slice(&values, [1, h, w, c], device)
+    let image = data::picture(path, c == 3)?;
+    let [height, width, _] = image.size();
+    if (height, width) != (h, w) {
+        return Err(Error::format(path, format!("{width} by {height} pixels, the model draws {w} by {h}")));
+    }
+    Tensor::from_slice(&image.pixels(), [1, h, w, c], device)
 }
