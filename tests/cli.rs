@@ -12,6 +12,8 @@ mod evaluate;
 mod info;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
+#[path = "cli/outputs.rs"]
+mod outputs;
 #[path = "cli/sample.rs"]
 mod sample;
 #[path = "cli/train.rs"]

@@ -11,7 +11,7 @@ use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device, Error, Result, ops};
 
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, say};
+use super::{Ended, compute, device, interrupt, output, say};
 
 /// Measure the likelihood of data under a model, in bits per dimension.
 ///
@@ -92,6 +92,7 @@ struct Report {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    output::check([("--json", args.json.as_ref()), ("--output", args.output.as_ref())])?;
     let device = Device::named(&args.device)?;
     let model = Model::load(&args.model, &device)?;
     let sample = model.denoiser().sample_shape();

@@ -14,7 +14,7 @@ use veridical::train::{Grid, png};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, say};
+use super::{Ended, compute, device, interrupt, output, say};
 
 /// Draw samples from a model.
 ///
@@ -92,8 +92,16 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.output.is_none() && args.png.is_none() && args.trajectory.is_none() {
         return Err(Error::Config("nowhere to put the samples: give --output, --png or --trajectory".into()));
     }
+    output::check([
+        ("--output", args.output.as_ref()),
+        ("--png", args.png.as_ref()),
+        ("--trajectory", args.trajectory.as_ref()),
+    ])?;
     let device = Device::named(&args.device)?;
     let model = Model::load(&args.model, &device)?;
+    if args.png.is_some() {
+        picture_size(&model)?;
+    }
     let reference = args.guidance_model.as_ref().map(|path| Model::load(path, &device)).transpose()?;
     let guidance = args.guidance.map(|weight| Guidance { weight, interval: args.guidance_interval });
     let sampler = Sampler { guidance, compute: compute(&args.compute), ..args.solver.sampler(&model)? };
@@ -202,17 +210,16 @@ impl Args {
     }
 
     fn write(&self, model: &Model, drawn: &[Drawn]) -> Result<()> {
-        let shape = model.denoiser().sample_shape();
+        if self.trajectory.is_some() && drawn.iter().any(|part| !part.same_levels(&drawn[0])) {
+            let solver = &self.solver.solver;
+            let what = format!("{solver} takes other steps for each sample: ask for the trajectory of one alone");
+            return Err(Error::Config(what));
+        }
         if let Some(path) = &self.output {
             write_samples(path, "samples", &joined(drawn.iter().map(|part| &part.samples))?)?;
         }
         if let Some(path) = &self.trajectory {
             let steps = drawn[0].trajectory.len();
-            if drawn.iter().any(|part| !part.same_levels(&drawn[0])) {
-                let solver = &self.solver.solver;
-                let what = format!("{solver} takes other steps for each sample: ask for the trajectory of one alone");
-                return Err(Error::Config(what));
-            }
             let (mut values, mut extents) = (Vec::new(), vec![steps]);
             for i in 0..steps {
                 let state = channels_first(&joined(drawn.iter().map(|part| &part.trajectory[i].1))?)?;
@@ -224,15 +231,25 @@ impl Args {
             file::write(path, tensors, &Default::default())?;
         }
         if let Some(path) = &self.png {
-            let &[h, w, c] = shape.as_slice() else {
-                return Err(Error::Config(format!("--png: the model draws points of {shape:?}, not pictures")));
-            };
+            let [h, w, c] = picture_size(model)?;
             let pixels: Vec<Vec<f32>> = drawn.iter().map(|part| part.samples.to_vec()).collect::<Result<_>>()?;
             let pixels = pixels.concat();
             let columns = ((pixels.len() / (h * w * c)) as f64).sqrt().ceil() as usize;
             write_atomic(path, &png(&Grid::new([h, w, c]).panel("", &pixels, columns).render()?)?)?;
         }
         Ok(())
+    }
+}
+
+/// The size of the model's images, which `--png` can show.
+fn picture_size(model: &Model) -> Result<[usize; 3]> {
+    let shape = model.denoiser().sample_shape();
+    match shape[..] {
+        [h, w, c @ (1 | 3)] => Ok([h, w, c]),
+        [_, _, c] => Err(Error::Config(format!(
+            "--png: the model's images have {c} channels, a picture 1 or 3; take --output instead"
+        ))),
+        _ => Err(Error::Config(format!("--png: the model draws points of {shape:?}, not pictures"))),
     }
 }
 
