@@ -125,6 +125,12 @@ fn idx_files_under_the_official_names() {
         assert_eq!(data::open(path).unwrap().train.labels(), [3, 0], "{images}");
     }
 
+    // An archive unpacked into a folder of its own name does not hide the files beside it.
+    for name in ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"] {
+        place.put(&format!("{name}/{name}"), b"");
+    }
+    assert_eq!(data::open(place.path()).unwrap().train.labels(), [0, 2, 1, 0, 1]);
+
     place.put("train-labels-idx1-ubyte.gz", &gz(&idx_bytes(&[4], &[0, 2, 1, 0])));
     says(data::open(place.path()).unwrap_err(), "4 labels for the 5 images");
 }

@@ -143,6 +143,12 @@ fn file(path: &Path) -> Result<Images> {
     ))
 }
 
+/// Whether there is something to read under this name. A pipe is, so that reading it says what is wrong; a folder is not, for archives
+/// are often unpacked into folders of their own names.
+fn is_meant(path: &Path) -> bool {
+    path.exists() && !path.is_dir()
+}
+
 /// The labels' file of images that are given by their own, packed or not whatever those are.
 fn labels_beside(images: &Path) -> Option<PathBuf> {
     const WORDS: [(&str, &str); 5] =
@@ -154,14 +160,14 @@ fn labels_beside(images: &Path) -> Option<PathBuf> {
     }
     let plain = labels.strip_suffix(".gz").unwrap_or(&labels);
     let other = format!("{plain}.gz");
-    [&labels, plain, &other].map(|name| images.with_file_name(name)).into_iter().find(|path| path.exists())
+    [&labels, plain, &other].map(|name| images.with_file_name(name)).into_iter().find(|path| is_meant(path))
 }
 
 /// Images and labels of a part, by the names that such files have.
 fn idx_pair(dir: &Path, parts: &[&str]) -> Option<(PathBuf, Option<PathBuf>)> {
     let find = |part: &str, what: &str, axes: usize| {
         let names = ["-", "."].map(|dot| format!("{part}-{what}{dot}idx{axes}-ubyte"));
-        names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]).find(|path| path.exists())
+        names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]).find(|path| is_meant(path))
     };
     parts.iter().find_map(|part| Some((find(part, "images", 3)?, find(part, "labels", 1))))
 }
@@ -199,7 +205,7 @@ fn idx_sets(train: (PathBuf, Option<PathBuf>), test: Option<(PathBuf, Option<Pat
 
 fn cifar_sets(dir: &Path) -> Result<Option<Parts>> {
     let present = |names: &[String]| -> Vec<PathBuf> {
-        names.iter().map(|name| dir.join(name)).filter(|path| path.is_file()).collect()
+        names.iter().map(|name| dir.join(name)).filter(|path| is_meant(path)).collect()
     };
     let batches: Vec<String> = (1..=5).map(|i| format!("data_batch_{i}.bin")).collect();
     let (train, test, meta) = match (present(&batches), present(&["train.bin".into()])) {

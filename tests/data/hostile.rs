@@ -125,6 +125,13 @@ fn pipes_and_devices_are_not_read() {
         make(&labels);
         says(in_time(move || data::open(images).unwrap_err()).unwrap(), "b-labels-idx1-ubyte: not a regular file");
         fs::remove_file(&labels).unwrap();
+        // Nor is one of several files of records.
+        let records = place.put("ten/data_batch_1.bin", &cifar_bytes(1, 1, 10));
+        let second = records.with_file_name("data_batch_2.bin");
+        make(&second);
+        let folder = place.path().join("ten");
+        says(in_time(move || data::open(folder).unwrap_err()).unwrap(), "data_batch_2.bin: not a regular file");
+        fs::remove_file(&second).unwrap();
     }
     says(TensorFile::open(place.path()).unwrap_err(), "a directory, not a regular file");
     says(npy::read(place.path()).unwrap_err(), "a directory, not a regular file");
