@@ -1,10 +1,49 @@
-//! Files that are never half-written.
+//! Files: only regular ones are read, and none is ever half-written.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+
+/// Opens a file to read it.
+///
+/// Errors on what is not a regular file, and before it is opened: a pipe would wait for its writer, and a device may have no end.
+pub fn open(path: impl AsRef<Path>) -> Result<File> {
+    let path = path.as_ref();
+    let failed = |e| Error::io(path, e);
+    let found = fs::metadata(path).map_err(failed)?;
+    if found.is_file() {
+        return File::open(path).map_err(failed);
+    }
+    let what = if found.is_dir() { "a directory, not a regular file" } else { "not a regular file" };
+    Err(Error::format(path, format!("{what}; give the path of a file, a copy if need be")))
+}
+
+/// The bytes of a regular file; errors as [`open`].
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    Ok(bytes)
+}
+
+/// The text of a regular file of at most `most` bytes; `what` says what it is to be. Errors as [`open`], and on larger files and on bytes
+/// that are no text.
+pub fn read_text(path: impl AsRef<Path>, most: u64, what: &str) -> Result<String> {
+    let path = path.as_ref();
+    let file = open(path)?;
+    let size = file.metadata().map_err(|e| Error::io(path, e))?.len();
+    if size > most {
+        return Err(Error::format(path, format!("{size} bytes are no {what}, which has {most} at most")));
+    }
+    let mut text = String::new();
+    file.take(most).read_to_string(&mut text).map_err(|e| match e.kind() {
+        std::io::ErrorKind::InvalidData => Error::format(path, format!("no {what}: {e}")),
+        _ => Error::io(path, e),
+    })?;
+    Ok(text)
+}
 
 /// Writes a file so that its name holds either the old bytes or the new ones, whatever happens in between: into a file
 /// beside it, flushed to the disk, then renamed.

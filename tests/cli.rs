@@ -12,6 +12,8 @@ mod evaluate;
 mod info;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
+#[path = "cli/outputs.rs"]
+mod outputs;
 #[path = "cli/resume.rs"]
 mod resume;
 #[path = "cli/sample.rs"]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Precond};
 use veridical::nn::song::{DecoderType, EncoderType};
-use veridical::nn::{Conditions, Context, DhariwalConfig, Layout, SongConfig, Training};
+use veridical::nn::{Conditions, Context, DhariwalConfig, Layout, MlpConfig, SongConfig, Training};
 use veridical::ops::random::{Draws, SampleIds};
 use veridical::random::{Purpose, RandomKey};
 use veridical::{DType, Device, Tape, Tensor, Var, ops};
@@ -51,6 +51,27 @@ fn the_residual_pyramid_and_the_skip_connections_have_edms_names() {
     }
     assert!(skip.contains(&"model.dec.8x8_aux_up.resample_filter".into()));
     assert!(!skip.iter().any(|name| name.contains("4x4_aux_up") || name.contains("aux_residual")));
+}
+
+#[test]
+fn a_size_beyond_its_limit_is_named_with_its_value() {
+    let small = || SongConfig { model_channels: 8, attn_resolutions: vec![], ..SongConfig::new(8, 1) };
+    let mlp = MlpConfig { label_dim: (1 << 20) + 1, ..MlpConfig::new(2) };
+    for (network, expected) in [
+        (NetworkConfig::SongUNet(SongConfig { num_blocks: 65, ..small() }), "num_blocks must be at most 64, got 65"),
+        (
+            NetworkConfig::SongUNet(SongConfig { label_dim: u32::MAX as usize, ..small() }),
+            "label_dim must be at most 1048576, got 4294967295",
+        ),
+        (
+            NetworkConfig::SongUNet(SongConfig { augment_dim: 1 << 21, ..small() }),
+            "augment_dim must be at most 1048576, got 2097152",
+        ),
+        (NetworkConfig::Mlp(mlp), "label_dim must be at most 1048576, got 1048577"),
+    ] {
+        let error = ModelConfig::new(network).build().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

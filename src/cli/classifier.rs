@@ -8,7 +8,7 @@ use veridical::train::{ClassifierTraining, ImageClassifier};
 use veridical::{Device, Error, Result};
 
 use super::progress::note;
-use super::{Ended, device, interrupt, say};
+use super::{Ended, device, interrupt, output, say};
 
 /// Train a small classifier of images, whose features `veridical evaluate` can measure distances on.
 ///
@@ -39,6 +39,7 @@ pub struct Args {
 const LEARNT_FROM: u64 = 150_000;
 
 pub fn run(args: Args) -> Result<Ended> {
+    output::check([("--output", Some(&args.output))])?;
     let device = Device::named(&args.device)?;
     let data = data::open(&args.data)?;
     if data.train.classes() < 2 {

@@ -7,7 +7,7 @@ use veridical::tensor::TensorFile;
 use veridical::{Device, Result};
 
 use super::progress::note;
-use super::{Ended, device};
+use super::{Ended, device, output};
 
 /// Denoise given samples once: D(x; sigma), to check a model against its origin.
 ///
@@ -30,6 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    output::check([("--output", Some(&args.output))])?;
     let model = Model::load(&args.model, &Device::named(&args.device)?)?;
     let denoised = model.denoise_file(&TensorFile::open(&args.input)?)?;
     write_samples(&args.output, "denoised", &denoised)?;

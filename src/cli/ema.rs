@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use veridical::train::snapshots;
 use veridical::{Error, Result};
 
-use super::{Ended, say};
+use super::{Ended, output, say};
 
 /// Reconstruct averaged weights of any width from the snapshots of a run.
 ///
@@ -32,12 +32,14 @@ pub fn run(args: Args) -> Result<Ended> {
         return Err(Error::Config(format!("--std {bad}: widths lie between 0 and 0.3")));
     }
     let name = args.output.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    for std in &args.std {
-        let path = match args.std.len() {
-            1 => args.output.clone(),
-            _ => args.output.with_file_name(format!("{name}-{std}.safetensors")),
-        };
-        snapshots::reconstruct(&args.run, *std, args.images)?.save(&path)?;
+    let path = |std: &f64| match args.std.len() {
+        1 => args.output.clone(),
+        _ => args.output.with_file_name(format!("{name}-{std}.safetensors")),
+    };
+    let paths: Vec<PathBuf> = args.std.iter().map(path).collect();
+    output::check(paths.iter().map(|path| ("--output", Some(path))))?;
+    for (std, path) in args.std.iter().zip(&paths) {
+        snapshots::reconstruct(&args.run, *std, args.images)?.save(path)?;
         say(&format!("{std} {}", path.display()))?;
     }
     Ok(Ended::Done)

@@ -10,7 +10,7 @@ use veridical::train::{ImageClassifier, write_atomic};
 use veridical::{DType, Device, Error, Result, ops};
 
 use super::progress::note;
-use super::{Ended, device, say};
+use super::{Ended, device, output, say};
 
 /// Measure how far generated samples are from real ones.
 ///
@@ -55,6 +55,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    output::check([("--json", args.json.as_ref())])?;
     let neighbours = args.neighbours as usize;
     let (generated, floor) = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
         (Some(real), Some(generated), ..) => (compare(&given(real)?, &given(generated)?, neighbours, args.seed)?, None),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use veridical::diffusion::ModelConfig;
 use veridical::tensor::TensorFile;
+use veridical::train::grouped;
 use veridical::{Result, nn};
 
 use super::{Ended, say};
@@ -94,17 +95,4 @@ fn lines(info: &Value) -> Vec<String> {
         lines.push(format!("  {} {} {}", text(&tensor["name"]), text(&tensor["dtype"]), tensor["shape"]));
     }
     lines
-}
-
-/// 55733891 as 55,733,891.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }

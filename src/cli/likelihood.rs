@@ -1,17 +1,18 @@
 //! `veridical likelihood`: how probable data are under a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use veridical::data::{self, Images};
 use veridical::diffusion::likelihood::{Integrator, Likelihood, Trace, bits_per_dim, dequantize};
-use veridical::diffusion::{Conditioned, Model};
+use veridical::diffusion::{Conditioned, Model, one_hot};
 use veridical::files::write_atomic;
 use veridical::ops::random::SampleIds;
 use veridical::tensor::{Shape, TensorFile, file};
-use veridical::{DType, Device, Error, Result, ops};
+use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, say};
+use super::{Ended, compute, device, interrupt, output, say};
 
 /// Measure the likelihood of data under a model, in bits per dimension.
 ///
@@ -22,9 +23,13 @@ pub struct Args {
     /// The model file
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// The data: `x` [n, channels, height, width] or [n, dims], and `class_labels` if the model takes classes (safetensors)
-    #[arg(long, value_name = "FILE", alias = "data")]
-    input: PathBuf,
+    /// The data: a data set as for `veridical train`, with its classes if the model has some; its test images if it brings any
+    #[arg(long, value_name = "DATA", required_unless_present = "input", conflicts_with = "input")]
+    data: Option<String>,
+    /// Or tensors: `x` [n, channels, height, width] or [n, dims], and `class_labels` if the model takes classes (safetensors); without
+    /// `x` the `samples` that `veridical sample` writes
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
     /// Only the first of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     first: Option<u32>,
@@ -91,7 +96,82 @@ struct Report {
     nfe: f64,
 }
 
+/// What is measured: tensors as they are in a file, or images of a data set, which become tensors part by part.
+enum Measured {
+    Tensors { x: Tensor, labels: Option<Tensor> },
+    Images(Images),
+}
+
+impl Measured {
+    fn of_file(path: &Path, model: &Model) -> Result<Self> {
+        let (file, device) = (TensorFile::open(path)?, model.weights.device());
+        let name = if file.shape("x").is_none() && file.shape("samples").is_some() { "samples" } else { "x" };
+        let x = model.denoiser().samples_from(&file, name, DType::F32, &device)?;
+        if x.is_empty() {
+            return Err(Error::format(path, format!("{name} holds no samples")));
+        }
+        let shape = [x.shape()[0], model.denoiser().label_dim()];
+        let labels = model.denoiser().labels_from(&file, "class_labels", shape, &device)?;
+        Ok(Measured::Tensors { x, labels })
+    }
+
+    fn of_set(spec: &str, model: &Model) -> Result<Self> {
+        if spec.ends_with(".safetensors") {
+            return Err(Error::Config(format!("--data {spec}: no data set but tensors; give them by --input")));
+        }
+        let set = data::open(spec)?;
+        let which = if set.test.is_some() { "test" } else { "training" };
+        let images = set.test.unwrap_or(set.train);
+        let shape = model.denoiser().sample_shape();
+        let fits = match shape[..] {
+            [dims] => images.values() == dims,
+            _ => images.size()[..] == shape[..],
+        };
+        if !fits {
+            let what = format!("the data are {:?} (height, width, channels), the model takes {shape:?}", images.size());
+            return Err(Error::Config(format!("--data {spec}: {what}")));
+        }
+        let known = model.denoiser().label_dim();
+        let classes = match (known, images.classes()) {
+            (0, _) => "the model has no classes",
+            (_, 1) => "the data have no classes, so each is measured as of none",
+            (_, found) if found > known => {
+                return Err(Error::Config(format!("--data {spec}: {found} classes, the model has {known}")));
+            }
+            _ => "each given its class",
+        };
+        note(&format!("{}: {} {which} samples; {classes}", set.name, images.len()));
+        Ok(Measured::Images(images))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Measured::Tensors { x, .. } => x.shape()[0],
+            Measured::Images(images) => images.len(),
+        }
+    }
+
+    /// `count` samples from `first` on, and their labels if the model has classes and the data, too.
+    fn part(&self, model: &Model, first: usize, count: usize) -> Result<(Tensor, Option<Tensor>)> {
+        match self {
+            Measured::Tensors { x, labels } => {
+                let labels = labels.as_ref().map(|labels| labels.narrow(first, count)).transpose()?;
+                Ok((x.narrow(first, count)?, labels))
+            }
+            Measured::Images(images) => {
+                let indices: Vec<u32> = (first..first + count).map(|i| i as u32).collect();
+                let (pixels, classes) = images.gather(&indices)?;
+                let shape = [&[count][..], &model.denoiser().sample_shape()].concat();
+                let labelled = model.denoiser().label_dim() > 0 && images.classes() > 1;
+                let labels = labelled.then(|| one_hot(model, &classes)).transpose()?;
+                Ok((Tensor::from_slice(&pixels, shape, &model.weights.device())?, labels))
+            }
+        }
+    }
+}
+
 pub fn run(args: Args) -> Result<Ended> {
+    output::check([("--json", args.json.as_ref()), ("--output", args.output.as_ref())])?;
     let device = Device::named(&args.device)?;
     let model = Model::load(&args.model, &device)?;
     let sample = model.denoiser().sample_shape();
@@ -102,14 +182,12 @@ pub fn run(args: Args) -> Result<Ended> {
             "--levels {levels}: there are 2 and more, or 0 for a density without --dequantize"
         )));
     }
-    let input = TensorFile::open(&args.input)?;
-    let all = model.denoiser().samples_from(&input, "x", DType::F32, &device)?;
-    if all.is_empty() {
-        return Err(Error::format(&args.input, "x holds no samples"));
-    }
-    let labels_shape = [all.shape()[0], model.denoiser().label_dim()];
-    let labels = model.denoiser().labels_from(&input, "class_labels", labels_shape, &device)?;
-    let n = args.first.map_or(all.shape()[0], |first| all.shape()[0].min(first as usize));
+    let measured = match (&args.data, &args.input) {
+        (Some(spec), _) => Measured::of_set(spec, &model)?,
+        (None, Some(path)) => Measured::of_file(path, &model)?,
+        _ => return Err(Error::Config("nothing to measure: give --data or --input".into())),
+    };
+    let n = args.first.map_or(measured.len(), |first| measured.len().min(first as usize));
     let (least, most) = model.denoiser().sigma_range();
     let likelihood = Likelihood {
         sigma_min: args.sigma_min.max(least),
@@ -130,11 +208,10 @@ pub fn run(args: Args) -> Result<Ended> {
             return Ok(Ended::Interrupted);
         }
         let count = (args.batch as usize).min(n - first);
-        let mut x = all.narrow(first, count)?;
+        let (mut x, labels) = measured.part(&model, first, count)?;
         if args.dequantize {
             x = dequantize(&x, levels, (args.seed, first as u32))?;
         }
-        let labels = labels.as_ref().map(|labels| labels.narrow(first, count)).transpose()?;
         let mut denoise = Conditioned::new(&model, labels.as_ref(), compute(&args.compute))?;
         let state = if matches!(device, Device::Cpu) { DType::F64 } else { DType::F32 };
         let x = ops::cast(&x.into(), state)?.into_value();

@@ -13,6 +13,7 @@ mod evaluate;
 mod info;
 mod interrupt;
 mod likelihood;
+mod output;
 mod progress;
 mod sample;
 mod train;

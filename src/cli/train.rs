@@ -7,7 +7,7 @@ use veridical::data::{self, Images};
 use veridical::diffusion::Model;
 use veridical::train::config::{preset_names, preset_shape};
 use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Tick};
-use veridical::{Error, Result};
+use veridical::{Error, Result, files};
 
 use super::progress::{Progress, note};
 use super::{Ended, device, interrupt, say};
@@ -166,11 +166,7 @@ impl Args {
 }
 
 fn read(path: &Path) -> Result<String> {
-    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if size > MAX_BYTES {
-        return Err(Error::format(path, format!("{size} bytes are no settings file")));
-    }
-    std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
+    files::read_text(path, MAX_BYTES, "settings file")
 }
 
 /// Progress on standard error.

@@ -23,14 +23,13 @@ pub struct Records {
 
 /// Reads a file of CIFAR-10 or CIFAR-100, packed or not; which of the two is told by its length and its labels.
 ///
-/// Errors if the length is no whole number of records, or a label is out of range.
+/// Errors if the length is no whole number of records or more than 16 GiB, or a label is out of range.
 pub fn read(path: impl AsRef<Path>) -> Result<Records> {
-    let path = path.as_ref();
-    let mut file = source::open(path)?;
-    let mut bytes = Vec::new();
-    let limit = source::MAX_BYTES;
-    std::io::Read::read_to_end(&mut std::io::Read::take(&mut file, limit), &mut bytes)
-        .map_err(|e| Error::format(path, format!("cannot be read: {e}")))?;
+    read_within(path.as_ref(), source::MAX_BYTES)
+}
+
+fn read_within(path: &Path, limit: u64) -> Result<Records> {
+    let bytes = source::all(path, &mut source::open(path)?, limit)?;
     let whole = |labels: usize| !bytes.is_empty() && bytes.len().is_multiple_of(labels + IMAGE);
     let below = |labels: usize, classes: u8| bytes.chunks(labels + IMAGE).all(|record| record[labels - 1] < classes);
     let (labels, classes) = match () {
@@ -63,4 +62,22 @@ fn out_of_range(path: &Path, bytes: &[u8], labels: usize, classes: u32) -> Error
     let found = bytes.chunks_exact(labels + IMAGE).enumerate().find(|(_, record)| label(record) >= classes);
     let (at, label) = found.map_or((0, 0), |(at, record)| (at, label(record)));
     Error::format(path, format!("record {at} has label {label}, expected 0 to {}: not a CIFAR file", classes - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_the_limit_is_not_cut_in_silence() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), vec![3; 2 * (1 + IMAGE)]).unwrap();
+        let whole = 2 * (1 + IMAGE) as u64;
+        assert_eq!(read_within(file.path(), whole).unwrap().labels, [3, 3]);
+        // A limit on the edge of a record leaves a whole number of them.
+        for limit in [whole / 2, whole - 1] {
+            let error = read_within(file.path(), limit).unwrap_err().to_string();
+            assert!(error.contains(&format!("more than the {limit} bytes")), "{error}");
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! Folders of pictures, PNG or JPEG: one folder a class, in the order of their names.
 
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use image::{ImageDecoder, ImageReader, Limits};
 use rayon::prelude::*;
 
 use super::{Images, source};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Pictures with longer sides are not training data.
 const MAX_SIDE: u32 = 1 << 13;
@@ -63,7 +64,9 @@ pub(super) fn read(dir: &Path, classes: &[String], colour: bool) -> Result<Image
     if total > source::MAX_BYTES {
         return Err(Error::format(dir, format!("{} pictures of {width} x {height} do not fit in memory", files.len())));
     }
-    let decoded = files.par_iter().map(|(file, _)| {
+    let mut pixels = source::room(dir, total)?;
+    let pictures = pixels.par_chunks_mut(values.max(1)).zip(&files);
+    pictures.try_for_each(|(pixels, (file, _))| {
         let found = decoder(file)?;
         if found.dimensions() != (width, height) {
             let (w, h) = found.dimensions();
@@ -71,13 +74,12 @@ pub(super) fn read(dir: &Path, classes: &[String], colour: bool) -> Result<Image
                 format!("is {w} x {h} pixels, but {} is {width} x {height}; all must have one size", first.display());
             return Err(Error::format(file, what));
         }
-        let picture = image::DynamicImage::from_decoder(found).map_err(|e| Error::format(file, e.to_string()))?;
-        Ok(if colour { picture.into_rgb8().into_raw() } else { picture.into_luma8().into_raw() })
-    });
-    let pictures: Vec<Vec<u8>> = decoded.collect::<Result<_>>()?;
+        pixels.copy_from_slice(&decoded(file, found, colour)?);
+        Ok(())
+    })?;
     let labels = files.iter().map(|(_, label)| *label).collect();
     let size = [height as usize, width as usize, channels];
-    Images::from_bytes(pictures.concat(), labels, size, classes.len().max(1))
+    Images::from_bytes(pixels, labels, size, classes.len().max(1))
 }
 
 /// Whether any of the pictures has colours: the whole set is then taken as red, green and blue. Only headers are read.
@@ -95,9 +97,26 @@ pub(super) fn is_colour(dir: &Path) -> Result<bool> {
     Ok(colours.contains(&true))
 }
 
+/// One picture, PNG or JPEG by its contents: in colour `[height, width, 3]`, else in grey `[height, width, 1]`.
+///
+/// Errors on files that are neither, and on sides of more than 8,192 pixels.
+pub fn picture(path: impl AsRef<Path>, colour: bool) -> Result<Images> {
+    let path = path.as_ref();
+    let found = decoder(path)?;
+    let (width, height) = found.dimensions();
+    let size = [height as usize, width as usize, if colour { 3 } else { 1 }];
+    Images::from_bytes(decoded(path, found, colour)?, vec![0], size, 1)
+}
+
+/// Red, green and blue, or grey, row by row.
+fn decoded(path: &Path, decoder: impl ImageDecoder, colour: bool) -> Result<Vec<u8>> {
+    let picture = image::DynamicImage::from_decoder(decoder).map_err(|e| Error::format(path, e.to_string()))?;
+    Ok(if colour { picture.into_rgb8().into_raw() } else { picture.into_luma8().into_raw() })
+}
+
 fn decoder(path: &Path) -> Result<impl ImageDecoder + use<>> {
-    let mut reader =
-        ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|e| Error::io(path, e))?;
+    let file = BufReader::new(files::open(path)?);
+    let mut reader = ImageReader::new(file).with_guessed_format().map_err(|e| Error::io(path, e))?;
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
     reader.limits(limits);

@@ -14,5 +14,6 @@ mod window;
 
 pub use batches::{Batches, Shuffle};
 pub use digits::Digits;
+pub use folder::picture;
 pub use images::Images;
 pub use open::{DataSet, open};

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{Images, cifar, digits, folder, idx, npy, synthetic};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
+
+/// Bytes of a list of class names.
+const MAX_NAMES: u64 = 1 << 16;
 
 /// A data set: what is trained on, and what is kept to compare with.
 #[derive(Debug, Clone)]
@@ -31,6 +34,10 @@ pub struct DataSet {
 /// | a `.npz` file | `images` (or `x`) and, if there, `labels` (or `y`) |
 /// | a `.npy` file | images or points without classes |
 /// | a `.bin` file, an IDX file | CIFAR records, MNIST images (with the labels beside them) |
+///
+/// Everything is held in memory. One file may take 16 GiB unpacked, and so may all arrays read of a `.npz` together and all pictures
+/// of a folder together (a byte for each value); pictures have sides of 8,192 pixels at most, labels of arrays lie below 2^20. Only
+/// regular files are read, no pipes and devices.
 ///
 /// Errors with what was looked for and what was found; see the readers for what they check.
 pub fn open(spec: impl AsRef<Path>) -> Result<DataSet> {
@@ -76,7 +83,7 @@ fn directory(dir: &Path) -> Result<Parts> {
         let names = folder::classes(&train)?;
         let colour = folder::is_colour(&train)?;
         let set = folder::read(&train, &names, colour)?;
-        let test = test.is_dir().then(|| folder::read(&test, &names, colour)).transpose()?;
+        let test = test.is_dir().then(|| test_pictures(&test, &names, colour)).transpose()?;
         if let Some(test) = &test
             && test.size() != set.size()
         {
@@ -103,6 +110,20 @@ fn directory(dir: &Path) -> Result<Parts> {
     ))
 }
 
+/// The pictures of a `test` folder, whose classes must be among those of `train`.
+fn test_pictures(test: &Path, names: &[String], colour: bool) -> Result<Images> {
+    let strange: Vec<String> = folder::classes(test)?.into_iter().filter(|name| !names.contains(name)).collect();
+    if strange.is_empty() {
+        return folder::read(test, names, colour);
+    }
+    let known = if names.is_empty() { "pictures without classes".into() } else { names.join(", ") };
+    let what = format!(
+        "holds the classes {}, but those beside it to train on are {known}; move the pictures or take them away",
+        strange.join(", ")
+    );
+    Err(Error::format(test, what))
+}
+
 fn file(path: &Path) -> Result<Images> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends = |ending: &str| name.ends_with(ending) || name.ends_with(&format!("{ending}.gz"));
@@ -114,9 +135,7 @@ fn file(path: &Path) -> Result<Images> {
         return Images::from_bytes(pixels, labels, [32, 32, 3], classes);
     }
     if name.contains("idx") || ends("-ubyte") {
-        let beside = path.with_file_name(name.replace("images", "labels").replace("idx3", "idx1"));
-        let labels = (beside != path && beside.is_file()).then_some(beside);
-        return Ok(idx_sets((path.to_path_buf(), labels), None)?.0);
+        return Ok(idx_sets((path.to_path_buf(), labels_beside(path)), None)?.0);
     }
     Err(Error::format(
         path,
@@ -124,11 +143,31 @@ fn file(path: &Path) -> Result<Images> {
     ))
 }
 
+/// Whether there is something to read under this name. A pipe is, so that reading it says what is wrong; a folder is not, for archives
+/// are often unpacked into folders of their own names.
+fn is_meant(path: &Path) -> bool {
+    path.exists() && !path.is_dir()
+}
+
+/// The labels' file of images that are given by their own, packed or not whatever those are.
+fn labels_beside(images: &Path) -> Option<PathBuf> {
+    const WORDS: [(&str, &str); 5] =
+        [("images", "labels"), ("Images", "Labels"), ("IMAGES", "LABELS"), ("idx3", "idx1"), ("IDX3", "IDX1")];
+    let name = images.file_name()?.to_string_lossy();
+    let labels = WORDS.iter().fold(name.to_string(), |name, (images, labels)| name.replace(images, labels));
+    if labels == name {
+        return None;
+    }
+    let plain = labels.strip_suffix(".gz").unwrap_or(&labels);
+    let other = format!("{plain}.gz");
+    [&labels, plain, &other].map(|name| images.with_file_name(name)).into_iter().find(|path| is_meant(path))
+}
+
 /// Images and labels of a part, by the names that such files have.
 fn idx_pair(dir: &Path, parts: &[&str]) -> Option<(PathBuf, Option<PathBuf>)> {
     let find = |part: &str, what: &str, axes: usize| {
         let names = ["-", "."].map(|dot| format!("{part}-{what}{dot}idx{axes}-ubyte"));
-        names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]).find(|path| path.is_file())
+        names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]).find(|path| is_meant(path))
     };
     parts.iter().find_map(|part| Some((find(part, "images", 3)?, find(part, "labels", 1))))
 }
@@ -166,7 +205,7 @@ fn idx_sets(train: (PathBuf, Option<PathBuf>), test: Option<(PathBuf, Option<Pat
 
 fn cifar_sets(dir: &Path) -> Result<Option<Parts>> {
     let present = |names: &[String]| -> Vec<PathBuf> {
-        names.iter().map(|name| dir.join(name)).filter(|path| path.is_file()).collect()
+        names.iter().map(|name| dir.join(name)).filter(|path| is_meant(path)).collect()
     };
     let batches: Vec<String> = (1..=5).map(|i| format!("data_batch_{i}.bin")).collect();
     let (train, test, meta) = match (present(&batches), present(&["train.bin".into()])) {
@@ -199,7 +238,7 @@ fn cifar_sets(dir: &Path) -> Result<Option<Parts>> {
         Images::from_bytes(all.pixels, all.labels, [32, 32, 3], all.classes).map(Some)
     };
     let Some(images) = read(&train)? else { return Ok(None) };
-    let names = std::fs::read_to_string(dir.join(meta)).unwrap_or_default();
+    let names = files::read_text(dir.join(meta), MAX_NAMES, "list of names").unwrap_or_default();
     let names: Vec<String> = names.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
     let names = if names.len() == images.classes() { names } else { Vec::new() };
     Ok(Some((images, read(&test)?, names)))

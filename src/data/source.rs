@@ -1,12 +1,11 @@
 //! Bytes from files that may be packed, cut short, or lie about their size.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Sets larger than this do not belong in memory; a header that claims more is a lie.
 pub const MAX_BYTES: u64 = 1 << 34;
@@ -14,10 +13,7 @@ pub const MAX_BYTES: u64 = 1 << 34;
 /// Opens a file and unpacks it on the way if it starts as gzip does.
 pub fn open(path: &Path) -> Result<Box<dyn Read>> {
     let failed = |e| Error::io(path, e);
-    let mut file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
-        return Err(Error::format(path, "is a directory, expected a file"));
-    }
+    let mut file = files::open(path)?;
     let mut magic = [0; 2];
     let packed = read_up_to(&mut file, &mut magic).map_err(failed)? == 2 && magic == [0x1f, 0x8b];
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -42,6 +38,25 @@ pub fn exactly(path: &Path, source: &mut dyn Read, count: u64, what: &str) -> Re
             Err(Error::format(path, format!("more follows after the {count} bytes of {what}")))
         }
     }
+}
+
+/// All bytes, which must be no more than `limit`.
+pub fn all(path: &Path, source: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| damaged(path, e))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::format(path, format!("holds more than the {limit} bytes that a file may take; split it")));
+    }
+    Ok(bytes)
+}
+
+/// So many zeros, or an error where the memory has no room for them.
+pub fn room(path: &Path, count: u64) -> Result<Vec<u8>> {
+    let none = || Error::format(path, format!("takes {count} bytes, which the memory has no room for"));
+    let count = usize::try_from(count).map_err(|_| none())?;
+    // What cannot be had ends the process when it is asked for without trying; zeros are then not written before they are needed.
+    Vec::<u8>::new().try_reserve_exact(count).map_err(|_| none())?;
+    Ok(vec![0; count])
 }
 
 /// Fills `buffer` or says that the file ends inside `what`.

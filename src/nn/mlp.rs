@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::layers::{Linear, Module};
 use super::layout::Scope;
-use super::unet::Conditions;
+use super::unet::{Conditions, MAX_LABELS};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
@@ -57,8 +57,11 @@ impl Mlp {
     pub fn with_outputs(scope: &mut Scope, config: &MlpConfig, outputs: usize) -> Result<Self> {
         let MlpConfig { dims, label_dim, hidden, layers, noise_channels } = *config;
         let sizes = [dims, hidden, noise_channels];
-        if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) || layers > 1 << 10 || label_dim > 1 << 20 {
+        if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) || layers > 1 << 10 {
             return Err(Error::Config(format!("an MLP needs sizes between 1 and 65536, got {config:?}")));
+        }
+        if label_dim > MAX_LABELS {
+            return Err(Error::Config(format!("label_dim must be at most {MAX_LABELS}, got {label_dim}")));
         }
         if !noise_channels.is_multiple_of(2) || noise_channels < 4 {
             return Err(Error::Config(format!("noise_channels must be even and at least 4, got {noise_channels}")));

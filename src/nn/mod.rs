@@ -23,4 +23,5 @@ pub use layout::{Entry, FileForm, Init, Layout, ParamId, Scope};
 pub use mlp::{Mlp, MlpConfig};
 pub use song::{SongConfig, SongUNet};
 pub use unet::Conditions;
+pub(crate) use unet::MAX_LABELS;
 pub use weights::Weights;

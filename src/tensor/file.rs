@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{DType, Device, Shape, Tensor};
 use crate::error::{Error, Result};
-use crate::files::write_atomic;
+use crate::files::{self, write_atomic};
 
 /// A safetensors file in memory: metadata, and tensors by name.
 ///
@@ -28,7 +28,7 @@ impl TensorFile {
     /// Reads the file at `path`. Errors on input and on files that are no sound safetensors.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
-        let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+        let bytes = files::read(&path)?;
         let (header_len, header) = SafeTensors::read_metadata(&bytes).map_err(|error| {
             let what = format!("not a sound safetensors file ({error}); it has {} bytes, is it complete?", bytes.len());
             Error::format(&path, what)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::trainer::{Trainer, TrainerState};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
-use crate::files::write_atomic;
+use crate::files::{self, write_atomic};
 use crate::tensor::{DType, Device, Tensor, TensorFile, file};
 
 const FORMAT: u32 = 1;
@@ -159,7 +159,7 @@ fn publish(partial: &Path, path: &Path) -> Result<()> {
 
 /// Length and checksum of what was written, read back.
 fn checked(path: &Path) -> Result<FileState> {
-    let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut file = files::open(path)?;
     let mut crc = flate2::CrcWriter::new(std::io::sink());
     let bytes = std::io::copy(&mut file, &mut crc).map_err(|e| Error::io(path, e))?;
     Ok(FileState { bytes, crc32: crc.crc().sum() })
@@ -172,14 +172,12 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let file = path.join(STATE);
-        let length = fs::metadata(&file).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::format(&path, format!("has no {STATE}: not a checkpoint")),
-            _ => Error::io(&file, e),
+        let text = files::read_text(&file, MAX_STATE, "state of a checkpoint").map_err(|e| match e {
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Error::format(&path, format!("has no {STATE}: not a checkpoint"))
+            }
+            other => other,
         })?;
-        if length.len() > MAX_STATE {
-            return Err(Error::format(&file, format!("{} bytes are no state of a checkpoint", length.len())));
-        }
-        let text = fs::read_to_string(&file).map_err(|e| Error::format(&file, e.to_string()))?;
         let format: serde_json::Value = serde_json::from_str(&text).map_err(|e| Error::format(&file, e.to_string()))?;
         if format["format"] != FORMAT {
             let what = format!("format {}, but this version reads {FORMAT}", format["format"]);

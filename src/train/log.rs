@@ -88,7 +88,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<Value>> {
 
 /// The text of a log up to its last whole line, and the tick in each line.
 fn whole_lines(path: &Path) -> Result<(Vec<u8>, Vec<Value>)> {
-    let mut bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let mut bytes = crate::files::read(path)?;
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
     bytes.truncate(whole);
     let lines = bytes.split_inclusive(|&byte| byte == b'\n');

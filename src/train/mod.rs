@@ -25,7 +25,7 @@ pub use classify::{ClassifierTraining, ImageClassifier};
 pub use config::RunConfig;
 pub use grid::Grid;
 pub use log::Log;
-pub use report::Report;
+pub use report::{Report, grouped};
 pub use run::{CHECKPOINTS, End, Observer, Outcome, Prepared, RunOptions, run};
 pub use run_dir::{Existing, RunDir};
 pub use trainer::{Tick, TrainOptions, Trainer, TrainerState};

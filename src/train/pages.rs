@@ -7,10 +7,11 @@ use image::RgbImage;
 
 use super::config::RunConfig;
 use super::run::End;
-use super::{Chart, Grid, Report, log, measure};
+use super::{Chart, Grid, Report, grouped, log, measure};
 use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::Result;
+use crate::files;
 
 /// Pictures over time that the page shows at most.
 const SHOWN: usize = 6;
@@ -154,27 +155,7 @@ fn pictures(place: &Path) -> Vec<(u64, RgbImage)> {
         _ => (0..SHOWN).map(|i| i * (count - 1) / (SHOWN - 1)).collect(),
     };
     // Somebody may have put something else there; that is no reason to end a run.
-    let picture = |i: usize| Some((names[i].0, image::open(&names[i].1).ok()?.into_rgb8()));
+    let picture =
+        |i: usize| Some((names[i].0, image::load_from_memory(&files::read(&names[i].1).ok()?).ok()?.into_rgb8()));
     picks.into_iter().filter_map(picture).collect()
-}
-
-/// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 12, 123, 1234, 1_234_567].map(super::grouped), ["0", "12", "123", "1,234", "1,234,567"]);
-    }
 }

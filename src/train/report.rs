@@ -153,6 +153,19 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// A number as people read it: 55733891 as 55,733,891.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +194,11 @@ mod tests {
         }
         assert!(page.contains("&quot; onload=&quot;x") && page.contains("<img width=2 height=1"));
         assert!(!page.contains("http"), "the page needs nothing from elsewhere");
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 12, 123, 1234, 1_234_567].map(grouped), ["0", "12", "123", "1,234", "1,234,567"]);
     }
 
     #[test]

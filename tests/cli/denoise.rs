@@ -131,12 +131,15 @@ fn inputs_that_do_not_fit_are_named() {
     assert!(fails(2, &["denoise", "--model", "m"]).contains("--input"));
 }
 
-/// The reference networks, as a user checks a converted model; left out where their files are not at hand.
+/// The reference networks, as a user checks a converted model: the one beside these tests, and larger ones where their files are at
+/// hand.
 #[test]
 fn reference_networks_are_reproduced() {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
-    let folder = std::env::var_os("VERIDICAL_FIXTURES").map_or(beside, PathBuf::from);
-    for name in ["net_ddpmpp", "net_adm", "net_vp"] {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let golden = here.join("tests/golden");
+    let folder = std::env::var_os("VERIDICAL_FIXTURES").map_or(here.join("../shared/fixtures"), PathBuf::from);
+    let mut compared = Vec::new();
+    for (folder, name) in [(&golden, "net_skip"), (&folder, "net_ddpmpp"), (&folder, "net_adm"), (&folder, "net_vp")] {
         let Ok(fixture) = TensorFile::open(folder.join(format!("{name}.safetensors"))) else {
             println!("left out {name}: no such file in {}", folder.display());
             continue;
@@ -164,5 +167,8 @@ fn reference_networks_are_reproduced() {
         for (got, expected) in got.iter().zip(&expected) {
             assert!((got - expected).abs() <= 2e-5 * scale, "{name}: {got}, expected {expected}");
         }
+        assert!(!got.is_empty() && scale > 0.0, "{name} holds nothing to compare");
+        compared.push(name);
     }
+    assert!(compared.contains(&"net_skip"), "compared only {compared:?}");
 }

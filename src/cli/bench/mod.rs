@@ -18,7 +18,7 @@ use timing::Effort;
 use veridical::backend::ceiling::Ceiling;
 use veridical::{DType, Device, Error, Result};
 
-use super::{Ended, device, interrupt, progress};
+use super::{Ended, device, interrupt, output, progress};
 
 /// Time the operations and compare them with what the device can do at most.
 ///
@@ -56,6 +56,7 @@ fn dtype(name: &str) -> std::result::Result<DType, String> {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    output::check([("--json", args.json.as_ref())])?;
     interrupt::catch()?;
     let device = Device::named(&args.device)?;
     let cases = cases(&args)?;

@@ -7,7 +7,7 @@ use veridical::diffusion::{EdmLoss, ModelConfig, NetworkConfig, Sampler};
 use veridical::nn::SongConfig;
 use veridical::optim::{Decay, HalfLife, Schedule};
 use veridical::train::TrainOptions;
-use veridical::{Error, Result};
+use veridical::{Error, Result, files};
 
 use crate::cli::device;
 
@@ -186,11 +186,7 @@ impl Args {
 const MAX_BYTES: u64 = 1 << 16;
 
 fn read(path: &Path) -> Result<Config> {
-    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if size > MAX_BYTES {
-        return Err(Error::format(path, format!("{size} bytes are no settings file")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let text = files::read_text(path, MAX_BYTES, "settings file")?;
     let config: Config = toml::from_str(&text).map_err(|e| Error::format(path, e.to_string().trim_end()))?;
     config.check().map_err(|what| Error::format(path, what))?;
     Ok(config)

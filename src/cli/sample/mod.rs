@@ -6,6 +6,7 @@ mod solver;
 use std::path::{Path, PathBuf};
 
 use seeds::Seeds;
+use veridical::data;
 use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes, write_samples};
 use veridical::files::write_atomic;
 use veridical::tensor::{Shape, TensorFile, file};
@@ -13,7 +14,7 @@ use veridical::train::{Grid, png};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, say};
+use super::{Ended, compute, device, interrupt, output, say};
 
 /// Draw samples from a model.
 ///
@@ -91,8 +92,16 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.output.is_none() && args.png.is_none() && args.trajectory.is_none() {
         return Err(Error::Config("nowhere to put the samples: give --output, --png or --trajectory".into()));
     }
+    output::check([
+        ("--output", args.output.as_ref()),
+        ("--png", args.png.as_ref()),
+        ("--trajectory", args.trajectory.as_ref()),
+    ])?;
     let device = Device::named(&args.device)?;
     let model = Model::load(&args.model, &device)?;
+    if args.png.is_some() {
+        picture_size(&model)?;
+    }
     let reference = args.guidance_model.as_ref().map(|path| Model::load(path, &device)).transpose()?;
     let guidance = args.guidance.map(|weight| Guidance { weight, interval: args.guidance_interval });
     let sampler = Sampler { guidance, compute: compute(&args.compute), ..args.solver.sampler(&model)? };
@@ -201,17 +210,16 @@ impl Args {
     }
 
     fn write(&self, model: &Model, drawn: &[Drawn]) -> Result<()> {
-        let shape = model.denoiser().sample_shape();
+        if self.trajectory.is_some() && drawn.iter().any(|part| !part.same_levels(&drawn[0])) {
+            let solver = &self.solver.solver;
+            let what = format!("{solver} takes other steps for each sample: ask for the trajectory of one alone");
+            return Err(Error::Config(what));
+        }
         if let Some(path) = &self.output {
             write_samples(path, "samples", &joined(drawn.iter().map(|part| &part.samples))?)?;
         }
         if let Some(path) = &self.trajectory {
             let steps = drawn[0].trajectory.len();
-            if drawn.iter().any(|part| !part.same_levels(&drawn[0])) {
-                let solver = &self.solver.solver;
-                let what = format!("{solver} takes other steps for each sample: ask for the trajectory of one alone");
-                return Err(Error::Config(what));
-            }
             let (mut values, mut extents) = (Vec::new(), vec![steps]);
             for i in 0..steps {
                 let state = channels_first(&joined(drawn.iter().map(|part| &part.trajectory[i].1))?)?;
@@ -223,15 +231,25 @@ impl Args {
             file::write(path, tensors, &Default::default())?;
         }
         if let Some(path) = &self.png {
-            let &[h, w, c] = shape.as_slice() else {
-                return Err(Error::Config(format!("--png: the model draws points of {shape:?}, not pictures")));
-            };
+            let [h, w, c] = picture_size(model)?;
             let pixels: Vec<Vec<f32>> = drawn.iter().map(|part| part.samples.to_vec()).collect::<Result<_>>()?;
             let pixels = pixels.concat();
             let columns = ((pixels.len() / (h * w * c)) as f64).sqrt().ceil() as usize;
             write_atomic(path, &png(&Grid::new([h, w, c]).panel("", &pixels, columns).render()?)?)?;
         }
         Ok(())
+    }
+}
+
+/// The size of the model's images, which `--png` can show.
+fn picture_size(model: &Model) -> Result<[usize; 3]> {
+    let shape = model.denoiser().sample_shape();
+    match shape[..] {
+        [h, w, c @ (1 | 3)] => Ok([h, w, c]),
+        [_, _, c] => Err(Error::Config(format!(
+            "--png: the model's images have {c} channels, a picture 1 or 3; take --output instead"
+        ))),
+        _ => Err(Error::Config(format!("--png: the model draws points of {shape:?}, not pictures"))),
     }
 }
 
@@ -257,20 +275,14 @@ fn picture(path: &Path, shape: &[usize], device: &Device) -> Result<Tensor> {
     let &[h, w, c] = shape else {
         return Err(Error::Config(format!("--start-image: the model draws points of {shape:?}, not pictures")));
     };
-    let image = image::open(path).map_err(|error| Error::format(path, error.to_string()))?;
-    if (image.height() as usize, image.width() as usize) != (h, w) {
-        let what = format!("{} by {} pixels, the model draws {w} by {h}", image.width(), image.height());
-        return Err(Error::format(path, what));
+    if !matches!(c, 1 | 3) {
+        let what = format!("--start-image: the model's images have {c} channels; give safetensors");
+        return Err(Error::Config(what));
     }
-    let bytes = match c {
-        1 => image.into_luma8().into_raw(),
-        3 => image.into_rgb8().into_raw(),
-        _ => {
-            return Err(Error::Config(format!(
-                "--start-image: the model's images have {c} channels; give safetensors"
-            )));
-        }
-    };
-    let values: Vec<f32> = bytes.into_iter().map(|byte| f32::from(byte) / 127.5 - 1.0).collect();
-    Tensor::from_slice(&values, [1, h, w, c], device)
+    let image = data::picture(path, c == 3)?;
+    let [height, width, _] = image.size();
+    if (height, width) != (h, w) {
+        return Err(Error::format(path, format!("{width} by {height} pixels, the model draws {w} by {h}")));
+    }
+    Tensor::from_slice(&image.pixels(), [1, h, w, c], device)
 }

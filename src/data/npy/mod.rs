@@ -3,17 +3,19 @@
 //! Format: NumPy Enhancement Proposal 1. Numbers of any width are read, in either byte order, rows or columns first; objects and
 //! structures are not.
 
+mod archive;
 mod header;
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Write};
+use std::io::Read;
 use std::path::Path;
 
+use archive::Archive;
+pub use archive::{read_npz, write_npz};
 use header::{Header, Kind};
 
 use super::{Images, source};
 use crate::files::write_atomic;
+use crate::nn::MAX_LABELS;
 use crate::tensor::{DType, Device, Tensor};
 use crate::{Error, Result};
 
@@ -127,7 +129,7 @@ impl Array {
 /// Errors with the field that is wrong, and if the file is shorter or longer than its header says.
 pub fn read(path: impl AsRef<Path>) -> Result<Array> {
     let path = path.as_ref();
-    array(path, "", &mut source::open(path)?)
+    array(path, "", &mut source::open(path)?, &mut { source::MAX_BYTES })
 }
 
 /// Writes a `.npy` file, whole or not at all.
@@ -135,51 +137,12 @@ pub fn write(path: impl AsRef<Path>, array: &Array) -> Result<()> {
     write_atomic(path, &array.to_bytes()?)
 }
 
-/// Reads every array of a `.npz` file, by name without `.npy`.
-///
-/// Errors on a damaged archive, and as [`read`] on its arrays.
-pub fn read_npz(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
-    let path = path.as_ref();
-    let unsound = |e: zip::result::ZipError| match e {
-        zip::result::ZipError::Io(e) if e.kind() == std::io::ErrorKind::NotFound => Error::io(path, e),
-        e => Error::format(path, format!("not a sound .npz archive: {e}")),
-    };
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(unsound)?;
-    let mut arrays = BTreeMap::new();
-    for i in 0..archive.len() {
-        let mut member = archive.by_index(i).map_err(unsound)?;
-        let name = member.name().map_err(unsound)?.into_owned();
-        if member.is_dir() {
-            continue;
-        }
-        let array = array(path, &format!("{name}: "), &mut member)?;
-        arrays.insert(name.strip_suffix(".npy").unwrap_or(&name).to_string(), array);
-    }
-    Ok(arrays)
-}
-
-/// Writes a `.npz` file, not compressed, whole or not at all.
-pub fn write_npz(path: impl AsRef<Path>, arrays: &BTreeMap<String, Array>) -> Result<()> {
-    let path = path.as_ref();
-    let failed = |e: zip::result::ZipError| Error::argument("npz", e.to_string());
-    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    // The format's earliest date, so that equal arrays make equal files.
-    let options = zip::write::SimpleFileOptions::default()
-        .compression_method(zip::CompressionMethod::Stored)
-        .last_modified_time(zip::DateTime::default())
-        .large_file(true);
-    for (name, array) in arrays {
-        archive.start_file(format!("{name}.npy"), options).map_err(failed)?;
-        archive.write_all(&array.to_bytes()?).map_err(|e| Error::io(path, e))?;
-    }
-    write_atomic(path, &archive.finish().map_err(failed)?.into_inner())
-}
-
-fn array(path: &Path, member: &str, file: &mut dyn Read) -> Result<Array> {
+/// `left` is what the array may take in memory, and is less by that afterwards.
+fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Result<Array> {
     let at = |what: String| Error::format(path, format!("{member}{what}"));
+    let head = format!("{member}the .npy header");
     let mut start = [0; 10];
-    source::fill(path, file, &mut start, "the .npy header")?;
+    source::fill(path, file, &mut start, &head)?;
     if start[..6] != *b"\x93NUMPY" {
         return Err(at(format!("starts with {:02x?}, not as .npy files do", &start[..6])));
     }
@@ -187,7 +150,7 @@ fn array(path: &Path, member: &str, file: &mut dyn Read) -> Result<Array> {
         1 => u64::from(u16::from_le_bytes([start[8], start[9]])),
         2 | 3 => {
             let mut high = [0; 2];
-            source::fill(path, file, &mut high, "the .npy header")?;
+            source::fill(path, file, &mut high, &head)?;
             u64::from(u32::from_le_bytes([start[8], start[9], high[0], high[1]]))
         }
         other => return Err(at(format!("version {other} of the .npy format, expected 1 to 3"))),
@@ -196,11 +159,22 @@ fn array(path: &Path, member: &str, file: &mut dyn Read) -> Result<Array> {
         return Err(at(format!("a header of {length} bytes; the file is damaged")));
     }
     let mut text = vec![0; length as usize];
-    source::fill(path, file, &mut text, "the .npy header")?;
+    source::fill(path, file, &mut text, &head)?;
     let Header { kind, width, big_endian, columns_first, shape } = header::parse(&text).map_err(&at)?;
     let count = shape.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent as u64));
     let count = count.filter(|&count| count <= source::MAX_BYTES);
     let count = count.ok_or_else(|| at(format!("shape {shape:?}; the file is damaged")))?;
+    // As in the file, and as held: see `Values`.
+    let held = match (kind, width) {
+        (Kind::Unsigned, 1) => 1,
+        (Kind::Float, 2 | 4) => 4,
+        _ => 8,
+    };
+    let takes = count * held.max(width) as u64;
+    *left = left.checked_sub(takes).ok_or_else(|| {
+        let limit = source::MAX_BYTES;
+        at(format!("an array {shape:?} takes {takes} bytes, but {left} are left of the {limit} that a file may take"))
+    })?;
     let mut bytes = source::exactly(path, file, count * width as u64, &format!("{member}an array {shape:?}"))?;
     if big_endian && width > 1 {
         bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
@@ -268,12 +242,11 @@ pub(super) fn images(path: &Path) -> Result<Images> {
     let mut start = [0; 2];
     source::fill(path, &mut source::open(path)?, &mut start, "the header")?;
     let (array, labels) = if start == *b"PK" {
-        let mut arrays = read_npz(path)?;
-        let found = arrays.keys().cloned().collect::<Vec<_>>().join(", ");
-        let mut take = |names: &[&str]| names.iter().find_map(|name| arrays.remove(*name));
-        let images = take(&["images", "x", "x_train", "data", "arr_0"]);
-        let labels = take(&["labels", "y", "y_train", "arr_1"]);
-        (images.ok_or_else(|| Error::format(path, format!("no array `images` or `x`; found {found}")))?, labels)
+        let mut archive = Archive::open(path)?;
+        let images = archive.first(&["images", "x", "x_train", "data", "arr_0"])?;
+        let labels = archive.first(&["labels", "y", "y_train", "arr_1"])?;
+        let none = || Error::format(path, format!("no array `images` or `x`; found {}", archive.names()));
+        (images.ok_or_else(none)?, labels)
     } else {
         (read(path)?, None)
     };
@@ -288,6 +261,10 @@ pub(super) fn images(path: &Path) -> Result<Images> {
     };
     let labels = labels.map_or_else(|| Ok(vec![0; n]), |labels| labels.to_labels());
     let labels = labels.map_err(|e| Error::format(path, e.to_string()))?;
+    if let Some((row, label)) = labels.iter().enumerate().find(|(_, label)| **label as usize >= MAX_LABELS) {
+        let what = format!("label {label} of row {row}; labels are classes from 0 to {}", MAX_LABELS - 1);
+        return Err(Error::format(path, what));
+    }
     let classes = 1 + labels.iter().copied().max().unwrap_or(0) as usize;
     let set = match array.values {
         Values::U8(bytes) => Images::from_bytes(bytes, labels, size, classes),

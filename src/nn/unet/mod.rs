@@ -60,6 +60,9 @@ pub(super) fn register_filter(scope: &mut Scope, taps: &[f64]) {
     scope.buffer("resample_filter", [1, 1, taps.len(), taps.len()], Init::Fixed(values));
 }
 
+/// Labels that a network takes at most.
+pub(crate) const MAX_LABELS: usize = 1 << 20;
+
 /// Errors with what to change unless these make a U-Net: sizes, resolutions and attention levels.
 pub(super) struct Sizes<'a> {
     pub img_resolution: usize,
@@ -96,8 +99,15 @@ impl Sizes<'_> {
                 self.channel_mult, self.channel_mult_emb
             ));
         }
-        if self.num_blocks > 64 || self.label_dim > 1 << 20 || self.augment_dim > 1 << 20 {
-            return fail("num_blocks must be at most 64, label_dim and augment_dim at most 2^20".into());
+        let limits = [
+            ("num_blocks", self.num_blocks, 64),
+            ("label_dim", self.label_dim, MAX_LABELS),
+            ("augment_dim", self.augment_dim, MAX_LABELS),
+        ];
+        for (name, value, limit) in limits {
+            if value > limit {
+                return fail(format!("{name} must be at most {limit}, got {value}"));
+            }
         }
         let levels = self.channel_mult.len() - 1;
         if levels >= 16 || !self.img_resolution.is_multiple_of(1 << levels) {

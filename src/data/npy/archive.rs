@@ -1,0 +1,85 @@
+//! `.npz`: a zip archive with a `.npy` member for each array.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Cursor, Write};
+use std::path::Path;
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::{Array, array};
+use crate::data::source;
+use crate::files::{self, write_atomic};
+use crate::{Error, Result};
+
+/// Reads every array of a `.npz` file, by name without `.npy`.
+///
+/// Errors on a damaged archive, as [`read`](super::read) on its arrays, and if together they take more than one file may.
+pub fn read_npz(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
+    let mut archive = Archive::open(path.as_ref())?;
+    let members = archive.members.clone();
+    members.into_iter().map(|(name, index)| archive.read(index).map(|array| (name, array))).collect()
+}
+
+/// Writes a `.npz` file, not compressed, whole or not at all.
+pub fn write_npz(path: impl AsRef<Path>, arrays: &BTreeMap<String, Array>) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |e: ZipError| Error::argument("npz", e.to_string());
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    // The format's earliest date, so that equal arrays make equal files.
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
+        .large_file(true);
+    for (name, array) in arrays {
+        archive.start_file(format!("{name}.npy"), options).map_err(failed)?;
+        archive.write_all(&array.to_bytes()?).map_err(|e| Error::io(path, e))?;
+    }
+    write_atomic(path, &archive.finish().map_err(failed)?.into_inner())
+}
+
+/// An archive of which only names are known; members are unpacked when they are asked for.
+pub(super) struct Archive<'a> {
+    path: &'a Path,
+    zip: ZipArchive<BufReader<File>>,
+    /// Where the array of each name is.
+    members: BTreeMap<String, usize>,
+    /// What the arrays that are still to be read may take.
+    left: u64,
+}
+
+impl<'a> Archive<'a> {
+    pub fn open(path: &'a Path) -> Result<Self> {
+        let zip = ZipArchive::new(BufReader::new(files::open(path)?)).map_err(|e| unsound(path, e))?;
+        let mut members = BTreeMap::new();
+        for (index, name) in zip.file_names().enumerate() {
+            let name = name.map_err(|e| unsound(path, e))?;
+            if !name.ends_with('/') {
+                members.insert(name.strip_suffix(".npy").unwrap_or(&name).to_string(), index);
+            }
+        }
+        Ok(Archive { path, zip, members, left: source::MAX_BYTES })
+    }
+
+    /// The names, for messages.
+    pub fn names(&self) -> String {
+        self.members.keys().cloned().collect::<Vec<_>>().join(", ")
+    }
+
+    /// The array under the first of `names` that there is.
+    pub fn first(&mut self, names: &[&str]) -> Result<Option<Array>> {
+        let index = names.iter().find_map(|name| self.members.get(*name).copied());
+        index.map(|index| self.read(index)).transpose()
+    }
+
+    fn read(&mut self, index: usize) -> Result<Array> {
+        let mut member = self.zip.by_index(index).map_err(|e| unsound(self.path, e))?;
+        let name = member.name().map_err(|e| unsound(self.path, e))?.into_owned();
+        array(self.path, &format!("{name}: "), &mut member, &mut self.left)
+    }
+}
+
+fn unsound(path: &Path, e: ZipError) -> Error {
+    Error::format(path, format!("not a sound .npz archive: {e}"))
+}
