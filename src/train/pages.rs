@@ -6,9 +6,9 @@ use std::path::Path;
 use image::RgbImage;
 
 use super::config::RunConfig;
-use super::run::{End, shown_classes};
+use super::run::End;
 use super::{Chart, Grid, Report, log};
-use crate::data::DataSet;
+use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 
@@ -154,6 +154,12 @@ fn pictures(place: &Path) -> Result<Vec<(u64, RgbImage)>> {
             Ok((*seen, picture.into_rgb8()))
         })
         .collect()
+}
+
+/// The classes of a picture's samples: a row for each, as many as there is room for.
+fn shown_classes(config: &RunConfig, data: &Images, label_dim: usize) -> Vec<u32> {
+    let rows = config.sampling.rows.min(label_dim.max(1)).min(data.classes());
+    (0..rows as u32).flat_map(|class| std::iter::repeat_n(class, config.sampling.columns)).collect()
 }
 
 /// 1234567 as 1,234,567.

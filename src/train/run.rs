@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Checkpoint};
 use super::config::RunConfig;
+use super::prepared::Prepared;
+use super::rate::Recent;
 use super::run_dir::RunDir;
-use super::trainer::{Tick, TrainOptions, Trainer};
-use super::{log, pages, snapshots};
-use crate::data::{Batches, DataSet, Images};
-use crate::diffusion::{AugmentPipe, Loss, Model};
+use super::task::Batch;
+use super::trainer::{Tick, Trainer};
+use super::{config, log, pages, snapshots};
+use crate::data::{Batches, DataSet};
+use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::nn::Conditions;
 use crate::ops;
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Tensor};
 
 /// What a run tells whoever started it, and asks.
 pub trait Observer {
@@ -64,7 +67,7 @@ pub struct Outcome {
 /// Where checkpoints are, in a run's directory.
 pub const CHECKPOINTS: &str = "checkpoints";
 /// The model at the end, in a run's directory.
-const MODEL: &str = "model.safetensors";
+pub const MODEL: &str = "model.safetensors";
 
 /// How to run, besides the settings.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,58 +93,12 @@ pub fn run(
     Prepared::new(config, data)?.run(place, options, observer)
 }
 
-/// What settings and data make before anything is written: to find out early what is wrong with them.
-#[derive(Debug)]
-pub struct Prepared<'a> {
-    config: RunConfig,
-    data: &'a DataSet,
-    fingerprint: String,
-    model: Model,
-    loss: Loss,
-    pipe: Option<AugmentPipe>,
-    options: TrainOptions,
-}
-
-impl<'a> Prepared<'a> {
-    /// Builds the model and checks everything that can be checked.
-    pub fn new(config: &RunConfig, data: &'a DataSet) -> Result<Self> {
-        config.check()?;
-        let config = config.completed(&data.train)?;
-        let device = Device::named(&config.train.device)?;
-        let model = Model::new(&config.model_config(&data.train)?, config.train.seed, &device)?;
-        let options = TrainOptions {
-            seed: config.train.seed,
-            optimizer: config.optimizer.config()?,
-            schedule: config.optimizer.schedule(config.train.images)?,
-            max_norm: config.optimizer.max_norm,
-            average: config.average.half_life(),
-            compute: config.train.compute()?,
-            recompute: config.train.checkpoint_activations,
-        };
-        let (loss, pipe) = (config.loss.loss()?, config.pipe()?);
-        Ok(Prepared { fingerprint: data.train.fingerprint(), config, data, model, loss, pipe, options })
-    }
-
-    /// The model, with its first weights.
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// The run itself; see [`run`].
-    pub fn run(self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
-        let mut run = Run::start(self, place, options, observer)?;
-        let end = run.train(observer)?;
-        run.finish(end, observer)
-    }
-}
-
-struct Run<'a> {
+pub(super) struct Run<'a> {
     at: Prepared<'a>,
     place: &'a RunDir,
     trainer: Trainer,
     batches: Batches,
     log: log::Log,
-    document: String,
     started: Instant,
     budget: Option<Duration>,
     last_checkpoint: Option<PathBuf>,
@@ -152,11 +109,19 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(at: Prepared<'a>, place: &'a RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Self> {
+    pub fn start(
+        mut at: Prepared<'a>,
+        place: &'a RunDir,
+        options: RunOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
         let directory = place.path().join(CHECKPOINTS);
         let mut trainer =
             Trainer::new(at.model.weights.clone(), at.options)?.with_power_averages(&at.config.average.power)?;
         let mut last_checkpoint = None;
+        if let Some(start) = at.start.as_ref().filter(|_| !options.resume) {
+            start.restore(&at.model, &mut trainer)?;
+        }
         if options.resume {
             let (newest, problems) = checkpoint::latest(&directory)?;
             for problem in problems {
@@ -167,13 +132,15 @@ impl<'a> Run<'a> {
             };
             check_same(&checkpoint, &at)?;
             checkpoint.restore(&at.model, &mut trainer)?;
+            if let Some(source) = &mut at.source {
+                source.restore(&checkpoint.source()?)?;
+            }
             observer.note(&format!("going on from {}", checkpoint.path.display()));
             last_checkpoint = Some(checkpoint.path);
             checkpoint::sweep(&directory)?;
             log::cut(place.path().join("log.jsonl"), trainer.steps())?;
         }
-        let document = at.config.document()?;
-        place.write("config.toml", document.as_bytes())?;
+        place.write("config.toml", at.document.as_bytes())?;
         let batches = Batches::shuffled(
             at.config.data.shuffle,
             at.data.train.len(),
@@ -188,7 +155,6 @@ impl<'a> Run<'a> {
             trainer,
             batches,
             log,
-            document,
             started,
             budget: options.budget,
             last_checkpoint,
@@ -197,7 +163,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn train(&mut self, observer: &mut dyn Observer) -> Result<End> {
+    pub fn train(&mut self, observer: &mut dyn Observer) -> Result<End> {
         let steps = self.at.config.train.steps();
         observer.started(&self.at.model, self.trainer.steps(), steps);
         let mut recent = Recent::new(self.trainer.seen());
@@ -208,7 +174,7 @@ impl<'a> Run<'a> {
             if self.budget.is_some_and(|budget| self.started.elapsed() >= budget) {
                 return Ok(End::OutOfTime);
             }
-            let tick = self.step().map_err(|e| self.named_checkpoint(e))?;
+            let tick = self.step(observer).map_err(|e| self.named_checkpoint(e))?;
             let rate = recent.rate(tick.seen);
             observer.ticked(&tick, rate, self.at.config.train.images);
             self.after(&tick, rate, observer)?;
@@ -216,21 +182,30 @@ impl<'a> Run<'a> {
         Ok(End::Finished)
     }
 
-    fn step(&mut self) -> Result<Tick> {
-        let Prepared { config, data, model, loss, pipe, .. } = &self.at;
-        let (seed, step) = (config.train.seed, self.trainer.steps());
+    fn step(&mut self, observer: &mut dyn Observer) -> Result<Tick> {
+        let step = self.trainer.steps();
+        if let Some(source) = &mut self.at.source {
+            let (trainer, model) = (&self.trainer, &self.at.model);
+            let average = || model.with_flat_weights(trainer.average()?.flat().clone());
+            source.before(step, &average, &mut |text| observer.note(text))?;
+        }
+        let Prepared { config, data, model, objective, source, pipe, .. } = &self.at;
+        let seed = config.train.seed;
         let indices = self.batches.at(step)?;
         let micro = if config.train.micro_batch == 0 { indices.len() } else { config.train.micro_batch };
         let classes = model.denoiser().label_dim();
         let device = model.weights.device();
         self.trainer.step_in_parts(indices.len(), micro, |cx, at, range| {
-            let first = range.start as u32; // batches are at most 2^20
-            let (mut pixels, labels) = data.train.gather(&indices[range])?;
+            let (first, indices) = (range.start, &indices[range]);
+            let (mut pixels, labels) = match source {
+                None => data.train.gather(indices)?,
+                Some(source) => source.gather(step, first, indices)?,
+            };
             let n = labels.len();
             let told = match pipe {
                 None => None,
                 Some(pipe) => {
-                    let told = pipe.apply(&mut pixels, data.train.size(), (seed, at.step), first)?;
+                    let told = pipe.apply(&mut pixels, data.train.size(), (seed, at.step), first as u32)?;
                     Some(Tensor::from_slice(&told, [n, pipe.labels()], &device)?.into())
                 }
             };
@@ -241,7 +216,8 @@ impl<'a> Run<'a> {
                 _ => Some(ops::one_hot(&Tensor::from_slice(&labels, [n], &device)?, classes, DType::F32)?.into()),
             };
             let conditions = Conditions { class_labels: class_labels.as_ref(), augment_labels: told.as_ref() };
-            loss.forward(cx, model.denoiser(), &y, conditions, (at.seed, at.step), &at.samples)
+            let batch = Batch { y: &y, indices, conditions, seed: at.seed, step: at.step, samples: &at.samples };
+            objective.loss(cx, model.denoiser(), &batch)
         })
     }
 
@@ -287,7 +263,9 @@ impl<'a> Run<'a> {
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
         let directory = self.place.path().join(CHECKPOINTS);
-        let saved = checkpoint::save(&directory, &self.trainer, &self.at.model, &self.document, &self.at.fingerprint);
+        let Prepared { model, document, fingerprint, source, .. } = &self.at;
+        let source = source.as_ref().map(|source| source.state()).transpose()?;
+        let saved = checkpoint::save(&directory, &self.trainer, model, document, fingerprint, source.as_deref());
         let path = saved.map_err(|e| self.named_checkpoint(e))?;
         self.last_checkpoint = Some(path.clone());
         checkpoint::prune(&directory, self.at.config.train.keep_last, self.at.config.train.keep_every)?;
@@ -331,12 +309,12 @@ impl<'a> Run<'a> {
     }
 
     fn report(&self, end: Option<End>) -> Result<()> {
-        let html =
-            pages::report(&self.at.config, self.at.data, &self.at.model, self.place.path(), &self.document, end)?;
+        let Prepared { config, data, model, document, .. } = &self.at;
+        let html = pages::report(config, data, model, self.place.path(), document, end)?;
         self.place.write("report.html", html.as_bytes()).map(|_| ())
     }
 
-    fn finish(mut self, end: End, observer: &mut dyn Observer) -> Result<Outcome> {
+    pub fn finish(mut self, end: End, observer: &mut dyn Observer) -> Result<Outcome> {
         let steps = self.trainer.steps();
         if let Some((tick, rate)) = self.last.take()
             && self.since.1 > 0
@@ -357,38 +335,10 @@ impl<'a> Run<'a> {
 
 fn check_same(checkpoint: &Checkpoint, at: &Prepared) -> Result<()> {
     let named = |e: Error| Error::Config(format!("{}: {e}", checkpoint.path.display()));
-    at.config.continues(&checkpoint.state.config).map_err(named)?;
+    config::continues(&at.document, &checkpoint.state.config, at.free).map_err(named)?;
     if checkpoint.state.data != at.fingerprint {
         let what = format!("the checkpoint is of other data: {} there, {} here", checkpoint.state.data, at.fingerprint);
         return Err(named(Error::Config(what)));
     }
     Ok(())
-}
-
-/// Images a second over the last some seconds.
-struct Recent {
-    marks: std::collections::VecDeque<(Instant, u64)>,
-}
-
-impl Recent {
-    fn new(seen: u64) -> Self {
-        Recent { marks: [(Instant::now(), seen)].into() }
-    }
-
-    fn rate(&mut self, seen: u64) -> f64 {
-        const WINDOW: Duration = Duration::from_secs(20);
-        let now = Instant::now();
-        self.marks.push_back((now, seen));
-        while self.marks.len() > 2 && now - self.marks[0].0 > WINDOW {
-            self.marks.pop_front();
-        }
-        let (from, first) = self.marks[0];
-        (seen - first) as f64 / (now - from).as_secs_f64().max(1e-9)
-    }
-}
-
-/// The classes of a picture's samples: a row for each, as many as there is room for.
-pub(super) fn shown_classes(config: &RunConfig, data: &Images, label_dim: usize) -> Vec<u32> {
-    let rows = config.sampling.rows.min(label_dim.max(1)).min(data.classes());
-    (0..rows as u32).flat_map(|class| std::iter::repeat_n(class, config.sampling.columns)).collect()
 }
