@@ -112,17 +112,16 @@ impl NoisyData {
         }
         let length = u32::try_from(count).map_err(|_| Error::Config(format!("{count} images; at most 2^32 - 1")))?;
         let order = permutation(&RandomKey::new(seed, Purpose::Split).stream()?, length);
-        let (mut clean, mut rest) = (order[..kept.min(count)].to_vec(), order[kept.min(count)..].to_vec());
-        clean.sort_unstable();
-        rest.sort_unstable();
+        // In random order: sets often come sorted by class, and the first of the noisy ones are those that pictures show.
+        let (clean, rest) = order.split_at(kept.min(count));
         let (noisy, originals) = match rest.is_empty() {
             true => (None, None),
             false => {
-                let originals = subset(&set.train, &rest)?;
-                (Some(corrupted(&originals, &rest, sigma, seed)?), Some(originals))
+                let originals = subset(&set.train, rest)?;
+                (Some(corrupted(&originals, rest, sigma, seed)?), Some(originals))
             }
         };
-        let clean = Some(subset(&set.train, &clean)?);
+        let clean = Some(subset(&set.train, clean)?);
         Ok(NoisyData { name: set.name, clean, noisy, sigma, originals, test: set.test, class_names: set.class_names })
     }
 

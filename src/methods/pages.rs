@@ -6,7 +6,7 @@ use image::RgbImage;
 use serde_json::Value;
 
 use super::noisy::NoisyData;
-use super::sfbd::{Round, SHOWN, SfbdOutcome, SfbdSettings, round_shown};
+use super::sfbd::{Round, SHOWN, SfbdOutcome, SfbdSettings, shown};
 use crate::data::Images;
 use crate::error::{Error, Result};
 use crate::train::evaluate::Comparison;
@@ -106,7 +106,7 @@ pub(super) fn sfbd(
     let denoised: Vec<(String, Vec<f32>)> = outcome
         .rounds
         .iter()
-        .filter_map(|round| Some((format!("round {}", round.round), round_shown(place, round.round, values)?)))
+        .filter_map(|round| Some((format!("round {}", round.round), shown(place, round.round, values)?)))
         .collect();
     if let Some(picture) = triptych(data, &denoised)? {
         place.write("samples/denoised.png", &png(&picture)?)?;

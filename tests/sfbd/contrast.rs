@@ -67,8 +67,12 @@ fn gradients_through_the_whole_chain_are_those_of_differences() {
         Batch { y: &y, indices: &indices, conditions: Conditions::default(), seed: 3, step: 5, samples: &samples };
     for solver in ["heun", "dpmpp-2m", "euler-ancestral"] {
         // The fitted width is a number, not a function of the weights: fix it for the differences.
-        let of =
-            |gradients: usize| ContrastiveChain { width: Width::Level, to_zero: false, ..chain(solver, gradients) };
+        let of = |gradients: usize| ContrastiveChain {
+            width: Width::Level,
+            to_zero: false,
+            temperature: 100.0,
+            ..chain(solver, gradients)
+        };
         let gradient = |gradients: usize| {
             let tape = Tape::new();
             let cx = Context::differentiable(&model.weights, &tape);

@@ -30,10 +30,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     noisy: Option<String>,
     /// Standard deviation of the noise, for pixels in [-1, 1]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     sigma: Option<f64>,
     /// Without --noisy: share of the images that stay clean
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     clean_share: Option<f64>,
     /// Rounds of denoising and fine-tuning
     #[arg(long, value_name = "K")]

@@ -15,12 +15,25 @@
 //!
 //! Every stage is a [training run](crate::train::run()) in a directory of its own, `rounds/00/` for the pre-training, and denoising a pure function
 //! of model and image; so a run that was killed goes on, from wherever it was, to the same bits.
+//!
+//! ```no_run
+//! use veridical::data;
+//! use veridical::methods::{NoisyData, Sfbd, presets};
+//! use veridical::train::{Existing, RunDir, RunOptions};
+//! # fn main() -> veridical::Result<()> {
+//! let images = NoisyData::given(Some(data::open("clean/")?), data::open("noisy.npz")?, 0.59)?; // or fields of your own
+//! let settings = presets::sfbd("mnist")?.build(None, &["sfbd.denoiser=\"sde\"".into()])?;
+//! let place = RunDir::create("runs/mine", Existing::Refuse)?;
+//! let outcome = Sfbd::new(&settings, &images)?.run(&place, RunOptions::default(), &mut ())?;
+//! println!("{} stages", outcome.rounds.len());
+//! # Ok(())
+//! # }
+//! ```
 
 mod round;
 mod settings;
 
-pub(super) use round::shown as round_shown;
-pub use round::{Round, SHOWN};
+pub use round::{Round, SHOWN, shown};
 pub use settings::{OnlineSection, SfbdSection, SfbdSettings};
 
 use std::ops::ControlFlow;

@@ -99,8 +99,8 @@ fn part(path: &Path) -> Option<Vec<f32>> {
     TensorFile::open(path).ok()?.floats("images").ok()?
 }
 
-/// The first images of a round, for pictures: as many of [`SHOWN`] as there are.
-pub(in crate::methods) fn shown(place: &RunDir, k: u32, values: usize) -> Option<Vec<f32>> {
+/// The first denoised images of a round, of `values` numbers each, for pictures: as many of [`SHOWN`] as there are.
+pub fn shown(place: &RunDir, k: u32, values: usize) -> Option<Vec<f32>> {
     let mut pixels = part(&directory(place, k).join("denoised/part-000000.safetensors"))?;
     pixels.truncate(SHOWN * values);
     Some(pixels)
