@@ -54,12 +54,12 @@ impl Lattice {
         for axis in 0..self.dims {
             let stride = n.pow(axis as u32);
             let mut next = vec![0.0; values.len()];
-            for i in 0..values.len() {
+            for (i, value) in values.iter().enumerate() {
                 let at = i / stride % n;
                 let base = i - at * stride;
                 for to in 0..n {
                     let weight = if back { kernel[to][at] } else { kernel[at][to] };
-                    next[base + to * stride] += values[i] * weight;
+                    next[base + to * stride] += value * weight;
                 }
             }
             values = next;

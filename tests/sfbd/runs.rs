@@ -16,7 +16,7 @@ fn data() -> NoisyData {
     let n = 300;
     let mut z = vec![0f32; 2 * n];
     fill(Normal, &RandomKey::new(1, Purpose::Synthetic).stream().unwrap(), Samples::From(0), 2, &mut z).unwrap();
-    let place = |i: usize| if i / 2 % 3 == 0 { -0.6 } else { 0.5 };
+    let place = |i: usize| if (i / 2).is_multiple_of(3) { -0.6 } else { 0.5 };
     let points = z.iter().enumerate().map(|(i, z)| place(i) + 0.1 * z).collect();
     let train = Images::new(points, vec![0; n], [1, 1, 2], 1).unwrap();
     let set = DataSet { name: "clusters".into(), train, test: None, class_names: Vec::new() };
