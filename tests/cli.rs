@@ -12,6 +12,8 @@ mod evaluate;
 mod info;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
+#[path = "cli/methods.rs"]
+mod methods;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/resume.rs"]
@@ -50,8 +52,21 @@ fn fails(code: i32, args: &[&str]) -> String {
 
 #[test]
 fn help_and_version_are_results() {
-    let commands =
-        ["demo", "train", "sample", "denoise", "likelihood", "ema", "info", "evaluate", "classifier", "bench"];
+    let commands = [
+        "demo",
+        "train",
+        "sample",
+        "denoise",
+        "likelihood",
+        "ema",
+        "info",
+        "evaluate",
+        "classifier",
+        "bench",
+        "sfbd",
+        "ambient",
+        "csc",
+    ];
     assert!(commands.iter().all(|name| succeeds(&["--help"]).contains(name)));
     assert!(succeeds(&["--version"]).starts_with("veridical "));
     assert!(fails(2, &[]).contains("Usage"));

@@ -13,6 +13,7 @@ mod evaluate;
 mod info;
 mod interrupt;
 mod likelihood;
+mod methods;
 mod output;
 mod progress;
 mod sample;
@@ -36,6 +37,9 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Train(train::Args),
+    Sfbd(methods::sfbd::Args),
+    Ambient(methods::ambient::Args),
+    Csc(methods::csc::Args),
     Ema(ema::Args),
     Bench(bench::Args),
     Denoise(denoise::Args),
@@ -69,6 +73,9 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(args),
+        Command::Sfbd(args) => methods::sfbd::run(args),
+        Command::Ambient(args) => methods::ambient::run(args),
+        Command::Csc(args) => methods::csc::run(args),
         Command::Ema(args) => ema::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Denoise(args) => denoise::run(args),

@@ -76,13 +76,7 @@ pub fn run(args: Args) -> Result<Ended> {
         say(config.document()?.trim_end())?;
         return Ok(Ended::Done);
     }
-    let budget = match args.minutes {
-        None => None,
-        Some(minutes) => Some(
-            Duration::try_from_secs_f64(60.0 * minutes)
-                .map_err(|_| Error::Config(format!("--minutes {minutes}: expected a number that is not negative")))?,
-        ),
-    };
+    let budget = budget(args.minutes)?;
     if config.data.path.is_empty() {
         return Err(Error::Config("no data: say what to learn from with --data PATH".into()));
     }
@@ -91,32 +85,53 @@ pub fn run(args: Args) -> Result<Ended> {
     let prepared = Prepared::new(&config, &data)?;
     let deviation = data.train.deviation();
     note(&format!("{}: {}, standard deviation {deviation:.3}", data.name, data.train.fingerprint()));
-    let existing = match (args.resume, args.overwrite) {
+    let place = directory(&args.out, args.resume, args.overwrite)?;
+    interrupt::catch()?;
+    let mut terminal = Terminal::new(&args.out);
+    let outcome = prepared.run(&place, RunOptions { resume: args.resume, budget }, &mut terminal)?;
+    terminal.finish();
+    say(&format!("{} after {} steps", ended(outcome.end), outcome.steps))?;
+    files(&args.out, outcome.end)
+}
+
+/// `--minutes` as a time.
+pub fn budget(minutes: Option<f64>) -> Result<Option<Duration>> {
+    let time = |minutes: f64| {
+        Duration::try_from_secs_f64(60.0 * minutes)
+            .map_err(|_| Error::Config(format!("--minutes {minutes}: expected a number that is not negative")))
+    };
+    minutes.map(time).transpose()
+}
+
+/// The directory of a run, new, resumed or replaced.
+pub fn directory(out: &Path, resume: bool, overwrite: bool) -> Result<RunDir> {
+    let existing = match (resume, overwrite) {
         (true, _) => Existing::Resume,
         (_, true) => Existing::ReplaceRun,
         _ => Existing::Refuse,
     };
-    let place = RunDir::create(&args.out, existing).map_err(|e| match e {
-        Error::Config(what) if existing == Existing::Refuse && args.out.is_dir() => {
+    RunDir::create(out, existing).map_err(|e| match e {
+        Error::Config(what) if existing == Existing::Refuse && out.is_dir() => {
             Error::Config(format!("{what}, go on with it by --resume, or replace it by --overwrite"))
         }
         other => other,
-    })?;
-    interrupt::catch()?;
-    let mut terminal = Terminal { out: &args.out, progress: None };
-    let outcome = prepared.run(&place, RunOptions { resume: args.resume, budget }, &mut terminal)?;
-    if let Some(progress) = terminal.progress.take() {
-        progress.finish();
-    }
-    let ended = match outcome.end {
+    })
+}
+
+/// The end of a run in words.
+pub fn ended(end: End) -> &'static str {
+    match end {
         End::Finished => "finished",
         End::OutOfTime => "out of time",
         End::Stopped => "stopped; go on with --resume",
-    };
-    say(&format!("{ended} after {} steps", outcome.steps))?;
-    say(&format!("model {}", args.out.join("model.safetensors").display()))?;
-    say(&format!("report {}", args.out.join("report.html").display()))?;
-    Ok(if outcome.end == End::Stopped { Ended::Interrupted } else { Ended::Done })
+    }
+}
+
+/// Says where a run's results are.
+pub fn files(out: &Path, end: End) -> Result<Ended> {
+    say(&format!("model {}", out.join("model.safetensors").display()))?;
+    say(&format!("report {}", out.join("report.html").display()))?;
+    Ok(if end == End::Stopped { Ended::Interrupted } else { Ended::Done })
 }
 
 impl Args {
@@ -165,14 +180,28 @@ impl Args {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
+/// A settings file, of a size that such files have.
+pub fn read(path: &Path) -> Result<String> {
     files::read_text(path, MAX_BYTES, "settings file")
 }
 
 /// Progress on standard error.
-struct Terminal<'a> {
+pub struct Terminal<'a> {
     out: &'a Path,
     progress: Option<Progress>,
+}
+
+impl<'a> Terminal<'a> {
+    pub fn new(out: &'a Path) -> Self {
+        Terminal { out, progress: None }
+    }
+
+    /// Leaves the bar as it stands.
+    pub fn finish(&mut self) {
+        if let Some(progress) = self.progress.take() {
+            progress.finish();
+        }
+    }
 }
 
 impl Observer for Terminal<'_> {
@@ -183,7 +212,7 @@ impl Observer for Terminal<'_> {
             "{parameters} parameters on {device}; {} steps from {first} on, into {out}",
             steps - first.min(steps)
         ));
-        self.progress = None;
+        self.finish();
     }
 
     fn ticked(&mut self, tick: &Tick, _rate: f64, images: u64) {
@@ -193,6 +222,7 @@ impl Observer for Terminal<'_> {
     }
 
     fn note(&mut self, text: &str) {
+        self.finish();
         note(text);
     }
 

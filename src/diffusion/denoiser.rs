@@ -125,8 +125,8 @@ impl Denoiser {
     }
 }
 
-/// `[n, 1, ...]` of `rank` axes, to multiply samples with.
-pub(super) fn per_sample(values: impl Iterator<Item = f64>, rank: usize, device: &Device) -> Result<Var> {
+/// A number for each sample as `[n, 1, ...]` of `rank` axes in f32, to multiply samples with.
+pub fn per_sample(values: impl Iterator<Item = f64>, rank: usize, device: &Device) -> Result<Var> {
     let values: Vec<f32> = values.map(|value| value as f32).collect();
     let mut shape = vec![1; rank];
     if let Some(first) = shape.first_mut() {

@@ -19,7 +19,7 @@ pub mod solvers;
 
 pub use augment::AugmentPipe;
 pub use conditioned::Conditioned;
-pub use denoiser::Denoiser;
+pub use denoiser::{Denoiser, per_sample};
 pub use exchange::write_samples;
 pub use guidance::{Guidance, Guided};
 pub use likelihood::{Likelihood, bits_per_dim};

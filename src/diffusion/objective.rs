@@ -158,11 +158,20 @@ impl Loss {
             return Err(Error::shape("loss", "at least one sample", y.shape()));
         }
         let denoised = denoiser.denoise(cx, x, sigmas, conditions)?;
+        self.of_denoised(&denoised, y, sigmas, denoiser.sigma_data())
+    }
+
+    /// `mean_b lambda(sigma) sum |denoised - y|^2` for what a denoiser made of samples `y` behind noise of these levels. Errors on an empty
+    /// batch and unless the shapes fit.
+    pub fn of_denoised(&self, denoised: &Var, y: &Tensor, sigmas: &[f64], sigma_data: f64) -> Result<Var> {
+        if y.is_empty() {
+            return Err(Error::shape("loss", "at least one sample", y.shape()));
+        }
         let n = sigmas.len() as f64;
-        let weights = sigmas.iter().map(|&sigma| self.weight(sigma, denoiser.sigma_data()) / n);
+        let weights = sigmas.iter().map(|&sigma| self.weight(sigma, sigma_data) / n);
         let rank = y.shape().rank();
         let weights = per_sample(weights, rank, &y.device())?;
-        let squares = ops::square(&ops::sub(&denoised, &y.into())?)?;
+        let squares = ops::square(&ops::sub(denoised, &y.into())?)?;
         let axes: Vec<usize> = (0..rank).collect();
         ops::sum(&ops::mul(&squares, &weights)?, &axes)
     }

@@ -64,6 +64,8 @@ pub enum Purpose {
     Synthetic = 13,
     /// Split of a data set into parts.
     Split = 14,
+    /// The seeds of a method's stages, one after the other on the same data.
+    Stage = 15,
     /// Whatever a caller's own program needs.
     Custom = 255,
 }
@@ -95,6 +97,16 @@ impl RandomKey {
     /// The key with site 0 and step 0.
     pub fn new(seed: u64, purpose: Purpose) -> Self {
         RandomKey { seed, purpose, site: 0, step: 0 }
+    }
+
+    /// The seed of stage `stage` of a method that runs under `seed`: `seed` itself for stage 0, so that a first stage is the plain run.
+    /// Below 2^63, as settings files hold no larger numbers.
+    pub fn stage_seed(seed: u64, stage: u32) -> Result<u64> {
+        if stage == 0 {
+            return Ok(seed);
+        }
+        let [low, high, ..] = RandomKey::new(seed, Purpose::Stage).stream()?.block(stage, 0);
+        Ok(u64::from(low) | u64::from(high >> 1) << 32)
     }
 
     /// The same key for another site.

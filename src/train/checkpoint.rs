@@ -23,6 +23,8 @@ const STATE: &str = "state.json";
 const MODEL: &str = "model.safetensors";
 const AVERAGE: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// Of data that change while they are trained on.
+const SOURCE: &str = "source.safetensors";
 /// Directories that were being written, or removed, start so.
 const PARTIAL: &str = ".partial-";
 /// A directory whose place another one is about to take starts so.
@@ -89,21 +91,36 @@ fn power_file(width: f64) -> String {
     format!("ema-{width:.3}.safetensors")
 }
 
-/// Writes a checkpoint of `trainer`, which trains `model`, below `directory`. Returns its path.
+/// Writes a checkpoint of `trainer`, which trains `model`, below `directory`. Returns its path. `source` is the state of samples that change
+/// while they are trained on.
 ///
 /// Errors on output, a full disk for example; earlier checkpoints are then as they were, and nothing of this one is left.
-pub fn save(directory: &Path, trainer: &Trainer, model: &Model, config: &str, data: &str) -> Result<PathBuf> {
+pub fn save(
+    directory: &Path,
+    trainer: &Trainer,
+    model: &Model,
+    config: &str,
+    data: &str,
+    source: Option<&[u8]>,
+) -> Result<PathBuf> {
     let path = directory.join(name(trainer.steps()));
     let partial = directory.join(format!("{PARTIAL}{}-{}", name(trainer.steps()), std::process::id()));
     fs::create_dir_all(&partial).map_err(|e| Error::io(&partial, e))?;
-    let written = write_files(&partial, trainer, model, config, data).and_then(|()| publish(&partial, &path));
+    let written = write_files(&partial, trainer, model, config, data, source).and_then(|()| publish(&partial, &path));
     if written.is_err() {
         let _ = fs::remove_dir_all(&partial);
     }
     written.map(|()| path)
 }
 
-fn write_files(partial: &Path, trainer: &Trainer, model: &Model, config: &str, data: &str) -> Result<()> {
+fn write_files(
+    partial: &Path,
+    trainer: &Trainer,
+    model: &Model,
+    config: &str,
+    data: &str,
+    source: Option<&[u8]>,
+) -> Result<()> {
     let mut files = BTreeMap::new();
     let mut add = |name: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
         let path = partial.join(name);
@@ -114,6 +131,9 @@ fn write_files(partial: &Path, trainer: &Trainer, model: &Model, config: &str, d
     add(MODEL, &|path| model.with_flat_weights(trainer.weights().flat().clone())?.save(path))?;
     if trainer.has_average() {
         add(AVERAGE, &|path| model.with_flat_weights(trainer.average()?.flat().clone())?.save(path))?;
+    }
+    if let Some(source) = source {
+        add(SOURCE, &|path| write_atomic(path, source))?;
     }
     for (width, weights) in trainer.power_averages()? {
         add(&power_file(width), &|path| model.with_flat_weights(weights.flat().clone())?.save(path))?;
@@ -205,6 +225,15 @@ impl Checkpoint {
     pub fn model(&self, device: &Device) -> Result<Model> {
         let name = if self.state.files.contains_key(AVERAGE) { AVERAGE } else { MODEL };
         Model::load(self.path.join(name), device)
+    }
+
+    /// The state of samples that change while they are trained on. Errors if the checkpoint has none.
+    pub fn source(&self) -> Result<Vec<u8>> {
+        if !self.state.files.contains_key(SOURCE) {
+            return Err(Error::format(&self.path, format!("no {SOURCE}: the checkpoint is of a run on fixed data")));
+        }
+        let path = self.path.join(SOURCE);
+        fs::read(&path).map_err(|e| Error::io(path, e))
     }
 
     /// Puts the stored state into `trainer`, which trains a model of the architecture `like`.

@@ -165,6 +165,11 @@ impl ImageClassifier {
         self.each(pixels, |cx, x| self.network.features(cx, x))
     }
 
+    /// As [`features`](Self::features), for images `[n, height, width, channels]` in f32 to which gradients may flow; the classifier is fixed.
+    pub fn features_of(&self, x: &Var) -> Result<Var> {
+        self.network.features(&Context::inference(&self.weights), x)
+    }
+
     fn each(&self, pixels: &[f32], of: impl Fn(&Context, &Var) -> Result<Var>) -> Result<Vec<f32>> {
         let cx = Context::inference(&self.weights);
         let device = self.weights.device();

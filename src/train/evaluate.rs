@@ -1,6 +1,6 @@
 //! How far generated samples are from real ones: every metric, on features of one kind.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ImageClassifier;
 use crate::data::Images;
@@ -97,7 +97,7 @@ impl FeatureSpace {
 }
 
 /// Every metric of a generated sample against a real one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// What the distances are measured on.
     pub features: String,

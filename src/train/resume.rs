@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 use super::checkpoint::{self, Checkpoint};
-use super::run::{CHECKPOINTS, Observer, Prepared};
+use super::prepared::Prepared;
+use super::run::{CHECKPOINTS, Observer};
 use super::run_dir::RunDir;
 use super::trainer::Trainer;
-use super::{log, snapshots};
+use super::{config, log, snapshots};
 use crate::error::{Error, Result};
 
 /// Puts the state of the newest whole checkpoint into `trainer` and returns its path; `None` if the run was stopped before its first, and
 /// begins again. Errors if there are checkpoints but none is whole, and if the one is of other settings or data.
 pub(super) fn resume(
-    at: &Prepared,
+    at: &mut Prepared,
     place: &RunDir,
     trainer: &mut Trainer,
     observer: &mut dyn Observer,
@@ -28,6 +29,9 @@ pub(super) fn resume(
         Some(checkpoint) => {
             check_same(checkpoint, at)?;
             checkpoint.restore(&at.model, trainer)?;
+            if let Some(source) = &mut at.source {
+                source.restore(&checkpoint.source()?)?;
+            }
             observer.note(&format!("going on from {}", checkpoint.path.display()));
         }
     }
@@ -42,7 +46,7 @@ pub(super) fn resume(
 
 fn check_same(checkpoint: &Checkpoint, at: &Prepared) -> Result<()> {
     let named = |e: Error| Error::Config(format!("{}: {e}", checkpoint.path.display()));
-    at.config.continues(&checkpoint.state.config).map_err(named)?;
+    config::continues(&at.document, &checkpoint.state.config, at.free).map_err(named)?;
     if checkpoint.state.data != at.fingerprint {
         let what = format!("the checkpoint is of other data: {} there, {} here", checkpoint.state.data, at.fingerprint);
         return Err(named(Error::Config(what)));

@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint;
 use super::config::RunConfig;
+use super::prepared::Prepared;
+use super::rate::Recent;
 use super::run_dir::RunDir;
-use super::trainer::{Tick, TrainOptions, Trainer};
+use super::task::Batch;
+use super::trainer::{Tick, Trainer};
 use super::{log, measure, pages, resume, snapshots};
 use crate::data::{Batches, DataSet};
-use crate::diffusion::{AugmentPipe, Loss, Model};
+use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::nn::Conditions;
 use crate::ops;
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Tensor};
 
 /// What a run tells whoever started it, and asks.
 pub trait Observer {
@@ -64,7 +67,7 @@ pub struct Outcome {
 /// Where checkpoints are, in a run's directory.
 pub const CHECKPOINTS: &str = "checkpoints";
 /// The model at the end, in a run's directory.
-const MODEL: &str = "model.safetensors";
+pub const MODEL: &str = "model.safetensors";
 
 /// How to run, besides the settings.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,64 +93,12 @@ pub fn run(
     Prepared::new(config, data)?.run(place, options, observer)
 }
 
-/// What settings and data make before anything is written: to find out early what is wrong with them.
-#[derive(Debug)]
-pub struct Prepared<'a> {
-    pub(super) config: RunConfig,
-    data: &'a DataSet,
-    pub(super) fingerprint: String,
-    pub(super) model: Model,
-    loss: Loss,
-    pipe: Option<AugmentPipe>,
-    options: TrainOptions,
-}
-
-impl<'a> Prepared<'a> {
-    /// Builds the model and checks everything that can be checked.
-    pub fn new(config: &RunConfig, data: &'a DataSet) -> Result<Self> {
-        config.check()?;
-        let config = config.completed(&data.train)?;
-        let device = Device::named(&config.train.device)?;
-        let mut model = Model::new(&config.model_config(&data.train)?, config.train.seed, &device)?;
-        if !config.train.init.is_empty() {
-            let path = std::path::Path::new(&config.train.init);
-            let from = Model::load(path, &device)?;
-            checkpoint::same_architecture(path, &from, &model)?;
-            model = from;
-        }
-        let options = TrainOptions {
-            seed: config.train.seed,
-            optimizer: config.optimizer.config()?,
-            schedule: config.optimizer.schedule(config.train.images)?,
-            max_norm: config.optimizer.max_norm,
-            average: config.average.half_life(),
-            compute: config.train.compute()?,
-            recompute: config.train.checkpoint_activations,
-        };
-        let (loss, pipe) = (config.loss.loss()?, config.pipe()?);
-        Ok(Prepared { fingerprint: data.train.fingerprint(), config, data, model, loss, pipe, options })
-    }
-
-    /// The model, with its first weights.
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// The run itself; see [`run`].
-    pub fn run(self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
-        let mut run = Run::start(self, place, options, observer)?;
-        let end = run.train(observer)?;
-        run.finish(end, observer)
-    }
-}
-
-struct Run<'a> {
+pub(super) struct Run<'a> {
     at: Prepared<'a>,
     place: &'a RunDir,
     trainer: Trainer,
     batches: Batches,
     log: log::Log,
-    document: String,
     started: Instant,
     budget: Option<Duration>,
     last_checkpoint: Option<PathBuf>,
@@ -158,15 +109,22 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(at: Prepared<'a>, place: &'a RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Self> {
+    pub fn start(
+        mut at: Prepared<'a>,
+        place: &'a RunDir,
+        options: RunOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
         let mut trainer =
             Trainer::new(at.model.weights.clone(), at.options)?.with_power_averages(&at.config.average.power)?;
         let last_checkpoint = match options.resume {
-            true => resume::resume(&at, place, &mut trainer, observer)?,
+            true => resume::resume(&mut at, place, &mut trainer, observer)?,
             false => None,
         };
-        let document = at.config.document()?;
-        place.write("config.toml", document.as_bytes())?;
+        if let (Some(start), None) = (&at.start, &last_checkpoint) {
+            start.restore(&at.model, &mut trainer)?;
+        }
+        place.write("config.toml", at.document.as_bytes())?;
         let batches = Batches::shuffled(
             at.config.data.shuffle,
             at.data.train.len(),
@@ -181,7 +139,6 @@ impl<'a> Run<'a> {
             trainer,
             batches,
             log,
-            document,
             started,
             budget: options.budget,
             last_checkpoint,
@@ -190,7 +147,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn train(&mut self, observer: &mut dyn Observer) -> Result<End> {
+    pub fn train(&mut self, observer: &mut dyn Observer) -> Result<End> {
         let steps = self.at.config.train.steps();
         observer.started(&self.at.model, self.trainer.steps(), steps);
         let mut recent = Recent::new(self.trainer.seen());
@@ -201,7 +158,7 @@ impl<'a> Run<'a> {
             if self.budget.is_some_and(|budget| self.started.elapsed() >= budget) {
                 return Ok(End::OutOfTime);
             }
-            let tick = self.step().map_err(|e| self.named_checkpoint(e))?;
+            let tick = self.step(observer).map_err(|e| self.named_checkpoint(e))?;
             let rate = recent.rate(tick.seen);
             observer.ticked(&tick, rate, self.at.config.train.images);
             self.after(&tick, rate, observer)?;
@@ -209,21 +166,30 @@ impl<'a> Run<'a> {
         Ok(End::Finished)
     }
 
-    fn step(&mut self) -> Result<Tick> {
-        let Prepared { config, data, model, loss, pipe, .. } = &self.at;
-        let (seed, step) = (config.train.seed, self.trainer.steps());
+    fn step(&mut self, observer: &mut dyn Observer) -> Result<Tick> {
+        let step = self.trainer.steps();
+        if let Some(source) = &mut self.at.source {
+            let (trainer, model) = (&self.trainer, &self.at.model);
+            let average = || model.with_flat_weights(trainer.average()?.flat().clone());
+            source.before(step, &average, &mut |text| observer.note(text))?;
+        }
+        let Prepared { config, data, model, objective, source, pipe, .. } = &self.at;
+        let seed = config.train.seed;
         let indices = self.batches.at(step)?;
         let micro = if config.train.micro_batch == 0 { indices.len() } else { config.train.micro_batch };
         let classes = model.denoiser().label_dim();
         let device = model.weights.device();
         self.trainer.step_in_parts(indices.len(), micro, |cx, at, range| {
-            let first = range.start as u32; // batches are at most 2^20
-            let (mut pixels, labels) = data.train.gather(&indices[range])?;
+            let (first, indices) = (range.start, &indices[range]);
+            let (mut pixels, labels) = match source {
+                None => data.train.gather(indices)?,
+                Some(source) => source.gather(step, first, indices)?,
+            };
             let n = labels.len();
             let told = match pipe {
                 None => None,
                 Some(pipe) => {
-                    let told = pipe.apply(&mut pixels, data.train.size(), (seed, at.step), first)?;
+                    let told = pipe.apply(&mut pixels, data.train.size(), (seed, at.step), first as u32)?;
                     Some(Tensor::from_slice(&told, [n, pipe.labels()], &device)?.into())
                 }
             };
@@ -234,7 +200,8 @@ impl<'a> Run<'a> {
                 _ => Some(ops::one_hot(&Tensor::from_slice(&labels, [n], &device)?, classes, DType::F32)?.into()),
             };
             let conditions = Conditions { class_labels: class_labels.as_ref(), augment_labels: told.as_ref() };
-            loss.forward(cx, model.denoiser(), &y, conditions, (at.seed, at.step), &at.samples)
+            let batch = Batch { y: &y, indices, conditions, seed: at.seed, step: at.step, samples: &at.samples };
+            objective.loss(cx, model.denoiser(), &batch)
         })
     }
 
@@ -279,7 +246,9 @@ impl<'a> Run<'a> {
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
         let directory = self.place.path().join(CHECKPOINTS);
-        let saved = checkpoint::save(&directory, &self.trainer, &self.at.model, &self.document, &self.at.fingerprint);
+        let Prepared { model, document, fingerprint, source, .. } = &self.at;
+        let source = source.as_ref().map(|source| source.state()).transpose()?;
+        let saved = checkpoint::save(&directory, &self.trainer, model, document, fingerprint, source.as_deref());
         let path = saved.map_err(|e| self.named_checkpoint(e))?;
         self.last_checkpoint = Some(path.clone());
         let train = &self.at.config.train;
@@ -342,12 +311,12 @@ impl<'a> Run<'a> {
     }
 
     fn report(&self, end: Option<End>) -> Result<()> {
-        let html =
-            pages::report(&self.at.config, self.at.data, &self.at.model, self.place.path(), &self.document, end)?;
+        let Prepared { config, data, model, document, .. } = &self.at;
+        let html = pages::report(config, data, model, self.place.path(), document, end)?;
         self.place.write("report.html", html.as_bytes()).map(|_| ())
     }
 
-    fn finish(mut self, end: End, observer: &mut dyn Observer) -> Result<Outcome> {
+    pub fn finish(mut self, end: End, observer: &mut dyn Observer) -> Result<Outcome> {
         let steps = self.trainer.steps();
         if let Some((tick, rate)) = self.last.take()
             && self.since.1 > 0
@@ -371,27 +340,5 @@ impl<'a> Run<'a> {
         }
         self.report(Some(end))?;
         Ok(Outcome { end, model, steps, checkpoint })
-    }
-}
-
-/// Images a second over the last some seconds.
-struct Recent {
-    marks: std::collections::VecDeque<(Instant, u64)>,
-}
-
-impl Recent {
-    fn new(seen: u64) -> Self {
-        Recent { marks: [(Instant::now(), seen)].into() }
-    }
-
-    fn rate(&mut self, seen: u64) -> f64 {
-        const WINDOW: Duration = Duration::from_secs(20);
-        let now = Instant::now();
-        self.marks.push_back((now, seen));
-        while self.marks.len() > 2 && now - self.marks[0].0 > WINDOW {
-            self.marks.pop_front();
-        }
-        let (from, first) = self.marks[0];
-        (seen - first) as f64 / (now - from).as_secs_f64().max(1e-9)
     }
 }

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 const MARKER: &str = ".veridical-run";
 
 /// What a run writes at the top of its directory; a new run in the same place clears these.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "config.toml",
     "log.jsonl",
     "metrics.json",
@@ -25,6 +25,7 @@ const OWN: [&str; 10] = [
     "samples",
     "checkpoints",
     "snapshots",
+    "rounds",
 ];
 
 /// What to do with a directory that is already there and not empty.

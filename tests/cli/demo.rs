@@ -11,15 +11,17 @@ use super::{command, fails, has_cuda};
 const TINY: &str = "device = \"cpu\"\nsteps = 12\nbatch = 4\nmodel_channels = 8\nchannel_mult = [1]\nattn_resolutions = []\n\
                     sampler_steps = 2\nper_class = 2\nclassifier_epochs = 1\n";
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     ".veridical-run",
     "config.toml",
+    "denoised.png",
     "log.jsonl",
     "loss.png",
     "metrics.json",
     "model.safetensors",
     "report.html",
     "samples.png",
+    "sfbd",
 ];
 
 struct Place {
@@ -54,8 +56,16 @@ fn json(path: &Path) -> Value {
 }
 
 fn check_results(out: &Path) -> Value {
-    assert_eq!(names(out), FILES.map(String::from).into());
     let metrics = json(&out.join("metrics.json"));
+    // The second part is left out where the first was stopped.
+    let story = |name: &&str| metrics["interrupted"] == false || !["denoised.png", "sfbd"].contains(name);
+    assert_eq!(names(out), FILES.into_iter().filter(story).map(String::from).collect());
+    if metrics["interrupted"] == false {
+        let stages = metrics["noisy"].as_array().unwrap();
+        assert_eq!(stages.len(), 1 + 3 + 1, "clean only, three rounds, the ceiling");
+        assert!(stages.iter().all(|stage| stage["kid"].is_number() && stage["swd"].as_f64().unwrap() > 0.0));
+        assert!(stages[1..4].iter().all(|stage| stage["rms_error"].as_f64().unwrap() > 0.0));
+    }
     for key in ["kid_before", "kid_after", "swd_before", "swd_after", "classifier_accuracy", "seconds"] {
         assert!(metrics[key].as_f64().is_some_and(f64::is_finite), "{key} of {metrics}");
     }
@@ -76,6 +86,7 @@ fn a_run_leaves_everything_it_promises() {
     let shown = place.run(&["--seed", "3"]);
     let metrics = check_results(&place.out);
     assert!(shown.contains("KID") && shown.contains("report.html"), "{shown}");
+    assert!(shown.contains("from 60 clean and 1440 noisy digits") && shown.contains("ceiling"), "{shown}");
     assert_eq!((metrics["steps"].as_u64(), metrics["interrupted"].as_bool()), (Some(12), Some(false)));
 
     let log = fs::read_to_string(place.out.join("log.jsonl")).unwrap();

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use veridical::data::Shuffle;
 use veridical::diffusion::{EdmLoss, ModelConfig, NetworkConfig, Sampler};
+use veridical::methods::{SfbdSettings, presets};
 use veridical::nn::SongConfig;
 use veridical::optim::{Decay, HalfLife, Schedule};
-use veridical::train::TrainOptions;
+use veridical::train::{TrainOptions, With};
 use veridical::{Error, Result, files};
 
 use crate::cli::device;
@@ -73,6 +75,11 @@ pub struct Config {
     pub per_class: usize,
     /// Passes over the data of the classifier that judges them.
     pub classifier_epochs: u64,
+    /// The second part: share of the digits that are clean, and the noise of the others.
+    pub clean_share: f64,
+    pub noise: f64,
+    /// Rounds of denoising and fine-tuning. Pre-training takes a quarter of `steps`, a round an eighth.
+    pub rounds: u32,
 }
 
 impl Default for Config {
@@ -98,6 +105,9 @@ impl Default for Config {
             sampler_steps: 18,
             per_class: 50,
             classifier_epochs: 12,
+            clean_share: 0.04,
+            noise: 0.59,
+            rounds: 3,
         }
     }
 }
@@ -136,6 +146,38 @@ impl Config {
         Sampler { steps: self.sampler_steps, ..Sampler::default() }
     }
 
+    /// The second part: the same network on the same digits, of which most are behind noise.
+    pub fn sfbd(&self) -> Result<With<SfbdSettings>> {
+        let mut with = presets::sfbd("digits")?;
+        with.run = with.run.with_architecture(&self.model(8, 1, 10))?;
+        let run = &mut with.run;
+        run.data.labels = true;
+        run.data.shuffle = Shuffle::Epochs;
+        run.loss.p_mean = self.p_mean;
+        run.loss.p_std = self.p_std;
+        run.optimizer.lr = self.learning_rate;
+        run.optimizer.max_norm = self.max_norm;
+        run.optimizer.schedule = "cosine".into();
+        run.average.half_life = self.ema_half_life;
+        let batch = self.batch as u64;
+        run.train.images = (self.steps / 4).max(1) * batch;
+        run.optimizer.warm_up = self.warm_up.min(run.train.images / 5);
+        run.train.batch = self.batch;
+        run.train.seed = self.seed;
+        run.train.device.clone_from(&self.device);
+        (run.train.sample_every, run.train.checkpoint_every) = (0, 0);
+        run.sampling.steps = self.sampler_steps;
+        (run.sampling.columns, run.sampling.rows) = (10, 10);
+        let SfbdSettings { noisy, sfbd, judge, .. } = &mut with.method;
+        (noisy.sigma, noisy.clean_share, noisy.seed) = (self.noise, self.clean_share, self.seed);
+        (sfbd.rounds, sfbd.round_images) = (self.rounds, (self.steps / 8).max(1) * batch);
+        // Of the grid's levels those below the noise are used: 7 of 18.
+        sfbd.steps = self.sampler_steps.max(2);
+        judge.images = 0; // the demo's own figures are taken instead
+        with.check()?;
+        Ok(with)
+    }
+
     /// Errors with the setting that makes no sense. What the network itself asks of its sizes it says when it is made.
     fn check(&self) -> std::result::Result<(), String> {
         device::name(&self.device)?;
@@ -147,6 +189,7 @@ impl Config {
             ("sampler_steps", self.sampler_steps as u64, 1, 10_000),
             ("per_class", self.per_class as u64, 1, 1000),
             ("classifier_epochs", self.classifier_epochs, 1, 1000),
+            ("rounds", u64::from(self.rounds), 1, 100),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(format!("{name} = {value}, expected {least} to {most}"));
@@ -158,6 +201,8 @@ impl Config {
             ("ema_half_life", self.ema_half_life),
             ("sigma_data", self.sigma_data),
             ("p_std", self.p_std),
+            ("noise", self.noise),
+            ("clean_share", self.clean_share),
         ] {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(format!("{name} = {value}, expected a positive number"));

@@ -1,7 +1,8 @@
-//! `veridical demo`: real handwritten digits, learned and drawn.
+//! `veridical demo`: real handwritten digits, learned and drawn; then learned once more from a few clean ones and many noisy ones.
 
 mod config;
 mod results;
+mod story;
 
 use std::time::Instant;
 
@@ -30,6 +31,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let [side, _, channels] = data.train.size();
     // Everything that can be wrong with the settings shows here, before a directory is made.
     let mut model = Model::new(&config.model(side, channels, data.train.classes()), config.seed, &device)?;
+    let plan = story::Plan::new(&config, &data)?;
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
     let run = RunDir::create(&args.out, existing)?;
     run.write_toml("config.toml", &config)?;
@@ -49,7 +51,13 @@ pub fn run(args: Args) -> Result<Ended> {
     let accuracy = |pixels: &[f32], labels: &[u32]| -> Result<f64> {
         Ok(classification(&judge.logits(pixels)?, data.train.classes(), labels, 15)?.accuracy)
     };
+    let interrupted = interrupt::requested();
+    let story = match interrupted {
+        true => None,
+        false => plan.tell(&config, &data, &run, existing, &generated)?,
+    };
     let results = Results {
+        story,
         before: Distance::to_held_out(&before, &data.held_out)?,
         after: Distance::to_held_out(&generated, &data.held_out)?,
         real: Distance::of_real(&data, config.per_class)?,
@@ -62,6 +70,7 @@ pub fn run(args: Args) -> Result<Ended> {
     };
     results.write(&run, &config, &data)?;
     say(&results.summary())?;
+    results.story().iter().try_for_each(|line| say(line))?;
     say(&format!("{} in all; see {}", clock(started.elapsed()), run.path().join("report.html").display()))?;
     Ok(interrupt::ended())
 }

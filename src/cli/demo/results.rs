@@ -9,6 +9,7 @@ use veridical::metrics;
 use veridical::train::{Chart, Grid, Report, RunDir, png};
 
 use super::Config;
+use super::story::{PER_CLASS, Stage, Story};
 
 /// Directions of the sliced Wasserstein distance.
 const DIRECTIONS: usize = 512;
@@ -42,6 +43,8 @@ impl Distance {
 
 /// Everything that a finished (or stopped) run knows about itself.
 pub struct Results {
+    /// The second part, unless it was stopped.
+    pub story: Option<Story>,
     pub before: Distance,
     pub after: Distance,
     pub real: Distance,
@@ -71,6 +74,8 @@ struct Metrics {
     classifier_accuracy_real: f64,
     steps: u64,
     interrupted: bool,
+    /// The second part: distances of the clean-only model, after each round, and of the ceiling.
+    noisy: Vec<Stage>,
     seconds: f64,
 }
 
@@ -87,7 +92,7 @@ impl Results {
 
         let ended = if self.interrupted { ", stopped early," } else { "" };
         let toml = std::fs::read_to_string(run.path().join("config.toml")).unwrap_or_default();
-        let report = Report::new("Handwritten digits, learned")
+        let mut report = Report::new("Handwritten digits, learned")
             .text(&format!(
                 "A class-conditional score network saw {} real digits for {} steps{ended} on {} with seed {}, then drew the digits below.",
                 data.train.len(),
@@ -106,7 +111,26 @@ impl Results {
                  KID is unbiased, so it scatters around 0 for real digits and may be negative. \
                  The classifier has seen real digits only, and counts a generated digit as right if it reads the one that was asked for.",
                 data.held_out.len()
-            ))
+            ));
+        if let Some(story) = &self.story {
+            report = report
+                .section("From noisy digits")
+                .text(&format!(
+                    "The same network learned again, from {} clean digits and {} behind noise of standard deviation {} on pixels in [-1, 1]: first from the \
+                     clean ones, then in rounds of denoising the noisy ones with the present model and training on the result (SFBD). The noise on \
+                     each digit is drawn once for good.",
+                    story.clean, story.noisy, config.noise
+                ))
+                .picture(&story.picture, "Digits noisy, denoised in each round, and drawn by the last model", "")?
+                .table(&["", "KID on pixels", "sliced Wasserstein", "error of the denoised"], &self.story_rows())
+                .text(&format!(
+                    "Of {} digits that each model draws, against the same held-out digits. The ceiling is the model above, which saw more images; \
+                     error is the root mean square on pixels, and the noise itself has {}.",
+                    10 * PER_CLASS.min(config.per_class),
+                    config.noise
+                ));
+        }
+        let report = report
             .section("Loss")
             .picture(&loss, "Training loss over the steps", "")?
             .section("Settings")
@@ -127,6 +151,7 @@ impl Results {
                 classifier_accuracy_real: self.accuracy_real,
                 steps: self.losses.len() as u64,
                 interrupted: self.interrupted,
+                noisy: self.story.as_ref().map(|story| story.stages.clone()).unwrap_or_default(),
                 seconds: self.started.elapsed().as_secs_f64(),
             },
         )?;
@@ -140,6 +165,24 @@ impl Results {
             self.rows().iter().map(|row| format!("{:20} {:>12} {:>12} {:>12}", row[0], row[1], row[2], row[3])),
         );
         lines.join("\n")
+    }
+
+    /// What the terminal shows of the second part.
+    pub fn story(&self) -> Vec<String> {
+        let Some(story) = &self.story else { return Vec::new() };
+        let mut lines = vec![String::new(), format!("from {} clean and {} noisy digits:", story.clean, story.noisy)];
+        lines.push(format!("{:34} {:>8} {:>12} {:>14}", "", "KID", "sliced W.", "denoised error"));
+        lines.extend(
+            self.story_rows().iter().map(|row| format!("{:34} {:>8} {:>12} {:>14}", row[0], row[1], row[2], row[3])),
+        );
+        lines
+    }
+
+    fn story_rows(&self) -> Vec<Vec<String>> {
+        let four = |v: f64| format!("{v:.4}");
+        let row =
+            |s: &Stage| vec![s.name.clone(), four(s.kid), four(s.swd), s.rms_error.map_or("\u{2013}".into(), four)];
+        self.story.iter().flat_map(|story| &story.stages).map(row).collect()
     }
 
     /// The table of the report and the terminal.

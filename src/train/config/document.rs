@@ -7,8 +7,10 @@ use toml::{Table, Value};
 use super::{RunConfig, table_of};
 use crate::error::Result;
 
-/// Sections and keys in the order of the file, with what they mean.
-const SECTIONS: [(&str, &str, &[(&str, &str)]); 8] = [
+/// A section: its name, what it is about, and its keys with what they mean, in the order of the file.
+pub type About = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+pub(super) const SECTIONS: [About; 8] = [
     (
         "data",
         "What is learned from.",
@@ -157,9 +159,13 @@ const SECTIONS: [(&str, &str, &[(&str, &str)]); 8] = [
 ];
 
 pub(super) fn document(config: &RunConfig) -> Result<String> {
-    let table = table_of(config)?;
+    Ok(written(&table_of(config)?, &SECTIONS))
+}
+
+/// The sections of `table`, each key with its meaning.
+pub(super) fn written(table: &Table, sections: &[About]) -> String {
     let mut text = String::new();
-    for (section, about, keys) in SECTIONS {
+    for (section, about, keys) in sections.iter().copied() {
         let empty = Table::new();
         let values = table.get(section).and_then(Value::as_table).unwrap_or(&empty);
         // Writing to a string cannot fail.
@@ -178,7 +184,7 @@ pub(super) fn document(config: &RunConfig) -> Result<String> {
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
-    Ok(text)
+    text
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 mod document;
 mod presets;
 mod sections;
+mod with;
 
 use toml::{Table, Value};
 
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 
 pub use presets::{names as preset_names, shape as preset_shape};
 pub use sections::{Augment, Average, Data, LossSection, OptimizerSection, Sampling, TrainSection};
+pub use with::{About, Sections, With};
 
 /// The settings of a run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -73,16 +75,8 @@ impl RunConfig {
     ///
     /// Errors on presets, sections and keys that do not exist, naming them, and on values that make no sense.
     pub fn build(preset: Option<&str>, file: Option<&str>, settings: &[String]) -> Result<Self> {
-        let mut table = table_of(&preset.map_or_else(|| Ok(presets::base()), presets::named)?)?;
-        if let Some(text) = file {
-            let overlay: Table =
-                text.parse().map_err(|e: toml::de::Error| Error::Config(e.to_string().trim_end().into()))?;
-            merge(&mut table, overlay)?;
-        }
-        for setting in settings {
-            merge(&mut table, one_setting(setting)?)?;
-        }
-        let config: RunConfig = table.try_into().map_err(|e| Error::Config(e.to_string().trim_end().into()))?;
+        let table = table_of(&preset.map_or_else(|| Ok(presets::base()), presets::named)?)?;
+        let config: RunConfig = parsed(laid_over(table, file, settings)?)?;
         config.check()?;
         Ok(config)
     }
@@ -131,6 +125,8 @@ impl RunConfig {
                     model.insert(key.into(), Value::Integer(value as i64));
                 }
                 Some(given) if given == value as i64 => {}
+                // A network that can be told of augmentation is told nothing where there is none.
+                Some(given) if key == "augment_dim" && value == 0 && given > 0 => {}
                 Some(given) => {
                     let why = if key == "augment_dim" { "[augment] makes" } else { "the data have" };
                     return Err(Error::Config(format!("model.{key} is {given}, but {why} {value}")));
@@ -142,6 +138,11 @@ impl RunConfig {
         ModelConfig::from_json(&json)
     }
 
+    /// The same settings with the architecture of a model, to go on with it. Errors if it cannot be written as TOML.
+    pub fn with_architecture(&self, model: &ModelConfig) -> Result<Self> {
+        Ok(RunConfig { model: model_table(model)?, ..self.clone() })
+    }
+
     /// The same settings with the architecture written out for these data.
     pub fn completed(&self, data: &Images) -> Result<Self> {
         Ok(RunConfig { model: model_table(&self.model_config(data)?)?, ..self.clone() })
@@ -151,32 +152,34 @@ impl RunConfig {
     pub fn document(&self) -> Result<String> {
         document::document(self)
     }
+}
 
-    /// Errors with the settings in which `self` differs from the settings that a checkpoint was made with, apart from those that may.
-    pub fn continues(&self, stored: &str) -> Result<()> {
-        let stored: RunConfig = toml::from_str(stored).map_err(|e| {
-            Error::Config(format!("the checkpoint's settings are not those of this version; start a new run: {e}"))
-        })?;
-        let (here, there) = (flat(&table_of(self)?), flat(&table_of(&stored)?));
-        let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-        let mut free = FREE.to_vec();
-        if self.optimizer.depends_on_length() {
-            free.retain(|key| *key != "train.images");
-        }
-        let show = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
-        let differ: Vec<String> = keys
-            .into_iter()
-            .filter(|key| here.get(*key) != there.get(*key) && !free.iter().any(|free| key.starts_with(free)))
-            .map(|key| format!("{key} is {} there and {} here", show(there.get(key)), show(here.get(key))))
-            .collect();
-        match differ.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Config(format!("the checkpoint is of other settings: {}", differ.join("; ")))),
-        }
+/// Errors with the settings in which the document `here` differs from `there`, that of a checkpoint, apart from those that may; these are
+/// [`FREE`] and what starts as one of `free` does.
+pub(super) fn continues(here: &str, there: &str, free: &[&str]) -> Result<()> {
+    let table = |text: &str| -> Result<Table> {
+        text.parse().map_err(|e: toml::de::Error| Error::Config(format!("the checkpoint's settings: {e}")))
+    };
+    let (here, there) = (flat(&table(here)?), flat(&table(there)?));
+    let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    let mut free: Vec<&str> = FREE.iter().chain(free).copied().collect();
+    let is = |key: &str, value: Value| here.get(key) == Some(&value);
+    if !is("optimizer.schedule", "constant".into()) && is("optimizer.schedule_images", Value::Integer(0)) {
+        free.retain(|key| *key != "train.images"); // the learning rate depends on how long the run is meant to be
+    }
+    let show = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
+    let differ: Vec<String> = keys
+        .into_iter()
+        .filter(|key| here.get(*key) != there.get(*key) && !free.iter().any(|free| key.starts_with(free)))
+        .map(|key| format!("{key} is {} there and {} here", show(there.get(key)), show(here.get(key))))
+        .collect();
+    match differ.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Config(format!("the checkpoint is of other settings: {}", differ.join("; ")))),
     }
 }
 
-fn table_of(config: &RunConfig) -> Result<Table> {
+fn table_of(config: &impl serde::Serialize) -> Result<Table> {
     Table::try_from(config).map_err(|e| Error::Config(format!("settings that cannot be written: {e}")))
 }
 
@@ -187,6 +190,23 @@ fn model_table(model: &ModelConfig) -> Result<Table> {
     // TOML has no null; what is null is left to its default.
     let fields: serde_json::Map<_, _> = fields.into_iter().filter(|(_, value)| !value.is_null()).collect();
     Table::try_from(fields).map_err(|e| bad(e.to_string()))
+}
+
+/// Lays a settings file and single settings on `table`, in this order.
+fn laid_over(mut table: Table, file: Option<&str>, settings: &[String]) -> Result<Table> {
+    if let Some(text) = file {
+        let overlay: Table =
+            text.parse().map_err(|e: toml::de::Error| Error::Config(e.to_string().trim_end().into()))?;
+        merge(&mut table, overlay)?;
+    }
+    for setting in settings {
+        merge(&mut table, one_setting(setting)?)?;
+    }
+    Ok(table)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(table: Table) -> Result<T> {
+    table.try_into().map_err(|e| Error::Config(e.to_string().trim_end().into()))
 }
 
 /// `section.key` to value.

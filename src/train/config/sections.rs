@@ -130,11 +130,6 @@ impl OptimizerSection {
         };
         Ok(Schedule { warm_up: self.warm_up, decay })
     }
-
-    /// Whether the learning rate depends on how long the run is meant to be.
-    pub(super) fn depends_on_length(&self) -> bool {
-        self.schedule != "constant" && self.schedule_images == 0
-    }
 }
 
 /// Running averages of the weights.

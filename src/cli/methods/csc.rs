@@ -1,0 +1,65 @@
+//! `veridical csc`: fine-tuning for the coarse solver that a model is deployed with.
+
+use std::path::PathBuf;
+
+use veridical::methods::{CscSettings, FineTuning, fine_tune, presets};
+use veridical::train::With;
+use veridical::{Error, Result, data};
+
+use super::Common;
+use crate::cli::progress::note;
+use crate::cli::train::{self, Terminal};
+use crate::cli::{Ended, say};
+
+/// Fine-tune a trained model for the coarse solver that it is sampled with (contrastive sampling chains, CDM, or plainly).
+///
+/// The model is measured at several numbers of steps before and after. The run's directory is that of `veridical train`, with metrics.json.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// Directory of the run
+    #[arg(long, default_value = "runs/csc")]
+    out: PathBuf,
+    /// The trained model
+    #[arg(long, value_name = "FILE")]
+    model: Option<String>,
+    /// The images that it was trained on: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// csc, cdm or plain
+    #[arg(long, value_name = "NAME")]
+    method: Option<String>,
+    /// Training images in all
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
+    images: Option<u64>,
+}
+
+pub fn run(args: Args) -> Result<Ended> {
+    let settings = args.common.settings(&args.out, presets::csc, |with: &mut With<CscSettings>| {
+        let csc = &mut with.method.csc;
+        with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
+        csc.model = args.model.clone().unwrap_or(csc.model.clone());
+        csc.method = args.method.clone().unwrap_or(csc.method.clone());
+        with.run.train.images = args.images.unwrap_or(with.run.train.images);
+    })?;
+    if args.common.printed(&settings)? {
+        return Ok(Ended::Done);
+    }
+    if settings.run.data.path.is_empty() {
+        return Err(Error::Config("no data: say what the model was trained on with --data PATH".into()));
+    }
+    let data = data::open(&settings.run.data.path)?;
+    let fine_tuning = FineTuning::new(&settings, &data)?;
+    fine_tune::warning(fine_tuning.model(), &data.train).iter().for_each(|warning| note(warning));
+    let (place, options) = args.common.place(&args.out)?;
+    let mut terminal = Terminal::new(&args.out);
+    let (outcome, measured) = fine_tuning.run(&place, options, &mut terminal)?;
+    terminal.finish();
+    say(&format!("{} after {} steps", train::ended(outcome.end), outcome.steps))?;
+    for m in &measured {
+        let c = &m.comparison;
+        say(&format!("{:<7} {:>3} steps  Fréchet {:.4}  KID {:.5}", m.when, m.steps, c.frechet_distance, c.kid))?;
+    }
+    train::files(&args.out, outcome.end)
+}

@@ -1,0 +1,101 @@
+//! The commands of `veridical::methods`.
+
+pub mod ambient;
+pub mod csc;
+pub mod sfbd;
+
+use std::path::{Path, PathBuf};
+
+use veridical::train::{RunDir, RunOptions, Sections, With};
+use veridical::{Error, Result};
+
+use super::{device, interrupt, say, train};
+
+/// What every method's command takes.
+#[derive(clap::Args)]
+pub struct Common {
+    /// Settings to start from; without a preset or a file: digits
+    #[arg(long, conflicts_with = "resume")]
+    preset: Option<String>,
+    /// A TOML file of settings, laid over the preset
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// One setting, such as train.batch=32; may be given often
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Go on from wherever the run in --out was, with its settings
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Replace the run that is in --out
+    #[arg(long)]
+    overwrite: bool,
+    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
+    #[arg(long, value_parser = device::name)]
+    device: Option<String>,
+    /// Makes everything random but split and noise: the same seed gives the same model
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Stop after so many minutes, with everything complete (exit code 0)
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Write the settings, every key with its meaning, to standard output, and do nothing
+    #[arg(long)]
+    print_config: bool,
+}
+
+impl Common {
+    /// The settings that preset, file and flags ask for; `edit` applies the command's own flags. A resumed run's settings may differ from
+    /// what it was started with only where that makes sense.
+    fn settings<S: Sections>(
+        &self,
+        out: &Path,
+        preset: impl Fn(&str) -> Result<With<S>>,
+        edit: impl FnOnce(&mut With<S>),
+    ) -> Result<With<S>> {
+        let stored = match self.resume {
+            false => None,
+            true => {
+                let path = out.join("config.toml");
+                if !path.is_file() {
+                    return Err(Error::Config(format!("{}: there is no run of veridical to resume", out.display())));
+                }
+                Some(train::read(&path)?)
+            }
+        };
+        let file = match (&stored, &self.config) {
+            (Some(stored), _) => Some(stored.clone()),
+            (None, Some(path)) => Some(train::read(path)?),
+            (None, None) => None,
+        };
+        let mut with = preset(self.preset.as_deref().unwrap_or("digits"))?;
+        if stored.is_some() {
+            with.run.model.clear(); // the stored architecture is complete
+        }
+        let mut with = with.build(file.as_deref(), &self.set)?;
+        edit(&mut with);
+        with.run.train.device = self.device.clone().unwrap_or(with.run.train.device);
+        device::name(&with.run.train.device).map_err(Error::Config)?;
+        with.run.train.seed = self.seed.unwrap_or(with.run.train.seed);
+        with.check()?;
+        if let Some(stored) = stored {
+            let named = |e: Error| Error::Config(format!("{}: {e}", out.display()));
+            with.continues(&stored).map_err(named)?;
+        }
+        Ok(with)
+    }
+
+    /// Prints the settings if that is all that was asked for.
+    fn printed<S: Sections>(&self, settings: &With<S>) -> Result<bool> {
+        if self.print_config {
+            say(settings.document()?.trim_end())?;
+        }
+        Ok(self.print_config)
+    }
+
+    fn place(&self, out: &Path) -> Result<(RunDir, RunOptions)> {
+        let budget = train::budget(self.minutes)?;
+        let place = train::directory(out, self.resume, self.overwrite)?;
+        interrupt::catch()?;
+        Ok((place, RunOptions { resume: self.resume, budget }))
+    }
+}

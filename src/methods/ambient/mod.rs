@@ -1,0 +1,161 @@
+//! Ambient-Tweedie: score matching on images with and without noise (Daras, Cherapanamjeri & Daskalakis 2025, arXiv 2411.02780; Daras,
+//! Dimakis & Daskalakis 2024, arXiv 2404.10177).
+//!
+//! For an image `y` that has noise of level `s` (0 for a clean one): draw `sigma` as EDM does, not below `s`; make
+//! `x = y + sqrt(sigma^2 - s^2) z`, which has noise of level `sigma` on the unknown clean image; then `E[y | x]`, which can be learned, and
+//! `D = E[clean | x]`, which is wanted, hang together by Tweedie's formula at both levels: `E[y | x] = (1 - s^2/sigma^2) D + (s^2/sigma^2) x`.
+//! With `s = 0` this is the plain loss, bit for bit.
+
+mod settings;
+mod training;
+
+pub(super) use settings::one_of;
+pub use settings::{AmbientSection, AmbientSettings};
+pub use training::AmbientTraining;
+
+use std::sync::Arc;
+
+use super::chain::{self, ChainNoise};
+use crate::autograd::Var;
+use crate::diffusion::{Denoiser, Loss, per_sample};
+use crate::error::{Error, Result};
+use crate::nn::{Conditions, Context};
+use crate::ops;
+use crate::ops::random::{Distribution, Draws, SampleIds};
+use crate::random::{Purpose, RandomKey};
+use crate::tensor::{DType, Device, Tensor};
+use crate::train::{Batch, Objective};
+
+/// The least level that the consistency term goes down to, EDM's.
+const LEAST: f64 = 0.002;
+
+/// The loss on a set of which each image has its own noise level.
+#[derive(Debug, Clone)]
+pub struct AmbientTweedie {
+    /// Where `sigma` and the weight come from.
+    pub loss: Loss,
+    /// The noise level of each image of the set, 0 for clean ones.
+    pub levels: Arc<[f64]>,
+    /// The consistency term.
+    pub consistency: Option<Consistency>,
+}
+
+/// The consistency term: `weight mean |mean_p D(x'_p; sigma') - D(x; sigma)|^2`, where `x'_p` are `copies` continuations of `x` down to a level
+/// `sigma' <= sigma` by the reverse SDE in `steps` Euler steps. Where only noisy images teach, it is all that says anything about levels
+/// below theirs. Its authors advise it when nearly all images are noisy, as a late fine-tuning.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Consistency {
+    /// Factor of the term.
+    pub weight: f64,
+    /// Steps of a continuation.
+    pub steps: usize,
+    /// Continuations of each sample.
+    pub copies: usize,
+    /// Whether gradients flow through the continuations too, or only through the last denoisings.
+    pub through_chain: bool,
+}
+
+impl AmbientTweedie {
+    /// The loss of samples `y` `[n, ...]` f32 whose noise has the levels `noise`, a scalar. Random numbers are a pure function of seed, step
+    /// and sample. Errors unless there is a level for each sample, not below 0 and finite, and where [`Loss::at`] does.
+    pub fn forward(
+        &self,
+        cx: &Context,
+        denoiser: &Denoiser,
+        y: &Tensor,
+        noise: &[f64],
+        conditions: Conditions,
+        (seed, step): (u64, u32),
+        samples: &SampleIds,
+    ) -> Result<Var> {
+        let n = y.shape().first().copied().unwrap_or(0);
+        if noise.len() != n || noise.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
+            let what = format!("a noise level not below 0 for each of {n} samples, got {noise:?}");
+            return Err(Error::argument("Ambient-Tweedie", what));
+        }
+        let drawn = self.loss.sigmas(n, seed, step, samples)?;
+        let sigmas: Vec<f64> = drawn.iter().zip(noise).map(|(sigma, s)| sigma.max(*s)).collect();
+        // What a clean image gets is sigma itself, not the root of its square.
+        let added = |(sigma, s): (&f64, &f64)| if *s == 0.0 { *sigma } else { (sigma * sigma - s * s).max(0.0).sqrt() };
+        let deviations: Vec<f64> = sigmas.iter().zip(noise).map(added).collect();
+        let draws = Draws { key: RandomKey::new(seed, Purpose::TrainingNoise).at_step(step), samples: samples.clone() };
+        let deviations = chain::column(&deviations, &y.device())?;
+        let x = ops::solver_update(&y.into(), None, Some((deviations.into(), &draws)))?;
+        let denoised = denoiser.denoise(cx, &x, &sigmas, conditions)?;
+        let prediction = match noise.iter().all(|s| *s == 0.0) {
+            true => denoised.clone(),
+            false => {
+                let share = |f: &dyn Fn(f64) -> f64| {
+                    let values = sigmas.iter().zip(noise).map(|(sigma, s)| f((s / sigma).powi(2)));
+                    per_sample(values, y.shape().rank(), &y.device())
+                };
+                let clean = ops::mul(&denoised, &share(&|r| 1.0 - r)?)?;
+                ops::add(&clean, &ops::mul(&x, &share(&|r| r)?)?)?
+            }
+        };
+        let loss = self.loss.of_denoised(&prediction, y, &sigmas, denoiser.sigma_data())?;
+        match &self.consistency {
+            None => Ok(loss),
+            Some(term) => {
+                let at = (seed, step);
+                let term = term.forward(cx, denoiser, &self.loss, (&x, &denoised, &sigmas), conditions, at, samples)?;
+                ops::add(&loss, &term)
+            }
+        }
+    }
+}
+
+impl Objective for AmbientTweedie {
+    fn loss(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var> {
+        let level = |&i: &u32| {
+            let level = self.levels.get(i as usize).copied();
+            level.ok_or_else(|| Error::argument("Ambient-Tweedie", format!("image {i} of {}", self.levels.len())))
+        };
+        let noise: Vec<f64> = batch.indices.iter().map(level).collect::<Result<_>>()?;
+        self.forward(cx, denoiser, batch.y, &noise, batch.conditions, (batch.seed, batch.step), batch.samples)
+    }
+}
+
+impl Consistency {
+    fn forward(
+        &self,
+        cx: &Context,
+        denoiser: &Denoiser,
+        loss: &Loss,
+        (x, denoised, sigmas): (&Var, &Var, &[f64]),
+        conditions: Conditions,
+        (seed, step): (u64, u32),
+        samples: &SampleIds,
+    ) -> Result<Var> {
+        let lower = lower_levels(loss, sigmas, (seed, step), samples)?;
+        let levels = chain::levels(sigmas, &lower, self.steps);
+        let frozen = chain::without_gradient(cx);
+        let walking = if self.through_chain { cx } else { &frozen };
+        let mut mean: Option<Var> = None;
+        for copy in 0..self.copies {
+            let noise = ChainNoise { seed, step, site: copy as u32, samples };
+            let end = chain::reverse_sde(walking, denoiser, x.clone(), &levels, conditions, &noise)?;
+            let at_end = denoiser.denoise(cx, &end, &lower, conditions)?;
+            let share = ops::scale(&at_end, 1.0 / self.copies as f64)?;
+            mean = Some(match mean {
+                None => share,
+                Some(sum) => ops::add(&sum, &share)?,
+            });
+        }
+        let Some(mean) = mean else { return Err(Error::argument("consistency", "no copies")) };
+        let difference = ops::sub(&mean, denoised)?;
+        ops::scale(&chain::mean_product(&difference, &difference)?, self.weight)
+    }
+}
+
+/// `sigma'` of each sample: drawn as `sigma` is, independently of it, and not above it.
+fn lower_levels(loss: &Loss, sigmas: &[f64], (seed, step): (u64, u32), samples: &SampleIds) -> Result<Vec<f64>> {
+    let samples = match samples {
+        SampleIds::Each(ids) => SampleIds::Each(ids.to_device(&Device::Cpu)?),
+        SampleIds::From(first) => SampleIds::From(*first),
+    };
+    let draws = Draws { key: RandomKey::new(seed, Purpose::Sigma).at_site(1).at_step(step), samples };
+    let distribution = if matches!(loss, Loss::Edm(_)) { Distribution::Normal } else { Distribution::Uniform };
+    let numbers = ops::random::random(distribution, [sigmas.len(), 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
+    Ok(numbers.into_iter().zip(sigmas).map(|(u, sigma)| loss.sigma(u, u).max(LEAST).min(*sigma)).collect())
+}

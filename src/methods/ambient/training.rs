@@ -1,0 +1,74 @@
+//! A whole training on images with and without noise.
+
+use super::{AmbientSettings, AmbientTweedie};
+use crate::data::DataSet;
+use crate::error::{Error, Result};
+use crate::methods::fine_tune::session;
+use crate::methods::judge::Judge;
+use crate::methods::noisy::NoisyData;
+use crate::methods::pages;
+use crate::train::evaluate::Comparison;
+use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, Sections, With};
+
+/// A training, ready to start.
+#[derive(Debug)]
+pub struct AmbientTraining {
+    settings: With<AmbientSettings>,
+    set: DataSet,
+    objective: AmbientTweedie,
+    judge: Option<Judge>,
+}
+
+impl AmbientTraining {
+    /// Checks everything that can be checked. Errors without the images that are asked for, on settings that make no sense, on a noise level that
+    /// the model does not know, and where [`Prepared::new`] does.
+    pub fn new(settings: &With<AmbientSettings>, data: &NoisyData) -> Result<Self> {
+        settings.check()?;
+        let mut settings = settings.clone();
+        let (set, objective) = settings.method.task(&settings.run, data)?;
+        settings.run = settings.run.completed(&set.train)?;
+        let (low, high) = Prepared::new(&settings.run, &set)?.model().denoiser().sigma_range();
+        if !(low..=high).contains(&data.sigma) {
+            let what = format!("noisy.sigma = {}: the model knows levels from {low} to {high}", data.sigma);
+            return Err(Error::Config(what));
+        }
+        let real = data.test.as_ref().or(data.clean.as_ref()).unwrap_or(&set.train);
+        let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
+        Ok(AmbientTraining { settings, set, objective, judge })
+    }
+
+    /// The training, or what is left of it, and the measurement. Errors where training and sampling do.
+    pub fn run(
+        &self,
+        place: &RunDir,
+        options: RunOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<(Outcome, Option<Comparison>)> {
+        let document = self.settings.document()?;
+        let prepared = Prepared::new(&self.settings.run, &self.set)?
+            .with_objective(self.objective.clone())
+            .with_document(document.clone(), AmbientSettings::FREE);
+        let outcome = prepared.run(place, session(place, options)?, observer)?;
+        let measured = match (&self.judge, outcome.end) {
+            (Some(judge), End::Finished) => Some(judge.model(&outcome.model)?),
+            _ => None,
+        };
+        if let Some(measured) = &measured {
+            place.write_json("metrics.json", measured)?;
+        }
+        let ambient = &self.settings.method.ambient;
+        let about = format!(
+            "{} {} images ({}) by the loss \"{}\", noise of standard deviation {}.",
+            pages::state(outcome.end),
+            self.set.train.len(),
+            ambient.images,
+            ambient.loss,
+            self.settings.method.noisy.sigma
+        );
+        let rows: Vec<_> = measured.iter().map(|c| ("generated".to_string(), c)).collect();
+        let title = format!("Learning {} from images with and without noise", self.set.name);
+        let page = pages::single(&title, &about, place, &rows, &document)?;
+        place.write("report.html", page.as_bytes())?;
+        Ok((outcome, measured))
+    }
+}

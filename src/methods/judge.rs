@@ -1,0 +1,124 @@
+//! How far a model is from the truth, measured the same way for every method and round.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Images;
+use crate::diffusion::{Model, Sampler, random_classes};
+use crate::error::{Error, Result};
+use crate::tensor::Device;
+use crate::train::ImageClassifier;
+use crate::train::config::About;
+use crate::train::evaluate::{Comparison, FeatureSpace, Features, compare};
+
+/// Images that are drawn at once.
+const AT_ONCE: usize = 100;
+
+/// `[judge]`: what models are measured by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgeSection {
+    /// Images that are drawn for it; 0: nothing is measured.
+    pub images: usize,
+    /// `pixels`, or the file of a classifier.
+    pub features: String,
+    /// Of the images that are drawn.
+    pub seed: u64,
+    /// Most rows of figures that compare every row with every other.
+    pub neighbours: usize,
+}
+
+impl Default for JudgeSection {
+    fn default() -> Self {
+        JudgeSection { images: 1000, features: "pixels".into(), seed: 1, neighbours: 10_000 }
+    }
+}
+
+impl JudgeSection {
+    /// The section in a settings file.
+    pub const ABOUT: About = (
+        "judge",
+        "What a model is measured by: images that it draws, against test images, or the clean ones if there are none.",
+        &[
+            ("images", "How many it draws; 0: nothing is measured."),
+            ("features", "pixels, or the file of a classifier (veridical classifier)."),
+            ("seed", "Of the noise that they start from: the same for every model."),
+            ("neighbours", "Most rows of the figures that compare every row with every other."),
+        ],
+    );
+
+    /// Errors with the number that is out of its range.
+    pub fn check(&self) -> Result<()> {
+        if self.images != 0 && !(10..=10_000_000).contains(&self.images) {
+            return Err(Error::Config(format!("judge.images = {}, expected 0, or 10 to 10000000", self.images)));
+        }
+        if !(10..=1_000_000).contains(&self.neighbours) || self.seed > i64::MAX as u64 {
+            let what = format!("judge.neighbours = {} or judge.seed = {} is out of range", self.neighbours, self.seed);
+            return Err(Error::Config(what));
+        }
+        Ok(())
+    }
+}
+
+/// Measures models against real images.
+#[derive(Debug)]
+pub struct Judge {
+    section: JudgeSection,
+    space: FeatureSpace,
+    real: Features,
+    size: [usize; 3],
+    sampler: Sampler,
+}
+
+impl Judge {
+    /// Against `real` images, with samples by `sampler`. `None` if nothing is to be measured. Errors on the file of a classifier that cannot be
+    /// read or takes other images.
+    pub fn new(section: &JudgeSection, real: &Images, sampler: Sampler) -> Result<Option<Self>> {
+        if section.images == 0 {
+            return Ok(None);
+        }
+        let space = match section.features.as_str() {
+            "pixels" => FeatureSpace::Pixels,
+            file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(file, &Device::Cpu)?)),
+        };
+        let real_features = space.of(real)?;
+        Ok(Some(Judge { section: section.clone(), real: real_features, size: real.size(), space, sampler }))
+    }
+
+    /// What the distances are measured on.
+    pub fn features(&self) -> &str {
+        &self.real.name
+    }
+
+    /// Images of the model. Errors where sampling does.
+    pub fn draw(&self, model: &Model) -> Result<Images> {
+        let JudgeSection { images: count, seed, .. } = self.section;
+        let classes = model.denoiser().label_dim();
+        let mut pixels = Vec::new();
+        let mut labels = Vec::new();
+        for first in (0..count).step_by(AT_ONCE) {
+            let now = AT_ONCE.min(count - first);
+            let samples: Vec<u32> = (first as u32..(first + now) as u32).collect();
+            let drawn = match classes {
+                0 => self.sampler.sample(model, seed, first as u32, now)?,
+                _ => {
+                    let drawn = random_classes(seed, &samples, classes)?;
+                    let images = self.sampler.sample_classes(model, seed, first as u32, &drawn)?;
+                    labels.extend(drawn);
+                    images
+                }
+            };
+            pixels.extend(drawn.to_vec::<f32>()?);
+        }
+        labels.resize(count, 0);
+        Images::new(pixels, labels, self.size, classes.max(1))
+    }
+
+    /// The distances of images, whatever made them.
+    pub fn images(&self, images: &Images) -> Result<Comparison> {
+        compare(&self.real, &self.space.of(images)?, self.section.neighbours, self.section.seed)
+    }
+
+    /// The distances of what a model draws.
+    pub fn model(&self, model: &Model) -> Result<Comparison> {
+        self.images(&self.draw(model)?)
+    }
+}

@@ -1,0 +1,34 @@
+//! One file for each paper, which reads like its algorithm and is made of the rooms below: training is [`train`](crate::train)'s, sampling
+//! [`diffusion`](crate::diffusion)'s, and a method says only what is peculiar to it.
+//!
+//! | file | method | learns from |
+//! |---|---|---|
+//! | [`ambient`] | Ambient-Tweedie, with the consistency term; noisy-only, clean-only and all-clean training beside it | clean and noisy images |
+//! | [`sfbd`] | stochastic forward-backward deconvolution: denoise the noisy images, fine-tune on the result, repeat | a few clean images and many noisy ones |
+//! | [`online_sfbd`] | the same without rounds: a buffer of denoised images that is refreshed while it is trained on | the same |
+//! | [`contrastive_chain`] | contrastive sampling chains: fine-tunes a model for the coarse solver that it is going to be sampled with | clean images and a trained model |
+//! | [`cdm`] | consistent diffusion: fine-tunes a model so that its samples stay on its own way | the same |
+//!
+//! Each has a command of [`veridical`](crate) and settings with sections of its own; as functions they take images and networks of yours.
+
+pub mod ambient;
+pub mod cdm;
+mod chain;
+pub mod contrastive_chain;
+pub mod denoising;
+pub mod fine_tune;
+pub mod judge;
+pub mod noisy;
+pub mod online_sfbd;
+mod pages;
+pub mod presets;
+pub mod sfbd;
+
+pub use ambient::{AmbientSettings, AmbientTraining, AmbientTweedie};
+pub use cdm::Cdm;
+pub use contrastive_chain::{ContrastiveChain, CscSettings, FineTuning};
+pub use denoising::Denoising;
+pub use judge::Judge;
+pub use noisy::NoisyData;
+pub use online_sfbd::OnlineSfbd;
+pub use sfbd::{Sfbd, SfbdSettings};

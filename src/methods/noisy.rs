@@ -1,0 +1,296 @@
+//! Clean images beside noisy ones: what the methods for noisy data learn from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{self, DataSet, Images};
+use crate::error::{Error, Result};
+use crate::random::{self, Purpose, RandomKey, Samples, permutation};
+use crate::train::RunConfig;
+use crate::train::config::About;
+
+/// A clean set, a noisy set `y = x + sigma n` with known sigma, and what there is to judge by.
+#[derive(Debug, Clone)]
+pub struct NoisyData {
+    /// What it was made from, for titles.
+    pub name: String,
+    /// Images without noise.
+    pub clean: Option<Images>,
+    /// Images with noise of level `sigma`, in f32; their values leave [-1, 1].
+    pub noisy: Option<Images>,
+    /// Standard deviation of the noise.
+    pub sigma: f64,
+    /// The noisy images without their noise, where the noise was made here. Nothing is trained on them but the ceiling.
+    pub originals: Option<Images>,
+    /// Images that nothing is trained on.
+    pub test: Option<Images>,
+    /// Names of the classes where the set has any.
+    pub class_names: Vec<String>,
+}
+
+/// `[noisy]`: where clean and noisy images come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NoisySection {
+    /// Images that have their noise already; empty: noise is put on images of `data.path`.
+    pub path: String,
+    /// Standard deviation of the noise.
+    pub sigma: f64,
+    /// Share of the images of `data.path` that stay clean, in (0, 1].
+    pub clean_share: f64,
+    /// Of the split and the noise.
+    pub seed: u64,
+}
+
+impl Default for NoisySection {
+    fn default() -> Self {
+        NoisySection { path: String::new(), sigma: 0.59, clean_share: 0.1, seed: 0 }
+    }
+}
+
+impl NoisySection {
+    /// The section in a settings file.
+    pub const ABOUT: About = (
+        "noisy",
+        "Clean and noisy images. The clean ones come from data.path.",
+        &[
+            (
+                "path",
+                "Images that have noise already (.npy and .npz hold values beyond [-1, 1]); empty: it is put on images of data.path.",
+            ),
+            ("sigma", "Standard deviation of the noise, for pixels in [-1, 1]."),
+            ("clean_share", "Without a path: share of the images of data.path that stay clean, above 0 and up to 1."),
+            ("seed", "Of the split and of the noise, one draw for each image: the same whatever train.seed is."),
+        ],
+    );
+
+    /// Errors with the number that is out of its range. The noise must lie between the levels that the samplers know.
+    pub fn check(&self, run: &RunConfig) -> Result<()> {
+        let (low, high) = (run.sampling.sigma_min, run.sampling.sigma_max);
+        if !(self.sigma > 0.0 && self.sigma.is_finite()) {
+            return Err(Error::Config(format!(
+                "noisy.sigma = {}: give the noise's standard deviation, above 0",
+                self.sigma
+            )));
+        }
+        if self.sigma <= low || self.sigma >= high {
+            return Err(Error::Config(format!(
+                "noisy.sigma = {}: it must lie between sampling.sigma_min = {low} and sampling.sigma_max = {high}",
+                self.sigma
+            )));
+        }
+        if !(self.clean_share > 0.0 && self.clean_share <= 1.0) {
+            return Err(Error::Config(format!(
+                "noisy.clean_share = {}, expected above 0 and up to 1",
+                self.clean_share
+            )));
+        }
+        if self.seed > i64::MAX as u64 {
+            return Err(Error::Config(format!("noisy.seed = {}, expected 0 to {}", self.seed, i64::MAX)));
+        }
+        Ok(())
+    }
+
+    /// Opens the data. Errors where [`data::open`] does, and if clean and noisy images differ in size or there are none.
+    pub fn open(&self, clean: &str) -> Result<NoisyData> {
+        match (clean.is_empty(), self.path.is_empty()) {
+            (true, true) => Err(Error::Config("no data: say where clean images are with --data PATH".into())),
+            (true, false) => NoisyData::given(None, data::open(&self.path)?, self.sigma),
+            (false, true) => NoisyData::simulated(data::open(clean)?, self.clean_share, self.sigma, self.seed),
+            (false, false) => NoisyData::given(Some(data::open(clean)?), data::open(&self.path)?, self.sigma),
+        }
+    }
+}
+
+impl NoisyData {
+    /// Keeps a share of a data set's images clean, chosen at random, and puts noise on the others. Split and noise are a pure function of
+    /// `seed` and an image's index. Errors if the share leaves no clean image.
+    pub fn simulated(set: DataSet, clean_share: f64, sigma: f64, seed: u64) -> Result<Self> {
+        let count = set.train.len();
+        let kept = (clean_share * count as f64).round() as usize;
+        if kept == 0 {
+            let what = format!("noisy.clean_share = {clean_share} of {count} images leaves no clean image; give more");
+            return Err(Error::Config(what));
+        }
+        let length = u32::try_from(count).map_err(|_| Error::Config(format!("{count} images; at most 2^32 - 1")))?;
+        let order = permutation(&RandomKey::new(seed, Purpose::Split).stream()?, length);
+        // In random order: sets often come sorted by class, and the first of the noisy ones are those that pictures show.
+        let (clean, rest) = order.split_at(kept.min(count));
+        let (noisy, originals) = match rest.is_empty() {
+            true => (None, None),
+            false => {
+                let originals = subset(&set.train, rest)?;
+                (Some(corrupted(&originals, rest, sigma, seed)?), Some(originals))
+            }
+        };
+        let clean = Some(subset(&set.train, clean)?);
+        Ok(NoisyData { name: set.name, clean, noisy, sigma, originals, test: set.test, class_names: set.class_names })
+    }
+
+    /// A clean set and images that have their noise already. Errors if they differ in size.
+    pub fn given(clean: Option<DataSet>, noisy: DataSet, sigma: f64) -> Result<Self> {
+        let same = clean.as_ref().is_none_or(|clean| clean.train.size() == noisy.train.size());
+        if let (Some(clean), false) = (&clean, same) {
+            let (a, b) = (clean.train.size(), noisy.train.size());
+            return Err(Error::Config(format!(
+                "the clean images of {} are {a:?} (height, width, channels), the noisy ones of {} {b:?}; crop or resize one",
+                clean.name, noisy.name
+            )));
+        }
+        let name = noisy.name.clone();
+        let (clean, test, class_names) = match clean {
+            None => (None, noisy.test, noisy.class_names),
+            Some(clean) => (Some(clean.train), clean.test, clean.class_names),
+        };
+        Ok(NoisyData { name, clean, noisy: Some(noisy.train), sigma, originals: None, test, class_names })
+    }
+
+    /// The clean images. Errors if there are none.
+    pub fn clean(&self) -> Result<&Images> {
+        self.clean.as_ref().ok_or_else(|| {
+            Error::Config("there are no clean images: this method starts from some; name them with --data PATH".into())
+        })
+    }
+
+    /// The noisy images. Errors if there are none.
+    pub fn noisy(&self) -> Result<&Images> {
+        self.noisy.as_ref().ok_or_else(|| {
+            Error::Config("there are no noisy images: give noisy.path, or a noisy.clean_share below 1".into())
+        })
+    }
+
+    /// Clean images and originals together: what the ceiling is trained on. Errors unless the noise was made here.
+    pub fn all_clean(&self) -> Result<Images> {
+        match (&self.clean, &self.originals) {
+            (Some(clean), Some(originals)) => joined(&[clean, originals]),
+            (Some(clean), None) if self.noisy.is_none() => Ok(clean.clone()),
+            _ => Err(Error::Config("all-clean training needs the noisy images' originals, which nobody has".into())),
+        }
+    }
+
+    /// A data set of these training images, with the names and test images of this one.
+    pub fn set(&self, train: Images) -> DataSet {
+        DataSet { name: self.name.clone(), train, test: self.test.clone(), class_names: self.class_names.clone() }
+    }
+
+    /// The noise level that the noisy images seem to have: noise adds its variance to that of the images' finest detail, which the clean ones
+    /// show. `None` without both kinds of images, or if the noisy ones vary less.
+    pub fn measured_sigma(&self) -> Option<f64> {
+        let (clean, noisy) = (self.clean.as_ref()?, self.noisy.as_ref()?);
+        let variance = detail(noisy) - detail(clean);
+        (variance > 0.0).then(|| variance.sqrt())
+    }
+
+    /// What is suspicious about the stated noise level, for a person to read.
+    pub fn warning(&self) -> Option<String> {
+        self.noisy.as_ref().zip(self.clean.as_ref())?;
+        let stated = self.sigma;
+        match self.measured_sigma() {
+            Some(measured) if (measured / stated).ln().abs() < 0.2 => None,
+            Some(measured) => Some(format!(
+                "warning: noisy.sigma is {stated}, but beside the clean images the noisy ones look like noise of about {measured:.3}"
+            )),
+            None => Some(format!(
+                "warning: noisy.sigma is {stated}, but the noisy images have no more fine detail than the clean ones"
+            )),
+        }
+    }
+}
+
+/// `x + sigma n`, where image `i` gets the noise of sample `indices[i]` of the seed: one draw for good.
+fn corrupted(images: &Images, indices: &[u32], sigma: f64, seed: u64) -> Result<Images> {
+    let values = images.values();
+    let mut noise = vec![0f32; images.len() * values];
+    let stream = RandomKey::new(seed, Purpose::Corruption).stream()?;
+    random::fill(random::Normal, &stream, Samples::Ids(indices), values, &mut noise)?;
+    let pixels = images.pixels().iter().zip(&noise).map(|(x, n)| x + sigma as f32 * n).collect();
+    Images::new(pixels, images.labels().to_vec(), images.size(), images.classes())
+}
+
+/// The images at `indices`, as a set.
+pub(super) fn subset(images: &Images, indices: &[u32]) -> Result<Images> {
+    let (pixels, labels) = images.gather(indices)?;
+    Images::new(pixels, labels, images.size(), images.classes())
+}
+
+/// Sets one after the other, in f32.
+pub(super) fn joined(sets: &[&Images]) -> Result<Images> {
+    let pixels = sets.iter().flat_map(|set| set.pixels().into_owned()).collect();
+    let labels = sets.iter().flat_map(|set| set.labels().to_vec()).collect();
+    let classes = sets.iter().map(|set| set.classes()).max().unwrap_or(1);
+    Images::new(pixels, labels, sets.first().map_or([1; 3], |set| set.size()), classes)
+}
+
+/// Mean square of the diagonal detail `(a - b - c + d) / 2` of neighbouring pixels, in which noise keeps its variance while pictures have
+/// little; for points, the variance itself.
+fn detail(images: &Images) -> f64 {
+    let [height, width, channels] = images.size();
+    if height < 2 || width < 2 {
+        return images.deviation().powi(2);
+    }
+    let pixels = images.pixels();
+    let (mut sum, mut count) = (0.0, 0.0);
+    for image in pixels.chunks_exact(images.values()) {
+        let at = |y: usize, x: usize, c: usize| f64::from(image[(y * width + x) * channels + c]);
+        for (y, x) in (0..height / 2).flat_map(|y| (0..width / 2).map(move |x| (2 * y, 2 * x))) {
+            for c in 0..channels {
+                let d = (at(y, x, c) - at(y, x + 1, c) - at(y + 1, x, c) + at(y + 1, x + 1, c)) / 2.0;
+                sum += d * d;
+                count += 1.0;
+            }
+        }
+    }
+    sum / f64::max(count, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digits() -> DataSet {
+        data::open("digits").unwrap()
+    }
+
+    #[test]
+    fn the_noise_of_an_image_is_its_own_for_good() {
+        let (few, many) = (
+            NoisyData::simulated(digits(), 0.04, 0.5, 3).unwrap(),
+            NoisyData::simulated(digits(), 0.5, 0.5, 3).unwrap(),
+        );
+        assert_eq!((few.clean().unwrap().len(), few.noisy().unwrap().len()), (60, 1440));
+        // An image that is noisy in both splits has the same noise in both.
+        let found = |data: &NoisyData| -> Vec<(Vec<u32>, Vec<u32>)> {
+            let (truth, noisy) = (data.originals.as_ref().unwrap(), data.noisy().unwrap());
+            let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            truth.pixels().chunks(64).zip(noisy.pixels().chunks(64)).map(|(a, b)| (bits(a), bits(b))).collect()
+        };
+        let many = found(&many);
+        let few = found(&few);
+        assert!(many.iter().all(|pair| few.contains(pair)), "the split with more clean images changed the noise");
+        assert_ne!(found(&NoisyData::simulated(digits(), 0.04, 0.5, 4).unwrap()), few);
+    }
+
+    #[test]
+    fn the_noise_level_can_be_seen() {
+        for sigma in [0.2, 0.59, 1.4] {
+            let data = NoisyData::simulated(digits(), 0.2, sigma, 0).unwrap();
+            approx::assert_relative_eq!(data.measured_sigma().unwrap(), sigma, max_relative = 0.1);
+            assert!(data.warning().is_none());
+            let wrong = NoisyData { sigma: 2.0 * sigma, ..data };
+            assert!(wrong.warning().unwrap().contains("look like noise of about"));
+        }
+    }
+
+    #[test]
+    fn impossible_sets_are_errors() {
+        let says = |result: Result<NoisyData>, what: &str| {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        };
+        says(NoisyData::simulated(digits(), 1e-4, 0.5, 0), "leaves no clean image");
+        let other = DataSet { train: Images::new(vec![0.0; 9], vec![0], [3, 3, 1], 1).unwrap(), ..digits() };
+        says(NoisyData::given(Some(digits()), other, 0.5), "[3, 3, 1]");
+        let clean = NoisyData::simulated(digits(), 1.0, 0.5, 0).unwrap();
+        assert!(clean.noisy().unwrap_err().to_string().contains("no noisy images"));
+        let noisy = NoisyData::given(None, digits(), 0.5).unwrap();
+        assert!(noisy.clean().unwrap_err().to_string().contains("no clean images"));
+    }
+}

@@ -1,0 +1,197 @@
+//! Online SFBD: forward-backward deconvolution without rounds (Lu, Wu & Yu 2025, arXiv 2506.02371).
+//!
+//! ```text
+//! train D on the clean set for a while
+//! fill a buffer with every noisy image, denoised by D
+//! repeat:  a number of steps on clean set and buffer; the buffer's weight rises from 0 to 1 at first
+//!          denoise some noisy images again with the present D, and replace some of their old selves
+//! ```
+//!
+//! Training and sampling share one process and one set of weights. How many of the new images replace their old selves is fixed or decided by
+//! the KID to the clean images. The papers' rule for that is not public to us, so this is ours: with the distances `old` and `new` of the same
+//! images before and after, the share `(old - new) / |old|` of them is replaced, but at least a tenth, so that the buffer never stands still.
+
+use std::fmt::Debug;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::denoising::Denoising;
+use super::noisy::{NoisyData, joined};
+use super::sfbd::OnlineSection;
+use crate::data::Images;
+use crate::diffusion::Model;
+use crate::error::{Error, Result};
+use crate::metrics;
+use crate::random::{Purpose, RandomKey, permutation};
+use crate::train::{RunConfig, Source};
+
+/// Images that are denoised at once.
+const AT_ONCE: usize = 256;
+/// Least share of a refresh that replaces its old selves.
+const LEAST_SHARE: f64 = 0.1;
+/// Images that KID compares at most: its work grows with their square.
+const COMPARED: usize = 1000;
+
+/// Clean images and a buffer of denoised ones, index after index: a source of training images.
+#[derive(Debug)]
+pub struct OnlineSfbd<'a> {
+    clean: &'a Images,
+    noisy: &'a Images,
+    sigma: f64,
+    denoising: Denoising,
+    seed: u64,
+    /// The step at which the buffer is filled, and over how many its weight then rises.
+    first: u64,
+    ramp: u64,
+    every: u64,
+    count: usize,
+    by_kid: bool,
+    /// Pixels of the denoised images; empty before it is filled.
+    buffer: Vec<f32>,
+}
+
+impl<'a> OnlineSfbd<'a> {
+    /// With the buffer filled before step `first`. Errors without clean or noisy images.
+    pub fn new(
+        section: &OnlineSection,
+        data: &'a NoisyData,
+        denoising: Denoising,
+        run: &RunConfig,
+        first: u64,
+    ) -> Result<Self> {
+        Ok(OnlineSfbd {
+            clean: data.clean()?,
+            noisy: data.noisy()?,
+            sigma: data.sigma,
+            denoising,
+            seed: run.train.seed,
+            first,
+            ramp: section.ramp_images.div_ceil(run.train.batch as u64),
+            every: section.every,
+            count: section.count.min(data.noisy()?.len()),
+            by_kid: section.refresh == "kid",
+            buffer: Vec::new(),
+        })
+    }
+
+    /// A set of the same length, for the run: the clean images, then the noisy ones where the buffer will be.
+    pub fn placeholder(&self) -> Result<Images> {
+        joined(&[self.clean, self.noisy])
+    }
+
+    /// The buffer's weight at a step, from 0 to 1.
+    pub fn weight(&self, step: u64) -> f64 {
+        match (step < self.first || self.buffer.is_empty(), self.ramp) {
+            (true, _) => 0.0,
+            (false, 0) => 1.0,
+            (false, ramp) => ((step - self.first) as f64 / ramp as f64).min(1.0),
+        }
+    }
+
+    /// The denoised images, once there are some.
+    pub fn buffer(&self) -> &[f32] {
+        &self.buffer
+    }
+
+    fn denoise(&self, model: &Model, indices: &[u32], refresh: u64) -> Result<Vec<f32>> {
+        // Each refresh has noise of its own, where the denoiser adds some.
+        let seed = RandomKey::stage_seed(self.seed, 1 + refresh as u32)?;
+        let mut pixels = Vec::with_capacity(indices.len() * self.noisy.values());
+        for part in indices.chunks(AT_ONCE) {
+            pixels.extend(self.denoising.images(model, self.noisy, part, self.sigma, seed)?);
+        }
+        Ok(pixels)
+    }
+
+    /// How many of `count` new images replace their old selves.
+    fn replaced(&self, old: &[f32], new: &[f32], count: usize) -> Result<usize> {
+        let (dims, clean) = (self.noisy.values(), self.clean.pixels());
+        if !self.by_kid || count < 2 || self.clean.len() < 2 {
+            return Ok(count);
+        }
+        let some = |pixels: &'_ [f32]| pixels[..pixels.len().min(COMPARED * dims)].to_vec();
+        let clean = some(&clean);
+        let (old, new) = (metrics::kid(&some(old), &clean, dims)?, metrics::kid(&some(new), &clean, dims)?);
+        let share = if old == 0.0 { 0.0 } else { (old - new) / old.abs() };
+        Ok((share.clamp(LEAST_SHARE, 1.0) * count as f64).ceil() as usize)
+    }
+}
+
+impl Source for OnlineSfbd<'_> {
+    fn before(&mut self, step: u64, model: &dyn Fn() -> Result<Model>, note: &mut dyn FnMut(&str)) -> Result<()> {
+        if step < self.first || !(step - self.first).is_multiple_of(self.every) {
+            return Ok(());
+        }
+        let refresh = (step - self.first) / self.every;
+        if self.buffer.is_empty() {
+            note(&format!("filling the buffer with {} denoised images", self.noisy.len()));
+            let all: Vec<u32> = (0..self.noisy.len() as u32).collect();
+            self.buffer = self.denoise(&model()?, &all, refresh)?;
+            return Ok(());
+        }
+        let key = RandomKey::new(self.seed, Purpose::Split).at_site(1).at_step(refresh as u32);
+        let mut chosen = permutation(&key.stream()?, self.noisy.len() as u32);
+        chosen.truncate(self.count);
+        let new = self.denoise(&model()?, &chosen, refresh)?;
+        let values = self.noisy.values();
+        let old: Vec<f32> = chosen
+            .iter()
+            .flat_map(|&i| &self.buffer[i as usize * values..(i as usize + 1) * values])
+            .copied()
+            .collect();
+        let count = self.replaced(&old, &new, chosen.len())?;
+        for (&i, pixels) in chosen.iter().zip(new.chunks_exact(values)).take(count) {
+            self.buffer[i as usize * values..(i as usize + 1) * values].copy_from_slice(pixels);
+        }
+        Ok(())
+    }
+
+    /// A place in the batch that falls to the buffer keeps it with the probability of the buffer's weight; else a clean image takes the place. So
+    /// the mean loss weighs the buffer by its weight, and every batch is full.
+    fn gather(&self, step: u64, first: usize, indices: &[u32]) -> Result<(Vec<f32>, Vec<u32>)> {
+        let stream = RandomKey::new(self.seed, Purpose::Split).at_site(2).at_step(step as u32).stream()?;
+        let (weight, values, kept) = (self.weight(step), self.noisy.values(), self.clean.len() as u32);
+        let mut pixels = Vec::with_capacity(indices.len() * values);
+        let mut labels = Vec::with_capacity(indices.len());
+        for (row, &index) in indices.iter().enumerate() {
+            let [lot, other, ..] = stream.block((first + row) as u32, 0);
+            let denoised = index.checked_sub(kept).filter(|_| f64::from(lot) < weight * 4_294_967_296.0);
+            match denoised {
+                Some(i) => {
+                    let Some(image) = self.buffer.get(i as usize * values..(i as usize + 1) * values) else {
+                        return Err(Error::argument("OnlineSfbd", format!("image {i} of {}", self.noisy.len())));
+                    };
+                    pixels.extend_from_slice(image);
+                    labels.push(self.noisy.labels()[i as usize]);
+                }
+                None => {
+                    let clean = if index < kept { index } else { ((u64::from(other) * u64::from(kept)) >> 32) as u32 };
+                    let (image, label) = self.clean.gather(&[clean])?;
+                    pixels.extend(image);
+                    labels.extend(label);
+                }
+            }
+        }
+        Ok((pixels, labels))
+    }
+
+    fn state(&self) -> Result<Vec<u8>> {
+        let bad = |e: safetensors::SafeTensorError| Error::argument("OnlineSfbd", e.to_string());
+        let bytes: Vec<u8> = self.buffer.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F32, vec![self.buffer.len()], &bytes).map_err(bad)?;
+        safetensors::serialize([("buffer", view)], None).map_err(bad)
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let bad = |what: String| Error::Config(format!("the checkpoint's buffer of denoised images: {what}"));
+        let tensors = SafeTensors::deserialize(state).map_err(|e| bad(e.to_string()))?;
+        let view = tensors.tensor("buffer").map_err(|e| bad(e.to_string()))?;
+        let buffer: Vec<f32> = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        let whole = self.noisy.len() * self.noisy.values();
+        if view.dtype() != Dtype::F32 || !(buffer.is_empty() || buffer.len() == whole) {
+            return Err(bad(format!("{} values, expected none or {whole}", buffer.len())));
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! What a stage leaves in its directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Images;
+use crate::data::npy::{Array, Values, write_npz as write_arrays};
+use crate::error::{Error, Result};
+use crate::tensor::{TensorFile, file};
+use crate::train::evaluate::Comparison;
+use crate::train::{End, Existing, RunDir};
+
+/// Images that are denoised at once, and stand in one file until the round is over.
+const PART: usize = 256;
+/// Images of a round that are kept for pictures.
+pub const SHOWN: usize = 10;
+/// Says that a stage is over.
+const RECORD: &str = "round.json";
+
+/// What a finished stage measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// Which; 0 is the pre-training.
+    pub round: u32,
+    /// Images that its training saw (with a kept optimiser, in all).
+    pub images: u64,
+    /// Distances of what the model draws afterwards.
+    pub generated: Option<Comparison>,
+    /// Distances of the denoised images that it was trained on.
+    pub denoised: Option<Comparison>,
+    /// Root mean square error of these against the images without noise, where those are known.
+    pub rms_error: Option<f64>,
+}
+
+/// The directory of stage `k`.
+pub(super) fn directory(place: &RunDir, k: u32) -> PathBuf {
+    place.path().join("rounds").join(format!("{k:02}"))
+}
+
+/// Takes a stage's directory over from an earlier session, or makes it.
+pub(super) fn open(directory: &Path, resume: bool) -> Result<RunDir> {
+    RunDir::create(directory, if resume { Existing::Resume } else { Existing::Overwrite })
+}
+
+impl Round {
+    /// What the stage wrote when it was over; `None` if it is not.
+    pub fn read(place: &RunDir, k: u32) -> Result<Option<Self>> {
+        let path = directory(place, k).join(RECORD);
+        match fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(&path, e)),
+            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| Error::format(&path, e.to_string())),
+        }
+    }
+
+    /// Says that the stage is over.
+    pub(super) fn write(self, place: &RunDir) -> Result<Self> {
+        let path = directory(place, self.round).join(RECORD);
+        let relative = path.strip_prefix(place.path()).unwrap_or(&path).to_path_buf();
+        place.write_json(relative, &self)?;
+        Ok(self)
+    }
+}
+
+/// All images of `noisy`, denoised by `denoise`, which is asked for some at a time. What an earlier session denoised is read from `directory`.
+pub(super) fn denoised(
+    directory: &Path,
+    noisy: &Images,
+    mut denoise: impl FnMut(&[u32]) -> Result<ControlFlow<End, Vec<f32>>>,
+) -> Result<ControlFlow<End, Images>> {
+    fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+    let values = noisy.values();
+    let all: Vec<u32> = (0..noisy.len() as u32).collect();
+    let mut pixels = Vec::with_capacity(noisy.len() * values);
+    for (i, indices) in all.chunks(PART).enumerate() {
+        let path = directory.join(format!("part-{i:06}.safetensors"));
+        let known = part(&path).filter(|part| part.len() == indices.len() * values);
+        pixels.extend(match known {
+            Some(part) => part,
+            None => match denoise(indices)? {
+                ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
+                ControlFlow::Continue(part) => {
+                    let shape = [indices.len(), values].into();
+                    file::write(&path, [("images", shape, part.clone())], &BTreeMap::new())?;
+                    part
+                }
+            },
+        });
+    }
+    Ok(ControlFlow::Continue(Images::new(pixels, noisy.labels().to_vec(), noisy.size(), noisy.classes())?))
+}
+
+/// A part that was written; torn or foreign ones are made again.
+fn part(path: &Path) -> Option<Vec<f32>> {
+    TensorFile::open(path).ok()?.floats("images").ok()?
+}
+
+/// The first denoised images of a round, of `values` numbers each, for pictures: as many of [`SHOWN`] as there are.
+pub fn shown(place: &RunDir, k: u32, values: usize) -> Option<Vec<f32>> {
+    let mut pixels = part(&directory(place, k).join("denoised/part-000000.safetensors"))?;
+    pixels.truncate(SHOWN * values);
+    Some(pixels)
+}
+
+/// Removes the denoised images of a stage that is over, but for those that pictures show.
+pub(super) fn tidy(directory: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(directory.join("denoised")) else { return Ok(()) };
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io(directory, e))?.path();
+        if !path.ends_with("part-000000.safetensors") {
+            fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Images as bytes, clipped to [-1, 1]: what an 8-bit picture keeps of them.
+pub(super) fn as_bytes(images: &Images) -> Result<Images> {
+    let byte = |x: &f32| ((x.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
+    let bytes = images.pixels().iter().map(byte).collect();
+    Images::from_bytes(bytes, images.labels().to_vec(), images.size(), images.classes())
+}
+
+/// Writes `denoised.npz`, which every command takes for a data set.
+pub(super) fn write_npz(directory: &Path, images: &Images) -> Result<()> {
+    let [h, w, c] = images.size();
+    let pixels = Array { shape: vec![images.len(), h, w, c], values: Values::F32(images.pixels().into_owned()) };
+    let labels = images.labels().iter().map(|&label| i64::from(label)).collect();
+    let labels = Array { shape: vec![images.len()], values: Values::I64(labels) };
+    let arrays = BTreeMap::from([("images".to_string(), pixels), ("labels".to_string(), labels)]);
+    write_arrays(directory.join("denoised.npz"), &arrays)
+}

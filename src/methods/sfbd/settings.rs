@@ -1,0 +1,173 @@
+//! The settings of SFBD and its online variant.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::methods::ambient::one_of;
+use crate::methods::denoising::Denoising;
+use crate::methods::judge::JudgeSection;
+use crate::methods::noisy::NoisySection;
+use crate::train::config::About;
+use crate::train::{RunConfig, Sections};
+
+/// `[sfbd]`: the rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SfbdSection {
+    /// K.
+    pub rounds: u32,
+    /// Images of each round's fine-tuning.
+    pub round_images: u64,
+    /// `ode`, `sde`, or a solver's name.
+    pub denoiser: String,
+    /// Levels of the denoiser's whole grid.
+    pub steps: usize,
+    /// Whether the clean images are trained on in every round.
+    pub merge: bool,
+    /// `fresh` or `kept`.
+    pub optimizer: String,
+    /// `f32` or `u8`.
+    pub store: String,
+    /// Whether each round's denoised images are written as `.npz`.
+    pub files: bool,
+    /// A model to start from instead of pre-training.
+    pub model: String,
+}
+
+/// `[online]`: the variant without rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OnlineSection {
+    /// Whether it is used.
+    pub enabled: bool,
+    /// Images after pre-training.
+    pub images: u64,
+    /// Images over which the buffer's weight rises from 0 to 1.
+    pub ramp_images: u64,
+    /// Steps between two refreshes.
+    pub every: u64,
+    /// Images that are denoised at a refresh.
+    pub count: usize,
+    /// `fixed` or `kid`.
+    pub refresh: String,
+}
+
+/// The sections of `veridical sfbd`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SfbdSettings {
+    /// The images.
+    pub noisy: NoisySection,
+    /// The rounds.
+    pub sfbd: SfbdSection,
+    /// The variant without rounds.
+    pub online: OnlineSection,
+    /// What it is judged by.
+    pub judge: JudgeSection,
+}
+
+impl Default for SfbdSection {
+    fn default() -> Self {
+        SfbdSection {
+            rounds: 4,
+            round_images: 100_000,
+            denoiser: "ode".into(),
+            steps: 40,
+            merge: true,
+            optimizer: "fresh".into(),
+            store: "f32".into(),
+            files: false,
+            model: String::new(),
+        }
+    }
+}
+
+impl Default for OnlineSection {
+    fn default() -> Self {
+        OnlineSection {
+            enabled: false,
+            images: 400_000,
+            ramp_images: 50_000,
+            every: 20,
+            count: 64,
+            refresh: "kid".into(),
+        }
+    }
+}
+
+impl Sections for SfbdSettings {
+    const ABOUT: &'static [About] = &[
+        NoisySection::ABOUT,
+        (
+            "sfbd",
+            "Stochastic forward-backward deconvolution: train.images of pre-training on the clean images, then rounds.",
+            &[
+                ("rounds", "Rounds of denoising all noisy images and fine-tuning on the result."),
+                ("round_images", "Training images of each round."),
+                (
+                    "denoiser",
+                    "ode (probability-flow, Heun), sde (backward SDE, a posterior sample), or any solver's name.",
+                ),
+                ("steps", "Levels of the denoiser's whole grid, of which those below the noise are used."),
+                ("merge", "Whether the clean images are trained on beside the denoised ones."),
+                (
+                    "optimizer",
+                    "fresh (averaged weights, from step 0, as the public code) or kept (everything goes on).",
+                ),
+                ("store", "Denoised images are kept as f32, or as u8 in [-1, 1] (the public code's PNG)."),
+                ("files", "Whether to write each round's denoised images as denoised.npz."),
+                ("model", "A trained model to start from instead of pre-training on the clean images."),
+            ],
+        ),
+        (
+            "online",
+            "Online SFBD: no rounds, but a buffer of denoised images that is refreshed while it is trained on.",
+            &[
+                ("enabled", "Whether it takes the place of the rounds."),
+                ("images", "Training images after the pre-training."),
+                ("ramp_images", "Training images over which the buffer's weight rises from 0 to 1."),
+                ("every", "Steps between two refreshes."),
+                ("count", "Images that are denoised at a refresh."),
+                (
+                    "refresh",
+                    "fixed: all of them replace their old selves; kid: as many as the KID to the clean images improves by.",
+                ),
+            ],
+        ),
+        JudgeSection::ABOUT,
+    ];
+    const FREE: &'static [&'static str] = &["judge.", "noisy.path", "sfbd.rounds", "sfbd.files", "sfbd.model"];
+
+    fn check(&self, run: &RunConfig) -> Result<()> {
+        let (sfbd, online) = (&self.sfbd, &self.online);
+        self.noisy.check(run)?;
+        self.judge.check()?;
+        one_of("sfbd.optimizer", &sfbd.optimizer, &["fresh", "kept"])?;
+        one_of("sfbd.store", &sfbd.store, &["f32", "u8"])?;
+        one_of("online.refresh", &online.refresh, &["fixed", "kid"])?;
+        for (name, value, least, most) in [
+            ("sfbd.rounds", u64::from(sfbd.rounds), 0, 10_000),
+            ("sfbd.round_images", sfbd.round_images, 1, 1 << 50),
+            ("sfbd.steps", sfbd.steps as u64, 2, 10_000),
+            ("online.images", online.images, 1, 1 << 50),
+            ("online.ramp_images", online.ramp_images, 0, 1 << 50),
+            ("online.every", online.every, 1, 1 << 32),
+            ("online.count", online.count as u64, 1, 1 << 32),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(Error::Config(format!("{name} = {value}, expected {least} to {most}")));
+            }
+        }
+        if sfbd.optimizer == "kept" && !sfbd.model.is_empty() {
+            return Err(Error::Config(
+                "sfbd.optimizer = \"kept\" needs the optimiser of a pre-training, which a model file (sfbd.model) has not".into(),
+            ));
+        }
+        self.denoising(run)?.sigmas(self.noisy.sigma).map(|_| ())
+    }
+}
+
+impl SfbdSettings {
+    /// How noisy images are denoised. Errors on the name of a solver that there is not.
+    pub fn denoising(&self, run: &RunConfig) -> Result<Denoising> {
+        let s = &run.sampling;
+        Denoising::named(&self.sfbd.denoiser, self.sfbd.steps, s.sigma_min, s.sigma_max, s.rho)
+    }
+}

@@ -1,0 +1,10 @@
+//! Forward-backward deconvolution and what stands beside it: the theory on known densities, and whole runs.
+
+#[path = "sfbd/contrast.rs"]
+mod contrast;
+#[path = "sfbd/em.rs"]
+mod em;
+#[path = "sfbd/losses.rs"]
+mod losses;
+#[path = "sfbd/runs.rs"]
+mod runs;
