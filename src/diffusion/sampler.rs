@@ -6,7 +6,7 @@ use super::conditioned::Conditioned;
 use super::guidance::{Guidance, Guided};
 use super::model::Model;
 use super::sigmas::{Grid, sigmas_from};
-use super::solvers::{BrownianPath, Denoise, FreshNoise, Heun, Noise, Solver, solve};
+use super::solvers::{BrownianPath, Denoise, FreshNoise, Heun, Noise, PathUse, Solver, solve};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::random::{Draws, SampleIds};
@@ -189,6 +189,12 @@ impl Sampler {
         let device = model.weights.device();
         let ids = SampleIds::Each(Tensor::from_slice(&request.samples, [request.samples.len()], &device)?);
         let (x, sigmas) = self.start(request, &ids)?;
+        if self.brownian && self.solver.path_use() == PathUse::Never {
+            return Err(Error::Config(format!(
+                "{:?} needs fresh noise, from one Brownian path it would draw another distribution; leave out the path, or the churn or corrector steps",
+                self.solver
+            )));
+        }
         let positive: Vec<f64> = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).collect();
         let mut noise: Box<dyn Noise> = match (self.brownian, positive.as_slice()) {
             (true, [first, .., last]) => Box::new(BrownianPath::new(request.seed, ids, *last, *first)?),

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use veridical::diffusion::solvers::{Denoise, Options, Rk45, combine, named};
+use veridical::diffusion::solvers::{Churn, Denoise, Options, Rk45, combine, named};
 use veridical::diffusion::{
     Drawn, Grid, Guidance, Guided, Model, ModelConfig, NetworkConfig, Request, Sampler, Start, one_hot, random_classes,
 };
@@ -194,6 +194,25 @@ fn random_classes_are_even_and_their_own() {
         assert!((900..1100).contains(&count), "{count} of class {class}");
     }
     assert_eq!(random_classes(1, &ids[17..20], 3).unwrap(), classes[17..20]);
+}
+
+#[test]
+fn a_brownian_path_is_refused_where_the_noise_must_be_fresh() {
+    let model = model(0, 3);
+    let churn = Some(Churn { amount: 5.0, ..Churn::default() });
+    let draw = |name: &str, options: Options| {
+        let solver = named(name, &options).unwrap();
+        let sampler = Sampler { solver, steps: 4, brownian: true, ..Sampler::default() };
+        sampler.draw(&request(&model, vec![0, 1]))
+    };
+    for name in ["euler", "heun", "dpm2", "edm-general"] {
+        let error = draw(name, Options { churn, ..Options::default() }).unwrap_err().to_string();
+        assert!(error.contains("fresh noise"), "{name}: {error}");
+        draw(name, Options::default()).unwrap();
+    }
+    let error = draw("predictor-corrector", Options::default()).unwrap_err().to_string();
+    assert!(error.contains("PredictorCorrector") && error.contains("fresh noise"), "{error}");
+    draw("predictor-corrector", Options { corrector_steps: Some(0), ..Options::default() }).unwrap();
 }
 
 #[test]

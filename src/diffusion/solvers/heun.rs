@@ -4,7 +4,7 @@
 //! one in the last.
 
 use super::run::{axpy, combine};
-use super::{Churn, Denoise, FreshNoise, Run, Solver, solve};
+use super::{Churn, Denoise, FreshNoise, PathUse, Run, Solver, solve};
 use crate::error::Result;
 use crate::ops::random::SampleIds;
 use crate::tensor::Tensor;
@@ -31,6 +31,10 @@ impl Solver for Heun {
             let h = 0.5 * (next - sigma_hat);
             axpy(&axpy(&x_hat, h, &d)?, h, &d_next) // line 11
         })
+    }
+
+    fn path_use(&self) -> PathUse {
+        self.churn.path_use()
     }
 }
 

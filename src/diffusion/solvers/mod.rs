@@ -96,4 +96,19 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
     fn couples_samples(&self) -> bool {
         false
     }
+
+    /// Whether the noise can come from one Brownian path, as [`BrownianPath`] has it: only if every request is for the noise of a way
+    /// that the samples go down, and none for noise beside it, which would have to be independent.
+    fn path_use(&self) -> PathUse {
+        PathUse::Possible
+    }
+}
+
+/// How a solver stands to noise from one Brownian path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathUse {
+    /// It would sample another distribution, or none.
+    Never,
+    /// It samples the same either way.
+    Possible,
 }

@@ -6,7 +6,7 @@
 
 use super::reverse_diffusion;
 use super::run::combine;
-use super::{Run, Sde, Solver};
+use super::{PathUse, Run, Sde, Solver};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::solver_update::Coefficient;
@@ -41,6 +41,11 @@ impl Solver for PredictorCorrector {
             }
             reverse_diffusion::step(run, &self.sde, &x, a, b)
         })
+    }
+
+    /// The corrector's noise belongs to no way between two levels.
+    fn path_use(&self) -> PathUse {
+        if self.corrector_steps > 0 { PathUse::Never } else { PathUse::Possible }
     }
 }
 
