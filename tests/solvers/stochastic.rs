@@ -49,7 +49,23 @@ fn stochastic_solvers_sample_the_data() {
     }
 }
 
-/// Langevin steps whose size follows the norms of score and noise need more than one dimension.
+/// In few dimensions, where a step size that looks at the sample's own noise would show.
+#[test]
+fn the_corrector_keeps_gaussian_data() {
+    let n = 12_000;
+    for dim in [1, 2, 3] {
+        let data = Mixture { weights: vec![1.0], means: vec![0.0; dim], stds: vec![0.5], dim };
+        for sde in [Sde::VP, Sde::Ve] {
+            let solver = PredictorCorrector { sde, ..PredictorCorrector::default() };
+            let sigmas = Grid::default().sigmas(200, 0.005, 20.0).unwrap();
+            let x = combine(&[(sigmas[0], &normals(n, 4).reshape([n / dim, dim]).unwrap())]).unwrap();
+            let (mean, std) = moments(&run(&solver, &data, &x, &sigmas, &mut fresh(9)).x.to_f64().unwrap());
+            println!("{dim} {sde:?}: mean {mean:.3}, std {std:.3}");
+            assert!(mean.abs() < 0.02 && (std - 0.5).abs() < 0.015, "{dim} {sde:?}: mean {mean}, std {std}");
+        }
+    }
+}
+
 #[test]
 fn the_corrector_keeps_the_distribution() {
     const DIM: usize = 32;
@@ -165,13 +181,13 @@ fn reverse_diffusion_is_the_papers_chain() {
     });
     approx::assert_relative_eq!(solved(&ReverseDiffusion::default(), &data, &sigmas), chain, max_relative = 1e-8);
 
-    // With one Langevin step before each.
+    // With one Langevin step before each. The score of x = sqrt(bar) y + sqrt(1 - bar) n is about -n / sqrt(1 - bar), so |z| / |score| is
+    // about sqrt(1 - bar).
     let mut z = Numbers::new();
     let chain = vp_loop(&data, &sigmas, |i, mut x, score| {
         let beta = betas[n - 1 - i];
         let (g, noise) = (score(x), z.next());
-        let limit = 0.5 * sigmas[i].powi(2) / (1.0 + sigmas[i].powi(2));
-        let e = (2.0 * (1.0 - beta) * (0.16 * noise / g).powi(2)).min(limit);
+        let e = 2.0 * (1.0 - beta) * 0.16f64.powi(2) * (1.0 - bars[n - 1 - i]);
         x += e * g + (2.0 * e).sqrt() * noise;
         (2.0 - (1.0 - beta).sqrt()) * x + beta * score(x) + beta.sqrt() * z.next()
     });
