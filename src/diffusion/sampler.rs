@@ -38,8 +38,9 @@ pub struct Sampler {
     pub sigma_min: f64,
     /// The noise level at the start; clipped to what the model knows.
     pub sigma_max: f64,
-    /// Whether a stochastic solver's noise belongs to one Brownian path, so that step counts compare.
-    pub brownian: bool,
+    /// Whether a stochastic solver's noise belongs to one Brownian path, so that step counts compare; `None` leaves it to
+    /// [the solver](Solver::path_use).
+    pub brownian: Option<bool>,
     /// What steers the samples; classifier-free unless a request has a reference.
     pub guidance: Option<Guidance>,
     /// What the network computes in: f32 or bf16.
@@ -54,7 +55,7 @@ impl Default for Sampler {
             steps: 18,
             sigma_min: 0.002,
             sigma_max: 80.0,
-            brownian: false,
+            brownian: None,
             guidance: None,
             compute: DType::F32,
         }
@@ -189,14 +190,16 @@ impl Sampler {
         let device = model.weights.device();
         let ids = SampleIds::Each(Tensor::from_slice(&request.samples, [request.samples.len()], &device)?);
         let (x, sigmas) = self.start(request, &ids)?;
-        if self.brownian && self.solver.path_use() == PathUse::Never {
+        let path_use = self.solver.path_use();
+        if self.brownian == Some(true) && path_use == PathUse::Never {
             return Err(Error::Config(format!(
                 "{:?} needs fresh noise, from one Brownian path it would draw another distribution; leave out the path, or the churn or corrector steps",
                 self.solver
             )));
         }
         let positive: Vec<f64> = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).collect();
-        let mut noise: Box<dyn Noise> = match (self.brownian, positive.as_slice()) {
+        let mut noise: Box<dyn Noise> = match (self.brownian.unwrap_or(path_use == PathUse::Meant), positive.as_slice())
+        {
             (true, [first, .., last]) => Box::new(BrownianPath::new(request.seed, ids, *last, *first)?),
             _ => Box::new(FreshNoise::new(request.seed, ids)),
         };

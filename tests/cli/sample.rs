@@ -197,7 +197,8 @@ fn flags_reach_the_solver() {
     assert_ne!(with(&["--rho", "5"]), with(&[]));
     assert_ne!(with(&["--sigma-max", "40"]), with(&["--sigma-min", "0.02"]));
     assert!(with(&["--compute", "bf16"]).iter().all(|x| x.is_finite()));
-    assert_ne!(with(&["--solver", "dpmpp-sde", "--brownian"]), with(&["--solver", "dpmpp-sde"]));
+    assert_eq!(with(&["--solver", "dpmpp-sde", "--brownian"]), with(&["--solver", "dpmpp-sde"]));
+    assert_ne!(with(&["--solver", "dpmpp-sde", "--no-brownian"]), with(&["--solver", "dpmpp-sde"]));
 }
 
 #[test]

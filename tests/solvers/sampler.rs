@@ -99,10 +99,10 @@ fn a_sample_depends_on_its_number_alone() {
         ..Default::default()
     };
     for (name, options, brownian) in [
-        ("heun", churned, false),
-        ("dpmpp-2m-sde", Options::default(), false),
-        ("dpmpp-sde", Options::default(), true),
-        ("rk45", Options::default(), false),
+        ("heun", churned, None),
+        ("dpmpp-2m-sde", Options::default(), Some(false)),
+        ("dpmpp-sde", Options::default(), None),
+        ("rk45", Options::default(), None),
     ] {
         let sampler = Sampler { solver: named(name, &options).unwrap(), steps: 5, brownian, ..Sampler::default() };
         let draw = |samples: &[u32]| values(&sampler.draw(&request(&model, samples.to_vec())).unwrap());
@@ -202,7 +202,7 @@ fn a_brownian_path_is_refused_where_the_noise_must_be_fresh() {
     let churn = Some(Churn { amount: 5.0, ..Churn::default() });
     let draw = |name: &str, options: Options| {
         let solver = named(name, &options).unwrap();
-        let sampler = Sampler { solver, steps: 4, brownian: true, ..Sampler::default() };
+        let sampler = Sampler { solver, steps: 4, brownian: Some(true), ..Sampler::default() };
         sampler.draw(&request(&model, vec![0, 1]))
     };
     for name in ["euler", "heun", "dpm2", "edm-general"] {
@@ -216,6 +216,24 @@ fn a_brownian_path_is_refused_where_the_noise_must_be_fresh() {
 }
 
 #[test]
+fn the_solver_decides_about_the_path_unless_told() {
+    let model = model(0, 3);
+    let draw = |name: &str, brownian: Option<bool>| {
+        let solver = named(name, &Options::default()).unwrap();
+        let sampler = Sampler { solver, steps: 6, brownian, ..Sampler::default() };
+        values(&sampler.draw(&request(&model, vec![0, 1])).unwrap())
+    };
+    for name in ["dpmpp-sde", "dpmpp-2m-sde", "dpmpp-3m-sde"] {
+        assert_eq!(draw(name, None), draw(name, Some(true)), "{name}");
+        assert_ne!(draw(name, None), draw(name, Some(false)), "{name}");
+    }
+    for name in ["euler-ancestral", "reverse-diffusion"] {
+        assert_eq!(draw(name, None), draw(name, Some(false)), "{name}");
+        assert_ne!(draw(name, None), draw(name, Some(true)), "{name}");
+    }
+}
+
+#[test]
 fn a_brownian_path_makes_step_counts_comparable() {
     let model = model(0, 3);
     let draw = |steps: usize, brownian: bool| {
@@ -225,7 +243,7 @@ fn a_brownian_path_makes_step_counts_comparable() {
             steps,
             sigma_min: 0.05,
             sigma_max: 5.0,
-            brownian,
+            brownian: Some(brownian),
             ..Sampler::default()
         };
         sampler.draw(&request(&model, (0..8).collect())).unwrap().samples

@@ -2,6 +2,7 @@
 
 use veridical::diffusion::solvers::*;
 use veridical::diffusion::{Grid, vp_sigmas};
+use veridical::ops::random::SampleIds;
 use veridical::{Result, Tensor};
 
 use super::problem::{Mixture, fresh, normals, run};
@@ -26,6 +27,7 @@ fn stochastic_solvers_sample_the_data() {
         ("dpm2-ancestral", Options::default(), 60),
         ("euler-ancestral", Options::default(), 200),
         ("dpmpp-2s", Options { eta: Some(1.0), ..Default::default() }, 60),
+        ("dpmpp-sde", Options::default(), 60),
         ("dpmpp-2m-sde", Options::default(), 60),
         ("dpmpp-3m-sde", Options::default(), 60),
         ("dpmpp-2m-sde", Options { eta: Some(0.5), ..Default::default() }, 60),
@@ -38,7 +40,11 @@ fn stochastic_solvers_sample_the_data() {
         let solver = named(name, &options).unwrap();
         let sigmas = Grid::default().sigmas(steps, 0.005, 40.0).unwrap();
         let x = combine(&[(sigmas[0], &normals(n, 4))]).unwrap();
-        let y = run(solver.as_ref(), &data, &x, &sigmas, &mut fresh(9)).x.to_f64().unwrap();
+        let mut noise: Box<dyn Noise> = match solver.path_use() {
+            PathUse::Meant => Box::new(BrownianPath::new(9, SampleIds::From(0), 0.005, 40.0).unwrap()),
+            _ => Box::new(fresh(9)),
+        };
+        let y = run(solver.as_ref(), &data, &x, &sigmas, noise.as_mut()).x.to_f64().unwrap();
         let (got_mean, got_std) = moments(&y);
         let left = y.iter().filter(|x| **x < -0.1).count() as f64 / n as f64;
         println!("{name} {options:?}: mean {got_mean:.3}, std {got_std:.3}, left {left:.3}");
@@ -196,7 +202,6 @@ fn reverse_diffusion_is_the_papers_chain() {
 
 #[test]
 fn a_samples_noise_is_its_own() {
-    use veridical::ops::random::SampleIds;
     let data = Mixture::two_modes();
     let sigmas = Grid::default().sigmas(8, 0.01, 20.0).unwrap();
     let start = combine(&[(20.0, &normals(5, 8))]).unwrap();

@@ -45,9 +45,13 @@ pub struct Args {
     /// Share of the noise of ancestral and SDE solvers: 0 none, 1 all
     #[arg(long)]
     eta: Option<f64>,
-    /// All injected noise from one Brownian path, so that runs of different step counts compare
-    #[arg(long)]
+    /// All injected noise from one Brownian path, so that runs of different step counts compare [default: for dpmpp-sde,
+    /// dpmpp-2m-sde and dpmpp-3m-sde]
+    #[arg(long, conflicts_with = "no_brownian")]
     brownian: bool,
+    /// Independent noise in every step
+    #[arg(long)]
+    no_brownian: bool,
     /// Slopes used (lms, deis, ipndm)
     #[arg(long)]
     order: Option<usize>,
@@ -128,8 +132,8 @@ impl Args {
         let sigma_max = self.sigma_max.unwrap_or(high).min(most);
         let solver = named(&self.solver, &self.options((sigma_min, sigma_max)))?;
         let steps = self.steps as usize;
-        let sampler =
-            Sampler { solver, grid, steps, sigma_min, sigma_max, brownian: self.brownian, ..Sampler::default() };
+        let brownian = (self.brownian || self.no_brownian).then_some(self.brownian);
+        let sampler = Sampler { solver, grid, steps, sigma_min, sigma_max, brownian, ..Sampler::default() };
         sampler.sigmas(model, None).map_err(|error| Error::Config(error.to_string()))?;
         Ok(sampler)
     }

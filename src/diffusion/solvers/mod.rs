@@ -109,6 +109,8 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
 pub enum PathUse {
     /// It would sample another distribution, or none.
     Never,
-    /// It samples the same either way.
+    /// It samples the same distribution either way.
     Possible,
+    /// A path is its default. Where requests overlap, what they share must be the same noise.
+    Meant,
 }
