@@ -16,7 +16,8 @@ use super::{Ended, compute, device, interrupt, say};
 /// Measure the likelihood of data under a model, in bits per dimension.
 ///
 /// Solves the probability-flow ODE from the data up to the largest noise level, with the divergence along the way (Song et al. 2021).
-/// Lower is better. For images of whole grey levels give --dequantize.
+/// Lower is better. Images of whole grey levels are first spread evenly over their levels, so that the density bounds the probability
+/// of the levels.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model file
@@ -49,9 +50,9 @@ pub struct Args {
     /// Levels that the data were quantised to in [-1, 1]; 0 for a density [default: 256 for images, 0 for points]
     #[arg(long)]
     levels: Option<u32>,
-    /// Spread each value evenly over its level first
+    /// Take the values as they are instead of spreading each evenly over its level: for data that are spread already
     #[arg(long)]
-    dequantize: bool,
+    no_dequantize: bool,
     /// Makes sign vectors and dequantisation
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -97,11 +98,10 @@ pub fn run(args: Args) -> Result<Ended> {
     let sample = model.denoiser().sample_shape();
     let dims: usize = sample.iter().product();
     let levels = args.levels.unwrap_or(if sample.len() == 3 { 256 } else { 0 });
-    if levels == 1 || (args.dequantize && levels == 0) {
-        return Err(Error::Config(format!(
-            "--levels {levels}: there are 2 and more, or 0 for a density without --dequantize"
-        )));
+    if levels == 1 {
+        return Err(Error::Config("--levels 1: there are 2 and more, or 0 for a density".into()));
     }
+    let spread = levels > 0 && !args.no_dequantize;
     let input = TensorFile::open(&args.input)?;
     let all = model.denoiser().samples_from(&input, "x", DType::F32, &device)?;
     if all.is_empty() {
@@ -131,7 +131,7 @@ pub fn run(args: Args) -> Result<Ended> {
         }
         let count = (args.batch as usize).min(n - first);
         let mut x = all.narrow(first, count)?;
-        if args.dequantize {
+        if spread {
             x = dequantize(&x, levels, (args.seed, first as u32))?;
         }
         let labels = labels.as_ref().map(|labels| labels.narrow(first, count)).transpose()?;
@@ -147,15 +147,15 @@ pub fn run(args: Args) -> Result<Ended> {
 
     let bits: Vec<f64> = nats.iter().map(|&nats| bits_per_dim(nats, dims, (levels > 0).then_some(levels))).collect();
     let mean = bits.iter().sum::<f64>() / n as f64;
-    let spread = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>();
+    let squares = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>();
     let report = Report {
         bits_per_dim: mean,
-        standard_error: (n > 1).then(|| (spread / (n - 1) as f64 / n as f64).sqrt()),
+        standard_error: (n > 1).then(|| (squares / (n - 1) as f64 / n as f64).sqrt()),
         nats: nats.iter().sum::<f64>() / n as f64,
         samples: n,
         dims,
         levels,
-        dequantized: args.dequantize,
+        dequantized: spread,
         probes: (args.trace == "hutchinson").then_some(args.probes),
         trace: args.trace,
         sigma_min: likelihood.sigma_min,
