@@ -11,7 +11,7 @@ use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device, Error, Result, ops};
 
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, say};
+use super::{Ended, compute, device, interrupt, positive, say};
 
 /// Measure the likelihood of data under a model, in bits per dimension.
 ///
@@ -36,16 +36,16 @@ pub struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     probes: u32,
     /// Absolute and relative tolerance of a step
-    #[arg(long, default_value_t = 1e-5, conflicts_with = "steps")]
+    #[arg(long, default_value_t = 1e-5, conflicts_with = "steps", value_parser = positive)]
     tolerance: f64,
     /// Runge-Kutta steps of fixed size instead, four denoiser calls each
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     steps: Option<u32>,
     /// The noise level that the data are taken to have
-    #[arg(long, default_value_t = 0.002)]
+    #[arg(long, default_value_t = 0.002, value_parser = positive)]
     sigma_min: f64,
     /// The noise level where the density is taken to be a Gaussian's
-    #[arg(long, default_value_t = 80.0)]
+    #[arg(long, default_value_t = 80.0, value_parser = positive)]
     sigma_max: f64,
     /// Levels that the data were quantised to in [-1, 1]; 0 for a density [default: 256 for images, 0 for points]
     #[arg(long)]

@@ -13,7 +13,7 @@ use crate::ops::random::{Draws, SampleIds};
 use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Device, Tensor};
 
-/// How samples are drawn. The defaults are EDM's: Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
+/// How samples are drawn. The state is f64 on the CPU, f32 on a GPU (see [`draw`](Self::draw)). The defaults are EDM's: Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
 ///
 /// ```
 /// use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Sampler, solvers};
@@ -147,17 +147,24 @@ impl Sampler {
     /// make no grid.
     pub fn sigmas(&self, model: &Model, start: Option<f64>) -> Result<Vec<f64>> {
         let denoiser = model.denoiser();
+        if self.sigma_min.is_nan() || self.sigma_max.is_nan() {
+            let what =
+                format!("sigma_min is {} and sigma_max {}; give two noise levels", self.sigma_min, self.sigma_max);
+            return Err(Error::argument("sampler", what));
+        }
         let (low, high) = denoiser.sigma_range();
         let sigmas = self.grid.sigmas(self.steps, self.sigma_min.max(low), self.sigma_max.min(high))?;
         let mut sigmas = start.map_or(Ok(sigmas.clone()), |sigma| sigmas_from(&sigmas, sigma))?;
         for sigma in sigmas.iter_mut().filter(|sigma| **sigma > 0.0 && sigma.is_finite()) {
             *sigma = denoiser.round_sigma(*sigma);
         }
+        // Levels that fall strictly may round to the same one.
         sigmas.dedup();
         Ok(sigmas)
     }
 
-    /// Draws what is asked for. Solver arithmetic is in f64 on the CPU and f32 on a GPU.
+    /// Draws what is asked for. The state that the solver works on is f64 on the CPU and f32 on a GPU, as GPU tensors have no f64 in this
+    /// crate: there, every step rounds to f32.
     ///
     /// Errors on shapes that are not the model's, on settings that make no grid or no guidance, and if a sample is not finite.
     pub fn draw(&self, request: &Request) -> Result<Drawn> {

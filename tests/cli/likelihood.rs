@@ -77,8 +77,9 @@ fn what_cannot_be_measured_is_an_error() {
     };
     assert!(refuses(1, &[]).contains("[1, 3]"));
     write(&data, &[("x", &[1, 2], &[0.0; 2])]);
-    assert!(refuses(2, &["--sigma-min", "0"]).contains("sigma_min"));
-    assert!(refuses(2, &["--tolerance", "0"]).contains("atol"));
+    assert!(refuses(2, &["--sigma-min", "0"]).contains("--sigma-min"));
+    assert!(refuses(2, &["--sigma-min", "nan"]).contains("above 0"));
+    assert!(refuses(2, &["--tolerance", "0"]).contains("--tolerance"));
     assert!(refuses(2, &["--levels", "1"]).contains("--levels"));
     assert!(refuses(2, &["--trace", "guess"]).contains("hutchinson"));
     write(&data, &[("y", &[1, 2], &[0.0; 2])]);
