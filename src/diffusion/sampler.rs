@@ -244,6 +244,16 @@ impl Sampler {
                     "classifier-free guidance needs a model with classes; give a second model to guide with".into(),
                 ));
             }
+            let dim = model.denoiser().label_dim();
+            let labels = request.labels.as_ref().map(|labels| labels.to_vec::<f32>()).transpose()?.unwrap_or_default();
+            let has_class = |i: usize| labels.chunks(dim).nth(i).is_some_and(|row| row.iter().any(|&x| x != 0.0));
+            let acts = self.guidance.is_some_and(|guidance| guidance.weight != 1.0);
+            if let Some(i) = (0..request.samples.len()).find(|&i| acts && !has_class(i)) {
+                return Err(Error::Config(format!(
+                    "guidance away from no class does nothing for sample {}, which has no class; give it one, or a second model to guide with",
+                    request.samples[i]
+                )));
+            }
             return Conditioned::new(model, None, self.compute);
         };
         if reference.denoiser().sample_shape() != model.denoiser().sample_shape() {

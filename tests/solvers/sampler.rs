@@ -149,7 +149,7 @@ fn every_start_starts_where_it_says() {
         assert!(error.contains(says), "{error}");
     };
     refused(Start::Latents(images.narrow(0, 2).unwrap()), "latents");
-    refused(Start::Image { images: images.clone(), sigma: -1.0 }, "start at -1");
+    refused(Start::Image { images: images.clone(), sigma: -1.0 }, "start at -1: ");
     refused(Start::Noisy { images: images.reshape([2, 3]).unwrap(), sigma: 1.0 }, "noisy images");
 }
 
@@ -175,6 +175,17 @@ fn requests_that_do_not_fit_are_errors() {
     };
     says(Request { labels: Some(labels.clone()), ..request(&without, vec![0, 1]) }, "no class labels");
     says(Request { labels: Some(labels), ..request(&with, vec![0]) }, "class labels");
+    let guided = Sampler { guidance: Some(Guidance::new(3.0)), ..sampler.clone() };
+    let half = Tensor::from_slice(&[0f32, 1.0, 0.0, 0.0, 0.0, 0.0], [2, 3], &CPU).unwrap();
+    for (labels, which) in [(None, "sample 8"), (Some(half), "sample 9")] {
+        let error = guided.draw(&Request { labels, ..request(&with, vec![8, 9]) }).unwrap_err().to_string();
+        assert!(error.contains("does nothing") && error.contains(which), "{error}");
+    }
+    for wrong in
+        [Sampler { sigma_min: f64::NAN, ..sampler.clone() }, Sampler { sigma_max: f64::NAN, ..sampler.clone() }]
+    {
+        assert!(wrong.sigmas(&without, None).unwrap_err().to_string().contains("NaN"));
+    }
     assert!(one_hot(&with, &[3]).is_err());
     assert!(request(&with, vec![0, 1]).part(1, 2).is_err());
     let solver = std::sync::Arc::new(Rk45::default());
