@@ -53,7 +53,7 @@ pub use edm_general::{EdmGeneral, Scaling, Schedule};
 pub use euler::Euler;
 pub use euler_ancestral::EulerAncestral;
 pub use euler_maruyama::EulerMaruyama;
-pub use heun::{Heun, heun, step as heun_step};
+pub use heun::{Heun, heun};
 pub use ipndm::Ipndm;
 pub use lms::{Lms, lms_coefficients};
 pub use named::{NAMES, Options, named, unknown_option};
