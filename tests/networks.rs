@@ -106,6 +106,11 @@ fn with_labels(label_dropout: f64) -> Model {
     Model::new(&ModelConfig::new(NetworkConfig::SongUNet(config)), 1, &CPU).unwrap()
 }
 
+fn points_with_labels(label_dropout: f64) -> Model {
+    let config = MlpConfig { label_dim: 4, label_dropout, ..MlpConfig::new(3) };
+    Model::new(&ModelConfig::new(NetworkConfig::Mlp(config)), 1, &CPU).unwrap()
+}
+
 #[test]
 fn labels_are_withheld_as_often_as_asked_and_by_sample() {
     let model = with_labels(0.3);
@@ -128,21 +133,33 @@ fn labels_are_withheld_as_often_as_asked_and_by_sample() {
 /// In training a withheld label is no label; outside of training none is withheld.
 #[test]
 fn a_network_without_its_label_is_unconditional() {
-    let model = with_labels(0.5);
-    let x = ops::normal([64, 4, 4, 1], DType::F32, &Draws::new(RandomKey::new(1, Purpose::Latents)), &CPU).unwrap();
-    // The last layer starts near zero: large weights make the label show.
-    let flat = ops::scale(&model.weights.flat().into(), 30.0).unwrap().into_value();
+    for (model, louder) in [(with_labels(0.5), 30.0), (points_with_labels(0.5), 2.0)] {
+        its_label_is_withheld(&model, louder);
+    }
+}
+
+/// For label dropout 1/2.
+fn its_label_is_withheld(model: &Model, louder: f64) {
+    let shape = [&[64][..], &model.denoiser().sample_shape()].concat();
+    let row: usize = shape[1..].iter().product();
+    let x = ops::normal(shape, DType::F32, &Draws::new(RandomKey::new(1, Purpose::Latents)), &CPU).unwrap();
+    // The last layer starts near zero: large weights make the label show. So do biases that are not zero.
+    let draws = Draws::new(RandomKey::new(2, Purpose::Custom));
+    let flat = ops::scale(&model.weights.flat().into(), louder).unwrap();
+    let flat = ops::solver_update(&flat, None, Some((0.1.into(), &draws))).unwrap().into_value();
     let model = model.with_flat_weights(flat).unwrap();
     let labels = Var::constant(Tensor::from_slice(&[1f32, 0.0, 0.0, 0.0].repeat(64), [64, 4], &CPU).unwrap());
     let run = |cx: &Context, labels: Option<&Var>| -> Vec<Vec<f32>> {
         let conditions = Conditions { class_labels: labels, augment_labels: None };
         let noise = Var::constant(Tensor::zeros([64], DType::F32, &CPU).unwrap());
         let f = model.denoiser().raw(cx, &Var::constant(x.clone()), &noise, conditions).unwrap();
-        f.value().to_vec::<f32>().unwrap().chunks(16).map(<[f32]>::to_vec).collect()
+        f.value().to_vec::<f32>().unwrap().chunks(row).map(<[f32]>::to_vec).collect()
     };
     let inference = Context::inference(&model.weights);
     let (told, untold) = (run(&inference, Some(&labels)), run(&inference, None));
     assert_ne!(told, untold);
+    let zeros = Var::constant(Tensor::zeros([64, 4], DType::F32, &CPU).unwrap());
+    assert_eq!(run(&inference, Some(&zeros)), untold, "all zeros are no label");
     let training = Training { seed: 3, step: 0, samples: SampleIds::From(0) };
     let trained = run(&Context::training(&model.weights, &Tape::new(), training), Some(&labels));
     let mut withheld = 0;
@@ -188,9 +205,24 @@ fn adms_layers_start_as_edm_starts_them() {
 
 #[test]
 fn labels_of_another_shape_are_named() {
-    let model = with_labels(0.0);
-    let x = Tensor::zeros([2, 4, 4, 1], DType::F32, &CPU).unwrap();
-    let labels = Tensor::zeros([2, 5], DType::F32, &CPU).unwrap();
-    let error = model.denoise(&x, 1.0, Some(&labels)).unwrap_err().to_string();
-    assert!(error.contains("class_labels") && error.contains("[2, 4]") && error.contains("[2, 5]"), "{error}");
+    for model in [with_labels(0.0), points_with_labels(0.0)] {
+        let x = Tensor::zeros([&[2][..], &model.denoiser().sample_shape()].concat(), DType::F32, &CPU).unwrap();
+        let labels = Tensor::zeros([2, 5], DType::F32, &CPU).unwrap();
+        let error = model.denoise(&x, 1.0, Some(&labels)).unwrap_err().to_string();
+        assert!(error.contains("class_labels") && error.contains("[2, 4]") && error.contains("[2, 5]"), "{error}");
+    }
+}
+
+#[test]
+fn a_perceptrons_label_dropout_is_in_its_file_and_may_be_missing() {
+    let config = points_with_labels(0.25).config().clone();
+    let json = config.to_json().unwrap();
+    assert_eq!(ModelConfig::from_json(&json).unwrap(), config);
+    let before = json.replace("\"label_dropout\":0.25,", "");
+    assert_ne!(before, json);
+    let NetworkConfig::Mlp(read) = ModelConfig::from_json(&before).unwrap().network else { panic!() };
+    assert_eq!(read.label_dropout, 0.0);
+    let wrong = MlpConfig { label_dropout: 1.0, ..read };
+    let error = ModelConfig::new(NetworkConfig::Mlp(wrong)).build().unwrap_err().to_string();
+    assert!(error.contains("label_dropout"), "{error}");
 }

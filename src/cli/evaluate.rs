@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Where the classifier computes: cpu, cuda, cuda:N, emulator, or best
-    #[arg(long, default_value = "cpu", value_parser = device::name)]
+    #[arg(long, default_value = "best", value_parser = device::name)]
     device: String,
 }
 
@@ -89,19 +89,28 @@ fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Resul
             "the generated images are {a:?} (height, width, channels), the real ones {b:?}"
         )));
     }
-    let train = space.of(&data.train)?;
     let test = data.test.as_ref().map(|test| space.of(test)).transpose()?;
+    if args.floor && test.is_none() {
+        return Err(Error::Config(format!("--floor: {real} has no test images")));
+    }
     let against = if args.against_train { None } else { test.as_ref() };
     note(match against {
         Some(_) => "compared with the test images",
         None => "compared with the training images",
     });
-    let compared = compare(against.unwrap_or(&train), &space.of(&generated)?, neighbours, args.seed)?;
-    let floor = match (args.floor, &test) {
-        (false, _) => None,
-        (true, None) => return Err(Error::Config(format!("--floor: {real} has no test images"))),
+    // A classifier takes a while for a large training set, which not every comparison needs.
+    let train = (args.floor || against.is_none()).then(|| space.of(&data.train)).transpose()?;
+    let made = space.of(&generated)?;
+    let compared = match against.or(train.as_ref()) {
+        Some(against) => compare(against, &made, neighbours, args.seed)?,
+        None => return Err(Error::Config(format!("{real} has no images"))),
+    };
+    let floor = match (args.floor, &test, &train) {
         // As many training images as there are generated ones: distances fall with the number of rows.
-        (true, Some(test)) => Some(compare(test, &train.sample(generated.len(), args.seed)?, neighbours, args.seed)?),
+        (true, Some(test), Some(train)) => {
+            Some(compare(test, &train.sample(generated.len(), args.seed)?, neighbours, args.seed)?)
+        }
+        _ => None,
     };
     Ok((compared, floor))
 }
@@ -113,10 +122,18 @@ fn given(path: &Path) -> Result<Features> {
         let what = format!("features [n, dims] are expected, found an array {:?}", array.shape);
         return Err(Error::format(path, what));
     };
-    Ok(Features { name: "the features given".into(), values: array.to_f32(), dims, probabilities: None })
+    let features = Features { name: "the features given".into(), values: array.to_f32(), dims, probabilities: None };
+    match features.not_finite() {
+        None => Ok(features),
+        Some((row, column, value)) => {
+            let what =
+                format!("row {row} (counted from 0) holds {value} in column {column}; every number must be finite");
+            Err(Error::format(path, what))
+        }
+    }
 }
 
-/// `samples` `[n, channels, height, width]` of a safetensors file, or the training part of a data set.
+/// `samples` `[n, channels, height, width]` or `[n, dims]` of a safetensors file, or the training part of a data set.
 fn generated_images(path: &Path) -> Result<Images> {
     if path.extension().is_none_or(|ending| ending != "safetensors") {
         return Ok(data::open(path)?.train);
@@ -125,14 +142,18 @@ fn generated_images(path: &Path) -> Result<Images> {
     let Some(samples) = file.tensor("samples", DType::F32, &Device::Cpu)? else {
         return Err(Error::format(path, format!("no tensor \"samples\"; it holds {}", file.names().join(", "))));
     };
-    let [n, c, h, w] = samples.shape()[..] else {
-        return Err(Error::format(
-            path,
-            format!("samples are {}, expected [n, channels, height, width]", samples.shape()),
-        ));
-    };
-    let pixels = ops::permute(&samples.into(), &[0, 2, 3, 1])?.value().to_vec::<f32>()?;
-    Images::new(pixels, vec![0; n], [h, w, c], 1)
+    match samples.shape()[..] {
+        [n, c, h, w] => {
+            let pixels = ops::permute(&samples.into(), &[0, 2, 3, 1])?.value().to_vec::<f32>()?;
+            Images::new(pixels, vec![0; n], [h, w, c], 1)
+        }
+        // Points, as data sets have them.
+        [n, dims] => Images::new(samples.to_vec::<f32>()?, vec![0; n], [1, 1, dims], 1),
+        _ => {
+            let what = format!("samples are {}, expected [n, channels, height, width] or [n, dims]", samples.shape());
+            Err(Error::format(path, what))
+        }
+    }
 }
 
 fn table(generated: &Comparison, floor: Option<&Comparison>) -> String {

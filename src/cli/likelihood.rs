@@ -12,12 +12,13 @@ use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, output, say};
+use super::{Ended, compute, device, interrupt, output, positive, say};
 
 /// Measure the likelihood of data under a model, in bits per dimension.
 ///
 /// Solves the probability-flow ODE from the data up to the largest noise level, with the divergence along the way (Song et al. 2021).
-/// Lower is better. For images of whole grey levels give --dequantize.
+/// Lower is better. Images of whole grey levels are first spread evenly over their levels, so that the density bounds the probability
+/// of the levels.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model file
@@ -40,23 +41,23 @@ pub struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     probes: u32,
     /// Absolute and relative tolerance of a step
-    #[arg(long, default_value_t = 1e-5, conflicts_with = "steps")]
+    #[arg(long, default_value_t = 1e-5, conflicts_with = "steps", value_parser = positive)]
     tolerance: f64,
     /// Runge-Kutta steps of fixed size instead, four denoiser calls each
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     steps: Option<u32>,
     /// The noise level that the data are taken to have
-    #[arg(long, default_value_t = 0.002)]
+    #[arg(long, default_value_t = 0.002, value_parser = positive)]
     sigma_min: f64,
     /// The noise level where the density is taken to be a Gaussian's
-    #[arg(long, default_value_t = 80.0)]
+    #[arg(long, default_value_t = 80.0, value_parser = positive)]
     sigma_max: f64,
     /// Levels that the data were quantised to in [-1, 1]; 0 for a density [default: 256 for images, 0 for points]
     #[arg(long)]
     levels: Option<u32>,
-    /// Spread each value evenly over its level first
+    /// Take the values as they are instead of spreading each evenly over its level: for data that are spread already
     #[arg(long)]
-    dequantize: bool,
+    no_dequantize: bool,
     /// Makes sign vectors and dequantisation
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -177,11 +178,10 @@ pub fn run(args: Args) -> Result<Ended> {
     let sample = model.denoiser().sample_shape();
     let dims: usize = sample.iter().product();
     let levels = args.levels.unwrap_or(if sample.len() == 3 { 256 } else { 0 });
-    if levels == 1 || (args.dequantize && levels == 0) {
-        return Err(Error::Config(format!(
-            "--levels {levels}: there are 2 and more, or 0 for a density without --dequantize"
-        )));
+    if levels == 1 {
+        return Err(Error::Config("--levels 1: there are 2 and more, or 0 for a density".into()));
     }
+    let spread = levels > 0 && !args.no_dequantize;
     let measured = match (&args.data, &args.input) {
         (Some(spec), _) => Measured::of_set(spec, &model)?,
         (None, Some(path)) => Measured::of_file(path, &model)?,
@@ -209,7 +209,7 @@ pub fn run(args: Args) -> Result<Ended> {
         }
         let count = (args.batch as usize).min(n - first);
         let (mut x, labels) = measured.part(&model, first, count)?;
-        if args.dequantize {
+        if spread {
             x = dequantize(&x, levels, (args.seed, first as u32))?;
         }
         let mut denoise = Conditioned::new(&model, labels.as_ref(), compute(&args.compute))?;
@@ -224,15 +224,15 @@ pub fn run(args: Args) -> Result<Ended> {
 
     let bits: Vec<f64> = nats.iter().map(|&nats| bits_per_dim(nats, dims, (levels > 0).then_some(levels))).collect();
     let mean = bits.iter().sum::<f64>() / n as f64;
-    let spread = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>();
+    let squares = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>();
     let report = Report {
         bits_per_dim: mean,
-        standard_error: (n > 1).then(|| (spread / (n - 1) as f64 / n as f64).sqrt()),
+        standard_error: (n > 1).then(|| (squares / (n - 1) as f64 / n as f64).sqrt()),
         nats: nats.iter().sum::<f64>() / n as f64,
         samples: n,
         dims,
         levels,
-        dequantized: args.dequantize,
+        dequantized: spread,
         probes: (args.trace == "hutchinson").then_some(args.probes),
         trace: args.trace,
         sigma_min: likelihood.sigma_min,

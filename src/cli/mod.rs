@@ -103,6 +103,14 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
+/// A number of a flag that must be finite and above 0.
+fn positive(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("it must be a finite number above 0".into()),
+    }
+}
+
 /// The dtype of `--compute`, which clap has checked.
 fn compute(name: &str) -> DType {
     if name == "bf16" { DType::BF16 } else { DType::F32 }

@@ -56,7 +56,7 @@ impl Denoise for Conditioned<'_> {
 }
 
 impl DenoiseWithGradient for Conditioned<'_> {
-    fn at(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
+    fn with_products(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
         let cast = |tensor: &Tensor, dtype| -> Result<Tensor> { Ok(ops::cast(&tensor.into(), dtype)?.into_value()) };
         let input = Tape::new().leaf(cast(x, DType::F32)?);
         let denoised = self.run(&input, sigma)?;

@@ -12,16 +12,19 @@ use crate::ops::random::SampleIds;
 use crate::random::{self, Purpose, RandomKey, Samples};
 use crate::tensor::{DType, Tensor};
 
+/// Probes that are in memory and fed to the denoiser at once.
+const PROBES: usize = 64;
+
 /// A denoiser that can say how its result depends on its input.
 ///
 /// Every `FnMut(&Tensor, f64, &[Tensor]) -> Result<(Tensor, Vec<Tensor>)>` is one.
 pub trait DenoiseWithGradient {
     /// `D(x; sigma)`, and for each cotangent v, shaped like `x`, the product `J^T v` with the Jacobian `J = dD/dx` of each sample.
-    fn at(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)>;
+    fn with_products(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)>;
 }
 
 impl<F: FnMut(&Tensor, f64, &[Tensor]) -> Result<(Tensor, Vec<Tensor>)>> DenoiseWithGradient for F {
-    fn at(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
+    fn with_products(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
         self(x, sigma, cotangents)
     }
 }
@@ -87,7 +90,7 @@ impl Default for Likelihood {
 pub struct LogDensity {
     /// `ln p(x)` of each sample, in nats.
     pub nats: Vec<f64>,
-    /// Denoiser calls.
+    /// Denoiser calls: one for every 64 probes at each point of the way.
     pub nfe: usize,
 }
 
@@ -111,20 +114,27 @@ impl Likelihood {
             return Err(Error::shape("likelihood", "samples [n, ...], at least one", x.shape()));
         }
         let dim = x.len() / x.shape()[0];
-        let probes = self.probes(x, seed, samples)?;
+        let probes = Probes::new(self.trace, x, seed, samples)?;
+        // More than one lot would be too much to keep; they are then made anew at each point.
+        let kept = (probes.count <= PROBES).then(|| probes.some(0)).transpose()?;
         // tr J as a mean over sign vectors, or as a sum over unit vectors.
-        let share = if self.trace == Trace::Exact { 1.0 } else { 1.0 / probes.len() as f64 };
+        let share = if self.trace == Trace::Exact { 1.0 } else { 1.0 / probes.count as f64 };
         let axes: Vec<usize> = (1..x.shape().rank()).collect();
         let mut nfe = 0;
         let slope = |y: &Vec<Tensor>, u: f64| -> Result<Vec<Tensor>> {
-            nfe += 1;
-            let (denoised, products) = denoise.at(&y[0], u.exp(), &probes)?;
             let mut divergence = Tensor::full(dim as f64, y[1].shape(), y[1].dtype(), &y[1].device())?;
-            for (v, product) in probes.iter().zip(&products) {
-                let trace = ops::sum(&ops::mul(&v.into(), &product.into())?, &axes)?;
-                divergence = combine(&[(1.0, &divergence), (-share, trace.value())])?;
+            let mut slope = None;
+            for first in (0..probes.count).step_by(PROBES) {
+                let some = kept.clone().map_or_else(|| probes.some(first), Ok)?;
+                nfe += 1;
+                let (denoised, products) = denoise.with_products(&y[0], u.exp(), &some)?;
+                for (v, product) in some.iter().zip(&products) {
+                    let trace = ops::sum(&ops::mul(&v.into(), &product.into())?, &axes)?;
+                    divergence = combine(&[(1.0, &divergence), (-share, trace.value())])?;
+                }
+                slope.get_or_insert(combine(&[(1.0, &y[0]), (-1.0, &denoised)])?);
             }
-            Ok(vec![combine(&[(1.0, &y[0]), (-1.0, &denoised)])?, divergence])
+            Ok(slope.into_iter().chain([divergence]).collect())
         };
         let start = vec![x.clone(), Tensor::zeros([x.shape()[0]], x.dtype(), &x.device())?];
         let range = (self.sigma_min.ln(), self.sigma_max.ln());
@@ -146,35 +156,53 @@ impl Likelihood {
             None => Ok(LogDensity { nats, nfe }),
         }
     }
+}
 
-    fn probes(&self, x: &Tensor, seed: u64, samples: &SampleIds) -> Result<Vec<Tensor>> {
-        let n = x.shape()[0];
-        let dim = x.len() / n;
-        let make = |values: Vec<f32>| -> Result<Tensor> {
-            let v = Tensor::from_slice(&values, x.shape(), &x.device())?;
-            Ok(ops::cast(&v.into(), x.dtype())?.into_value())
-        };
-        match self.trace {
-            Trace::Exact => {
-                (0..dim).map(|j| make((0..n * dim).map(|i| f32::from(u8::from(i % dim == j))).collect())).collect()
-            }
+/// The vectors v of the products `J^T v`, made as they are needed.
+struct Probes<'a> {
+    trace: Trace,
+    count: usize,
+    like: &'a Tensor,
+    seed: u64,
+    ids: Vec<u32>,
+}
+
+impl<'a> Probes<'a> {
+    fn new(trace: Trace, like: &'a Tensor, seed: u64, samples: &SampleIds) -> Result<Self> {
+        let n = like.shape()[0];
+        let count = match trace {
+            Trace::Exact => like.len() / n,
+            Trace::Hutchinson { probes } if (1..=10_000).contains(&probes) => probes,
             Trace::Hutchinson { probes } => {
-                if !(1..=10_000).contains(&probes) {
-                    return Err(Error::Config(format!("Hutchinson's trace takes 1 to 10000 vectors, got {probes}")));
-                }
-                let ids = match samples {
-                    SampleIds::From(first) => (0..n as u32).map(|i| first.wrapping_add(i)).collect(),
-                    SampleIds::Each(ids) => ids.to_vec::<u32>()?,
-                };
-                let signs = |probe: usize| {
-                    let key = RandomKey::new(seed, Purpose::Metrics).at_step(probe as u32);
-                    let mut words = vec![0u32; n * dim];
-                    random::fill(random::Words, &key.stream()?, Samples::Ids(&ids), dim, &mut words)?;
-                    make(words.into_iter().map(|word| if word >> 31 == 0 { 1.0 } else { -1.0 }).collect())
-                };
-                (0..probes).map(signs).collect()
+                return Err(Error::Config(format!("Hutchinson's trace takes 1 to 10000 vectors, got {probes}")));
             }
-        }
+        };
+        let ids = match samples {
+            SampleIds::From(first) => (0..n as u32).map(|i| first.wrapping_add(i)).collect(),
+            SampleIds::Each(ids) => ids.to_vec::<u32>()?,
+        };
+        Ok(Probes { trace, count, like, seed, ids })
+    }
+
+    /// At most [`PROBES`] of them, from `first` on.
+    fn some(&self, first: usize) -> Result<Vec<Tensor>> {
+        (first..self.count.min(first + PROBES)).map(|index| self.make(index)).collect()
+    }
+
+    fn make(&self, index: usize) -> Result<Tensor> {
+        let len = self.like.len();
+        let dim = len / self.like.shape()[0];
+        let values: Vec<f32> = match self.trace {
+            Trace::Exact => (0..len).map(|i| f32::from(u8::from(i % dim == index))).collect(),
+            Trace::Hutchinson { .. } => {
+                let key = RandomKey::new(self.seed, Purpose::Metrics).at_step(index as u32);
+                let mut words = vec![0u32; len];
+                random::fill(random::Words, &key.stream()?, Samples::Ids(&self.ids), dim, &mut words)?;
+                words.into_iter().map(|word| if word >> 31 == 0 { 1.0 } else { -1.0 }).collect()
+            }
+        };
+        let v = Tensor::from_slice(&values, self.like.shape(), &self.like.device())?;
+        Ok(ops::cast(&v.into(), self.like.dtype())?.into_value())
     }
 }
 

@@ -192,18 +192,31 @@ mod tests {
             let loss = Loss::named(name).unwrap();
             loss.check().unwrap();
             let n = 40_000;
-            let mut sigmas = loss.sigmas(n, 3, 7, &SampleIds::From(0)).unwrap();
+            let sigmas = loss.sigmas(n, 3, 7, &SampleIds::From(0)).unwrap();
             assert_eq!(loss.sigmas(5, 3, 7, &SampleIds::From(10)).unwrap(), sigmas[10..15], "{name}");
-            sigmas.sort_by(f64::total_cmp);
-            // The middle of the sorted levels against the level of the middle: e^-1.2; t = 1/2; sqrt(0.02 * 100); u_500.
-            let median = sigmas[n / 2];
-            let expected = match name {
-                "edm" => (-1.2f64).exp(),
-                "vp" => ((0.5 * 19.9 * 0.25 + 0.1 * 0.5f64).exp() - 1.0).sqrt(),
-                "ve" => 2f64.sqrt(),
-                _ => loss.sigma(0.5, 0.0),
-            };
-            assert!((median / expected).ln().abs() < 0.05, "{name}: {median}, expected {expected}");
+            // The level at three quantiles: of the normal numbers -1.6449, 0 and 1.6449 stand for 5, 50 and 95 %. Levels of VP and VE rise with
+            // their uniform number, those of iDDPM fall with their index.
+            for (share, z) in [(0.05, -1.6448536269514722), (0.5, 0.0), (0.95, 1.6448536269514722f64)] {
+                let expected = match name {
+                    "edm" => (-1.2 + 1.2 * z).exp(),
+                    "vp" => {
+                        let t: f64 = 1e-5 + share * (1.0 - 1e-5);
+                        ((9.95 * t * t + 0.1 * t).exp() - 1.0).sqrt()
+                    }
+                    "ve" => (0.02f64.ln() * (1.0 - share) + 100f64.ln() * share).exp(),
+                    _ => {
+                        // sigma_j^2 = a_M / a_j - 1 with a_j = sin^2(pi j / 2016), see below.
+                        let a = |j: f64| (std::f64::consts::PI * j / 2016.0).sin().powi(2);
+                        (a(1000.0) / a(1000.0 * (1.0 - share)) - 1.0).sqrt()
+                    }
+                };
+                let below = sigmas.iter().filter(|&&sigma| sigma < expected).count() as f64 / n as f64;
+                // Four standard errors at the middle are 0.01.
+                assert!(
+                    (below - share).abs() < 0.01 * (0.3 + (share * (1.0 - share)).sqrt()),
+                    "{name}: {below} of {share}"
+                );
+            }
         }
     }
 
@@ -216,12 +229,18 @@ mod tests {
             let expected = (a(1000.0) / a(j as f64) - 1.0).sqrt();
             approx::assert_relative_eq!(levels[j], expected, max_relative = 1e-9);
         }
+        // u_500, worked out by the recursion in Python.
+        approx::assert_relative_eq!(levels[500], 1.0123895639480018, max_relative = 1e-12);
         assert!(levels.windows(2).all(|pair| pair[0] > pair[1]) && levels[0].is_finite());
     }
 
     #[test]
     fn weights_and_settings() {
-        assert_eq!(Loss::named("ve").unwrap().weight(0.5, 0.5), 4.0);
+        for (sigma, weight) in [(0.5, 4.0), (2.0, 0.25)] {
+            for name in ["vp", "ve", "iddpm"] {
+                assert_eq!(Loss::named(name).unwrap().weight(sigma, 0.7), weight, "{name}");
+            }
+        }
         assert_eq!(Loss::default().weight(0.5, 0.5), 8.0);
         assert!(Loss::named("vlb").unwrap_err().to_string().contains("iddpm"));
         for bad in [

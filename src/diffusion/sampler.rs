@@ -6,14 +6,14 @@ use super::conditioned::Conditioned;
 use super::guidance::{Guidance, Guided};
 use super::model::Model;
 use super::sigmas::{Grid, sigmas_from};
-use super::solvers::{BrownianPath, Denoise, FreshNoise, Heun, Noise, Solver, solve};
+use super::solvers::{BrownianPath, Denoise, FreshNoise, Heun, Noise, PathUse, Solver, solve};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::random::{Draws, SampleIds};
 use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Device, Tensor};
 
-/// How samples are drawn. The defaults are EDM's: Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
+/// How samples are drawn. The state is f64 on the CPU, f32 on a GPU (see [`draw`](Self::draw)). The defaults are EDM's: Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
 ///
 /// ```
 /// use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Sampler, solvers};
@@ -38,8 +38,9 @@ pub struct Sampler {
     pub sigma_min: f64,
     /// The noise level at the start; clipped to what the model knows.
     pub sigma_max: f64,
-    /// Whether a stochastic solver's noise belongs to one Brownian path, so that step counts compare.
-    pub brownian: bool,
+    /// Whether a stochastic solver's noise belongs to one Brownian path, so that step counts compare; `None` leaves it to
+    /// [the solver](Solver::path_use).
+    pub brownian: Option<bool>,
     /// What steers the samples; classifier-free unless a request has a reference.
     pub guidance: Option<Guidance>,
     /// What the network computes in: f32 or bf16.
@@ -54,7 +55,7 @@ impl Default for Sampler {
             steps: 18,
             sigma_min: 0.002,
             sigma_max: 80.0,
-            brownian: false,
+            brownian: None,
             guidance: None,
             compute: DType::F32,
         }
@@ -146,17 +147,24 @@ impl Sampler {
     /// make no grid.
     pub fn sigmas(&self, model: &Model, start: Option<f64>) -> Result<Vec<f64>> {
         let denoiser = model.denoiser();
+        if self.sigma_min.is_nan() || self.sigma_max.is_nan() {
+            let what =
+                format!("sigma_min is {} and sigma_max {}; give two noise levels", self.sigma_min, self.sigma_max);
+            return Err(Error::argument("sampler", what));
+        }
         let (low, high) = denoiser.sigma_range();
         let sigmas = self.grid.sigmas(self.steps, self.sigma_min.max(low), self.sigma_max.min(high))?;
         let mut sigmas = start.map_or(Ok(sigmas.clone()), |sigma| sigmas_from(&sigmas, sigma))?;
         for sigma in sigmas.iter_mut().filter(|sigma| **sigma > 0.0 && sigma.is_finite()) {
             *sigma = denoiser.round_sigma(*sigma);
         }
+        // Levels that fall strictly may round to the same one.
         sigmas.dedup();
         Ok(sigmas)
     }
 
-    /// Draws what is asked for. Solver arithmetic is in f64 on the CPU and f32 on a GPU.
+    /// Draws what is asked for. The state that the solver works on is f64 on the CPU and f32 on a GPU, as GPU tensors have no f64 in this
+    /// crate: there, every step rounds to f32.
     ///
     /// Errors on shapes that are not the model's, on settings that make no grid or no guidance, and if a sample is not finite.
     pub fn draw(&self, request: &Request) -> Result<Drawn> {
@@ -189,8 +197,16 @@ impl Sampler {
         let device = model.weights.device();
         let ids = SampleIds::Each(Tensor::from_slice(&request.samples, [request.samples.len()], &device)?);
         let (x, sigmas) = self.start(request, &ids)?;
+        let path_use = self.solver.path_use();
+        if self.brownian == Some(true) && path_use == PathUse::Never {
+            return Err(Error::Config(format!(
+                "{:?} needs fresh noise, from one Brownian path it would draw another distribution; leave out the path, or the churn or corrector steps",
+                self.solver
+            )));
+        }
         let positive: Vec<f64> = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).collect();
-        let mut noise: Box<dyn Noise> = match (self.brownian, positive.as_slice()) {
+        let mut noise: Box<dyn Noise> = match (self.brownian.unwrap_or(path_use == PathUse::Meant), positive.as_slice())
+        {
             (true, [first, .., last]) => Box::new(BrownianPath::new(request.seed, ids, *last, *first)?),
             _ => Box::new(FreshNoise::new(request.seed, ids)),
         };
@@ -227,6 +243,16 @@ impl Sampler {
                 return Err(Error::Config(
                     "classifier-free guidance needs a model with classes; give a second model to guide with".into(),
                 ));
+            }
+            let dim = model.denoiser().label_dim();
+            let labels = request.labels.as_ref().map(|labels| labels.to_vec::<f32>()).transpose()?.unwrap_or_default();
+            let has_class = |i: usize| labels.chunks(dim).nth(i).is_some_and(|row| row.iter().any(|&x| x != 0.0));
+            let acts = self.guidance.is_some_and(|guidance| guidance.weight != 1.0);
+            if let Some(i) = (0..request.samples.len()).find(|&i| acts && !has_class(i)) {
+                return Err(Error::Config(format!(
+                    "guidance away from no class does nothing for sample {}, which has no class; give it one, or a second model to guide with",
+                    request.samples[i]
+                )));
             }
             return Conditioned::new(model, None, self.compute);
         };

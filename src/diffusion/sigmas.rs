@@ -52,7 +52,7 @@ impl Grid {
             }
             Grid::Iddpm => iddpm_sigmas(steps, sigma_min, sigma_max),
             Grid::Linear => linear_sigmas(steps, sigma_min, sigma_max),
-            Grid::Given(sigmas) => Ok(sigmas.clone()),
+            Grid::Given(sigmas) => falling("grid", None, sigmas.clone()),
         }
     }
 
@@ -73,25 +73,26 @@ impl Grid {
 pub fn karras_sigmas(steps: usize, sigma_min: f64, sigma_max: f64, rho: f64) -> Result<Vec<f64>> {
     check("karras_sigmas", steps, sigma_min, sigma_max, rho)?;
     let (low, high) = (sigma_min.powf(1.0 / rho), sigma_max.powf(1.0 / rho));
-    Ok(ended(steps, |u| (high + u * (low - high)).powf(rho)))
+    falling("karras_sigmas", Some(rho), ended(steps, |u| (high + u * (low - high)).powf(rho)))
 }
 
 /// `sigma_max (sigma_min / sigma_max)^u`, and a final 0. Errors as [`karras_sigmas`] does.
 pub fn exponential_sigmas(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<Vec<f64>> {
     check("exponential_sigmas", steps, sigma_min, sigma_max, 1.0)?;
-    Ok(ended(steps, |u| sigma_max * (sigma_min / sigma_max).powf(u)))
+    falling("exponential_sigmas", None, ended(steps, |u| sigma_max * (sigma_min / sigma_max).powf(u)))
 }
 
 /// `sigma_min (sigma_max / sigma_min)^((1 - u)^rho)`, and a final 0. Errors as [`karras_sigmas`] does.
 pub fn polyexponential_sigmas(steps: usize, sigma_min: f64, sigma_max: f64, rho: f64) -> Result<Vec<f64>> {
     check("polyexponential_sigmas", steps, sigma_min, sigma_max, rho)?;
-    Ok(ended(steps, |u| sigma_min * (sigma_max / sigma_min).powf((1.0 - u).powf(rho))))
+    let level = |u: f64| sigma_min * (sigma_max / sigma_min).powf((1.0 - u).powf(rho));
+    falling("polyexponential_sigmas", Some(rho), ended(steps, level))
 }
 
 /// `sigma_max + u (sigma_min - sigma_max)`, and a final 0. Errors as [`karras_sigmas`] does.
 pub fn linear_sigmas(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<Vec<f64>> {
     check("linear_sigmas", steps, sigma_min, sigma_max, 1.0)?;
-    Ok(ended(steps, |u| sigma_max + u * (sigma_min - sigma_max)))
+    falling("linear_sigmas", None, ended(steps, |u| sigma_max + u * (sigma_min - sigma_max)))
 }
 
 /// `sqrt(e^(beta_d t^2 / 2 + beta_min t) - 1)` at `t = 1 + u (eps_s - 1)`, and a final 0 (Song et al. 2021; Karras et al. 2022, table 1).
@@ -132,7 +133,7 @@ pub fn iddpm_sigmas(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<Vec<
             format!("{steps} steps from {sigma_max} to {sigma_min}, where the schedule has {} levels", levels.len());
         return Err(Error::argument(OP, what));
     }
-    Ok(ended(steps, |u| levels[((levels.len() - 1) as f64 * u).round_ties_even() as usize]))
+    falling(OP, None, ended(steps, |u| levels[((levels.len() - 1) as f64 * u).round_ties_even() as usize]))
 }
 
 /// The 1001 levels `u_0 > ... > u_1000 = 0` of improved DDPM's cosine schedule (Karras et al. 2022, table 1, with C_1 = 0.001, C_2 = 0.008).
@@ -157,9 +158,10 @@ pub(super) fn cosine_levels(c_1: f64, c_2: f64, m: usize) -> Vec<f64> {
 pub fn sigmas_from(sigmas: &[f64], sigma: f64) -> Result<Vec<f64>> {
     let below: Vec<f64> = sigmas.iter().copied().filter(|level| *level < sigma * (1.0 - 1e-6)).collect();
     if !sigma.is_finite() || below.is_empty() {
+        let low = sigmas.last().copied().unwrap_or(f64::NAN);
         return Err(Error::argument(
             "sigmas_from",
-            format!("start at {sigma} on a grid {sigmas:?}: no level lies below"),
+            format!("start at {sigma}: the start must be finite, and above the lowest of the levels, {low}"),
         ));
     }
     Ok([&[sigma], below.as_slice()].concat())
@@ -168,6 +170,28 @@ pub fn sigmas_from(sigmas: &[f64], sigma: f64) -> Result<Vec<f64>> {
 fn ended(steps: usize, level: impl Fn(f64) -> f64) -> Vec<f64> {
     let last = (steps - 1).max(1) as f64;
     (0..steps).map(|i| level(i as f64 / last)).chain([0.0]).collect()
+}
+
+/// `sigmas` if they fall strictly from a finite level. Errors with the exponent and the place where they do not.
+fn falling(op: &'static str, rho: Option<f64>, sigmas: Vec<f64>) -> Result<Vec<f64>> {
+    let ordered = |pair: &[f64]| pair[0] > pair[1] && pair[0].is_finite();
+    match sigmas.windows(2).position(|pair| !ordered(pair)) {
+        None => Ok(sigmas),
+        Some(i) => {
+            let (a, b) = (sigmas[i], sigmas[i + 1]);
+            let (with, what) = match rho {
+                Some(rho) => (format!(" with rho {rho}"), "a rho nearer to 7, "),
+                None => (String::new(), ""),
+            };
+            let (n, first) = (sigmas.len() - 1, sigmas[0]);
+            Err(Error::argument(
+                op,
+                format!(
+                    "{n} noise levels from {first}{with} must fall strictly, but level {i} is {a} and the next {b}; take {what}fewer steps or a wider range"
+                ),
+            ))
+        }
+    }
 }
 
 fn check(op: &'static str, steps: usize, sigma_min: f64, sigma_max: f64, rho: f64) -> Result<()> {
@@ -209,6 +233,13 @@ mod tests {
         assert_eq!(karras_sigmas(1, 0.5, 2.0, 7.0).unwrap().len(), 2);
         assert!(vp_sigmas(4, -30.0, 0.1, 1e-3).is_err() && vp_sigmas(4, 19.9, 0.1, 1.0).is_err());
         assert!(iddpm_sigmas(900, 0.002, 1.0).is_err());
+        // Exponents with which the levels overflow, or are all the same.
+        for rho in [1e-3, 1e308] {
+            let error = karras_sigmas(18, 0.002, 80.0, rho).unwrap_err().to_string();
+            assert!(error.contains("with rho") && error.contains("nearer to 7"), "{error}");
+            assert!(Grid::Polyexponential { rho: 1e308 }.sigmas(18, 0.002, 80.0).is_err());
+        }
+        assert!(Grid::Given(vec![2.0, 1.0, 1.0, 0.0]).sigmas(1, 0.0, 0.0).is_err());
     }
 
     #[test]

@@ -67,11 +67,15 @@ impl Classifier {
         }
         ops::mean(&x, &[1, 2])
     }
+
+    /// The logits `[n, classes]` of what [`features`](Self::features) made.
+    pub fn classify(&self, cx: &Context, features: &Var) -> Result<Var> {
+        self.head.forward(cx, &cx.dropout(features, self.dropout, self.site)?)
+    }
 }
 
 impl Module for Classifier {
     fn forward(&self, cx: &Context, x: &Var) -> Result<Var> {
-        let features = cx.dropout(&self.features(cx, x)?, self.dropout, self.site)?;
-        self.head.forward(cx, &features)
+        self.classify(cx, &self.features(cx, x)?)
     }
 }

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::layers::{Linear, Module};
 use super::layout::Scope;
-use super::unet::{Conditions, MAX_LABELS};
+use super::unet::{Conditions, MAX_LABELS, check_labels};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::tensor::{DType, Tensor};
 
 /// The options of [`Mlp`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct MlpConfig {
     /// Number of classes; 0 for an unconditional network.
     #[serde(default)]
     pub label_dim: usize,
+    /// Probability that a sample's class is kept from the network in training (for guidance).
+    #[serde(default)]
+    pub label_dropout: f64,
     /// Width of the hidden layers.
     pub hidden: usize,
     /// Residual layers.
@@ -30,7 +34,7 @@ pub struct MlpConfig {
 impl MlpConfig {
     /// Three residual layers of 128 for points of `dims` numbers.
     pub fn new(dims: usize) -> Self {
-        MlpConfig { dims, label_dim: 0, hidden: 128, layers: 3, noise_channels: 32 }
+        MlpConfig { dims, label_dim: 0, label_dropout: 0.0, hidden: 128, layers: 3, noise_channels: 32 }
     }
 }
 
@@ -48,14 +52,14 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Registers the parameters in `scope`. Errors on sizes of zero or an odd number of noise channels.
+    /// Registers the parameters in `scope`. Errors on sizes of zero, an odd number of noise channels, and a label dropout out of range.
     pub fn new(scope: &mut Scope, config: &MlpConfig) -> Result<Self> {
         Self::with_outputs(scope, config, config.dims)
     }
 
     /// As [`new`](Self::new), giving another count of numbers than it takes.
     pub fn with_outputs(scope: &mut Scope, config: &MlpConfig, outputs: usize) -> Result<Self> {
-        let MlpConfig { dims, label_dim, hidden, layers, noise_channels } = *config;
+        let MlpConfig { dims, label_dim, label_dropout, hidden, layers, noise_channels } = *config;
         let sizes = [dims, hidden, noise_channels];
         if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) || layers > 1 << 10 {
             return Err(Error::Config(format!("an MLP needs sizes between 1 and 65536, got {config:?}")));
@@ -65,6 +69,9 @@ impl Mlp {
         }
         if !noise_channels.is_multiple_of(2) || noise_channels < 4 {
             return Err(Error::Config(format!("noise_channels must be even and at least 4, got {noise_channels}")));
+        }
+        if !(0.0..1.0).contains(&label_dropout) {
+            return Err(Error::Config(format!("label_dropout must be in [0, 1), got {label_dropout}")));
         }
         let map_label = (label_dim > 0).then(|| Linear::new(&mut scope.at("map_label"), label_dim, hidden, 1.0));
         Ok(Mlp {
@@ -90,15 +97,23 @@ impl Mlp {
 
     /// `x` is `[n, dims]`, already scaled, `noise` `[n]` f32 noise labels; the result is `[n, outputs]`.
     pub fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
-        let [_, dims] = x.shape().dims("MLP", "points [n, dims]")?;
+        let [n, dims] = x.shape().dims("MLP", "points [n, dims]")?;
         if dims != self.config.dims {
             return Err(Error::shape("MLP", format!("points [n, {}]", self.config.dims), x.shape()));
         }
         // Noise labels ln(sigma)/4 span a few units: spread them over the embedding's range.
         let noise = ops::positional_embedding(&ops::scale(noise, 100.0)?, self.config.noise_channels, 1e4, true)?;
         let mut emb = self.map_noise.forward(cx, &ops::cast(&noise, cx.compute())?)?;
-        if let (Some(layer), Some(labels)) = (&self.map_label, conditions.class_labels) {
-            emb = ops::add(&emb, &layer.forward(cx, &ops::cast(labels, cx.compute())?)?)?;
+        if let Some(layer) = &self.map_label {
+            let shape = [n, self.config.label_dim];
+            let labels = match conditions.class_labels {
+                Some(labels) => {
+                    cx.drop_labels(&check_labels("class_labels", labels, shape)?, self.config.label_dropout)?
+                }
+                // No class is an all-zero label, of which the bias is left.
+                None => Tensor::zeros(shape, DType::F32, &x.device())?.into(),
+            };
+            emb = ops::add(&emb, &layer.forward(cx, &ops::cast(&labels, cx.compute())?)?)?;
         }
         let emb = ops::silu(&emb)?;
         let mut h = ops::silu(&self.input.forward(cx, &ops::cast(x, cx.compute())?)?)?;

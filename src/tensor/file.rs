@@ -71,7 +71,7 @@ impl TensorFile {
 
     /// The tensor called `name` in f32 or f64, on `device`; none if there is none. f32, f64, f16 and bf16 are taken.
     ///
-    /// Errors on integers, on numbers that are not finite, and if another dtype is asked for.
+    /// Errors on integers, on numbers that are not finite (in the dtype asked for), and if another dtype is asked for.
     pub fn tensor(&self, name: &str, dtype: DType, device: &Device) -> Result<Option<Tensor>> {
         let Some(info) = self.header.info(name) else { return Ok(None) };
         let shape = info.shape.clone();
@@ -87,15 +87,16 @@ impl TensorFile {
         self.header.info(name).map(|info| self.values(name, info, |value| value as f32)).transpose()
     }
 
-    fn values<T>(&self, name: &str, info: &TensorInfo, make: impl Fn(f64) -> T) -> Result<Vec<T>> {
+    fn values<T: Copy + Into<f64>>(&self, name: &str, info: &TensorInfo, make: impl Fn(f64) -> T) -> Result<Vec<T>> {
         let (first, end) = info.data_offsets;
         let bytes = self.bytes.get(self.data + first..self.data + end).unwrap_or_default();
         let mut bad = None;
         let mut take = |value: f64| {
-            if !value.is_finite() {
+            let made = make(value);
+            if !made.into().is_finite() {
                 bad.get_or_insert(value);
             }
-            make(value)
+            made
         };
         let values = match info.dtype {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| take(f32::from_le_bytes(b).into())).collect(),
@@ -108,7 +109,10 @@ impl TensorFile {
             }
         };
         match bad {
-            Some(bad) => Err(Error::format(&self.path, format!("{name} holds {bad}; every number must be finite"))),
+            Some(bad) => {
+                let as_what = if bad.is_finite() { " as f32, too" } else { "" };
+                Err(Error::format(&self.path, format!("{name} holds {bad}; every number must be finite{as_what}")))
+            }
             None => Ok(values),
         }
     }
@@ -147,4 +151,23 @@ pub fn write<'a>(
     bytes.extend(text.into_bytes());
     bytes.extend(data);
     write_atomic(path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    #[test]
+    fn what_f32_cannot_hold_is_no_f32() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wide.safetensors");
+        let bytes: Vec<u8> = [1.0, 1e300].iter().flat_map(|x: &f64| x.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F64, vec![2], &bytes).unwrap();
+        std::fs::write(&path, safetensors::serialize([("x", view)], None).unwrap()).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        let error = file.tensor("x", DType::F32, &Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains("finite as f32") && file.floats("x").is_err(), "{error}");
+        assert_eq!(file.tensor("x", DType::F64, &Device::Cpu).unwrap().unwrap().to_f64().unwrap(), [1.0, 1e300]);
+    }
 }

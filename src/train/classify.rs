@@ -157,12 +157,12 @@ impl ImageClassifier {
 
     /// Logits `[n, classes]` of pixels `[n, height, width, channels]`. Errors if these are not whole images.
     pub fn logits(&self, pixels: &[f32]) -> Result<Vec<f32>> {
-        self.each(pixels, |cx, x| self.network.forward(cx, x))
+        Ok(self.features_and_logits(pixels)?.1)
     }
 
     /// The features before the last layer, `[n, feature_dims]`, of pixels `[n, height, width, channels]`. Errors as [`logits`](Self::logits).
     pub fn features(&self, pixels: &[f32]) -> Result<Vec<f32>> {
-        self.each(pixels, |cx, x| self.network.features(cx, x))
+        Ok(self.features_and_logits(pixels)?.0)
     }
 
     /// As [`features`](Self::features), for images `[n, height, width, channels]` in f32 to which gradients may flow; the classifier is fixed.
@@ -170,7 +170,8 @@ impl ImageClassifier {
         self.network.features(&Context::inference(&self.weights), x)
     }
 
-    fn each(&self, pixels: &[f32], of: impl Fn(&Context, &Var) -> Result<Var>) -> Result<Vec<f32>> {
+    /// Both from one run of the network.
+    pub fn features_and_logits(&self, pixels: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
         let cx = Context::inference(&self.weights);
         let device = self.weights.device();
         let size = self.size();
@@ -179,11 +180,13 @@ impl ImageClassifier {
             let got = format!("{} values", pixels.len());
             return Err(Error::shape("ImageClassifier", format!("whole images of {size:?}"), got));
         }
-        let mut all = Vec::new();
+        let (mut all_features, mut all_logits) = (Vec::new(), Vec::new());
         for pixels in pixels.chunks(AT_ONCE * values) {
-            all.extend(of(&cx, &batch(pixels, size, &device)?.into())?.value().to_vec::<f32>()?);
+            let features = self.network.features(&cx, &batch(pixels, size, &device)?.into())?;
+            all_features.extend(features.value().to_vec::<f32>()?);
+            all_logits.extend(self.network.classify(&cx, &features)?.value().to_vec::<f32>()?);
         }
-        Ok(all)
+        Ok((all_features, all_logits))
     }
 }
 

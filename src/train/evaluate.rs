@@ -41,6 +41,12 @@ pub struct Features {
 }
 
 impl Features {
+    /// The first row and column that holds NaN or infinity, and what it holds.
+    pub fn not_finite(&self) -> Option<(usize, usize, f32)> {
+        let at = self.values.iter().position(|value| !value.is_finite())?;
+        Some((at / self.dims, at % self.dims, self.values[at]))
+    }
+
     /// At most `most` of the rows, chosen at random and in random order, a pure function of seed and count. Data often come sorted by class,
     /// while blocks, splits and parts are to be like the whole. Errors on more than 2^32 rows.
     pub fn sample(&self, most: usize, seed: u64) -> Result<Self> {
@@ -85,11 +91,12 @@ impl FeatureSpace {
                 }
                 let pixels = images.pixels();
                 let classes = classifier.classes();
+                let (values, logits) = classifier.features_and_logits(&pixels)?;
                 Ok(Features {
                     name: "a classifier's features".into(),
-                    values: classifier.features(&pixels)?,
+                    values,
                     dims: classifier.feature_dims(),
-                    probabilities: Some((softmax(classifier.logits(&pixels)?, classes), classes)),
+                    probabilities: Some((softmax(logits, classes), classes)),
                 })
             }
         }
@@ -144,6 +151,13 @@ pub fn compare(real: &Features, generated: &Features, neighbours: usize, seed: u
             format!("{} with {} numbers a row on both sides", real.name, real.dims),
             format!("{} with {}", generated.name, generated.dims),
         ));
+    }
+    // Before the rows are shuffled, so that the right one is named.
+    for (which, features) in [("real", real), ("generated", generated)] {
+        if let Some((row, column, value)) = features.not_finite() {
+            let what = format!("row {row} of the {which} features, counted from 0");
+            return Err(Error::NonFinite { what, found: format!("{value} in column {column}") });
+        }
     }
     let dims = real.dims;
     let (real, generated) = (&real.sample(usize::MAX, seed)?, &generated.sample(usize::MAX, seed)?);

@@ -37,6 +37,11 @@ fn given_features_are_compared() {
     assert!(figures["precision"].as_f64().unwrap() < 0.6 && figures["inception_score"].is_null());
     let error = fails(1, &["evaluate", "--real-features", &a, "--generated-features", &c]);
     assert!(error.contains("3 numbers a row"), "{error}");
+    let Values::F32(mut values) = normals(300, 3, 2.0).values else { unreachable!() };
+    values[217 * 3 + 1] = f32::NAN;
+    npy::write(path("d.npy"), &Array { shape: vec![300, 3], values: Values::F32(values) }).unwrap();
+    let error = fails(1, &["evaluate", "--real-features", &a, "--generated-features", &path("d.npy")]);
+    assert!(error.contains("d.npy") && error.contains("row 217") && error.contains("column 1"), "{error}");
     fails(2, &["evaluate", "--real-features", &a]);
     fails(2, &["evaluate"]);
 }
@@ -97,6 +102,16 @@ fn a_classifier_makes_features() {
         }
         assert!(of("generated", "coverage") < of("floor", "coverage"), "{figures}");
     }
+}
+
+#[test]
+fn points_that_sample_wrote_are_compared_with_points() {
+    let dir = tempfile::tempdir().unwrap();
+    let points = dir.path().join("points.safetensors").display().to_string();
+    let Values::F32(values) = normals(300, 2, 0.0).values else { unreachable!() };
+    file::write(&points, [("samples", Shape::from([300, 2]), values)], &Default::default()).unwrap();
+    let text = succeeds(&["evaluate", "--real", "synthetic:two-moons", "--generated", &points, "--neighbours", "200"]);
+    assert!(text.contains("300 generated"), "{text}");
 }
 
 #[test]

@@ -60,13 +60,15 @@ fn images_of_whole_levels_have_eight_bits_more_or_less() {
     let values: Vec<f32> = (0..192).map(|i| (i * 7 % 256) as f32 / 127.5 - 1.0).collect();
     write(&data, &[("x", &[1, 3, 8, 8], &values), ("class_labels", &[1, 3], &[0.0, 1.0, 0.0])]);
     let flags = ["--input", data.as_str(), "--steps", "12", "--sigma-min", "0.01"];
-    let (_, plain) = measured(&place, &flags);
-    let (_, spread) = measured(&place, &[&flags[..], &["--dequantize"]].concat());
+    let (_, plain) = measured(&place, &[&flags[..], &["--no-dequantize"]].concat());
+    let (_, spread) = measured(&place, &flags);
     assert_eq!(plain["levels"].as_u64(), Some(256));
+    assert_eq!(plain["dequantized"].as_bool(), Some(false));
     assert_eq!(spread["dequantized"].as_bool(), Some(true));
     let density = measured(&place, &[&flags[..], &["--levels", "0"]].concat()).1;
     let bits = |value: &Value| value["bits_per_dim"].as_f64().unwrap();
     approx::assert_relative_eq!(bits(&plain) - bits(&density), 7.0, max_relative = 1e-9);
+    assert_ne!(bits(&spread), bits(&plain));
     assert!((2.0..40.0).contains(&bits(&spread)), "{spread}");
 }
 
@@ -146,9 +148,10 @@ fn what_cannot_be_measured_is_an_error() {
     };
     assert!(refuses(1, &[]).contains("[1, 3]"));
     write(&data, &[("x", &[1, 2], &[0.0; 2])]);
-    assert!(refuses(2, &["--sigma-min", "0"]).contains("sigma_min"));
-    assert!(refuses(2, &["--tolerance", "0"]).contains("atol"));
-    assert!(refuses(2, &["--dequantize"]).contains("--levels"));
+    assert!(refuses(2, &["--sigma-min", "0"]).contains("--sigma-min"));
+    assert!(refuses(2, &["--sigma-min", "nan"]).contains("above 0"));
+    assert!(refuses(2, &["--tolerance", "0"]).contains("--tolerance"));
+    assert!(refuses(2, &["--levels", "1"]).contains("--levels"));
     assert!(refuses(2, &["--trace", "guess"]).contains("hutchinson"));
     write(&data, &[("y", &[1, 2], &[0.0; 2])]);
     assert!(refuses(1, &[]).contains("no tensor x"));

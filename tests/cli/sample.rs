@@ -5,7 +5,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use tempfile::TempDir;
 use veridical::diffusion::solvers::{self, Options};
-use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Request, Sampler, Start, one_hot};
+use veridical::diffusion::{Grid, Model, ModelConfig, NetworkConfig, Request, Sampler, Start, one_hot};
 use veridical::nn::{MlpConfig, SongConfig};
 use veridical::ops::random::Draws;
 use veridical::random::{Purpose, RandomKey};
@@ -191,13 +191,20 @@ fn flags_reach_the_solver() {
     near(&with(&["--solver", "lms", "--order", "2"]), &expected("lms", &order));
     // EDM's generalised sampler with Euler steps, and Euler's method.
     near(&with(&["--solver", "edm-general", "--alpha", "0"]), &expected("euler", &Options::default()));
-    for grid in ["exponential", "polyexponential", "linear", "vp", "ve", "iddpm", "20,5,1,0.2,0"] {
+    for grid in ["exponential", "polyexponential", "linear", "vp", "ve", "iddpm"] {
         assert_ne!(with(&["--grid", grid]), with(&[]), "{grid}");
     }
+    let levels = place.file("levels.safetensors");
+    place.sample(&["--seeds", "0-2", "--grid", "20,5,1,0.2,0", "--output", &levels]);
+    let given = Grid::Given(vec![20.0, 5.0, 1.0, 0.2, 0.0]);
+    let sampler = Sampler { grid: given, ..Sampler::default() };
+    let expected = sampler.sample(&place.loaded, 0, 0, 3).unwrap().to_vec::<f32>().unwrap();
+    near(&read(Path::new(&levels), "samples").1, &expected);
     assert_ne!(with(&["--rho", "5"]), with(&[]));
     assert_ne!(with(&["--sigma-max", "40"]), with(&["--sigma-min", "0.02"]));
     assert!(with(&["--compute", "bf16"]).iter().all(|x| x.is_finite()));
-    assert_ne!(with(&["--solver", "dpmpp-sde", "--brownian"]), with(&["--solver", "dpmpp-sde"]));
+    assert_eq!(with(&["--solver", "dpmpp-sde", "--brownian"]), with(&["--solver", "dpmpp-sde"]));
+    assert_ne!(with(&["--solver", "dpmpp-sde", "--no-brownian"]), with(&["--solver", "dpmpp-sde"]));
 }
 
 #[test]
@@ -253,6 +260,7 @@ fn images_can_be_started_from() {
             .contains("2 images")
     );
     assert!(place.refuses(2, &["--start-image", &images, "--output", "x"]).contains("--start-sigma"));
+    assert!(place.refuses(2, &["--start-image", &images, "--start-sigma=-1", "--output", "x"]).contains("above 0"));
 }
 
 #[test]
@@ -282,7 +290,16 @@ fn what_cannot_be_drawn_is_an_error() {
     says(2, &["--output", "x", "--solver", "hune"], "heun");
     says(2, &["--output", "x", "--seeds", "5-1"], "falls");
     says(2, &["--output", "x", "--steps", "0"], "steps");
-    says(2, &["--output", "x", "--eta", "1"], "eta");
+    says(2, &["--output", "x", "--eta", "1"], "heun has no --eta");
+    says(2, &["--output", "x", "--tolerance", "1e-4"], "heun has no --tolerance");
+    says(2, &["--output", "x", "--unipc-b", "bh1"], "heun has no --unipc-b");
+    says(2, &["--output", "x", "--solver", "dpmpp-2m", "--s-max", "1"], "dpmpp-2m has no --s-max");
+    says(2, &["--output", "x", "--sigma-min", "nan"], "above 0");
+    says(2, &["--output", "x", "--rho", "1e308"], "with rho");
+    says(2, &["--output", "x", "--rho", "0.001"], "nearer to 7");
+    says(2, &["--output", "x", "--grid", "80,1,0", "--steps", "50"], "--steps");
+    says(2, &["--output", "x", "--brownian", "--no-brownian"], "--no-brownian");
+    says(2, &["--output", "x", "--brownian", "--churn", "5"], "fresh noise");
     says(2, &["--output", "x", "--churn=-1"], "S_churn");
     says(2, &["--output", "x", "--class", "3"], "3 classes");
     says(2, &["--output", "x", "--sigma-min", "90"], "sigma_min");
@@ -307,6 +324,9 @@ fn what_cannot_be_drawn_is_an_error() {
     refused(&[("latents", &[0, 3, 8, 8], &[])], "no samples");
     refused(&[("latents", &[1, 3, 8, 8], &[f32::NAN; 192])], "finite");
     refused(&[("latents", &[1, 3, 8, 8], &[0.0; 192]), ("class_labels", &[1, 2], &[0.0; 2])], "[1, 3]");
+    write(&latents, &[("latents", &[1, 3, 8, 8], &[0.0; 192])]);
+    let error = place.refuses(2, &["--output", "x", "--latents", &latents, "--guidance", "3"]);
+    assert!(error.contains("which has no class"), "{error}");
     let whole = std::fs::read(&latents).unwrap();
     for sixteenth in 0..16 {
         std::fs::write(&latents, &whole[..whole.len() * sixteenth / 16]).unwrap();

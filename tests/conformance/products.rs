@@ -1,5 +1,6 @@
 //! Adapters of layers made of matrix products and convolutions, and of the loss of a small network.
 
+use veridical::diffusion::{Loss, Scaling};
 use veridical::{Result, Var, ops};
 
 use crate::call::{Adapter, Call};
@@ -46,20 +47,22 @@ fn spectral_norm_linear(c: &Call) -> Result<Vec<Var>> {
     Ok(vec![y, u.reshape([out])?, v.reshape([inputs])?, sigma])
 }
 
-/// The denoising loss of an MLP with EDM's preconditioning.
+/// The denoising loss of an MLP of the fixture's own shape, with the crate's preconditioning (or none) and weights.
 fn edm_loss(c: &Call) -> Result<Vec<Var>> {
     let (images, noise, sigma) = (c.wide("images")?, c.wide("noise")?, c.wide("sigma")?.value().to_f64()?);
     let (batch, sd) = (images.shape()[0], c.number("sigma_data")?);
     let pixels = images.value().len() / batch;
     let (images, noise) = (images.reshape([batch, pixels])?, noise.reshape([batch, pixels])?);
-    let per_sample = |f: &dyn Fn(f64) -> f64| c.constant(&[batch, 1], |i| f(sigma[i]));
+    let bare = Scaling { c_skip: 0.0, c_out: 1.0, c_in: 1.0, ..Scaling::edm(1.0, sd) };
     let edm = c.word("precond")? == "edm";
-    let total = |s: f64| s * s + sd * sd;
-    let c_in = per_sample(&|s| if edm { 1.0 / total(s).sqrt() } else { 1.0 })?;
-    let c_skip = per_sample(&|s| if edm { sd * sd / total(s) } else { 0.0 })?;
-    let c_out = per_sample(&|s| if edm { s * sd / total(s).sqrt() } else { 1.0 })?;
-    let c_noise = per_sample(&|s| s.ln() / 4.0)?;
-    let weight = per_sample(&|s| total(s) / (s * sd).powi(2))?;
+    let scaling =
+        |s: f64| Scaling { c_noise: Scaling::edm(s, sd).c_noise, ..if edm { Scaling::edm(s, sd) } else { bare } };
+    let per_sample = |f: &dyn Fn(f64) -> f64| c.constant(&[batch, 1], |i| f(sigma[i]));
+    let c_in = per_sample(&|s| scaling(s).c_in)?;
+    let c_skip = per_sample(&|s| scaling(s).c_skip)?;
+    let c_out = per_sample(&|s| scaling(s).c_out)?;
+    let c_noise = per_sample(&|s| scaling(s).c_noise)?;
+    let weight = per_sample(&|s| Loss::default().weight(s, sd))?;
 
     let x = ops::add(&images, &ops::mul(&noise, &per_sample(&|s| s)?)?)?;
     let mut h = ops::concat(&[&ops::mul(&x, &c_in)?, &c_noise], 1)?;

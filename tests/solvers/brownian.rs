@@ -94,6 +94,9 @@ fn what_the_path_does_not_cover_is_an_error() {
     let error = path(0).add(&x, 1.0, 40.0, 1.0).unwrap_err().to_string();
     assert!(error.contains("40") && error.contains("wider"), "{error}");
     assert!(path(0).add(&x, 1.0, 1.0, 0.0).is_err());
+    let error = path(0).add(&x, 1.0, 5.0, 5.0).unwrap_err().to_string();
+    assert!(error.contains("between two levels"), "{error}");
+    assert_eq!(path(0).add(&x, 0.0, 5.0, 5.0).unwrap().to_f64().unwrap(), x.to_f64().unwrap());
     assert_eq!(path(0).add(&x, 0.0, 20.0, 1.0).unwrap().to_f64().unwrap(), x.to_f64().unwrap());
 }
 

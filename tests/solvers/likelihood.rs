@@ -3,6 +3,7 @@
 use std::f64::consts::PI;
 
 use veridical::diffusion::likelihood::{DenoiseWithGradient, Integrator, Likelihood, Trace, bits_per_dim, dequantize};
+use veridical::diffusion::solvers::combine;
 use veridical::diffusion::{Conditioned, Model, ModelConfig, NetworkConfig, one_hot};
 use veridical::nn::MlpConfig;
 use veridical::ops::random::{Draws, SampleIds};
@@ -58,6 +59,28 @@ fn exact_on_isotropic_gaussian_data() {
             approx::assert_abs_diff_eq!(*nats, expected, epsilon = 1e-7);
         }
         assert!(found.nfe < 2000, "{} calls", found.nfe);
+    }
+}
+
+#[test]
+fn probes_are_fed_by_the_lot() {
+    // N(0, 0.5^2) in 150 dimensions: three lots of unit vectors, or of sign vectors.
+    let (dim, v) = (150, 0.25 + 4e-6f64);
+    let x = normals(2 * dim, 3).reshape([2, dim]).unwrap();
+    for trace in [Trace::Exact, Trace::Hutchinson { probes: 150 }] {
+        let mut largest = 0;
+        let mut denoise = |x: &Tensor, sigma: f64, probes: &[Tensor]| -> Result<(Tensor, Vec<Tensor>)> {
+            largest = largest.max(probes.len());
+            let keep = |x: &Tensor| combine(&[(0.25 / (0.25 + sigma * sigma), x)]);
+            Ok((keep(x)?, probes.iter().map(keep).collect::<Result<_>>()?))
+        };
+        let likelihood = Likelihood { trace, integrator: Integrator::Fixed { steps: 100 }, ..Default::default() };
+        let found = likelihood.log_density(&mut denoise, &x, IDS).unwrap();
+        assert_eq!((largest, found.nfe), (64, 3 * 4 * 100));
+        for (x, nats) in x.to_f64().unwrap().chunks(dim).zip(&found.nats) {
+            let expected = -0.5 * (dim as f64 * (2.0 * PI * v).ln() + x.iter().map(|x| x * x).sum::<f64>() / v);
+            approx::assert_relative_eq!(*nats, expected, max_relative = 1e-5);
+        }
     }
 }
 
@@ -140,7 +163,7 @@ fn a_models_products_are_its_jacobians() {
     let draws = Draws::new(RandomKey::new(1, Purpose::Custom));
     let x = ops::normal([2, 2], DType::F64, &draws, &CPU).unwrap();
     let units = [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]].map(|v| Tensor::from_slice(&v, [2, 2], &CPU).unwrap());
-    let (denoised, products) = DenoiseWithGradient::at(&mut denoise, &x, 0.4, &units).unwrap();
+    let (denoised, products) = denoise.with_products(&x, 0.4, &units).unwrap();
     assert_eq!(denoised.to_f64().unwrap(), model.denoise(&x, 0.4, Some(&labels)).unwrap().to_f64().unwrap());
     let h = 1e-3;
     for input in 0..2 {

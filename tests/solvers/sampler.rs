@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use veridical::diffusion::solvers::{Denoise, Options, Rk45, combine, named};
+use veridical::diffusion::solvers::{Churn, Denoise, Options, Rk45, combine, named};
 use veridical::diffusion::{
     Drawn, Grid, Guidance, Guided, Model, ModelConfig, NetworkConfig, Request, Sampler, Start, one_hot, random_classes,
 };
@@ -99,10 +99,10 @@ fn a_sample_depends_on_its_number_alone() {
         ..Default::default()
     };
     for (name, options, brownian) in [
-        ("heun", churned, false),
-        ("dpmpp-2m-sde", Options::default(), false),
-        ("dpmpp-sde", Options::default(), true),
-        ("rk45", Options::default(), false),
+        ("heun", churned, None),
+        ("dpmpp-2m-sde", Options::default(), Some(false)),
+        ("dpmpp-sde", Options::default(), None),
+        ("rk45", Options::default(), None),
     ] {
         let sampler = Sampler { solver: named(name, &options).unwrap(), steps: 5, brownian, ..Sampler::default() };
         let draw = |samples: &[u32]| values(&sampler.draw(&request(&model, samples.to_vec())).unwrap());
@@ -149,7 +149,7 @@ fn every_start_starts_where_it_says() {
         assert!(error.contains(says), "{error}");
     };
     refused(Start::Latents(images.narrow(0, 2).unwrap()), "latents");
-    refused(Start::Image { images: images.clone(), sigma: -1.0 }, "start at -1");
+    refused(Start::Image { images: images.clone(), sigma: -1.0 }, "start at -1: ");
     refused(Start::Noisy { images: images.reshape([2, 3]).unwrap(), sigma: 1.0 }, "noisy images");
 }
 
@@ -175,6 +175,17 @@ fn requests_that_do_not_fit_are_errors() {
     };
     says(Request { labels: Some(labels.clone()), ..request(&without, vec![0, 1]) }, "no class labels");
     says(Request { labels: Some(labels), ..request(&with, vec![0]) }, "class labels");
+    let guided = Sampler { guidance: Some(Guidance::new(3.0)), ..sampler.clone() };
+    let half = Tensor::from_slice(&[0f32, 1.0, 0.0, 0.0, 0.0, 0.0], [2, 3], &CPU).unwrap();
+    for (labels, which) in [(None, "sample 8"), (Some(half), "sample 9")] {
+        let error = guided.draw(&Request { labels, ..request(&with, vec![8, 9]) }).unwrap_err().to_string();
+        assert!(error.contains("does nothing") && error.contains(which), "{error}");
+    }
+    for wrong in
+        [Sampler { sigma_min: f64::NAN, ..sampler.clone() }, Sampler { sigma_max: f64::NAN, ..sampler.clone() }]
+    {
+        assert!(wrong.sigmas(&without, None).unwrap_err().to_string().contains("NaN"));
+    }
     assert!(one_hot(&with, &[3]).is_err());
     assert!(request(&with, vec![0, 1]).part(1, 2).is_err());
     let solver = std::sync::Arc::new(Rk45::default());
@@ -197,6 +208,43 @@ fn random_classes_are_even_and_their_own() {
 }
 
 #[test]
+fn a_brownian_path_is_refused_where_the_noise_must_be_fresh() {
+    let model = model(0, 3);
+    let churn = Some(Churn { amount: 5.0, ..Churn::default() });
+    let draw = |name: &str, options: Options| {
+        let solver = named(name, &options).unwrap();
+        let sampler = Sampler { solver, steps: 4, brownian: Some(true), ..Sampler::default() };
+        sampler.draw(&request(&model, vec![0, 1]))
+    };
+    for name in ["euler", "heun", "dpm2", "edm-general"] {
+        let error = draw(name, Options { churn, ..Options::default() }).unwrap_err().to_string();
+        assert!(error.contains("fresh noise"), "{name}: {error}");
+        draw(name, Options::default()).unwrap();
+    }
+    let error = draw("predictor-corrector", Options::default()).unwrap_err().to_string();
+    assert!(error.contains("PredictorCorrector") && error.contains("fresh noise"), "{error}");
+    draw("predictor-corrector", Options { corrector_steps: Some(0), ..Options::default() }).unwrap();
+}
+
+#[test]
+fn the_solver_decides_about_the_path_unless_told() {
+    let model = model(0, 3);
+    let draw = |name: &str, brownian: Option<bool>| {
+        let solver = named(name, &Options::default()).unwrap();
+        let sampler = Sampler { solver, steps: 6, brownian, ..Sampler::default() };
+        values(&sampler.draw(&request(&model, vec![0, 1])).unwrap())
+    };
+    for name in ["dpmpp-sde", "dpmpp-2m-sde", "dpmpp-3m-sde"] {
+        assert_eq!(draw(name, None), draw(name, Some(true)), "{name}");
+        assert_ne!(draw(name, None), draw(name, Some(false)), "{name}");
+    }
+    for name in ["euler-ancestral", "reverse-diffusion"] {
+        assert_eq!(draw(name, None), draw(name, Some(false)), "{name}");
+        assert_ne!(draw(name, None), draw(name, Some(true)), "{name}");
+    }
+}
+
+#[test]
 fn a_brownian_path_makes_step_counts_comparable() {
     let model = model(0, 3);
     let draw = |steps: usize, brownian: bool| {
@@ -206,7 +254,7 @@ fn a_brownian_path_makes_step_counts_comparable() {
             steps,
             sigma_min: 0.05,
             sigma_max: 5.0,
-            brownian,
+            brownian: Some(brownian),
             ..Sampler::default()
         };
         sampler.draw(&request(&model, (0..8).collect())).unwrap().samples

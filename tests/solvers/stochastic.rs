@@ -2,6 +2,7 @@
 
 use veridical::diffusion::solvers::*;
 use veridical::diffusion::{Grid, vp_sigmas};
+use veridical::ops::random::SampleIds;
 use veridical::{Result, Tensor};
 
 use super::problem::{Mixture, fresh, normals, run};
@@ -26,6 +27,7 @@ fn stochastic_solvers_sample_the_data() {
         ("dpm2-ancestral", Options::default(), 60),
         ("euler-ancestral", Options::default(), 200),
         ("dpmpp-2s", Options { eta: Some(1.0), ..Default::default() }, 60),
+        ("dpmpp-sde", Options::default(), 60),
         ("dpmpp-2m-sde", Options::default(), 60),
         ("dpmpp-3m-sde", Options::default(), 60),
         ("dpmpp-2m-sde", Options { eta: Some(0.5), ..Default::default() }, 60),
@@ -38,7 +40,11 @@ fn stochastic_solvers_sample_the_data() {
         let solver = named(name, &options).unwrap();
         let sigmas = Grid::default().sigmas(steps, 0.005, 40.0).unwrap();
         let x = combine(&[(sigmas[0], &normals(n, 4))]).unwrap();
-        let y = run(solver.as_ref(), &data, &x, &sigmas, &mut fresh(9)).x.to_f64().unwrap();
+        let mut noise: Box<dyn Noise> = match solver.path_use() {
+            PathUse::Meant => Box::new(BrownianPath::new(9, SampleIds::From(0), 0.005, 40.0).unwrap()),
+            _ => Box::new(fresh(9)),
+        };
+        let y = run(solver.as_ref(), &data, &x, &sigmas, noise.as_mut()).x.to_f64().unwrap();
         let (got_mean, got_std) = moments(&y);
         let left = y.iter().filter(|x| **x < -0.1).count() as f64 / n as f64;
         println!("{name} {options:?}: mean {got_mean:.3}, std {got_std:.3}, left {left:.3}");
@@ -49,7 +55,23 @@ fn stochastic_solvers_sample_the_data() {
     }
 }
 
-/// Langevin steps whose size follows the norms of score and noise need more than one dimension.
+/// In few dimensions, where a step size that looks at the sample's own noise would show.
+#[test]
+fn the_corrector_keeps_gaussian_data() {
+    let n = 12_000;
+    for dim in [1, 2, 3] {
+        let data = Mixture { weights: vec![1.0], means: vec![0.0; dim], stds: vec![0.5], dim };
+        for sde in [Sde::VP, Sde::Ve] {
+            let solver = PredictorCorrector { sde, ..PredictorCorrector::default() };
+            let sigmas = Grid::default().sigmas(200, 0.005, 20.0).unwrap();
+            let x = combine(&[(sigmas[0], &normals(n, 4).reshape([n / dim, dim]).unwrap())]).unwrap();
+            let (mean, std) = moments(&run(&solver, &data, &x, &sigmas, &mut fresh(9)).x.to_f64().unwrap());
+            println!("{dim} {sde:?}: mean {mean:.3}, std {std:.3}");
+            assert!(mean.abs() < 0.02 && (std - 0.5).abs() < 0.015, "{dim} {sde:?}: mean {mean}, std {std}");
+        }
+    }
+}
+
 #[test]
 fn the_corrector_keeps_the_distribution() {
     const DIM: usize = 32;
@@ -165,13 +187,13 @@ fn reverse_diffusion_is_the_papers_chain() {
     });
     approx::assert_relative_eq!(solved(&ReverseDiffusion::default(), &data, &sigmas), chain, max_relative = 1e-8);
 
-    // With one Langevin step before each.
+    // With one Langevin step before each. The score of x = sqrt(bar) y + sqrt(1 - bar) n is about -n / sqrt(1 - bar), so |z| / |score| is
+    // about sqrt(1 - bar).
     let mut z = Numbers::new();
     let chain = vp_loop(&data, &sigmas, |i, mut x, score| {
         let beta = betas[n - 1 - i];
         let (g, noise) = (score(x), z.next());
-        let limit = 0.5 * sigmas[i].powi(2) / (1.0 + sigmas[i].powi(2));
-        let e = (2.0 * (1.0 - beta) * (0.16 * noise / g).powi(2)).min(limit);
+        let e = 2.0 * (1.0 - beta) * 0.16f64.powi(2) * (1.0 - bars[n - 1 - i]);
         x += e * g + (2.0 * e).sqrt() * noise;
         (2.0 - (1.0 - beta).sqrt()) * x + beta * score(x) + beta.sqrt() * z.next()
     });
@@ -180,7 +202,6 @@ fn reverse_diffusion_is_the_papers_chain() {
 
 #[test]
 fn a_samples_noise_is_its_own() {
-    use veridical::ops::random::SampleIds;
     let data = Mixture::two_modes();
     let sigmas = Grid::default().sigmas(8, 0.01, 20.0).unwrap();
     let start = combine(&[(20.0, &normals(5, 8))]).unwrap();

@@ -14,12 +14,13 @@ use veridical::train::{Grid, png};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, output, say};
+use super::{Ended, compute, device, interrupt, output, positive, say};
 
 /// Draw samples from a model.
 ///
 /// Sample i of --seeds depends on seed i alone, whatever it is drawn with. Files hold images as [n, channels, height, width] in
-/// [-1, 1]. The defaults are EDM's: Heun's method, 18 steps from sigma 80 to 0.002 with rho 7, no churn.
+/// [-1, 1]. The defaults are EDM's: Heun's method, 18 steps from sigma 80 to 0.002 with rho 7, no churn. On the CPU the solver
+/// works in f64, as EDM's does; on a GPU in f32, for GPU tensors have no f64 here.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model file
@@ -64,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "start_sigma")]
     start_image: Option<PathBuf>,
     /// The noise level of --start-image
-    #[arg(long, value_name = "SIGMA", requires = "start_image")]
+    #[arg(long, value_name = "SIGMA", requires = "start_image", value_parser = positive)]
     start_sigma: Option<f64>,
     /// The images have noise of that level already: add none
     #[arg(long, requires = "start_image")]

@@ -3,9 +3,16 @@
 use std::str::FromStr;
 
 use veridical::diffusion::sigmas::vp_betas;
-use veridical::diffusion::solvers::{BFunction, Churn, Correction, NAMES, Options, Scaling, Schedule, Sde, named};
+use veridical::diffusion::solvers::{
+    BFunction, Churn, Correction, NAMES, Options, Scaling, Schedule, Sde, named, unknown_option,
+};
 use veridical::diffusion::{Grid, Model, Sampler};
 use veridical::{Error, Result};
+
+use crate::cli::positive;
+
+/// Noise levels above 0, unless --steps says how many.
+const STEPS: usize = 18;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Solver")]
@@ -14,17 +21,17 @@ pub struct Args {
     /// dpmpp-3m-sde, unipc-2, unipc-3, ipndm, lms, deis, edm-general, euler-maruyama, reverse-diffusion, predictor-corrector or rk45
     #[arg(long, default_value = "heun", value_parser = NAMES, hide_possible_values = true)]
     pub solver: String,
-    /// Noise levels above 0
-    #[arg(long, default_value_t = 18, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    steps: u32,
+    /// Noise levels above 0 [default: 18]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    steps: Option<u32>,
     /// The lowest noise level above 0 [default: 0.002, or the grid's own; at least the model's]
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     sigma_min: Option<f64>,
     /// The noise level at the start [default: 80, or the grid's own; at most the model's]
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     sigma_max: Option<f64>,
     /// The exponent of the grids karras and polyexponential [default: 7 and 1]
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     rho: Option<f64>,
     /// How the levels are spread: karras, exponential, polyexponential, linear, vp, ve, iddpm, or the levels themselves such as
     /// 80,10,1,0.1,0
@@ -45,9 +52,13 @@ pub struct Args {
     /// Share of the noise of ancestral and SDE solvers: 0 none, 1 all
     #[arg(long)]
     eta: Option<f64>,
-    /// All injected noise from one Brownian path, so that runs of different step counts compare
-    #[arg(long)]
+    /// All injected noise from one Brownian path, so that runs of different step counts compare [default: for dpmpp-sde,
+    /// dpmpp-2m-sde and dpmpp-3m-sde]
+    #[arg(long, conflicts_with = "no_brownian")]
     brownian: bool,
+    /// Independent noise in every step
+    #[arg(long)]
+    no_brownian: bool,
     /// Slopes used (lms, deis, ipndm)
     #[arg(long)]
     order: Option<usize>,
@@ -79,7 +90,7 @@ pub struct Args {
     #[arg(long)]
     corrector_steps: Option<usize>,
     /// Absolute and relative tolerance of a step (rk45)
-    #[arg(long)]
+    #[arg(long, value_parser = positive)]
     tolerance: Option<f64>,
 }
 
@@ -126,10 +137,14 @@ impl Args {
         let (least, most) = model.denoiser().sigma_range();
         let sigma_min = self.sigma_min.unwrap_or(low).max(least);
         let sigma_max = self.sigma_max.unwrap_or(high).min(most);
-        let solver = named(&self.solver, &self.options((sigma_min, sigma_max)))?;
-        let steps = self.steps as usize;
-        let sampler =
-            Sampler { solver, grid, steps, sigma_min, sigma_max, brownian: self.brownian, ..Sampler::default() };
+        let options = self.options((sigma_min, sigma_max));
+        if let Some(option) = unknown_option(&self.solver, &options)? {
+            return Err(Error::Config(format!("{} has no {}; leave it out", self.solver, self.flag(option))));
+        }
+        let solver = named(&self.solver, &options)?;
+        let steps = self.steps.map_or(STEPS, |steps| steps as usize);
+        let brownian = (self.brownian || self.no_brownian).then_some(self.brownian);
+        let sampler = Sampler { solver, grid, steps, sigma_min, sigma_max, brownian, ..Sampler::default() };
         sampler.sigmas(model, None).map_err(|error| Error::Config(error.to_string()))?;
         Ok(sampler)
     }
@@ -137,9 +152,10 @@ impl Args {
     fn grid(&self) -> Result<Grid> {
         let name = match &self.grid {
             GridName::Given(levels) => {
-                if self.sigma_min.is_some() || self.sigma_max.is_some() || self.rho.is_some() {
+                let range = [self.sigma_min, self.sigma_max, self.rho];
+                if range.iter().any(Option::is_some) || self.steps.is_some() {
                     return Err(Error::Config(
-                        "--grid lists the levels: leave out --sigma-min, --sigma-max and --rho".into(),
+                        "--grid lists the levels: leave out --steps, --sigma-min, --sigma-max and --rho".into(),
                     ));
                 }
                 return Ok(Grid::Given(levels.clone()));
@@ -154,6 +170,18 @@ impl Args {
             ("vp", _) => Ok(Grid::Vp { eps_s: 1e-3 }),
             ("iddpm", _) => Ok(Grid::Iddpm),
             _ => Ok(Grid::Exponential),
+        }
+    }
+
+    /// The flag, as it was given, behind an option of [`Options`].
+    fn flag(&self, option: &str) -> String {
+        match option {
+            "churn" if self.churn.is_some() => "--churn".into(),
+            "churn" if self.s_min.is_some() => "--s-min".into(),
+            "churn" => "--s-max".into(),
+            "b" => "--unipc-b".into(),
+            "atol" | "rtol" => "--tolerance".into(),
+            same => format!("--{}", same.replace('_', "-")),
         }
     }
 

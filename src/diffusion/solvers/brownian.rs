@@ -16,7 +16,8 @@ const DEPTH: u32 = 26;
 ///
 /// W is a virtual Brownian tree (Li et al. 2020, arXiv 2001.01328, section 4): its value in the middle of a dyadic interval, given those at
 /// the ends, is their mean plus noise that is a pure function of seed, sample and interval. Nothing is stored but the last two values asked for.
-/// The noise of a way from `a` to `b` is `(W(ln b) - W(ln a)) / sqrt|ln b - ln a|`.
+/// The noise of a way from `a` to `b` is `(W(ln b) - W(ln a)) / sqrt|ln b - ln a|`. Ways that overlap have noise in common:
+/// [`Solver::path_use`](super::Solver::path_use) tells which solvers that suits.
 #[derive(Debug, Clone)]
 pub struct BrownianPath {
     key: RandomKey,
@@ -108,8 +109,14 @@ impl Noise for BrownianPath {
             );
             return Err(Error::argument("Brownian path", what));
         };
-        if deviation == 0.0 || from_u == to_u {
+        if deviation == 0.0 {
             return Ok(x.clone());
+        }
+        if from_u == to_u {
+            let what = format!(
+                "noise of standard deviation {deviation} is asked for at the level {from} itself; a path has noise between two levels only: take `FreshNoise`"
+            );
+            return Err(Error::argument("Brownian path", what));
         }
         let scale = deviation / (to_u - from_u).abs().sqrt();
         let (before, after) = (self.at(x, from_u)?, self.at(x, to_u)?);

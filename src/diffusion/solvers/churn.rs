@@ -1,6 +1,6 @@
 //! Noise that is added before a step, so that the step can remove it.
 
-use super::Run;
+use super::{PathUse, Run};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -31,6 +31,11 @@ impl Churn {
             true => (self.amount / steps as f64).min(std::f64::consts::SQRT_2 - 1.0),
             false => 0.0,
         }
+    }
+
+    /// Churn raises a level that the steps have come down from: on a path its noise would be what the steps have just used.
+    pub(super) fn path_use(&self) -> PathUse {
+        if self.amount > 0.0 { PathUse::Never } else { PathUse::Possible }
     }
 
     /// The samples with more noise, and their level. With an amount above 0 every step makes one request for noise, used or not.

@@ -4,7 +4,7 @@
 //! Second order; two denoiser calls a step, one in a step to 0.
 
 use super::run::axpy;
-use super::{Churn, Run, Solver, ancestral_step};
+use super::{Churn, PathUse, Run, Solver, ancestral_step};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
@@ -35,6 +35,10 @@ impl Solver for Dpm2 {
             let (x_hat, sigma_hat) = self.churn.apply(run, x, a, steps)?;
             midpoint(run, &x_hat, sigma_hat, b)
         })
+    }
+
+    fn path_use(&self) -> PathUse {
+        self.churn.path_use()
     }
 }
 

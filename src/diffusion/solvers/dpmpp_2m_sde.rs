@@ -4,7 +4,7 @@
 
 use super::phi::phi;
 use super::run::{axpy, combine};
-use super::{Run, Solver};
+use super::{PathUse, Run, Solver};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
@@ -62,5 +62,10 @@ impl Solver for DpmPp2MSde {
             }
             Ok(next)
         })
+    }
+
+    /// As in k-diffusion, though its ways do not overlap: runs of different step counts then compare.
+    fn path_use(&self) -> PathUse {
+        PathUse::Meant
     }
 }

@@ -4,7 +4,7 @@
 
 use super::phi::phi;
 use super::run::{axpy, combine};
-use super::{Run, Solver};
+use super::{PathUse, Run, Solver};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
@@ -26,6 +26,11 @@ impl Default for DpmPp3MSde {
 impl Solver for DpmPp3MSde {
     fn solve(&self, run: &mut Run, x: Tensor, sigmas: &[f64]) -> Result<Tensor> {
         multistep(run, x, sigmas, self.eta, self.s_noise)
+    }
+
+    /// As in k-diffusion, though its ways do not overlap: runs of different step counts then compare.
+    fn path_use(&self) -> PathUse {
+        PathUse::Meant
     }
 }
 

@@ -3,7 +3,7 @@
 //! Two denoiser calls a step, one in a step to 0.
 
 use super::run::combine;
-use super::{Run, Solver, ancestral_step};
+use super::{PathUse, Run, Solver, ancestral_step};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -47,5 +47,10 @@ impl Solver for DpmPpSde {
             let both = combine(&[(1.0 - factor, &denoised), (factor, &second)])?;
             ancestral(run, &both, b)
         })
+    }
+
+    /// The noise to the middle is a part of the noise to the end of a step.
+    fn path_use(&self) -> PathUse {
+        PathUse::Meant
     }
 }

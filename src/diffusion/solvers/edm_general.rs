@@ -5,7 +5,7 @@
 //! is shown to the observer is unscaled, as with every other solver.
 
 use super::run::{axpy, combine};
-use super::{Churn, Run, Solver};
+use super::{Churn, PathUse, Run, Solver};
 use crate::diffusion::sigmas::vp_sigma;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -154,5 +154,9 @@ impl Solver for EdmGeneral {
             let y = self.step(run, &combine(&[(s_hat, &x_hat)])?, t_hat, times[i + 1])?;
             combine(&[(1.0 / s_next, &y)])
         })
+    }
+
+    fn path_use(&self) -> PathUse {
+        self.churn.path_use()
     }
 }

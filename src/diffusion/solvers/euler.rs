@@ -3,7 +3,7 @@
 //! First order, one denoiser call a step. With churn: Karras et al. 2022, algorithm 2 without its lines 9 to 11.
 
 use super::run::axpy;
-use super::{Churn, Run, Solver};
+use super::{Churn, PathUse, Run, Solver};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
@@ -23,5 +23,9 @@ impl Solver for Euler {
             let d = run.slope(&x_hat, sigma_hat)?;
             axpy(&x_hat, b - sigma_hat, &d)
         })
+    }
+
+    fn path_use(&self) -> PathUse {
+        self.churn.path_use()
     }
 }

@@ -3,8 +3,8 @@
 //! Karras et al. 2022 (arXiv 2206.00364), algorithm 2; line numbers below are the algorithm's. Second order; two denoiser calls a step,
 //! one in the last.
 
-use super::run::{axpy, combine};
-use super::{Churn, Denoise, FreshNoise, Run, Solver, solve};
+use super::run::axpy;
+use super::{Churn, Denoise, FreshNoise, PathUse, Run, Solver, solve};
 use crate::error::Result;
 use crate::ops::random::SampleIds;
 use crate::tensor::Tensor;
@@ -32,24 +32,14 @@ impl Solver for Heun {
             axpy(&axpy(&x_hat, h, &d)?, h, &d_next) // line 11
         })
     }
+
+    fn path_use(&self) -> PathUse {
+        self.churn.path_use()
+    }
 }
 
 /// [`Heun`] without churn, from `x` at `sigmas[0]` down to the last level. Errors as [`solve`] does.
 pub fn heun(denoise: &mut impl Denoise, x: &Tensor, sigmas: &[f64]) -> Result<Tensor> {
     let mut noise = FreshNoise::new(0, SampleIds::From(0));
     Ok(solve(&Heun::default(), denoise, x, sigmas, &mut noise, &mut |_| Ok(()))?.x)
-}
-
-/// One step of [`heun`] from noise level `sigma` to `next`.
-pub fn step(denoise: &mut impl Denoise, x: &Tensor, sigma: f64, next: f64) -> Result<Tensor> {
-    let mut slope = |x: &Tensor, sigma: f64| -> Result<Tensor> {
-        combine(&[(1.0 / sigma, x), (-1.0 / sigma, &denoise.at(x, sigma)?)])
-    };
-    let d = slope(x, sigma)?;
-    let euler = axpy(x, next - sigma, &d)?;
-    if next == 0.0 {
-        return Ok(euler);
-    }
-    let h = 0.5 * (next - sigma);
-    axpy(&axpy(x, h, &d)?, h, &slope(&euler, next)?)
 }

@@ -53,10 +53,10 @@ pub use edm_general::{EdmGeneral, Scaling, Schedule};
 pub use euler::Euler;
 pub use euler_ancestral::EulerAncestral;
 pub use euler_maruyama::EulerMaruyama;
-pub use heun::{Heun, heun, step as heun_step};
+pub use heun::{Heun, heun};
 pub use ipndm::Ipndm;
 pub use lms::{Lms, lms_coefficients};
-pub use named::{NAMES, Options, named};
+pub use named::{NAMES, Options, named, unknown_option};
 pub use noise::{FreshNoise, Noise};
 pub use predictor_corrector::PredictorCorrector;
 pub use reverse_diffusion::ReverseDiffusion;
@@ -96,4 +96,21 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
     fn couples_samples(&self) -> bool {
         false
     }
+
+    /// Whether the noise can come from one Brownian path, as [`BrownianPath`] has it: only if every request is for the noise of a way
+    /// that the samples go down, and none for noise beside it, which would have to be independent.
+    fn path_use(&self) -> PathUse {
+        PathUse::Possible
+    }
+}
+
+/// How a solver stands to noise from one Brownian path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathUse {
+    /// It would sample another distribution, or none.
+    Never,
+    /// It samples the same distribution either way.
+    Possible,
+    /// A path is its default. Where requests overlap, what they share must be the same noise.
+    Meant,
 }

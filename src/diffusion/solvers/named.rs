@@ -71,39 +71,56 @@ pub struct Options {
 ///
 /// Errors on other names, on options that it does not have, and on numbers that make no sense.
 pub fn named(name: &str, options: &Options) -> Result<Arc<dyn Solver>> {
-    let mut o = *options;
-    check(&o)?;
+    let mut left = *options;
+    let solver = build(name, &mut left)?;
+    match first_set(&left) {
+        None => Ok(solver),
+        Some(option) => Err(Error::Config(format!("{name} has no option {option}; leave it out"))),
+    }
+}
+
+/// The first of the options set, by its field's name, that the solver called `name` does not have. Errors as [`named`] for every other reason.
+pub fn unknown_option(name: &str, options: &Options) -> Result<Option<&'static str>> {
+    let mut left = *options;
+    build(name, &mut left)?;
+    Ok(first_set(&left))
+}
+
+/// Makes the solver of the options that it has, and takes those out.
+fn build(name: &str, left: &mut Options) -> Result<Arc<dyn Solver>> {
+    check(left)?;
+    let o = left;
     let churn = |o: &mut Options| o.churn.take().unwrap_or_default();
     let noise = |o: &mut Options, eta: f64| (o.eta.take().unwrap_or(eta), o.s_noise.take().unwrap_or(1.0));
     let sde = |o: &mut Options| o.sde.take().unwrap_or_default();
-    let solver: Arc<dyn Solver> = match name {
-        "euler" => Arc::new(Euler { churn: churn(&mut o) }),
-        "heun" => Arc::new(Heun { churn: churn(&mut o) }),
-        "dpm2" => Arc::new(Dpm2 { churn: churn(&mut o) }),
+    Ok(match name {
+        "euler" => Arc::new(Euler { churn: churn(o) }),
+        "heun" => Arc::new(Heun { churn: churn(o) }),
+        "dpm2" => Arc::new(Dpm2 { churn: churn(o) }),
         "dpm2-ancestral" => {
-            let (eta, s_noise) = noise(&mut o, 1.0);
+            let (eta, s_noise) = noise(o, 1.0);
             Arc::new(Dpm2Ancestral { eta, s_noise })
         }
         "euler-ancestral" => {
-            let (eta, s_noise) = noise(&mut o, 1.0);
+            let (eta, s_noise) = noise(o, 1.0);
             Arc::new(EulerAncestral { eta, s_noise })
         }
         "dpmpp-2s" => {
-            let (eta, s_noise) = noise(&mut o, 0.0);
+            let (eta, s_noise) = noise(o, 0.0);
             Arc::new(DpmPp2S { eta, s_noise })
         }
         "dpmpp-2m" => Arc::new(DpmPp2M),
         "dpmpp-3m" => Arc::new(DpmPp3M),
         "dpmpp-sde" => {
-            let (eta, s_noise) = noise(&mut o, 1.0);
+            let (eta, s_noise) = noise(o, 1.0);
             Arc::new(DpmPpSde { eta, s_noise, r: o.r.take().unwrap_or(0.5) })
         }
         "dpmpp-2m-sde" => {
-            let (eta, s_noise) = noise(&mut o, 1.0);
+            let (eta, s_noise) = noise(o, 1.0);
             Arc::new(DpmPp2MSde { eta, s_noise, correction: o.correction.take().unwrap_or_default() })
         }
         "dpmpp-3m-sde" => {
-            let (eta, s_noise) = noise(&mut o, 1.0);
+            let (eta, s_noise) = noise(o, 1.0);
             Arc::new(DpmPp3MSde { eta, s_noise })
         }
         "unipc-2" => Arc::new(UniPc { order: 2, b: o.b.take().unwrap_or_default() }),
@@ -115,12 +132,12 @@ pub fn named(name: &str, options: &Options) -> Result<Arc<dyn Solver>> {
             schedule: o.schedule.take().unwrap_or_default(),
             scaling: o.scaling.take().unwrap_or_default(),
             alpha: Some(o.alpha.take().unwrap_or(1.0)).filter(|alpha| *alpha != 0.0),
-            churn: churn(&mut o),
+            churn: churn(o),
         }),
-        "euler-maruyama" => Arc::new(EulerMaruyama { sde: sde(&mut o) }),
-        "reverse-diffusion" => Arc::new(ReverseDiffusion { sde: sde(&mut o) }),
+        "euler-maruyama" => Arc::new(EulerMaruyama { sde: sde(o) }),
+        "reverse-diffusion" => Arc::new(ReverseDiffusion { sde: sde(o) }),
         "predictor-corrector" => Arc::new(PredictorCorrector {
-            sde: sde(&mut o),
+            sde: sde(o),
             snr: o.snr.take().unwrap_or(0.16),
             corrector_steps: o.corrector_steps.take().unwrap_or(1),
         }),
@@ -136,15 +153,11 @@ pub fn named(name: &str, options: &Options) -> Result<Arc<dyn Solver>> {
             let known = NAMES.join(", ");
             return Err(Error::Config(format!("`{name}` is no solver; there are {known}")));
         }
-    };
-    match unused(&o) {
-        None => Ok(solver),
-        Some(option) => Err(Error::Config(format!("{name} has no option {option}; leave it out"))),
-    }
+    })
 }
 
-/// The first option that no one took.
-fn unused(o: &Options) -> Option<&'static str> {
+/// The first option that is set.
+fn first_set(o: &Options) -> Option<&'static str> {
     let set = [
         ("churn", o.churn.is_some()),
         ("eta", o.eta.is_some()),
