@@ -71,7 +71,7 @@ impl Modules {
         let image = kernels::fatbin(kernel.file).ok_or_else(|| missing(launch, "its file holds no machine code"))?;
         let module = self.context.load_module(Ptx::from_binary(image.to_vec())).map_err(|error| Error::Driver {
             what: format!("loading kernels/{}.cu", kernel.file),
-            why: format!("{}; is the driver older than CUDA 13, or the GPU newer than the build?", text(error)),
+            why: text(error),
         })?;
         loaded.files.insert(kernel.file, module.clone());
         Ok(module)
