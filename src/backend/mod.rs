@@ -8,7 +8,6 @@ pub(crate) mod cuda;
 pub mod emulator;
 pub mod gpu;
 pub(crate) mod kernels;
-#[cfg(any(feature = "cuda", test))]
 pub(crate) mod shared_memory;
 
 #[cfg(feature = "emulator")]

@@ -1,14 +1,20 @@
 //! How much shared memory a block may have, and when a kernel must ask for it.
 
+/// The most that a block can have on every GPU from sm_80 on (sm_86 and sm_89 have the least), static and dynamic together.
+pub(crate) const MOST: usize = 99 << 10;
+
 /// What a block has without asking, static and dynamic together.
+#[allow(dead_code)] // as below
 const UNASKED: u32 = 48 << 10;
 
 /// The dynamic shared memory that launches of one function may have.
+#[allow(dead_code)] // without CUDA nobody asks
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
     dynamic: u32,
 }
 
+#[allow(dead_code)] // as above
 impl Allowance {
     /// That of a function which has asked for nothing and declares arrays of `static_bytes`.
     pub(crate) fn unasked(static_bytes: u32) -> Self {

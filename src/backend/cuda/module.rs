@@ -69,10 +69,10 @@ impl Modules {
             return Ok(module.clone());
         }
         let image = kernels::fatbin(kernel.file).ok_or_else(|| missing(launch, "its file holds no machine code"))?;
-        let module = self.context.load_module(Ptx::from_binary(image.to_vec())).map_err(|error| Error::Driver {
-            what: format!("loading kernels/{}.cu", kernel.file),
-            why: text(error),
-        })?;
+        let module = self
+            .context
+            .load_module(Ptx::from_binary(image.to_vec()))
+            .map_err(|error| Error::Driver { what: format!("loading kernels/{}.cu", kernel.file), why: text(error) })?;
         loaded.files.insert(kernel.file, module.clone());
         Ok(module)
     }
