@@ -8,6 +8,7 @@
 //   exact.cuh       arithmetic with prescribed rounding
 //   philox.cuh      random words by address
 //   variates.cuh    uniforms, exponentials, Gumbels and normals from words
+//   divisor.cuh     division by a number that is known at launch
 //   draws.cuh       how ops address random numbers
 //   async_copy.cuh  cp.async
 //   mma.cuh         ldmatrix and mma.sync
@@ -22,6 +23,7 @@
 #include "exact.cuh"
 #include "philox.cuh"
 #include "variates.cuh"
+#include "divisor.cuh"
 #include "draws.cuh"
 #include "async_copy.cuh"
 #include "mma.cuh"

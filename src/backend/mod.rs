@@ -4,6 +4,7 @@ pub mod ceiling;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
+pub(crate) mod divisor;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod gpu;
