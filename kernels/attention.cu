@@ -136,9 +136,14 @@ DEVICE void store_rows(const AttentionParams& p, buffer to, const Place& place, 
         uint64_t token = first + thread_y() + SIDE * i;
         if (token >= p.tokens) continue;
         each<CHUNKS>([&](auto c) {
-            for (uint32_t j = 0; j < EACH; j++) {
-                uint32_t channel = c.value * TILE + 4 * thread_x() + j;
-                if (channel < p.head_dim) head[token * p.channels + channel] = from_float<T>(sums[c.value][i][j] * factors[i]);
+            uint32_t channel = c.value * TILE + 4 * thread_x();
+            vec<T, EACH> v;
+            for (uint32_t j = 0; j < EACH; j++) v[j] = from_float<T>(sums[c.value][i][j] * factors[i]);
+            if (p.wide) {
+                if (channel < p.head_dim) store_vec(head, token * p.channels + channel, v);
+            } else {
+                for (uint32_t j = 0; j < EACH; j++)
+                    if (channel + j < p.head_dim) head[token * p.channels + channel + j] = v[j];
             }
         });
     }

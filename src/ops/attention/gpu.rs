@@ -37,7 +37,8 @@ pub fn forward(gpu: &Gpu, setting: Setting, inputs: [&Tensor; 3], y: &mut Tensor
         65..=128 => kernel!(OP, dtype, "attention_fwd_d128")?,
         _ => kernel!(OP, dtype, "attention_fwd_d256")?,
     };
-    let params = params(setting, inputs, dtype, y.ptr_mut()?, lse.ptr_mut()?, Ptr::NULL)?;
+    let addresses = AttentionParams { y: y.ptr_mut()?, lse: lse.ptr_mut()?, ..bytemuck::Zeroable::zeroed() };
+    let params = params(setting, inputs, dtype, addresses)?;
     gpu.launch(&launch(setting, kernel)?, &params)
 }
 
@@ -57,24 +58,27 @@ pub fn backward(
         _ => (kernel!(OP, dtype, "attention_bwd_queries_d256")?, kernel!(OP, dtype, "attention_bwd_keys_d256")?),
     };
     let mut delta = lse.empty_like()?;
-    let params = AttentionParams {
+    let addresses = AttentionParams {
+        y: y.ptr()?,
+        lse: lse.ptr()?,
+        dy: dy.ptr()?,
         delta: delta.ptr_mut()?,
         dq: dq.ptr_mut()?,
         dk: dk.ptr_mut()?,
         dv: dv.ptr_mut()?,
-        ..params(setting, inputs, dtype, y.ptr()?, lse.ptr()?, dy.ptr()?)?
+        ..bytemuck::Zeroable::zeroed()
     };
+    let params = params(setting, inputs, dtype, addresses)?;
     gpu.launch(&launch(setting, queries)?, &params)?;
     gpu.launch(&launch(setting, keys)?, &params)
 }
 
+/// The parameters, given the addresses of all but the inputs.
 fn params(
     setting: Setting,
     [q, k, v]: [&Tensor; 3],
     dtype: DType,
-    y: Ptr,
-    lse: Ptr,
-    dy: Ptr,
+    addresses: AttentionParams,
 ) -> Result<AttentionParams> {
     let Setting { tokens, channels, heads, causal, .. } = setting;
     let head_dim = setting.head_dim();
@@ -86,24 +90,19 @@ fn params(
     let narrow = |count: usize| {
         u32::try_from(count).map_err(|_| Error::argument(OP, format!("{count} channels are too many for a GPU")))
     };
+    let AttentionParams { y, dy, dq, dk, dv, .. } = addresses;
     Ok(AttentionParams {
         q,
         k,
         v,
-        y,
-        lse,
-        dy,
-        delta: Ptr::NULL,
-        dq: Ptr::NULL,
-        dk: Ptr::NULL,
-        dv: Ptr::NULL,
         tokens: tokens as u64,
         channels: narrow(channels)?,
         heads: narrow(heads)?,
         head_dim: narrow(head_dim)?,
         causal: causal.into(),
-        wide: (Ptr::all_wide(&[q, k, v, dy]) && head_dim.is_multiple_of(16 / dtype.size())).into(),
+        wide: (Ptr::all_wide(&[q, k, v, y, dy, dq, dk, dv]) && head_dim.is_multiple_of(16 / dtype.size())).into(),
         scale: setting.scale() as f32,
+        ..addresses
     })
 }
 
