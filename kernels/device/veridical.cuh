@@ -12,6 +12,7 @@
 //   draws.cuh       how ops address random numbers
 //   async_copy.cuh  cp.async
 //   mma.cuh         ldmatrix and mma.sync
+//   fragments.cuh   tiles in shared memory as those want them
 //
 // No kernel contains inline assembly: each PTX instruction is a named function in this folder.
 #pragma once
@@ -27,5 +28,6 @@
 #include "draws.cuh"
 #include "async_copy.cuh"
 #include "mma.cuh"
+#include "fragments.cuh"
 
 using namespace veridical;
