@@ -6,6 +6,7 @@
 //! | `NVCC`, `CUDA_HOME`, `CUDA_PATH`, `PATH` | where nvcc is looked for, in this order |
 //! | `VERIDICAL_CUDA` | `required`: no nvcc is an error. `off`: do not look for it |
 //! | `VERIDICAL_CUDA_ARCHS` | list such as `80,90a,90+PTX`: `80` is machine code for sm_80, `90+PTX` code that newer drivers translate |
+//! | `VERIDICAL_TEST_KERNELS` | `1`: compile `tests/kernels` for the GPU too, but for those that are wrong on purpose |
 //! | `VERIDICAL_KERNEL_REPORT` | `1`: say where the table of registers, shared memory and stack per kernel is |
 //! | `CXX`, `CXXFLAGS` | the host compiler of the emulator, as the `cc` crate reads them |
 
@@ -34,10 +35,11 @@ fn main() {
 
 fn run() -> Result<(), String> {
     println!("cargo::rustc-check-cfg=cfg(has_cuda_kernels)");
+    println!("cargo::rustc-check-cfg=cfg(has_cuda_test_kernels)");
     for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", "DOCS_RS"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    for variable in ["VERIDICAL_CUDA", "VERIDICAL_CUDA_ARCHS", "VERIDICAL_KERNEL_REPORT"] {
+    for variable in ["VERIDICAL_CUDA", "VERIDICAL_CUDA_ARCHS", "VERIDICAL_KERNEL_REPORT", "VERIDICAL_TEST_KERNELS"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     println!("cargo::rerun-if-changed=build.rs");
@@ -45,29 +47,49 @@ fn run() -> Result<(), String> {
     println!("cargo::rerun-if-changed=kernels");
 
     let out = PathBuf::from(variable("OUT_DIR").ok_or("OUT_DIR is not set")?);
-    let sources = scan::folder(Path::new("kernels"))?;
+    let mut sources = scan::folder(Path::new("kernels"))?;
+    let on_gpu = cfg!(feature = "cuda") && variable("VERIDICAL_TEST_KERNELS").is_some_and(|value| value == "1");
+    let tests = if on_gpu || cfg!(feature = "emulator") { test_kernels()? } else { Vec::new() };
+    let (on_both, on_host): (Vec<_>, Vec<_>) =
+        tests.into_iter().partition(|source| on_gpu && source.stem != WRONG_ON_PURPOSE);
+    sources.extend(on_both);
     let headers = scan::headers(Path::new("kernels"))?;
     scan::reject_duplicates(&sources)?;
 
     let fatbins = if cfg!(feature = "cuda") { cuda(&sources, &headers, &out)? } else { None };
     if fatbins.is_some() {
         println!("cargo::rustc-cfg=has_cuda_kernels");
+        if on_gpu {
+            println!("cargo::rustc-cfg=has_cuda_test_kernels");
+        }
     }
     let mut table = kernel_table(&sources);
     fatbin_table(&mut table, fatbins.as_deref().unwrap_or(&[]));
 
+    #[cfg(not(feature = "emulator"))]
+    drop(on_host);
     #[cfg(feature = "emulator")]
     {
         let mut all = sources;
-        if Path::new("tests/kernels").is_dir() {
-            println!("cargo::rerun-if-changed=tests/kernels");
-            all.extend(scan::folder(Path::new("tests/kernels"))?);
-            scan::reject_duplicates(&all)?;
-        }
+        all.extend(on_host);
+        scan::reject_duplicates(&all)?;
         host::compile(&all, &headers, &out)?;
         host_table(&mut table, &all);
     }
     scan::write_if_changed(&out.join("kernels.rs"), &table)
+}
+
+/// Its kernels break every rule that the emulator watches over; some do not even compile for a GPU.
+const WRONG_ON_PURPOSE: &str = "emulator_faults";
+
+/// The kernels of `tests/kernels`, which the published crate may lack.
+fn test_kernels() -> Result<Vec<Source>, String> {
+    let folder = Path::new("tests/kernels");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    println!("cargo::rerun-if-changed=tests/kernels");
+    scan::folder(folder)
 }
 
 /// Compiles for the GPU if that is wanted and possible: (file stem, fatbin) of every source, or none without nvcc.

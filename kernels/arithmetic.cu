@@ -1,7 +1,9 @@
 // arithmetic: y = alpha a + beta b, a b, a / b, or alpha a + beta, with NumPy's broadcasting.
 //   y [n]; element i of y stands at index (i4, ..., i0) of `extents`, and reads its operands at the dot product of that
-//   index with their strides (0 where an operand repeats). Without repetition each operand is read once, 16 bytes at a
-//   time. y may be a itself (gradient accumulation). Computed in fp32 whatever the dtype, rounded once.
+//   index with their strides (0 where an operand repeats). y may be a itself (gradient accumulation). Computed in fp32 whatever
+//   the dtype, rounded once.
+//   wide: 16 bytes at a time. Where operands repeat (not `contiguous`), the innermost extent is then a whole number of vectors, along
+//   which an operand has stride 0 or 1; one index is found per vector, by products and shifts if the result is `small` (n < 2^31).
 #include "device/veridical.cuh"
 #include "device/elementwise.cuh"
 
@@ -13,12 +15,15 @@ struct ArithmeticParams {
     uint64_t extents[5];
     uint64_t a_strides[5];
     uint64_t b_strides[5];
+    Divisor divisors[5];
     float alpha;
     float beta;
     uint32_t contiguous;
     uint32_t wide;
+    uint32_t small;
+    uint32_t unused;
 };
-LAYOUT(ArithmeticParams, a, b, y, n, extents, a_strides, b_strides, alpha, beta, contiguous, wide)
+LAYOUT(ArithmeticParams, a, b, y, n, extents, a_strides, b_strides, divisors, alpha, beta, contiguous, wide, small, unused)
 
 struct Places {
     uint64_t a;
@@ -27,15 +32,26 @@ struct Places {
 
 DEVICE Places places(const ArithmeticParams& p, uint64_t i) {
     Places at = {0, 0};
-    for (int axis = 4; axis >= 0; axis--) {
+    UNROLL for (int axis = 4; axis >= 0; axis--) {
         uint64_t extent = p.extents[axis];
         if (extent == 1) continue;
-        uint64_t index = i % extent;
-        i /= extent;
+        uint64_t rest = p.small ? quotient((uint32_t)i, p.divisors[axis]) : i / extent;
+        uint64_t index = i - rest * extent;
+        i = rest;
         at.a += index * p.a_strides[axis];
         at.b += index * p.b_strides[axis];
     }
     return at;
+}
+
+// N neighbours along the innermost axis.
+template <int N, class T>
+DEVICE vec<T, N> neighbours(gptr<const T> x, uint64_t at, uint64_t stride) {
+    if (stride == 1) return load_vec<N>(x, at);
+    vec<T, N> v;
+    T same = x[at];
+    for (int k = 0; k < N; k++) v[k] = same;
+    return v;
 }
 
 template <class T, class F>
@@ -44,6 +60,16 @@ DEVICE void pairwise(const ArithmeticParams& p, F f) {
     auto b = p.b.as<const T>();
     auto y = p.y.as<T>();
     if (p.contiguous) return map_elements(y, a, b, p.n, p.wide, f);
+    if (p.wide) {
+        constexpr int N = 16 / sizeof(T);
+        for (uint64_t i = global_thread() * N; i < p.n; i += grid_threads() * N) {
+            Places at = places(p, i);
+            vec<T, N> va = neighbours<N>(a, at.a, p.a_strides[4]), vb = neighbours<N>(b, at.b, p.b_strides[4]), vy;
+            for (int k = 0; k < N; k++) vy[k] = from_float<T>(f(to_float(va[k]), to_float(vb[k])));
+            store_vec(y, i, vy);
+        }
+        return;
+    }
     for (uint64_t i = global_thread(); i < p.n; i += grid_threads()) {
         Places at = places(p, i);
         y[i] = from_float<T>(f(to_float(a[at.a]), to_float(b[at.b])));
@@ -63,6 +89,15 @@ DEVICE void affine(const ArithmeticParams& p) {
     auto a = p.a.as<const T>();
     auto y = p.y.as<T>();
     if (p.contiguous) return map_elements(y, a, p.n, p.wide, f);
+    if (p.wide) {
+        constexpr int N = 16 / sizeof(T);
+        for (uint64_t i = global_thread() * N; i < p.n; i += grid_threads() * N) {
+            vec<T, N> v = neighbours<N>(a, places(p, i).a, p.a_strides[4]);
+            for (int k = 0; k < N; k++) v[k] = from_float<T>(f(to_float(v[k])));
+            store_vec(y, i, v);
+        }
+        return;
+    }
     for (uint64_t i = global_thread(); i < p.n; i += grid_threads()) y[i] = from_float<T>(f(to_float(a[places(p, i).a])));
 }
 

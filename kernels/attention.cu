@@ -2,11 +2,14 @@
 //   q, k, v, y, dy, dq, dk, dv [images, tokens, channels], head h in channels h head_dim ..   lse, delta [images, heads, tokens] fp32
 //   lse: log of the sum of exponentials of a query's scores. delta: dot product of dy and y.
 // The scores are never stored: a block owns a tile of 64 queries (forward, dq) or 64 keys (dk, dv), walks the tiles of the other side, and
-// makes each 64 x 64 tile of scores from pieces of 64 channels in shared memory; the backward pass makes it again from lse. Everything is
-// fp32 inside, every sum in one order. Multiply-adds: 2, and backward 7, times tokens^2 channels per image (half if causal).
+// makes each tile of scores from pieces in shared memory; the backward pass makes it again from lse. Everything is fp32 inside, every sum
+// in one order; bf16 goes through tensor cores (device/attention_tensor.cuh), for which probabilities and their gradients are rounded to
+// bf16, except for dk and dv of more than 128 channels, whose sums its registers do not hold. Multiply-adds: 2, and backward 7, times
+// tokens^2 channels per image (half if causal).
 // fwd and bwd_queries write y, lse and dq, delta; bwd_keys needs delta, so it comes after bwd_queries.
 // Dao et al. 2022 (arXiv 2205.14135), Dao 2023 (arXiv 2307.08691).
 #include "device/veridical.cuh"
+#include "device/attention_tensor.cuh"
 
 struct AttentionParams {
     buffer q;
@@ -136,9 +139,14 @@ DEVICE void store_rows(const AttentionParams& p, buffer to, const Place& place, 
         uint64_t token = first + thread_y() + SIDE * i;
         if (token >= p.tokens) continue;
         each<CHUNKS>([&](auto c) {
-            for (uint32_t j = 0; j < EACH; j++) {
-                uint32_t channel = c.value * TILE + 4 * thread_x() + j;
-                if (channel < p.head_dim) head[token * p.channels + channel] = from_float<T>(sums[c.value][i][j] * factors[i]);
+            uint32_t channel = c.value * TILE + 4 * thread_x();
+            vec<T, EACH> v;
+            for (uint32_t j = 0; j < EACH; j++) v[j] = from_float<T>(sums[c.value][i][j] * factors[i]);
+            if (p.wide) {
+                if (channel < p.head_dim) store_vec(head, token * p.channels + channel, v);
+            } else {
+                for (uint32_t j = 0; j < EACH; j++)
+                    if (channel + j < p.head_dim) head[token * p.channels + channel + j] = v[j];
             }
         });
     }
@@ -221,13 +229,13 @@ DEVICE void forward(const AttentionParams& p) {
     store_rows<T>(p, p.y, place, first, out, factors);
 }
 
-// delta of this block's queries, to memory and to `kept`: a warp takes every eighth query.
+// delta of this block's queries, to memory and to `kept`: a warp takes every warps()-th query.
 template <class T>
 DEVICE void make_delta(const AttentionParams& p, const Place& place, uint64_t first, sptr<float> kept) {
     auto y = p.y.as<const T>() + place.start;
     auto dy = p.dy.as<const T>() + place.start;
     auto delta = p.delta.as<float>() + place.row;
-    for (uint32_t r = warp(); r < TILE; r += THREADS / WARP) {
+    for (uint32_t r = warp(); r < TILE; r += warps()) {
         uint64_t query = first + r;
         float sum = 0.0f;
         if (query < p.tokens)
@@ -345,22 +353,40 @@ DEVICE void backward_keys(const AttentionParams& p) {
     store_rows<T>(p, p.dk, place, first, dk, scale);
 }
 
-// d64, d128, d256: the largest head_dim. All are launched with 256 threads; told 320, ptxas does not squeeze two blocks into the registers.
+template <uint32_t D, uint32_t COLS>
+DEVICE void tensor_forward(const AttentionParams& p) {
+    attention::forward<D, COLS>(p, Place(p));
+}
+
+template <uint32_t D, uint32_t COLS>
+DEVICE void tensor_backward_queries(const AttentionParams& p) {
+    SHARED(float, deltas, TILE);
+    Place place(p);
+    make_delta<bf16>(p, place, place.tile * TILE, deltas);
+    attention::backward_queries<D, COLS>(p, place, deltas);
+}
+
+template <uint32_t D, uint32_t COLS>
+DEVICE void tensor_backward_keys(const AttentionParams& p) {
+    attention::backward_keys<D, COLS>(p, Place(p));
+}
+
+// d64, d128, d256: the largest head_dim. Blocks of 128 threads on tensor cores, of 256 elsewhere.
 KERNEL_BOUNDS(attention_fwd_d64_f32, AttentionParams, 256) { forward<float, 1>(p); }
-KERNEL_BOUNDS(attention_fwd_d64_bf16, AttentionParams, 256) { forward<bf16, 1>(p); }
+KERNEL_BOUNDS(attention_fwd_d64_bf16, AttentionParams, 128) { tensor_forward<64, 64>(p); }
 KERNEL_BOUNDS(attention_fwd_d128_f32, AttentionParams, 256) { forward<float, 2>(p); }
-KERNEL_BOUNDS(attention_fwd_d128_bf16, AttentionParams, 256) { forward<bf16, 2>(p); }
+KERNEL_BOUNDS(attention_fwd_d128_bf16, AttentionParams, 128) { tensor_forward<128, 64>(p); }
 KERNEL_BOUNDS(attention_fwd_d256_f32, AttentionParams, 256) { forward<float, 4>(p); }
-KERNEL_BOUNDS(attention_fwd_d256_bf16, AttentionParams, 320) { forward<bf16, 4>(p); }
+KERNEL_BOUNDS(attention_fwd_d256_bf16, AttentionParams, 128) { tensor_forward<256, 64>(p); }
 KERNEL_BOUNDS(attention_bwd_queries_d64_f32, AttentionParams, 256) { backward_queries<float, 1>(p); }
-KERNEL_BOUNDS(attention_bwd_queries_d64_bf16, AttentionParams, 256) { backward_queries<bf16, 1>(p); }
+KERNEL_BOUNDS(attention_bwd_queries_d64_bf16, AttentionParams, 128) { tensor_backward_queries<64, 64>(p); }
 KERNEL_BOUNDS(attention_bwd_queries_d128_f32, AttentionParams, 256) { backward_queries<float, 2>(p); }
-KERNEL_BOUNDS(attention_bwd_queries_d128_bf16, AttentionParams, 256) { backward_queries<bf16, 2>(p); }
+KERNEL_BOUNDS(attention_bwd_queries_d128_bf16, AttentionParams, 128) { tensor_backward_queries<128, 64>(p); }
 KERNEL_BOUNDS(attention_bwd_queries_d256_f32, AttentionParams, 256) { backward_queries<float, 4>(p); }
-KERNEL_BOUNDS(attention_bwd_queries_d256_bf16, AttentionParams, 256) { backward_queries<bf16, 4>(p); }
+KERNEL_BOUNDS(attention_bwd_queries_d256_bf16, AttentionParams, 128) { tensor_backward_queries<256, 32>(p); }
 KERNEL_BOUNDS(attention_bwd_keys_d64_f32, AttentionParams, 256) { backward_keys<float, 1>(p); }
-KERNEL_BOUNDS(attention_bwd_keys_d64_bf16, AttentionParams, 256) { backward_keys<bf16, 1>(p); }
+KERNEL_BOUNDS(attention_bwd_keys_d64_bf16, AttentionParams, 128) { tensor_backward_keys<64, 64>(p); }
 KERNEL_BOUNDS(attention_bwd_keys_d128_f32, AttentionParams, 256) { backward_keys<float, 2>(p); }
-KERNEL_BOUNDS(attention_bwd_keys_d128_bf16, AttentionParams, 256) { backward_keys<bf16, 2>(p); }
+KERNEL_BOUNDS(attention_bwd_keys_d128_bf16, AttentionParams, 128) { tensor_backward_keys<128, 32>(p); }
 KERNEL_BOUNDS(attention_bwd_keys_d256_f32, AttentionParams, 256) { backward_keys<float, 4>(p); }
 KERNEL_BOUNDS(attention_bwd_keys_d256_bf16, AttentionParams, 256) { backward_keys<bf16, 4>(p); }

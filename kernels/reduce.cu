@@ -1,7 +1,8 @@
 // reduce: y[o, b, i] = factor * sum over rows r of block b of x[o, r, i].
 //   x [outer, n, inner], y [outer, ceil(n / rows), inner]. One read of x. Sums are fp32 in an order fixed by the shapes.
 //   sum_rows (inner = 1): one thread block per sum; threads stride through the row, 16 bytes at a time, then a block sum.
-//   sum_columns (inner > 1): one thread per column, so that a warp reads consecutive elements.
+//   sum_columns (inner > 1): one block per 32 columns, so that a warp reads consecutive elements; each warp takes every warps()-th row,
+//   then the warps are added in order.
 //   `partial` writes fp32, `final` reads fp32: the two passes of a long sum.
 #include "device/veridical.cuh"
 
@@ -41,20 +42,28 @@ DEVICE void sum_rows(const ReduceParams& p) {
 
 template <class In, class Out>
 DEVICE void sum_columns(const ReduceParams& p) {
+    SHARED(float, each_row, WARP * WARP);
     auto x = p.x.as<const In>();
     auto y = p.y.as<Out>();
     uint64_t blocks = (p.n + p.rows - 1) / p.rows;
-    uint64_t stripes = (p.inner + blockDim.x - 1) / blockDim.x;
+    uint64_t stripes = (p.inner + WARP - 1) / WARP;
     for (uint64_t task = blockIdx.x; task < p.outer * blocks * stripes; task += gridDim.x) {
-        uint64_t column = task % stripes * blockDim.x + threadIdx.x;
+        uint64_t column = task % stripes * WARP + lane();
         uint64_t block = task / stripes;
         uint64_t first = block % blocks * p.rows;
         uint64_t count = p.n - first < p.rows ? p.n - first : p.rows;
-        if (column >= p.inner) continue;
-        auto at = x + ((block / blocks * p.n + first) * p.inner + column);
         float sum = 0.0f;
-        for (uint64_t r = 0; r < count; r++) sum += to_float(at[r * p.inner]);
-        y[block * p.inner + column] = from_float<Out>(sum * p.factor);
+        if (column < p.inner) {
+            auto at = x + ((block / blocks * p.n + first) * p.inner + column);
+            for (uint64_t r = warp(); r < count; r += warps()) sum += to_float(at[r * p.inner]);
+        }
+        each_row[threadIdx.x] = sum;
+        __syncthreads();
+        if (warp() == 0 && column < p.inner) {
+            for (uint32_t w = 1; w < warps(); w++) sum += each_row[w * WARP + lane()];
+            y[block * p.inner + column] = from_float<Out>(sum * p.factor);
+        }
+        __syncthreads();  // `each_row` is free again for the next task
     }
 }
 
@@ -62,6 +71,8 @@ KERNEL(sum_rows_fwd_f32, ReduceParams) { sum_rows<float, float>(p); }
 KERNEL(sum_rows_fwd_bf16, ReduceParams) { sum_rows<bf16, bf16>(p); }
 KERNEL(sum_rows_fwd_partial_f32, ReduceParams) { sum_rows<float, float>(p); }
 KERNEL(sum_rows_fwd_partial_bf16, ReduceParams) { sum_rows<bf16, float>(p); }
+KERNEL(sum_rows_fwd_final_f32, ReduceParams) { sum_rows<float, float>(p); }
+KERNEL(sum_rows_fwd_final_bf16, ReduceParams) { sum_rows<float, bf16>(p); }
 KERNEL(sum_columns_fwd_f32, ReduceParams) { sum_columns<float, float>(p); }
 KERNEL(sum_columns_fwd_bf16, ReduceParams) { sum_columns<bf16, bf16>(p); }
 KERNEL(sum_columns_fwd_partial_f32, ReduceParams) { sum_columns<float, float>(p); }

@@ -3,7 +3,7 @@
 //   w -= lr d, ema += ema_part (w - ema), copy <- bf16(w)
 //   weights, momentum, squares, ema [n] f32 (all but the weights may be absent)     copy [n] bf16 or absent
 //   gradient [n] f32 or bf16     clip [2] f32 or absent: g is the gradient times clip[1]; if that is not finite, nothing is written
-// One element a thread, neighbours side by side. Each buffer is read once and written once. The same bits as src/ops/sgd/cpu.rs.
+// Four elements a thread, where the addresses allow 16 bytes at a time (`wide`). Each buffer is read once and written once. The same bits as src/ops/sgd/cpu.rs.
 #include "device/veridical.cuh"
 
 struct SgdParams {
@@ -22,9 +22,26 @@ struct SgdParams {
     float eps;
     float ema_part;
     uint32_t nesterov;
-    uint32_t unused;
+    uint32_t wide;
 };
-LAYOUT(SgdParams, weights, momentum, squares, ema, copy, gradient, clip, n, lr, mu, decay, part, eps, ema_part, nesterov, unused)
+LAYOUT(SgdParams, weights, momentum, squares, ema, copy, gradient, clip, n, lr, mu, decay, part, eps, ema_part, nesterov, wide)
+
+struct SgdElement {
+    float w, momentum, square;
+};
+
+DEVICE void sgd_element(const SgdParams& p, float g, SgdElement& e) {
+    float d = exact_fma(p.decay, e.w, g);
+    if (p.squares) {
+        e.square = exact_fma(p.part, exact_add(exact_mul(d, d), -e.square), e.square);
+        d = exact_div(d, exact_add(exact_sqrt(e.square), p.eps));
+    }
+    if (p.momentum) {
+        e.momentum = exact_fma(p.mu, e.momentum, d);
+        d = p.nesterov ? exact_fma(p.mu, e.momentum, d) : e.momentum;
+    }
+    e.w = exact_fma(-p.lr, d, e.w);
+}
 
 template <class G>
 DEVICE void sgd(const SgdParams& p) {
@@ -37,24 +54,41 @@ DEVICE void sgd(const SgdParams& p) {
     auto clip = p.clip.as<const float>();
     float factor = clip ? clip[1] : 1.0f;
     if (factor - factor != 0.0f) return;
-    for (uint64_t i = global_thread(); i < p.n; i += grid_threads()) {
-        float w = weights[i];
-        float d = exact_fma(p.decay, w, exact_mul(to_float(gradient[i]), factor));
-        if (squares) {
-            float s = squares[i];
-            s = exact_fma(p.part, exact_add(exact_mul(d, d), -s), s);
-            squares[i] = s;
-            d = exact_div(d, exact_add(exact_sqrt(s), p.eps));
+    uint64_t vectors = p.wide ? p.n / 4 : 0;
+    for (uint64_t i = global_thread(); i < vectors; i += grid_threads()) {
+        vec<float, 4> vw = load_vec<4>(weights, i * 4), vb = {}, vs = {};
+        vec<G, 4> vg = load_vec<4>(gradient, i * 4);
+        if (momentum) vb = load_vec<4>(momentum, i * 4);
+        if (squares) vs = load_vec<4>(squares, i * 4);
+        for (int k = 0; k < 4; ++k) {
+            SgdElement e = {vw[k], vb[k], vs[k]};
+            sgd_element(p, exact_mul(to_float(vg[k]), factor), e);
+            vw[k] = e.w;
+            vb[k] = e.momentum;
+            vs[k] = e.square;
         }
-        if (momentum) {
-            float b = exact_fma(p.mu, momentum[i], d);
-            momentum[i] = b;
-            d = p.nesterov ? exact_fma(p.mu, b, d) : b;
+        store_vec(weights, i * 4, vw);
+        if (momentum) store_vec(momentum, i * 4, vb);
+        if (squares) store_vec(squares, i * 4, vs);
+        if (ema) {
+            vec<float, 4> ve = load_vec<4>(ema, i * 4);
+            for (int k = 0; k < 4; ++k) ve[k] = follow_weight(p.ema_part, ve[k], vw[k]);
+            store_vec(ema, i * 4, ve);
         }
-        w = exact_fma(-p.lr, d, w);
-        weights[i] = w;
-        if (ema) ema[i] = follow_weight(p.ema_part, ema[i], w);
-        if (copy) copy[i] = from_float<bf16>(w);
+        if (copy) {
+            vec<bf16, 4> vc;
+            for (int k = 0; k < 4; ++k) vc[k] = from_float<bf16>(vw[k]);
+            store_vec(copy, i * 4, vc);
+        }
+    }
+    for (uint64_t i = vectors * 4 + global_thread(); i < p.n; i += grid_threads()) {
+        SgdElement e = {weights[i], momentum ? momentum[i] : 0.0f, squares ? squares[i] : 0.0f};
+        sgd_element(p, exact_mul(to_float(gradient[i]), factor), e);
+        weights[i] = e.w;
+        if (momentum) momentum[i] = e.momentum;
+        if (squares) squares[i] = e.square;
+        if (ema) ema[i] = follow_weight(p.ema_part, ema[i], e.w);
+        if (copy) copy[i] = from_float<bf16>(e.w);
     }
 }
 

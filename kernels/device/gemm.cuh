@@ -7,14 +7,6 @@
 
 namespace veridical::gemm {
 
-// A number known at launch to divide by; magic = ceil(2^p / divisor) with p = 31 + ceil(log2 divisor).
-struct Divisor {
-    uint32_t divisor;
-    uint32_t magic;
-};
-// n / d, exact for n < 2^31.
-DEVICE uint32_t quotient(uint32_t n, Divisor d) { return (uint32_t)((uint64_t)n * d.magic >> (63 - __clz(d.divisor - 1))); }
-
 // A source has data, row(r) and column(c), which hold what is worth computing once, and find(row, column, offset), which says where the
 // element is, or false if it is a zero that is not in memory.
 template <class T>

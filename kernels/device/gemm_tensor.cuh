@@ -1,9 +1,8 @@
 // Products of bf16 matrices on tensor cores: tiles arrive in shared memory by cp.async, STAGES at a time; each warp keeps a WM x WN part of
 // the result in registers and feeds mma.sync by ldmatrix. Sums are fp32.
-// Rows of a tile in shared memory are permuted in units of 16 bytes (by XOR with the row), so that the eight rows that ldmatrix
-// reads together lie in different banks.
 #pragma once
 
+#include "fragments.cuh"
 #include "gemm.cuh"
 
 namespace veridical::gemm {
@@ -17,49 +16,18 @@ struct TensorTile {
 
 namespace detail {
 
-// Where element (row, column) of a tile with rows of WIDTH elements is; column is a multiple of 8.
-template <int WIDTH>
-DEVICE uint32_t swizzled(uint32_t row, uint32_t column) {
-    constexpr uint32_t UNITS = WIDTH / 8;
-    // Rows of 64 bytes: two rows share the 32 banks, so the row's pairs are what must differ.
-    uint32_t key = UNITS >= 8 ? row & 7 : (row >> 1) & (UNITS - 1);
-    return row * WIDTH + ((column / 8) ^ key) * 8;
-}
-
 template <class Fetch>
 DEVICE void fetch_to_shared(const Fetch& fetch, uint32_t depth, sptr<bf16> to) {
     constexpr int WIDTH = Fetch::PER_ROW * Fetch::VEC;
     if (fetch.factor.wide) {
         fetch.wide(depth, [&](int i, uint64_t offset, bool valid) {
-            sptr<bf16> dst = to + swizzled<WIDTH>(Fetch::tile_row(i), Fetch::tile_column());
+            sptr<bf16> dst = to + fragments::swizzled<WIDTH>(Fetch::tile_row(i), Fetch::tile_column());
             cp_async16(dst, valid ? fetch.factor.source.data + offset : fetch.factor.source.data, valid);
         });
     } else {
         for (int i = 0; i < Fetch::COUNT; i++) {
-            store_vec(to, swizzled<WIDTH>(Fetch::tile_row(i), Fetch::tile_column()), fetch.gather(depth, i));
+            store_vec(to, fragments::swizzled<WIDTH>(Fetch::tile_row(i), Fetch::tile_column()), fetch.gather(depth, i));
         }
-    }
-}
-
-// Sixteen lines from `line` by sixteen steps from `k` of a; see mma.cuh for which lane holds what.
-template <bool TRANSPOSED, int LINES, int BK>
-DEVICE void load_a(uint32_t (&r)[4], sptr<bf16> tile, uint32_t line, uint32_t k) {
-    uint32_t l = lane();
-    if constexpr (TRANSPOSED) {
-        ldmatrix_x4_trans(r, tile + swizzled<LINES>(k + l / 16 * 8 + l % 8, line + l / 8 % 2 * 8));
-    } else {
-        ldmatrix_x4(r, tile + swizzled<BK>(line + l % 16, k + l / 16 * 8));
-    }
-}
-
-// Sixteen lines from `line` by sixteen steps from `k` of b: r[0], r[1] belong to the first eight lines.
-template <bool TRANSPOSED, int LINES, int BK>
-DEVICE void load_b(uint32_t (&r)[4], sptr<bf16> tile, uint32_t line, uint32_t k) {
-    uint32_t l = lane();
-    if constexpr (TRANSPOSED) {
-        ldmatrix_x4_trans(r, tile + swizzled<LINES>(k + l / 8 % 2 * 8 + l % 8, line + l / 16 * 8));
-    } else {
-        ldmatrix_x4(r, tile + swizzled<BK>(line + l / 16 * 8 + l % 8, k + l / 8 % 2 * 8));
     }
 }
 
@@ -89,10 +57,10 @@ DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t beg
     uint32_t fa[2][MI][4], fb[2][NI][4];
     auto load = [&](uint32_t s, int k, int buffer) {
         UNROLL for (int i = 0; i < MI; i++) {
-            detail::load_a<A::TRANSPOSED, Tile::BM, BK>(fa[buffer][i], a_stage(s), warp_row + i * 16, k * 16);
+            fragments::load_a<A::TRANSPOSED, Tile::BM, BK>(fa[buffer][i], a_stage(s), warp_row + i * 16, k * 16);
         }
         UNROLL for (int j = 0; j < NI; j++) {
-            detail::load_b<B::TRANSPOSED, Tile::BN, BK>(fb[buffer][j], b_stage(s), warp_column + j * 16, k * 16);
+            fragments::load_b<B::TRANSPOSED, Tile::BN, BK>(fb[buffer][j], b_stage(s), warp_column + j * 16, k * 16);
         }
     };
 

@@ -27,16 +27,75 @@ struct RowSum {
     DEVICE float log_sum() const { return sum == 0.0f ? 0.0f : logf(sum); }
 };
 
-template <class Team, class T>
-DEVICE RowSum sum_of_exponentials(gptr<const T> row, uint64_t columns) {
+// What a thread has of a row: every size()-th vector of N elements from its rank on. `each` calls use(first column, vector) for one after
+// the other. Rows are whole vectors.
+//
+// A row of at most 1024 columns, of a warp: read once, kept in registers.
+template <class T>
+struct KeptRow {
+    using Element = T;
+    using Team = WarpTeam;
+    static constexpr int N = 16 / sizeof(T), MOST = 1024 / WARP / N;
+    vec<T, N> v[MOST];
+    uint32_t vectors;
+
+    DEVICE KeptRow(gptr<const T> row, uint64_t columns) : vectors((uint32_t)columns / N) {
+        UNROLL for (int k = 0; k < MOST; k++) {
+            uint32_t i = k * WARP + lane();
+            if (i < vectors) v[k] = load_vec<N>(row, i * N);
+            else v[k] = {};
+        }
+    }
+    template <class Use>
+    DEVICE void each(const Use& use) const {
+        UNROLL for (int k = 0; k < MOST; k++) {
+            uint32_t i = k * WARP + lane();
+            if (i < vectors) use(i * N, v[k]);
+        }
+    }
+    // The same for two rows side by side: use(first column, vector, vector of the other).
+    template <class Use>
+    DEVICE void each(const KeptRow& other, const Use& use) const {
+        UNROLL for (int k = 0; k < MOST; k++) {
+            uint32_t i = k * WARP + lane();
+            if (i < vectors) use(i * N, v[k], other.v[k]);
+        }
+    }
+};
+
+// A row that is read again in each pass: from the cache, after the first.
+template <class Team_, class T, int VECTOR>
+struct StreamedRow {
+    using Element = T;
+    using Team = Team_;
+    static constexpr int N = VECTOR;
+    gptr<const T> row;
+    uint64_t columns;
+
+    DEVICE StreamedRow(gptr<const T> row, uint64_t columns) : row(row), columns(columns) {}
+    template <class Use>
+    DEVICE void each(const Use& use) const {
+        for (uint64_t i = (uint64_t)Team::rank() * N; i < columns; i += Team::size() * N) use(i, load_vec<N>(row, i));
+    }
+    template <class Use>
+    DEVICE void each(const StreamedRow& other, const Use& use) const {
+        for (uint64_t i = (uint64_t)Team::rank() * N; i < columns; i += Team::size() * N)
+            use(i, load_vec<N>(row, i), load_vec<N>(other.row, i));
+    }
+};
+
+template <class Row>
+DEVICE RowSum sum_of_exponentials(const Row& row) {
+    using Vector = vec<typename Row::Element, Row::N>;
     float infinity = __uint_as_float(0x7f800000u);
-    RowSum r;
-    r.shift = -infinity;
-    for (uint64_t i = Team::rank(); i < columns; i += Team::size()) r.shift = fmaxf(r.shift, to_float(row[i]));
-    r.shift = Team::max(r.shift);
-    if (r.shift == -infinity) r.shift = 0.0f;
-    r.sum = 0.0f;
-    for (uint64_t i = Team::rank(); i < columns; i += Team::size()) r.sum += expf(to_float(row[i]) - r.shift);
-    r.sum = Team::sum(r.sum);
-    return r;
+    float largest = -infinity, sum = 0.0f;
+    row.each([&](uint64_t, const Vector& v) {
+        for (int k = 0; k < Row::N; k++) largest = fmaxf(largest, to_float(v[k]));
+    });
+    largest = Row::Team::max(largest);
+    if (largest == -infinity) largest = 0.0f;
+    row.each([&](uint64_t, const Vector& v) {
+        for (int k = 0; k < Row::N; k++) sum += expf(to_float(v[k]) - largest);
+    });
+    return {largest, Row::Team::sum(sum)};
 }

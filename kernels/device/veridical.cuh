@@ -8,9 +8,11 @@
 //   exact.cuh       arithmetic with prescribed rounding
 //   philox.cuh      random words by address
 //   variates.cuh    uniforms, exponentials, Gumbels and normals from words
+//   divisor.cuh     division by a number that is known at launch
 //   draws.cuh       how ops address random numbers
 //   async_copy.cuh  cp.async
 //   mma.cuh         ldmatrix and mma.sync
+//   fragments.cuh   tiles in shared memory as those want them
 //
 // No kernel contains inline assembly: each PTX instruction is a named function in this folder.
 #pragma once
@@ -22,8 +24,10 @@
 #include "exact.cuh"
 #include "philox.cuh"
 #include "variates.cuh"
+#include "divisor.cuh"
 #include "draws.cuh"
 #include "async_copy.cuh"
 #include "mma.cuh"
+#include "fragments.cuh"
 
 using namespace veridical;

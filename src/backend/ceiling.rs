@@ -83,6 +83,22 @@ fn copy(gpu: &Gpu) -> Result<f64> {
     Ok(2.0 * COPY_GPU as f64 / seconds)
 }
 
+/// Runs a kernel on one warp and looks at what it made: whether this build's machine code works on the device at all.
+#[cfg(any(feature = "cuda", test))]
+pub(super) fn probe(gpu: &Gpu) -> Result<()> {
+    const KERNEL: &str = "ceiling_fwd_fma_f32";
+    let out = gpu.allocate(32 * size_of::<f32>())?;
+    // x <- 2x + 1 once from 1, 2, ..., 16, summed.
+    let params = CeilingParams { out: out.ptr(0), steps: 1, factor: 2.0, step: 1.0 };
+    gpu.launch(&Launch::blocks(KERNEL, [1, 1, 1], 32), &params)?;
+    let mut sums = [0f32; 32];
+    out.download(0, bytemuck::cast_slice_mut(&mut sums))?;
+    if sums != [288.0; 32] {
+        return Err(Error::Driver { what: KERNEL.into(), why: format!("it made {} instead of 288", sums[0]) });
+    }
+    Ok(())
+}
+
 /// The best of a few runs: launches, unlike the loops on a CPU, are hardly disturbed but may start late.
 fn fastest(gpu: &Gpu, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     work()?;
@@ -109,6 +125,13 @@ mod tests {
         }
         assert_eq!(ceiling.operations(DType::F64).unwrap(), ceiling.f32 / 2.0);
         assert!(ceiling.operations(DType::U32).is_err());
+    }
+
+    #[cfg(feature = "emulator")]
+    #[test]
+    fn a_device_that_works_passes_the_probe() {
+        let Device::Gpu(gpu) = Device::emulator().unwrap() else { panic!("the emulator is a GPU") };
+        probe(&gpu).unwrap();
     }
 
     #[cfg(feature = "emulator")]

@@ -4,10 +4,12 @@ pub mod ceiling;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
+pub(crate) mod divisor;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod gpu;
 pub(crate) mod kernels;
+pub(crate) mod shared_memory;
 
 #[cfg(feature = "emulator")]
 pub use emulator::{EmulatorOptions, Order};

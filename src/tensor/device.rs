@@ -18,7 +18,7 @@ impl Device {
     /// The NVIDIA GPU number `ordinal`.
     ///
     /// Errors, each with its own text, if the crate was built without the feature `cuda` or without nvcc, if there is no
-    /// driver or no such GPU, or if the GPU is older than sm_80.
+    /// driver or no such GPU, if the GPU is older than sm_80, or if this build's kernels do not run on it.
     pub fn cuda(ordinal: usize) -> Result<Device> {
         #[cfg(feature = "cuda")]
         return crate::backend::cuda::open(ordinal).map(Device::Gpu);

@@ -140,7 +140,7 @@ fn launches_keep_to_the_limits_of_a_gpu() {
     let p = TestMapParams { x: Ptr::NULL, y: Ptr::NULL, n: 0, scale: 1.0, shift: 0 };
     let run = |kernel, grid, block, shared| gpu.launch(&Launch { kernel, grid, block, shared }, &p);
     let map = "test_map_f32";
-    run(map, [1, 65535, 1], [1024, 1, 1], 227 << 10).unwrap();
+    run(map, [1, 65535, 1], [1024, 1, 1], 99 << 10).unwrap();
     for (grid, block, shared, words) in [
         ([0, 1, 1], [32, 1, 1], 0, "zero"),
         ([1, 1, 1], [32, 0, 1], 0, "zero"),
@@ -149,7 +149,7 @@ fn launches_keep_to_the_limits_of_a_gpu() {
         ([1, 1, 1], [1025, 1, 1], 0, "1024 threads"),
         ([1, 1, 1], [32, 32, 2], 0, "1024 threads"),
         ([1, 1, 1], [1, 1, 65], 0, "64 in z"),
-        ([1, 1, 1], [32, 1, 1], (227 << 10) + 1, "shared memory"),
+        ([1, 1, 1], [32, 1, 1], (99 << 10) + 1, "shared memory"),
     ] {
         let text = refusal(run(map, grid, block, shared));
         assert!(text.contains(words), "{text}");

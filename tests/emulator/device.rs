@@ -1,9 +1,9 @@
 //! Devices under every schedule, and typed buffers on them.
 
 use bytemuck::Pod;
-use veridical::Error;
 use veridical::backend::gpu::{Gpu, GpuBuffer, Launch};
 use veridical::backend::{EmulatorOptions, Order};
+use veridical::{Device, Error};
 
 /// Every kind of schedule, the shuffled one under several seeds, and both one worker and several.
 pub const ORDERS: [Order; 6] = [
@@ -17,6 +17,19 @@ pub const ORDERS: [Order; 6] = [
 
 pub fn device(order: Order) -> Gpu {
     Gpu::emulator(EmulatorOptions::default().order(order).workers(2)).unwrap()
+}
+
+/// The emulator under every order, and the first GPU if the build holds the test kernels for it (`VERIDICAL_TEST_KERNELS=1`).
+pub fn devices() -> Vec<Gpu> {
+    let mut devices: Vec<Gpu> = ORDERS.map(device).into();
+    if cfg!(has_cuda_test_kernels) {
+        match Device::cuda(0) {
+            Ok(Device::Gpu(gpu)) => devices.push(gpu),
+            Ok(Device::Cpu) => unreachable!("a GPU was asked for"),
+            Err(error) => println!("not on a GPU: {error}"),
+        }
+    }
+    devices
 }
 
 pub fn upload<T: Pod>(gpu: &Gpu, values: &[T]) -> GpuBuffer {

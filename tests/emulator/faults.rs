@@ -41,9 +41,9 @@ fn static_shared_memory_has_a_limit() {
     run(Order::Early, "test_shared_limit", 0, 0, 0).unwrap();
     let text = refusal(run(Order::Early, "test_shared_limit", 1, 0, 0));
     assert!(text.contains("`large`") && text.contains("49152"), "{text}");
-    // 223 KiB of dynamic and 4 KiB of static memory fit exactly.
-    run(Order::Early, "test_shared_limit", 0, 0, 223 << 10).unwrap();
-    let text = refusal(run(Order::Early, "test_shared_limit", 0, 0, (223 << 10) + 16));
+    // 95 KiB of dynamic and 4 KiB of static memory fit exactly.
+    run(Order::Early, "test_shared_limit", 0, 0, 95 << 10).unwrap();
+    let text = refusal(run(Order::Early, "test_shared_limit", 0, 0, (95 << 10) + 16));
     assert!(text.contains("together"), "{text}");
 }
 

@@ -4,7 +4,7 @@ use veridical::backend::Order;
 use veridical::backend::gpu::Ptr;
 use veridical::params;
 
-use super::device::{ORDERS, device, download, launch, refusal, upload};
+use super::device::{device, devices, download, launch, refusal, upload};
 
 params! { pub struct TestMatrixParams { a: Ptr, b: Ptr, c: Ptr, trans: u32, count: u32 } }
 
@@ -22,10 +22,9 @@ fn ldmatrix_gives_each_lane_its_two_elements() {
     // 32 rows of 8 elements, each element its own number; the rows are addressed out of order.
     let tile: Vec<u16> = (0..256).collect();
     let rows: Vec<u32> = (0..32).map(|l| (l * 5 + 3) % 32).collect();
-    for order in ORDERS {
+    for gpu in devices() {
         for count in [1usize, 2, 4] {
             for trans in [false, true] {
-                let gpu = device(order);
                 let (a, b, c) = (upload(&gpu, &tile), upload(&gpu, &rows), upload(&gpu, &[0u32; 128]));
                 let p = TestMatrixParams {
                     a: a.ptr(0),
@@ -49,7 +48,7 @@ fn ldmatrix_gives_each_lane_its_two_elements() {
                             assert_eq!(
                                 got[4 * thread + j],
                                 expected,
-                                "{order} x{count} {trans}, lane {thread}, matrix {j}"
+                                "{gpu:?} x{count} {trans}, lane {thread}, matrix {j}"
                             );
                             thread += 1;
                         }
@@ -86,8 +85,7 @@ fn mma_multiplies_the_fragments_of_the_ptx_table() {
             c[4 * lane + i] = entry(row, col, 3) as f32;
         }
     }
-    for order in ORDERS {
-        let gpu = device(order);
+    for gpu in devices() {
         let (ba, bb, bc) = (upload(&gpu, &a), upload(&gpu, &b), upload(&gpu, &c));
         let p = TestMatrixParams { a: ba.ptr(0), b: bb.ptr(0), c: bc.ptr(0), trans: 0, count: 0 };
         gpu.launch(&launch("test_mma", 1, 32), &p).unwrap();
@@ -99,7 +97,7 @@ fn mma_multiplies_the_fragments_of_the_ptx_table() {
                 assert_eq!(
                     got[4 * lane + i],
                     (product + entry(row, col, 3)) as f32,
-                    "{order}, row {row}, column {col}"
+                    "{gpu:?}, row {row}, column {col}"
                 );
             }
         }
@@ -114,13 +112,12 @@ fn ldmatrix_and_mma_fit_together() {
     let by_column: Vec<u16> = (0..128).map(|i| bf16(b(i % 16, i / 16))).collect();
     let expected: Vec<f32> =
         (0..128).map(|i| (0..16).map(|k| entry(i / 8, k, 4) * b(k, i % 8)).sum::<i32>() as f32).collect();
-    for order in ORDERS {
+    for gpu in devices() {
         for (trans, b) in [(1, &by_row), (0, &by_column)] {
-            let gpu = device(order);
             let (ba, bb, bc) = (upload(&gpu, &a), upload(&gpu, b), upload(&gpu, &[0f32; 128]));
             let p = TestMatrixParams { a: ba.ptr(0), b: bb.ptr(0), c: bc.ptr(0), trans, count: 0 };
             gpu.launch(&launch("test_tile_product", 1, 32), &p).unwrap();
-            assert_eq!(download::<f32>(&bc), expected, "{order}, trans {trans}");
+            assert_eq!(download::<f32>(&bc), expected, "{gpu:?}, trans {trans}");
         }
     }
 }

@@ -33,7 +33,7 @@ pub fn rows() -> Vec<Row> {
         ("div", ops::div, |a, b| a / b),
         ("add_scaled", |a, b| ops::add_scaled(a, 0.75, b, -2.5), |a, b| 0.75 * a - 2.5 * b),
     ];
-    let shapes: [(&[usize], &[usize]); 12] = [
+    let shapes: [(&[usize], &[usize]); 16] = [
         (&[], &[]),
         (&[0, 3], &[3]),
         (&[1], &[1]),
@@ -46,6 +46,10 @@ pub fn rows() -> Vec<Row> {
         (&[4, 1], &[1, 6]),
         (&[2, 3], &[]),
         (&[1030], &[1030]),
+        (&[2, 3, 5, 16], &[2, 1, 1, 16]), // whole vectors of both operands
+        (&[2, 3, 8], &[2, 1, 1]),         // of one
+        (&[1, 24], &[3, 1]),
+        (&[3, 1, 8], &[5, 1]),
     ];
     let mut rows = Vec::new();
     for (name, op, f) in ops {
@@ -87,7 +91,14 @@ pub fn rows() -> Vec<Row> {
     rows.push(Row::new("scale", vec![input(&[5, 3])], |x| ops::scale(&x[0], -1.5), |x| x[0].map(|x| -1.5 * x)));
     rows.push(Row::new("neg", vec![input(&[9])], |x| ops::neg(&x[0]), |x| x[0].map(|x| -x)));
     rows.push(Row::new("shift", vec![input(&[5, 3])], |x| ops::shift(&x[0], 0.5), |x| x[0].map(|x| x + 0.5)));
-    for (from, to) in [(&[3, 1][..], &[2, 3, 4][..]), (&[], &[5]), (&[4], &[4]), (&[2, 1, 1, 3], &[2, 2, 2, 3])] {
+    for (from, to) in [
+        (&[3, 1][..], &[2, 3, 4][..]),
+        (&[], &[5]),
+        (&[4], &[4]),
+        (&[2, 1, 1, 3], &[2, 2, 2, 3]),
+        (&[8], &[3, 8]),
+        (&[3, 1], &[3, 8]),
+    ] {
         let shape = to.to_vec();
         let run = move |x: &[Var]| ops::broadcast_to(&x[0], to);
         rows.push(Row::new("broadcast_to", vec![input(from)], run, move |x| {

@@ -16,7 +16,7 @@ pub fn rows() -> Vec<Row> {
         let run = |x: &[veridical::Var]| ops::cross_entropy(&x[0], x[1].value());
         Row::new("cross_entropy", vec![input(&[batch, classes]), labels], run, reference).tolerance(4e-6, 6e-3)
     };
-    let sizes = [(1, 1), (1, 2), (3, 10), (5, 33), (300, 3), (2, 1500)];
+    let sizes = [(1, 1), (1, 2), (3, 10), (5, 33), (300, 3), (3, 1000), (2, 1500), (2, 2056)];
     let mut rows = sizes.map(|(batch, classes)| row(batch, classes)).to_vec();
     for (batch, classes) in [(1 << 16, 10), (1 << 12, 1000)] {
         let n = (batch * classes) as f64;

@@ -25,6 +25,6 @@ pub fn rows() -> Vec<Row> {
         let inputs = [constants(1, whole), constants(1, first), constants(1, second)].concat();
         Row::new("flatten", inputs, run, reference).case(if add { "added" } else { "" })
     };
-    let sizes = [[0, 0, 0], [1, 0, 1], [3, 5, 0], [16, 64, 16], [255, 4099, 1]];
+    let sizes = [[0, 0, 0], [1, 0, 1], [3, 5, 0], [16, 64, 16], [8, 4100, 8], [255, 4099, 1]];
     sizes.into_iter().flat_map(|size| [false, true].map(|add| row(size, add))).collect()
 }

@@ -42,7 +42,7 @@ pub fn rows() -> Vec<Row> {
                 .case(format!("groups={groups}"))
                 .tolerance(4e-6, 6e-3)
         };
-        let cases: [(&[usize], usize); 14] = [
+        let cases: [(&[usize], usize); 16] = [
             (&[0, 3, 3, 4], 2),
             (&[2, 0, 4], 2),
             (&[3, 6], 2),           // no pixels: a vector per image
@@ -57,6 +57,8 @@ pub fn rows() -> Vec<Row> {
             (&[3, 2, 601], 1),     // more columns than threads
             (&[1, 32, 32, 25], 1), // too large for shared memory
             (&[2, 19, 17, 160], 32),
+            (&[2, 1, 8000], 1),      // sums that leave no room for tiles
+            (&[1, 32, 32, 384], 32), // in f32, 48 KiB of dynamic shared memory beside static arrays
         ];
         rows.extend(cases.map(|(shape, groups)| row(shape, groups)));
         for (shape, groups) in [(&[128, 8, 8, 64], 16), (&[8, 16, 16, 256], 32), (&[16, 32, 32, 256], 32)] {

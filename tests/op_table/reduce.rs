@@ -15,7 +15,7 @@ fn sum(x: &Array, axes: &[usize], keep: bool) -> Array {
 }
 
 pub fn rows() -> Vec<Row> {
-    let cases: [(&'static [usize], &'static [usize]); 12] = [
+    let cases: [(&'static [usize], &'static [usize]); 15] = [
         (&[], &[]),
         (&[1], &[0]),
         (&[0, 4], &[0]),
@@ -28,6 +28,9 @@ pub fn rows() -> Vec<Row> {
         (&[9001], &[0]),
         (&[700, 9], &[0]),
         (&[3, 300, 5], &[1]),
+        (&[2, 4097], &[1]), // two passes for each of two sums
+        (&[70_001], &[0]),
+        (&[523, 40], &[0]), // two stripes of columns
     ];
     let mut rows = Vec::new();
     for (shape, axes) in cases {

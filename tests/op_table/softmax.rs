@@ -24,8 +24,20 @@ pub fn rows() -> Vec<Row> {
             Row::new(name, vec![input(shape)], move |x| op(&x[0]), move |x: &[Array]| reference(&x[0], log))
                 .tolerance(4e-6, 6e-3)
         };
-        let shapes: [&[usize]; 9] =
-            [&[0, 4], &[3, 0], &[5], &[4, 1], &[3, 10], &[2, 3, 33], &[9, 64], &[2, 1024], &[3, 1500]];
+        let shapes: [&[usize]; 12] = [
+            &[0, 4],
+            &[3, 0],
+            &[5],
+            &[4, 1],
+            &[3, 10],
+            &[2, 3, 33],
+            &[9, 64],
+            &[2, 1024],
+            &[2, 1022],
+            &[2, 1032],
+            &[3, 1500],
+            &[2, 2049],
+        ];
         rows.extend(shapes.map(row));
         for shape in [[1 << 16, 10], [1 << 12, 1024]] {
             let n = (shape[0] * shape[1]) as f64;

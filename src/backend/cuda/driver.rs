@@ -87,12 +87,11 @@ impl Driver for Cuda {
 
     fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
         self.bind()?;
-        // SAFETY: `to` has room for `from`; pageable memory is staged before the call returns.
-        unsafe { result::memcpy_htod_async(to, from, self.stream.cu_stream()) }.map_err(failed(format!(
-            "copying {} bytes to {}",
-            from.len(),
-            self.name
-        )))
+        let what = format!("copying {} bytes to {}", from.len(), self.name);
+        // SAFETY: `to` has room for `from`, and the copy is waited for before the caller may free `from`: that pageable
+        // memory is staged before the call returns is nothing that CUDA promises.
+        unsafe { result::memcpy_htod_async(to, from, self.stream.cu_stream()) }.map_err(failed(what))?;
+        self.synchronize()
     }
 
     fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {

@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use cudarc::driver::{CudaContext, DriverError};
 
+use super::ceiling;
 use super::gpu::Gpu;
 use crate::error::{Error, Result};
 use driver::Cuda;
@@ -54,9 +55,29 @@ pub(crate) fn open(ordinal: usize) -> Result<Gpu> {
             capability.0, capability.1, OLDEST.0, OLDEST.1
         )));
     }
-    let gpu = Gpu::new(Cuda::new(context, name).map_err(|error| unavailable(error.to_string()))?);
+    let driver = version().map_err(failed("cannot ask the driver for its version"))?;
+    let gpu = Gpu::new(Cuda::new(context, name.clone()).map_err(|error| unavailable(error.to_string()))?);
+    ceiling::probe(&gpu).map_err(|error| unavailable(unusable(&name, capability, driver, &error)))?;
     open.insert(ordinal, gpu.clone());
     Ok(gpu)
+}
+
+/// What to do about a GPU on which this build's kernels do not run.
+fn unusable(name: &str, (major, minor): (i32, i32), driver: i32, why: &Error) -> String {
+    format!(
+        "the kernels of this build do not run on {name} (sm_{major}{minor}) with a driver for CUDA {}.{}: {why}; update \
+         the driver, or rebuild with VERIDICAL_CUDA_ARCHS={major}{minor}, or use the CPU",
+        driver / 1000,
+        driver % 1000 / 10
+    )
+}
+
+/// The newest CUDA that the driver knows: 1000 times its major plus 10 times its minor number.
+fn version() -> Result<i32, DriverError> {
+    let mut version = 0;
+    // SAFETY: the library is loaded, and the number outlives the call.
+    unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut version) }.result()?;
+    Ok(version)
 }
 
 /// The driver's own words.
@@ -64,4 +85,20 @@ fn text(error: DriverError) -> String {
     let name = error.error_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|_| "?".into());
     let words = error.error_string().map(|words| words.to_string_lossy().into_owned()).unwrap_or_default();
     format!("{name} ({words})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_do_not_run_say_what_to_do() {
+        let why = Error::Driver { what: "loading kernels/a.cu".into(), why: "CUDA_ERROR_NO_BINARY_FOR_GPU".into() };
+        assert_eq!(
+            unusable("NVIDIA L4", (8, 9), 12040, &why),
+            "the kernels of this build do not run on NVIDIA L4 (sm_89) with a driver for CUDA 12.4: loading \
+             kernels/a.cu: CUDA_ERROR_NO_BINARY_FOR_GPU; update the driver, or rebuild with VERIDICAL_CUDA_ARCHS=89, \
+             or use the CPU"
+        );
+    }
 }

@@ -9,10 +9,8 @@ use cudarc::nvrtc::Ptx;
 use super::text;
 use crate::backend::gpu::Launch;
 use crate::backend::kernels;
+use crate::backend::shared_memory::Allowance;
 use crate::error::{Error, Result};
-
-/// Dynamic shared memory that a kernel may have without asking.
-const SHARED_UNASKED: u32 = 48 << 10;
 
 pub(super) struct Modules {
     context: Arc<CudaContext>,
@@ -27,8 +25,7 @@ struct Loaded {
 
 struct Function {
     function: CudaFunction,
-    /// Dynamic shared memory that the function has asked for so far.
-    shared: u32,
+    shared: Allowance,
 }
 
 impl Modules {
@@ -46,18 +43,21 @@ impl Modules {
         if !loaded.functions.contains_key(launch.kernel) {
             let module = self.module(&mut loaded, launch)?;
             let function = module.load_function(launch.kernel).map_err(failed("looking up"))?;
-            loaded.functions.insert(launch.kernel, Function { function, shared: SHARED_UNASKED });
+            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES;
+            let statics = function.get_attribute(attribute).map_err(failed("asking for the shared memory of"))?;
+            let shared = Allowance::unasked(statics.max(0) as u32);
+            loaded.functions.insert(launch.kernel, Function { function, shared });
         }
         let Some(entry) = loaded.functions.get_mut(launch.kernel) else {
             return Err(missing(launch, "it was not loaded"));
         };
         let function = entry.function.cu_function();
-        if launch.shared > entry.shared {
+        if entry.shared.must_ask(launch.shared) {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function belongs to a module that is never unloaded.
             unsafe { result::function::set_function_attribute(function, attribute, launch.shared as i32) }
                 .map_err(failed("reserving shared memory for"))?;
-            entry.shared = launch.shared;
+            entry.shared.granted(launch.shared);
         }
         Ok(function)
     }
@@ -69,10 +69,10 @@ impl Modules {
             return Ok(module.clone());
         }
         let image = kernels::fatbin(kernel.file).ok_or_else(|| missing(launch, "its file holds no machine code"))?;
-        let module = self.context.load_module(Ptx::from_binary(image.to_vec())).map_err(|error| Error::Driver {
-            what: format!("loading kernels/{}.cu", kernel.file),
-            why: format!("{}; is the driver older than CUDA 13, or the GPU newer than the build?", text(error)),
-        })?;
+        let module = self
+            .context
+            .load_module(Ptx::from_binary(image.to_vec()))
+            .map_err(|error| Error::Driver { what: format!("loading kernels/{}.cu", kernel.file), why: text(error) })?;
         loaded.files.insert(kernel.file, module.clone());
         Ok(module)
     }

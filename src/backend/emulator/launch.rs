@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::backend::gpu::{Field, Launch};
 use crate::backend::kernels::HOST_KERNELS;
+use crate::backend::shared_memory::MOST;
 
 use super::abi::{CppLayout, HostKernel, Range};
 use super::block::Block;
 use super::memory::Memory;
 use super::order::Order;
-use super::shared::SHARED_LIMIT;
 
 /// Blocks at work at the same time. Each has up to 1024 coroutine stacks, and the kernel limits the number of mappings.
 const MAX_WORKERS: usize = 16;
@@ -48,8 +48,8 @@ pub(super) fn check_limits(launch: &Launch, kernel: &HostKernel) -> Result<(), S
     if threads > u64::from(kernel.max_threads) {
         return Err(format!("the kernel is declared for blocks of at most {} threads", kernel.max_threads));
     }
-    if *shared as usize > SHARED_LIMIT {
-        return Err(format!("a block has at most {SHARED_LIMIT} bytes of shared memory"));
+    if *shared as usize > MOST {
+        return Err(format!("a block has at most {MOST} bytes of shared memory"));
     }
     Ok(())
 }

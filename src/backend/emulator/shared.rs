@@ -6,9 +6,9 @@ use std::ffi::c_char;
 use super::abi::{self, Access, Range};
 use super::block::Block;
 use super::memory::POISON;
+use crate::backend::shared_memory::MOST;
 
-/// What a block can have on Hopper, in bytes, and how much of it may be static.
-pub(super) const SHARED_LIMIT: usize = 227 << 10;
+/// How much of a block's shared memory may be static.
 const STATIC_LIMIT: usize = 48 << 10;
 /// Alignment of the dynamic part, and therefore the granularity of the static part before it.
 const ALIGN: usize = 1024;
@@ -39,7 +39,7 @@ impl Default for SharedMemory {
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        for (piece, bytes) in [(self.statics, STATIC_LIMIT), (self.dynamic, SHARED_LIMIT)] {
+        for (piece, bytes) in [(self.statics, STATIC_LIMIT), (self.dynamic, MOST)] {
             if let (false, Ok(layout)) = (piece.is_null(), Layout::from_size_align(bytes, ALIGN)) {
                 // SAFETY: allocated by `piece` with this layout.
                 unsafe { dealloc(piece, layout) };
@@ -62,7 +62,7 @@ impl SharedMemory {
             self.statics = piece(STATIC_LIMIT)?;
         }
         if self.dynamic.is_null() {
-            self.dynamic = piece(SHARED_LIMIT)?;
+            self.dynamic = piece(MOST)?;
         }
         self.arrays.clear();
         self.used = 0;
@@ -91,9 +91,9 @@ impl SharedMemory {
                 ));
             }
             let total = end.next_multiple_of(ALIGN) + self.dynamic_bytes;
-            if self.dynamic_bytes > 0 && total > SHARED_LIMIT {
+            if self.dynamic_bytes > 0 && total > MOST {
                 return Err(format!(
-                    "static and dynamic shared memory together take {total} bytes; the limit is {SHARED_LIMIT}"
+                    "static and dynamic shared memory together take {total} bytes; the limit is {MOST}"
                 ));
             }
             self.used = end;

@@ -78,6 +78,18 @@ impl Walk {
         self.extents.len() == 1 && (self.extents[0] == 1 || self.strides.iter().all(|strides| strides[0] == 1))
     }
 
+    /// Whether vectors of `elements` neighbours can be read and written at once, if the operands are aligned for it: the innermost
+    /// extent is a whole number of them, and along it an operand has stride 0, or 1 and rows that start at whole vectors.
+    pub fn has_whole_vectors(&self, elements: usize) -> bool {
+        let outer = self.extents.len() - 1;
+        self.extents[outer].is_multiple_of(elements)
+            && self.strides.iter().all(|strides| match strides[outer] {
+                0 => true,
+                1 => strides[..outer].iter().all(|stride| stride.is_multiple_of(elements)),
+                _ => false,
+            })
+    }
+
     /// The innermost extent, and each operand's stride along it.
     pub fn inner(&self) -> usize {
         self.extents[self.extents.len() - 1]
@@ -130,6 +142,16 @@ mod tests {
         let per_sample = walk(&[2, 3, 4], &[&[2, 3, 4], &[2, 1, 1]]);
         assert_eq!((per_sample.extents, per_sample.strides), (vec![2, 12], vec![vec![12, 1], vec![1, 0]]));
         assert_eq!(walk(&[], &[&[]]).extents, [1]);
+    }
+
+    #[test]
+    fn vectors_are_whole_where_rows_are() {
+        let whole = |shape: &[usize], operands: &[&[usize]]| walk(shape, operands).has_whole_vectors(4);
+        assert!(whole(&[2, 3, 8], &[&[2, 3, 8], &[2, 1, 8]]), "per image and channel");
+        assert!(whole(&[2, 3, 4], &[&[2, 3, 4], &[2, 1, 1]]), "per image: 12 neighbours at a time");
+        assert!(whole(&[3, 8], &[&[8], &[3, 1]]));
+        assert!(!whole(&[2, 3, 6], &[&[2, 3, 6], &[6]]), "rows of one and a half vectors");
+        assert!(!whole(&[4, 3], &[&[4, 3], &[4, 1]]));
     }
 
     #[test]

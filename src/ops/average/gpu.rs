@@ -9,17 +9,18 @@ params! {
         weights: Ptr,
         n: u64,
         part: f32,
-        unused: u32,
+        wide: u32,
     }
 }
 
 pub fn update(gpu: &Gpu, average: &mut Tensor, weights: &Tensor, part: f64) -> Result<()> {
+    let (average_at, weights_at) = (average.ptr_mut()?, weights.ptr()?);
     let params = AverageParams {
-        average: average.ptr_mut()?,
-        weights: weights.ptr()?,
+        average: average_at,
+        weights: weights_at,
         n: weights.len() as u64,
         part: part as f32,
-        unused: 0,
+        wide: Ptr::all_wide(&[average_at, weights_at]).into(),
     };
-    gpu.launch(&Launch::over("average_fwd_f32", weights.len()), &params)
+    gpu.launch(&Launch::over("average_fwd_f32", weights.len().div_ceil(4)), &params)
 }

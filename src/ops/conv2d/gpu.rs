@@ -1,4 +1,5 @@
 use crate::backend::cpu::gemm::Convolution;
+use crate::backend::divisor::Divisor;
 use crate::backend::gpu::{Gpu, Ptr};
 use crate::error::Result;
 use crate::ops::kernel;
@@ -6,23 +7,6 @@ use crate::ops::matmul::Sizes;
 use crate::ops::matmul::gpu::{Tiling, is_wide, small, sum_parts};
 use crate::params;
 use crate::tensor::{DType, Tensor};
-
-/// A number that the kernel divides by; C++ `Divisor`.
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-struct Divisor {
-    divisor: u32,
-    magic: u32,
-}
-
-impl Divisor {
-    /// For a divisor below 2^31; 0 stands for 1, as nothing is divided then.
-    fn new(divisor: u32) -> Self {
-        let divisor = divisor.max(1);
-        let power = 31 + u64::from(divisor.next_power_of_two().trailing_zeros());
-        Divisor { divisor, magic: (1u64 << power).div_ceil(u64::from(divisor)) as u32 }
-    }
-}
 
 params! {
     struct Conv2dParams {
@@ -184,25 +168,5 @@ pub(super) fn run(
     match parts {
         Some(parts) => sum_parts(gpu, op, &parts, bias, result),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod unit {
-    use super::*;
-
-    #[test]
-    fn division_by_multiplication_is_exact() {
-        let divisors = (1..300).chain([1 << 15, (1 << 15) + 1, 1_000_003, (1 << 30) - 1, 1 << 30, i32::MAX as u32]);
-        for d in divisors {
-            let Divisor { divisor, magic } = Divisor::new(d);
-            let shift = 63 - (divisor - 1).leading_zeros();
-            let near = (0..6).flat_map(|i| [i * d, (i * d).wrapping_sub(1)]);
-            for n in near.chain((0..1000).map(|i| i * 2_147_483)).chain([i32::MAX as u32]) {
-                if n <= i32::MAX as u32 {
-                    assert_eq!(((u64::from(n) * u64::from(magic)) >> shift) as u32, n / d, "{n} / {d}");
-                }
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 mod cpu;
 mod gpu;
-#[cfg(all(test, feature = "emulator"))]
+#[cfg(all(test, any(feature = "cuda", feature = "emulator")))]
 mod tests;
 
 use super::{check_alike, check_float, on, reduce};

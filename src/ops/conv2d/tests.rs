@@ -3,7 +3,7 @@
 use super::gpu::{Pass, run};
 use crate::backend::cpu::gemm::Convolution;
 use crate::ops::matmul::gpu::Tiling;
-use crate::ops::matmul::tests::{emulators, tensor, whole};
+use crate::ops::matmul::tests::{gpus, tensor, whole};
 use crate::tensor::{DType, Device, Tensor};
 
 #[test]
@@ -18,8 +18,8 @@ fn every_tiling_is_exact() {
         stride,
         padding: 1,
     };
-    for device in emulators() {
-        let Device::Gpu(gpu) = &device else { panic!("an emulator is a GPU") };
+    for device in gpus() {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
         for dtype in [DType::F32, DType::BF16] {
             for (s, large, parts) in
                 [(shape(2, 8, 16, 24, 1), true, 1), (shape(3, 7, 8, 16, 2), true, 2), (shape(2, 6, 3, 10, 1), false, 2)]

@@ -14,7 +14,8 @@ params! {
         dx: Ptr,
         rows: u64,
         columns: u64,
-        block_per_row: u64,
+        block_per_row: u32,
+        wide: u32,
     }
 }
 
@@ -36,8 +37,11 @@ pub fn forward(
 ) -> Result<()> {
     let (rows, columns) = (x.shape()[0], x.shape()[1]);
     let mut losses = Tensor::empty([rows], DType::F32, &x.device())?;
-    let params =
-        CrossEntropyParams { losses: losses.ptr_mut()?, stats: stats.ptr_mut()?, ..CrossEntropyParams::of(x, labels)? };
+    let params = CrossEntropyParams {
+        losses: losses.ptr_mut()?,
+        stats: stats.ptr_mut()?,
+        ..CrossEntropyParams::of(x, labels, Ptr::NULL)?
+    };
     gpu.launch(&Launch::over_rows(kernel!(op, x.dtype(), "cross_entropy_fwd")?, rows, columns), &params)?;
     let params = CrossEntropyMeanParams { losses: losses.ptr()?, loss: loss.ptr_mut()?, rows: rows as u64 };
     gpu.launch(&Launch::blocks("cross_entropy_fwd_mean_f32", [1, 1, 1], 256), &params)
@@ -56,26 +60,27 @@ pub fn backward(
     let params = CrossEntropyParams {
         stats: stats.ptr()?,
         dloss: dy.ptr()?,
-        dx: dx.ptr_mut()?,
-        ..CrossEntropyParams::of(x, labels)?
+        ..CrossEntropyParams::of(x, labels, dx.ptr_mut()?)?
     };
     gpu.launch(&Launch::over_rows(kernel!(op, x.dtype(), "cross_entropy_bwd")?, rows, columns), &params)
 }
 
 impl CrossEntropyParams {
     /// What both directions share.
-    fn of(x: &Tensor, labels: &Tensor) -> Result<Self> {
+    fn of(x: &Tensor, labels: &Tensor, dx: Ptr) -> Result<Self> {
         let (rows, columns) = (x.shape()[0], x.shape()[1]);
+        let x_at = x.ptr()?;
         Ok(CrossEntropyParams {
-            x: x.ptr()?,
+            x: x_at,
             labels: labels.ptr()?,
             losses: Ptr::NULL,
             stats: Ptr::NULL,
             dloss: Ptr::NULL,
-            dx: Ptr::NULL,
+            dx,
             rows: rows as u64,
             columns: columns as u64,
             block_per_row: Launch::block_per_row(columns).into(),
+            wide: (Ptr::all_wide(&[x_at, dx]) && columns.is_multiple_of(16 / x.dtype().size())).into(),
         })
     }
 }

@@ -14,7 +14,8 @@ params! {
         part: [Ptr; PARTS],
         offset: [u64; PARTS],
         count: [u64; PARTS],
-        add: u64,
+        add: u32,
+        wide: u32,
     }
 }
 
@@ -29,9 +30,13 @@ pub fn write(gpu: &Gpu, flat: &mut Tensor, parts: &[(usize, &Tensor)], add: bool
                 offset: [0; PARTS],
                 count: [0; PARTS],
                 add: add.into(),
+                wide: 0,
             };
             for (i, (offset, part)) in group.iter().enumerate() {
-                params.part[i] = part.ptr()?;
+                let at = part.ptr()?;
+                let wide = Ptr::all_wide(&[at, Ptr(flat.0 + 4 * *offset as u64)]);
+                params.wide |= u32::from(wide) << i;
+                params.part[i] = at;
                 params.offset[i] = *offset as u64;
                 params.count[i] = part.len() as u64;
             }

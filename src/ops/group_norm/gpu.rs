@@ -1,5 +1,6 @@
 use super::{Gradients, Setting};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::shared_memory::MOST;
 use crate::error::{Error, Result};
 use crate::ops::kernel;
 use crate::params;
@@ -63,7 +64,7 @@ pub fn backward(
     let mut gradients = Gradients { x: x.empty_like()?, gamma: gamma.empty_like()?, beta: beta.empty_like()? };
     let mut partial = Tensor::empty([setting.images, 2, setting.channels], DType::F32, &x.device())?;
     let (x_at, dy_at, dx_at) = (x.ptr()?, dy.ptr()?, gradients.x.ptr_mut()?);
-    let plan = Plan::backward(setting, x.dtype(), Ptr::all_wide(&[x_at, dy_at, dx_at]));
+    let plan = Plan::backward(setting, x.dtype(), Ptr::all_wide(&[x_at, dy_at, dx_at]))?;
     let params = GroupNormParams {
         x: x_at,
         dy: dy_at,
@@ -72,7 +73,7 @@ pub fn backward(
         partial: partial.ptr_mut()?,
         ..plan.params(setting, gamma, beta)?
     };
-    gpu.launch(&plan.launch(setting, kernel, plan.backward_shared())?, &params)?;
+    gpu.launch(&plan.launch(setting, kernel, plan.sums + plan.tile_bytes)?, &params)?;
 
     let params = GroupNormAffineParams {
         partial: partial.ptr()?,
@@ -98,6 +99,8 @@ struct Plan {
     resident: bool,
     /// Columns of `elements_per_load` channels in a block's strip.
     columns: usize,
+    /// Shared memory for sums: dynamic in the backward kernel, static in the forward one.
+    sums: usize,
     /// Shared memory for all tiles.
     tile_bytes: usize,
 }
@@ -106,20 +109,31 @@ impl Plan {
     /// A strip's rows should fill two sectors of a cache line, and a strip be worth a block.
     const ROW: usize = 64;
     const STRIP: usize = 8 << 10;
+    /// Two arrays of 1024 floats.
+    const FORWARD_SUMS: usize = 8 << 10;
 
     /// `x` alone is kept in shared memory.
     fn forward(setting: &Setting, dtype: DType, wide: bool) -> Self {
         Self::new(setting, dtype, 1, wide)
     }
 
-    /// `x` and `dy` are kept in shared memory.
-    fn backward(setting: &Setting, dtype: DType, wide: bool) -> Self {
-        Self::new(setting, dtype, 2, wide)
+    /// `x` and `dy` are kept in shared memory. Errors if a group has more channels than have room for their sums.
+    fn backward(setting: &Setting, dtype: DType, wide: bool) -> Result<Self> {
+        let plan = Self::new(setting, dtype, 2, wide);
+        if plan.sums <= MOST {
+            return Ok(plan);
+        }
+        let (width, sums) = (setting.width(), plan.sums);
+        let what = format!(
+            "a group of {width} channels needs {sums} bytes of shared memory for its gradient, and a GPU has {MOST}: use \
+             more groups"
+        );
+        Err(Error::argument(setting.op, what))
     }
 
     fn new(setting: &Setting, dtype: DType, tiles: usize, wide: bool) -> Self {
         let (width, size) = (setting.width(), dtype.size());
-        // What 99 KB of shared memory hold beside the sums; two such blocks fit an H100.
+        // For tiles of several groups: what leaves room for the sums.
         let limit = if tiles == 1 { 88 << 10 } else { 72 << 10 };
         let most_threads = if tiles == 1 { 512 } else { 256 };
         let loads = if wide { [16 / size, 8 / size, 1] } else { [1; 3] };
@@ -143,9 +157,11 @@ impl Plan {
             _ => 128,
         };
         let bytes = tiles * setting.pixels * row(groups_per_block);
-        let resident = bytes <= limit;
-        let tile_bytes = if resident { bytes } else { 0 };
-        Plan { groups_per_block, elements_per_load, threads, resident, columns, tile_bytes }
+        let plan =
+            Plan { groups_per_block, elements_per_load, threads, resident: false, columns, sums: 0, tile_bytes: 0 };
+        let sums = if tiles == 1 { Self::FORWARD_SUMS } else { plan.backward_sums() };
+        let resident = sums + bytes <= MOST;
+        Plan { resident, sums, tile_bytes: if resident { bytes } else { 0 }, ..plan }
     }
 
     /// The part of the parameters that both directions share.
@@ -177,12 +193,48 @@ impl Plan {
         Ok(Launch::blocks(kernel, [blocks as u32, 1, 1], self.threads as u32).shared(shared))
     }
 
-    /// Shared memory of the backward kernel, laid out as there.
-    fn backward_shared(&self) -> usize {
+    /// Shared memory that the backward kernel has before its tiles, laid out as there.
+    fn backward_sums(&self) -> usize {
         let width = self.columns * self.elements_per_load;
         let side_by_side = self.columns.min(self.threads);
         let pitch = side_by_side * self.elements_per_load + 1;
         let sums = 4 * (2 * width + 2 * self.groups_per_block + 2 * (self.threads / side_by_side) * pitch);
-        sums.next_multiple_of(16) + self.tile_bytes
+        sums.next_multiple_of(16)
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    fn setting(pixels: usize, channels: usize, groups: usize) -> Setting {
+        Setting { op: "group_norm", images: 1, pixels, channels, groups, eps: 1e-5, silu: false }
+    }
+
+    #[test]
+    fn every_plan_fits_every_gpu_or_says_why_not() {
+        for pixels in [1, 2, 3, 16, 49, 64, 256, 1024, 4096] {
+            for (channels, groups) in
+                [(1, 1), (6, 2), (25, 1), (64, 16), (384, 32), (1024, 1), (2048, 2), (8000, 1), (9000, 1), (30_000, 1)]
+            {
+                for dtype in [DType::F32, DType::BF16] {
+                    for wide in [false, true] {
+                        let setting = setting(pixels, channels, groups);
+                        let plan = Plan::forward(&setting, dtype, wide);
+                        assert!(plan.sums + plan.tile_bytes <= MOST);
+                        match Plan::backward(&setting, dtype, wide) {
+                            Ok(plan) => assert!(plan.sums + plan.tile_bytes <= MOST && channels < 30_000),
+                            Err(error) => {
+                                assert_eq!(channels, 30_000);
+                                assert!(error.to_string().contains("30000 channels"), "{error}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        // The sums alone leave no room for tiles that would fit by themselves.
+        assert!(!Plan::backward(&setting(1, 8000, 1), DType::BF16, true).unwrap().resident);
+        assert!(Plan::backward(&setting(64, 64, 16), DType::BF16, true).unwrap().resident);
     }
 }

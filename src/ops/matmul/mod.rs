@@ -2,7 +2,7 @@
 
 mod cpu;
 pub(crate) mod gpu;
-#[cfg(all(test, feature = "emulator"))]
+#[cfg(all(test, any(feature = "cuda", feature = "emulator")))]
 pub(super) mod tests;
 
 use super::{check_alike, check_float, on};

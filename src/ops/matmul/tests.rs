@@ -4,7 +4,6 @@ use half::bf16;
 
 use super::gpu::{Tiling, product_in};
 use super::{Factor, Sizes, product};
-use crate::backend::{EmulatorOptions, Order};
 use crate::tensor::{DType, Device, Tensor};
 
 /// Whole numbers from -2 to 2, in a fixed muddle.
@@ -22,15 +21,26 @@ pub(crate) fn tensor(values: &[f32], shape: &[usize], dtype: DType, device: &Dev
     }
 }
 
-pub(crate) fn emulators() -> [Device; 3] {
-    [Order::Early, Order::Late, Order::Shuffled(3)]
-        .map(|order| Device::emulator_with(EmulatorOptions::default().order(order)).unwrap())
+/// The emulator in every kind of order, if it was built, and the first GPU, if there is one.
+pub(crate) fn gpus() -> Vec<Device> {
+    let mut gpus = Vec::new();
+    #[cfg(feature = "emulator")]
+    {
+        use crate::backend::{EmulatorOptions, Order};
+        let order = |order| Device::emulator_with(EmulatorOptions::default().order(order)).unwrap();
+        gpus.extend([Order::Early, Order::Late, Order::Shuffled(3)].map(order));
+    }
+    match Device::cuda(0) {
+        Ok(device) => gpus.push(device),
+        Err(error) => println!("not on a GPU: {error}"),
+    }
+    gpus
 }
 
 #[test]
 fn every_tiling_is_exact() {
-    for device in emulators() {
-        let Device::Gpu(gpu) = &device else { panic!("an emulator is a GPU") };
+    for device in gpus() {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
         for dtype in [DType::F32, DType::BF16] {
             for (large, parts, m, n, k) in [
                 (true, 1, 130, 136, 72),

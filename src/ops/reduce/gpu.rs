@@ -37,7 +37,10 @@ pub fn sum(gpu: &Gpu, op: &'static str, x: &Tensor, extents: Extents, factor: f6
         1 => kernel!(op, x.dtype(), "sum_rows_fwd_partial")?,
         _ => kernel!(op, x.dtype(), "sum_columns_fwd_partial")?,
     };
-    let final_kernel = kernel!(op, x.dtype(), "sum_columns_fwd_final")?;
+    let final_kernel = match extents.inner {
+        1 => kernel!(op, x.dtype(), "sum_rows_fwd_final")?,
+        _ => kernel!(op, x.dtype(), "sum_columns_fwd_final")?,
+    };
     let mut partial = Tensor::empty([extents.outer, blocks, extents.inner], DType::F32, &x.device())?;
     pass(gpu, partial_kernel, x, extents, per_block, 1.0, &mut partial)?;
     pass(gpu, final_kernel, &partial, Extents { n: blocks, ..extents }, blocks, factor, y)
@@ -54,8 +57,9 @@ fn pass(
     y: &mut Tensor,
 ) -> Result<()> {
     const THREADS: u32 = 256;
+    const COLUMNS: usize = 32;
     let blocks = n.div_ceil(rows) * outer;
-    let tasks = if kernel.starts_with("sum_rows") { blocks } else { blocks * inner.div_ceil(THREADS as usize) };
+    let tasks = if kernel.starts_with("sum_rows") { blocks } else { blocks * inner.div_ceil(COLUMNS) };
     let x = x.ptr()?;
     let params = ReduceParams {
         x,

@@ -22,14 +22,14 @@ params! {
         eps: f32,
         ema_part: f32,
         nesterov: u32,
-        unused: u32,
+        wide: u32,
     }
 }
 
 pub fn update(gpu: &Gpu, f: Factors, state: SgdState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
     let kernel = kernel!(OP, gradient.dtype(), "sgd_fwd")?;
     let address = |tensor: Option<&mut Tensor>| tensor.map_or(Ok(Ptr::NULL), Tensor::ptr_mut);
-    let params = SgdParams {
+    let mut params = SgdParams {
         weights: state.weights.ptr_mut()?,
         momentum: address(state.momentum)?,
         squares: address(state.squares)?,
@@ -45,7 +45,9 @@ pub fn update(gpu: &Gpu, f: Factors, state: SgdState, gradient: &Tensor, clip: O
         eps: f.eps as f32,
         ema_part: f.ema as f32,
         nesterov: f.nesterov.into(),
-        unused: 0,
+        wide: 0,
     };
-    gpu.launch(&Launch::over(kernel, gradient.len()), &params)
+    let SgdParams { weights, momentum, squares, ema, copy, gradient: g, .. } = params;
+    params.wide = Ptr::all_wide(&[weights, momentum, squares, ema, copy, g]).into();
+    gpu.launch(&Launch::over(kernel, gradient.len().div_ceil(4)), &params)
 }

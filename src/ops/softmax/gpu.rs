@@ -16,43 +16,41 @@ params! {
         columns: u64,
         log: u32,
         block_per_row: u32,
+        wide: u32,
+        unused: u32,
     }
 }
 
 pub fn forward(gpu: &Gpu, setting: Setting, x: &Tensor, y: &mut Tensor, stats: &mut Tensor) -> Result<()> {
-    let params = SoftmaxParams { x: x.ptr()?, y: y.ptr_mut()?, stats: stats.ptr_mut()?, ..SoftmaxParams::of(setting) };
-    gpu.launch(
-        &Launch::over_rows(kernel!(setting.op, x.dtype(), "softmax_fwd")?, setting.rows, setting.columns),
-        &params,
-    )
+    let kernel = kernel!(setting.op, x.dtype(), "softmax_fwd")?;
+    let params =
+        SoftmaxParams { x: x.ptr()?, y: y.ptr_mut()?, stats: stats.ptr_mut()?, ..bytemuck::Zeroable::zeroed() };
+    run(gpu, kernel, setting, x, params)
 }
 
 pub fn backward(gpu: &Gpu, setting: Setting, dy: &Tensor, x: &Tensor, stats: &Tensor, dx: &mut Tensor) -> Result<()> {
+    let kernel = kernel!(setting.op, x.dtype(), "softmax_bwd")?;
     let params = SoftmaxParams {
         x: x.ptr()?,
         dy: dy.ptr()?,
         stats: stats.ptr()?,
         dx: dx.ptr_mut()?,
-        ..SoftmaxParams::of(setting)
+        ..bytemuck::Zeroable::zeroed()
     };
-    gpu.launch(
-        &Launch::over_rows(kernel!(setting.op, x.dtype(), "softmax_bwd")?, setting.rows, setting.columns),
-        &params,
-    )
+    run(gpu, kernel, setting, x, params)
 }
 
-impl SoftmaxParams {
-    fn of(Setting { log, rows, columns, .. }: Setting) -> Self {
-        SoftmaxParams {
-            x: Ptr::NULL,
-            y: Ptr::NULL,
-            stats: Ptr::NULL,
-            dy: Ptr::NULL,
-            dx: Ptr::NULL,
-            rows: rows as u64,
-            columns: columns as u64,
-            log: log.into(),
-            block_per_row: Launch::block_per_row(columns).into(),
-        }
-    }
+/// Starts a kernel, given the addresses.
+fn run(gpu: &Gpu, kernel: &'static str, setting: Setting, x: &Tensor, addresses: SoftmaxParams) -> Result<()> {
+    let Setting { log, rows, columns, .. } = setting;
+    let SoftmaxParams { x: x_at, y, dy, dx, .. } = addresses;
+    let params = SoftmaxParams {
+        rows: rows as u64,
+        columns: columns as u64,
+        log: log.into(),
+        block_per_row: Launch::block_per_row(columns).into(),
+        wide: (Ptr::all_wide(&[x_at, y, dy, dx]) && columns.is_multiple_of(16 / x.dtype().size())).into(),
+        ..addresses
+    };
+    gpu.launch(&Launch::over_rows(kernel, rows, columns), &params)
 }
