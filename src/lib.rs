@@ -9,6 +9,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`methods`] | ways to the true distribution, one per paper |
 //! | [`train`] | the training step, whole runs with settings and checkpoints, and what they leave behind: directory, log, report |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | readers of images and labels, NumPy's files, known densities, digits in the binary, batches |
@@ -66,6 +67,7 @@ pub mod data;
 pub mod diffusion;
 pub mod error;
 pub mod files;
+pub mod methods;
 pub mod metrics;
 pub mod nn;
 pub mod ops;

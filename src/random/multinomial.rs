@@ -65,9 +65,11 @@ pub fn multinomial(sequence: &mut Sequence, n: u64, weights: &[f64], counts: &mu
     }
     let possible = weights.iter().filter(|&&w| w > 0.0).count();
     if draws_are_cheaper(n, possible) {
-        let alias = Alias::new(weights)?;
+        // A table of what can come at all: the frequencies of few draws from many outcomes are mostly zero.
+        let outcomes: Vec<usize> = (0..weights.len()).filter(|&i| weights[i] > 0.0).collect();
+        let alias = Alias::new(&outcomes.iter().map(|&i| weights[i]).collect::<Vec<_>>())?;
         for _ in 0..n {
-            counts[alias.draw(sequence)] += 1;
+            counts[outcomes[alias.draw(sequence)]] += 1;
         }
         return Ok(());
     }
