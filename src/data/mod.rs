@@ -10,9 +10,11 @@ pub mod npy;
 mod open;
 mod source;
 pub mod synthetic;
+mod text;
 mod window;
 
 pub use batches::{Batches, Shuffle};
 pub use digits::Digits;
 pub use images::Images;
 pub use open::{DataSet, open};
+pub use text::Text;
