@@ -31,7 +31,7 @@ pub fn rows() -> Vec<Row> {
         &[0, 4],
         &[3, 0],
         &[7],        // one row
-        &[5, 3], // fewer channels than lanes
+        &[5, 3],     // fewer channels than lanes
         &[2, 3, 33], // one more than a warp
         &[9, 64],
         &[130, 31], // rows in three chunks
