@@ -2,6 +2,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/collapse.rs"]
+mod collapse;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/denoise.rs"]
@@ -44,8 +46,19 @@ fn fails(code: i32, args: &[&str]) -> String {
 
 #[test]
 fn help_and_version_are_results() {
-    let commands =
-        ["demo", "train", "sample", "denoise", "likelihood", "ema", "info", "evaluate", "classifier", "bench"];
+    let commands = [
+        "demo",
+        "train",
+        "sample",
+        "denoise",
+        "likelihood",
+        "ema",
+        "info",
+        "evaluate",
+        "classifier",
+        "bench",
+        "collapse",
+    ];
     assert!(commands.iter().all(|name| succeeds(&["--help"]).contains(name)));
     assert!(succeeds(&["--version"]).starts_with("veridical "));
     assert!(fails(2, &[]).contains("Usage"));
