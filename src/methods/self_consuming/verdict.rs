@@ -213,7 +213,7 @@ fn vanishing(size: Growth, why: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::methods::self_consuming::{Arm, Law, Plan};
+    use crate::methods::self_consuming::{Arm, Law, Round};
 
     const V: f64 = 0.96;
 
@@ -221,11 +221,17 @@ mod tests {
         verdict(&alpha.parse().unwrap(), &samples.parse().unwrap(), V).unwrap().fate
     }
 
-    /// The exact risk after `rounds` rounds.
+    /// The exact risk after `rounds` rounds, also of sizes that no simulation could have.
     fn risk(alpha: &str, samples: &str, rounds: usize) -> f64 {
-        let (alpha, samples) = (alpha.parse().unwrap(), samples.parse().unwrap());
-        let plan = Plan::new(Arm::Mixture, rounds, &alpha, &samples, None).unwrap();
-        *Law::new(V).risk(&plan).unwrap().last().unwrap()
+        let (alpha, samples): (Schedule, Schedule) = (alpha.parse().unwrap(), samples.parse().unwrap());
+        let size = |t: usize| samples.at(Quantity::Samples, t).unwrap().round() as u64;
+        let law = Law::new(V);
+        let mut state = law.first(Arm::Mixture, size(0));
+        for t in 1..=rounds {
+            let round = Round { alpha: alpha.real_share(t).unwrap(), n: size(t) };
+            state = law.step(Arm::Mixture, state, round).unwrap();
+        }
+        state.risk
     }
 
     /// The slope of log R over log t between t and 4 t.
@@ -257,12 +263,12 @@ mod tests {
         assert_eq!(judge("0.5:power=-1", "100:power=2"), Fate::Recovers { rate: Rate::PowerLog(1.0) });
         assert_eq!(judge("0.1", "100:ratio=1.5"), Fate::Recovers { rate: Rate::Geometric(0.9f64.powi(2)) });
         assert_eq!(
-            judge("0.2:power=-0.5", "100:ratio=1.05"),
-            Fate::Recovers { rate: Rate::Stretched { scale: 0.8, power: 0.5 } }
+            judge("0.05:power=-0.5", "100:ratio=1.5"),
+            Fate::Recovers { rate: Rate::Stretched { scale: 0.2, power: 0.5 } }
         );
-        let decay =
-            (risk("0.2:power=-0.5", "100:ratio=1.05", 400) / risk("0.2:power=-0.5", "100:ratio=1.05", 100)).ln();
-        approx::assert_relative_eq!(decay, -0.8 * (20.0 - 10.0), max_relative = 0.05);
+        let of = |t| risk("0.05:power=-0.5", "100:ratio=1.5", t);
+        let decay = (of(1600) / of(400)).ln();
+        approx::assert_relative_eq!(decay, -0.2 * (40.0 - 20.0), max_relative = 0.02);
         let ratio = risk("0.1", "100:ratio=1.1", 101) / risk("0.1", "100:ratio=1.1", 100);
         approx::assert_relative_eq!(ratio, 1.0 / 1.1, max_relative = 1e-3);
     }

@@ -63,10 +63,11 @@ impl KernelDensity {
 
 /// Theory of mean, variance and a third measure without one.
 ///
-/// Behind a filter it holds for fits on one sample and more: a family that needs more keeps its model more often.
+/// Behind a filter it holds for fits on one sample and more (a family that needs more keeps its model more often), and for kernels whose
+/// width does not follow the number of samples that is left.
 pub(super) fn theory(law: &Law, plan: &Plan, least: u64) -> Result<Vec<Option<Vec<f64>>>> {
     let filtered = matches!(plan.arm(), Arm::Filter { .. });
-    if filtered && (least > 1 || law.widening != Widening::None) {
+    if filtered && (least > 1 || matches!(law.widening, Widening::Scott { .. })) {
         return Ok(vec![None, None, None]);
     }
     Ok(vec![Some(law.risk(plan)?), Some(law.spread(plan)?), None])
