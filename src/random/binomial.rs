@@ -20,7 +20,7 @@ const INVERSION: f64 = 10.0;
 /// accurate computation of binomial probabilities".
 pub fn binomial(sequence: &mut Sequence, n: u64, p: f64) -> u64 {
     let n = n.min(MAX_TRIALS);
-    if n == 0 || !(p > 0.0) {
+    if n == 0 || p.is_nan() || p <= 0.0 {
         return 0;
     }
     if p >= 1.0 {

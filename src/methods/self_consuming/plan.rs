@@ -172,7 +172,7 @@ fn size(schedule: &Schedule, t: usize) -> Result<u64> {
 /// A round's size as a whole number.
 fn count(value: f64, t: usize) -> Result<u64> {
     let whole = value.round();
-    if !(whole >= 1.0) {
+    if whole.is_nan() || whole < 1.0 {
         return Err(Error::Config(format!(
             "round {t} has {value} samples; a fit needs at least one, so raise --samples"
         )));

@@ -70,7 +70,7 @@ impl InverseCount {
     /// For `n` trials of probability `p`; exact to about 1e-12.
     pub fn new(n: u64, p: f64) -> Self {
         let trials = n as f64;
-        if n == 0 || !(p > 0.0) {
+        if n == 0 || p.is_nan() || p <= 0.0 {
             return InverseCount { none: 1.0, mean_inverse: 1.0 };
         }
         if p >= 1.0 {

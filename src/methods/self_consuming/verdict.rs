@@ -142,7 +142,7 @@ fn steady(a: f64, size: Growth, v: f64) -> Verdict {
                 "Both old errors and noise shrink by a factor a round; the slower one decides.",
             )
         }
-        Growth::Power(n, q) if q == 0.0 => Verdict {
+        Growth::Power(n, 0.0) => Verdict {
             fate: Fate::Stalls { risk: stationary_risk(v, a, n) },
             why: "Old errors are forgotten at a steady rate, but each round brings as much noise as the last.".into(),
             sizes,

@@ -23,7 +23,7 @@ impl Mixture {
     /// this standard deviation. Errors on sizes below 1 and deviations that are not positive.
     pub fn circle(components: usize, dims: usize, deviation: f64) -> Result<Self> {
         check_dims(dims)?;
-        if !(1..=1 << 16).contains(&components) || !(deviation > 0.0 && deviation.is_finite()) {
+        if !((1..=1 << 16).contains(&components) && deviation > 0.0 && deviation.is_finite()) {
             return Err(Error::Config(format!(
                 "a mixture of {components} components of deviation {deviation}; there are 1 to 65536, with a positive one"
             )));
