@@ -28,7 +28,8 @@ fn main() -> Result<()> {
         let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         curves.push((name, mean.enumerate().map(|(t, y)| (t as f64, y)).collect()));
     }
-    let picture =
-        curves.into_iter().fold(Chart::new(title, "round", label), |chart, (name, points)| chart.series(name, points));
+    // The measure stands above, so that the names have the whole width of the legend.
+    let empty = Chart::new(format!("{title}: {label}"), "round", "");
+    let picture = curves.into_iter().fold(empty, |chart, (name, points)| chart.series(name, points));
     write_atomic(chart, &png(&picture.render()?)?)
 }

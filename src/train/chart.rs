@@ -152,7 +152,9 @@ impl Chart {
     /// Names of the curves, right of the vertical axis' label, the last one at the right edge.
     fn legend(&self, canvas: &mut Canvas, colour: impl Fn(usize) -> Rgb<u8>) {
         let mut right = PLOT[2];
-        let room = (right - PLOT[0] - 120.0) / self.series.len().max(1) as f32;
+        // The names share what the axis' label leaves.
+        let taken = canvas.text_width(&self.y_label, 12.0).min(SIZE[0] / 2.0);
+        let room = (right - 24.0 - taken - 24.0) / self.series.len().max(1) as f32;
         for (i, series) in self.series.iter().enumerate().rev() {
             let name = canvas.fit(&series.name, 12.0, room - 40.0);
             canvas.text(&name, right, 60.0, 12.0, INK, Anchor::Right);
