@@ -14,8 +14,7 @@ fn run<F: Family>(family: &F, plan: &Plan, repeats: u32, seed: u64) -> Vec<Measu
     simulate(family, plan, &Settings { repeats, seed, ..Settings::default() }).unwrap().measures
 }
 
-/// Every round's mean is within `errors` standard errors of theory. `least` is a floor under the standard error, for rounds in which
-/// all repeats agree.
+/// Every round's mean is within `errors` standard errors of theory.
 fn agrees(what: &str, found: &Measured, errors: f64) {
     let theory = found.theory.as_ref().unwrap_or_else(|| panic!("{what}: {} has no theory", found.name));
     assert_eq!(theory.len(), found.mean.len());
