@@ -9,7 +9,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`methods`] | one file for each paper, which reads like its algorithm: learning from noisy data, fine-tuning for coarse solvers |
+//! | [`methods`] | one file or folder for each paper, which reads like its algorithm: learning from noisy data, fine-tuning for coarse solvers, training on own samples |
 //! | [`train`] | the training step, whole runs with settings and checkpoints, and what they leave behind: directory, log, report |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | readers of images and labels, NumPy's files, known densities, digits in the binary, batches |

@@ -2,6 +2,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/collapse.rs"]
+mod collapse;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/denoise.rs"]
@@ -66,6 +68,7 @@ fn help_and_version_are_results() {
         "sfbd",
         "ambient",
         "csc",
+        "collapse",
     ];
     assert!(commands.iter().all(|name| succeeds(&["--help"]).contains(name)));
     assert!(succeeds(&["--version"]).starts_with("veridical "));

@@ -192,3 +192,35 @@ fn bad_arguments_are_errors() {
         assert!(matches!(ops::categorical(&leaf, &draws), Err(Error::NoGradient { .. })));
     }
 }
+
+#[test]
+fn multinomial_counts_are_those_of_their_weights() {
+    for device in devices() {
+        let draws = Draws::new(key());
+        let counts = |weights: Tensor, n: u32| ops::multinomial(&weights.into(), n, &draws);
+        let tensor = |values: &[f32]| Tensor::from_slice(values, [1, values.len()], &device).unwrap();
+        // A factor changes nothing if it is a power of two, down to the smallest numbers; -0 is 0, and outcomes without weight never come.
+        let weights = [1.0f32, 0.0, 3.0, -0.0, 4.0];
+        let expected = counts(tensor(&weights), 10_001).unwrap().to_vec::<u32>().unwrap();
+        assert!(expected.iter().sum::<u32>() == 10_001 && expected[1] == 0 && expected[3] == 0);
+        for exponent in [-148, -126, -1, 90, 125] {
+            let scaled = weights.map(|w| (f64::from(w) * 2f64.powi(exponent)) as f32);
+            assert_eq!(counts(tensor(&scaled), 10_001).unwrap().to_vec::<u32>().unwrap(), expected, "2^{exponent}");
+        }
+        let whole = Tensor::from_slice(&weights.map(|w| w as u32), [1, 5], &device).unwrap();
+        assert_eq!(counts(whole, 10_001).unwrap().to_vec::<u32>().unwrap(), expected, "whole numbers");
+        // Weights far below the largest count as nothing.
+        assert_eq!(counts(tensor(&[1e30, 1e-30]), 50).unwrap().to_vec::<u32>().unwrap(), [50, 0]);
+        // 4 standard deviations of a binomial count.
+        assert!((f64::from(expected[4]) - 5000.5).abs() < 4.0 * 2500f64.sqrt());
+
+        for bad in [[0.0, 0.0], [1.0, -1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0]] {
+            let rows = Tensor::from_slice(&[[1.0, 1.0], bad].concat(), [2, 2], &device).unwrap();
+            let error = counts(rows, 5).unwrap_err().to_string();
+            assert!(error.contains("row 1"), "{bad:?}: {error}");
+        }
+        assert!(counts(Tensor::zeros([2, 0], DType::F32, &device).unwrap(), 5).is_err());
+        let leaf = Tape::new().leaf(tensor(&[1.0]));
+        assert!(ops::multinomial(&leaf, 5, &draws).is_err());
+    }
+}

@@ -5,6 +5,7 @@
 
 mod bench;
 mod classifier;
+mod collapse;
 mod demo;
 mod denoise;
 mod device;
@@ -45,6 +46,7 @@ enum Command {
     Denoise(denoise::Args),
     Evaluate(evaluate::Args),
     Classifier(classifier::Args),
+    Collapse(Box<collapse::Args>),
     Info(info::Args),
     Sample(Box<sample::Args>),
     Likelihood(likelihood::Args),
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Denoise(args) => denoise::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Classifier(args) => classifier::run(args),
+        Command::Collapse(args) => collapse::run(*args),
         Command::Info(args) => info::run(args),
         Command::Sample(args) => sample::run(*args),
         Command::Likelihood(args) => likelihood::run(args),

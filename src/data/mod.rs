@@ -10,6 +10,7 @@ pub mod npy;
 mod open;
 mod source;
 pub mod synthetic;
+mod text;
 mod window;
 
 pub use batches::{Batches, Shuffle};
@@ -17,3 +18,4 @@ pub use digits::Digits;
 pub use folder::picture;
 pub use images::Images;
 pub use open::{DataSet, open};
+pub use text::Text;

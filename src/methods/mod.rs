@@ -1,4 +1,4 @@
-//! One file for each paper, which reads like its algorithm and is made of the rooms below: training is [`train`](crate::train)'s, sampling
+//! One file or folder for each paper, which reads like its algorithm and is made of the rooms below: training is [`train`](crate::train)'s, sampling
 //! [`diffusion`](crate::diffusion)'s, and a method says only what is peculiar to it.
 //!
 //! | file | method | learns from |
@@ -8,6 +8,7 @@
 //! | [`online_sfbd`] | the same without rounds: a buffer of denoised images that is refreshed while it is trained on | the same |
 //! | [`contrastive_chain`] | contrastive sampling chains: fine-tunes a model for the coarse solver that it is going to be sampled with | clean images and a trained model |
 //! | [`cdm`] | consistent diffusion: fine-tunes a model so that its samples stay on its own way | the same |
+//! | [`self_consuming`] | what becomes of a model family that is trained on its own samples, simulated and in theory | any family, through one trait |
 //!
 //! Each has a command of [`veridical`](crate) and settings with sections of its own; as functions they take images and networks of yours.
 
@@ -22,6 +23,7 @@ pub mod noisy;
 pub mod online_sfbd;
 mod pages;
 pub mod presets;
+pub mod self_consuming;
 pub mod sfbd;
 
 pub use ambient::{AmbientSettings, AmbientTraining, AmbientTweedie};

@@ -163,3 +163,26 @@ impl Module for GroupNorm {
         ops::group_norm(x, &cx.parameter(self.gamma)?, &cx.parameter(self.beta)?, self.groups, self.eps)
     }
 }
+
+/// Layer normalisation over the last axis of `[..., channels]`.
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    gamma: ParamId,
+    beta: ParamId,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Gamma starts at 1, beta at 0.
+    pub fn new(scope: &mut Scope, channels: usize, eps: f64) -> Self {
+        let gamma = scope.parameter("weight", [channels], FileForm::Plain, Init::Constant(1.0));
+        let beta = scope.parameter("bias", [channels], FileForm::Plain, Init::Constant(0.0));
+        LayerNorm { gamma, beta, eps }
+    }
+}
+
+impl Module for LayerNorm {
+    fn forward(&self, cx: &Context, x: &Var) -> Result<Var> {
+        ops::layer_norm(x, &cx.parameter(self.gamma)?, &cx.parameter(self.beta)?, self.eps)
+    }
+}

@@ -17,12 +17,18 @@
 //! [`variates`] turns words into uniforms, normals, exponentials and Gumbels with the same f32 operations as the kernels
 //! do (`kernels/device/variates.cuh`): not only the words but the variates are bit for bit equal on every device.
 
+pub mod binomial;
 pub mod fill;
+pub mod multinomial;
 pub mod philox;
+mod sequence;
 pub mod shuffle;
 pub mod variates;
 
+pub use binomial::binomial;
 pub use fill::{Exponential, Gumbel, Normal, Samples, Uniform, Variate, Words, fill, fill_rows, with_numbers};
+pub use multinomial::{Alias, multinomial};
+pub use sequence::Sequence;
 pub use shuffle::permutation;
 
 use crate::error::{Error, Result};
@@ -66,6 +72,8 @@ pub enum Purpose {
     Split = 14,
     /// The seeds of a method's stages, one after the other on the same data.
     Stage = 15,
+    /// Rounds of training on one's own samples; the site says what is drawn, the sample is the repeat, the step the round.
+    SelfConsuming = 20,
     /// Whatever a caller's own program needs.
     Custom = 255,
 }

@@ -14,6 +14,9 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     /// Half-life, in points, of a smoothed curve drawn over the points, which then recede; `None` draws the points alone.
     pub half_life: Option<f64>,
+    /// `(x, low, high)`: what is filled behind the curve, such as the spread of repeats. Left out where not finite, or on a logarithmic axis
+    /// not above zero.
+    pub band: Vec<(f64, f64, f64)>,
 }
 
 /// A chart of one or more curves over a common axis.
@@ -62,14 +65,21 @@ impl Chart {
     /// Adds a curve.
     #[must_use]
     pub fn series(mut self, name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
-        self.series.push(Series { name: name.into(), points, half_life: None });
+        self.series.push(Series { name: name.into(), points, half_life: None, band: Vec::new() });
         self
     }
 
     /// Adds a noisy curve: faint points, and over them their average with this half-life in points.
     #[must_use]
     pub fn smoothed(mut self, name: impl Into<String>, points: Vec<(f64, f64)>, half_life: f64) -> Self {
-        self.series.push(Series { name: name.into(), points, half_life: Some(half_life) });
+        self.series.push(Series { name: name.into(), points, half_life: Some(half_life), band: Vec::new() });
+        self
+    }
+
+    /// Adds a curve with a band `(x, low, high)` filled behind it.
+    #[must_use]
+    pub fn banded(mut self, name: impl Into<String>, points: Vec<(f64, f64)>, band: Vec<(f64, f64, f64)>) -> Self {
+        self.series.push(Series { name: name.into(), points, half_life: None, band });
         self
     }
 
@@ -106,6 +116,24 @@ impl Chart {
         let clip = [PLOT[0], PLOT[1] - 2.0, PLOT[2] + 2.0, PLOT[3]];
         let colour = |i: usize| COLOURS[i % COLOURS.len()];
         for (i, curve) in curves.iter().enumerate() {
+            for ends in curve.band.windows(2) {
+                let at = |v: f64| y.place(v, PLOT[3], PLOT[1]);
+                let [a, b] =
+                    [ends[0], ends[1]].map(|(bx, low, high)| [x.place(bx, PLOT[0], PLOT[2]), at(high), at(low)]);
+                // Columns of a pixel each, between the heights at its middle.
+                let first = (a[0] * DENSITY).round() as i64;
+                for column in first..(b[0] * DENSITY).round() as i64 {
+                    let share = (((column as f32 + 0.5) / DENSITY - a[0]) / (b[0] - a[0])).clamp(0.0, 1.0);
+                    let height = |k: usize| (a[k] + (b[k] - a[k]) * share).clamp(PLOT[1], PLOT[3]);
+                    canvas.rect(
+                        column as f32 / DENSITY,
+                        height(1),
+                        1.0 / DENSITY,
+                        height(2) - height(1),
+                        pale(colour(i)),
+                    );
+                }
+            }
             if curve.smooth.is_some() {
                 canvas.polyline(&place(&thin(&curve.points)), 1.0, faint(colour(i)), clip);
             }
@@ -124,7 +152,9 @@ impl Chart {
     /// Names of the curves, right of the vertical axis' label, the last one at the right edge.
     fn legend(&self, canvas: &mut Canvas, colour: impl Fn(usize) -> Rgb<u8>) {
         let mut right = PLOT[2];
-        let room = (right - PLOT[0] - 120.0) / self.series.len().max(1) as f32;
+        // The names share what the axis' label leaves.
+        let taken = canvas.text_width(&self.y_label, 12.0).min(SIZE[0] / 2.0);
+        let room = (right - 24.0 - taken - 24.0) / self.series.len().max(1) as f32;
         for (i, series) in self.series.iter().enumerate().rev() {
             let name = canvas.fit(&series.name, 12.0, room - 40.0);
             canvas.text(&name, right, 60.0, 12.0, INK, Anchor::Right);
@@ -139,6 +169,7 @@ impl Chart {
 struct Curve {
     points: Vec<(f64, f64)>,
     smooth: Option<Vec<(f64, f64)>>,
+    band: Vec<(f64, f64, f64)>,
 }
 
 impl Curve {
@@ -146,7 +177,10 @@ impl Curve {
         let drawable = |&&(x, y): &&(f64, f64)| x.is_finite() && y.is_finite() && (!log_y || y > 0.0);
         let points: Vec<_> = series.points.iter().filter(drawable).copied().collect();
         let smooth = series.half_life.filter(|h| *h > 0.0).map(|half_life| smooth(&points, half_life));
-        Curve { points, smooth }
+        let fits = |&&(x, low, high): &&(f64, f64, f64)| {
+            x.is_finite() && low.is_finite() && high.is_finite() && low <= high && (!log_y || low > 0.0)
+        };
+        Curve { points, smooth, band: series.band.iter().filter(fits).copied().collect() }
     }
 }
 
@@ -196,7 +230,7 @@ struct Axis {
 /// Both axes, or nothing without a point. Rare spikes of smoothed curves (the outermost 1 %) may leave the plot.
 fn axes(curves: &[Curve], log_y: bool) -> Option<(Axis, Axis)> {
     let xs: Vec<f64> = curves.iter().flat_map(|c| c.points.iter().map(|p| p.0)).collect();
-    let mut ys = Vec::new();
+    let mut ys: Vec<f64> = curves.iter().flat_map(|c| c.band.iter().flat_map(|b| [b.1, b.2])).collect();
     for curve in curves {
         match &curve.smooth {
             None => ys.extend(curve.points.iter().map(|p| p.1)),
@@ -287,5 +321,14 @@ fn number(value: f64, step: f64, largest: f64) -> String {
 
 /// A third of the colour on paper.
 fn faint(colour: Rgb<u8>) -> Rgb<u8> {
-    Rgb(colour.0.map(|c| (f32::from(c) * 0.3 + 255.0 * 0.7).round() as u8))
+    on_paper(colour, 0.3)
+}
+
+/// What is filled behind a curve.
+fn pale(colour: Rgb<u8>) -> Rgb<u8> {
+    on_paper(colour, 0.16)
+}
+
+fn on_paper(colour: Rgb<u8>, share: f32) -> Rgb<u8> {
+    Rgb(colour.0.map(|c| (f32::from(c) * share + 255.0 * (1.0 - share)).round() as u8))
 }

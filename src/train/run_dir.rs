@@ -14,12 +14,13 @@ use crate::{Error, Result};
 const MARKER: &str = ".veridical-run";
 
 /// What a run writes at the top of its directory; a new run in the same place clears these.
-const OWN: [&str; 11] = [
+const OWN: &[&str] = &[
     "config.toml",
     "log.jsonl",
     "metrics.json",
     "report.html",
     "loss.png",
+    "risk.png",
     "model.safetensors",
     "samples.png",
     "samples",

@@ -21,6 +21,7 @@ mod flatten;
 mod frequency_embedding;
 mod gradient_norm;
 mod group_norm;
+mod layer_norm;
 mod linear;
 mod matmul;
 mod permute;
@@ -48,6 +49,7 @@ pub fn rows() -> Vec<Row> {
         frequency_embedding::rows(),
         gradient_norm::rows(),
         group_norm::rows(),
+        layer_norm::rows(),
         linear::rows(),
         matmul::rows(),
         permute::rows(),

@@ -260,6 +260,44 @@ fn gumbel_softmaxes() -> Vec<Row> {
     rows
 }
 
+/// Every draw by itself: the first outcome whose share of the total, in 64-bit fractions, exceeds the draw's words.
+fn counted(x: &Array, n: u64, scattered: bool) -> Array {
+    let (stream, k) = (KEY.stream().unwrap(), x.shape[1]);
+    let mut counts = x.map(|_| 0.0);
+    let rows =
+        ids(x.shape[0], scattered).into_iter().zip(x.data.chunks(k.max(1)).zip(counts.data.chunks_mut(k.max(1))));
+    for (id, (weights, counts)) in rows {
+        let total: f64 = weights.iter().sum();
+        for i in 0..n {
+            let fraction = f64::from(stream.word(id, 2 * i + 1)) / 2f64.powi(32)
+                + f64::from(stream.word(id, 2 * i)) / 2f64.powi(64);
+            let mut sum = 0.0;
+            let outcome = weights.iter().position(|w| {
+                sum += w;
+                fraction * total < sum
+            });
+            counts[outcome.unwrap()] += 1.0;
+        }
+    }
+    counts
+}
+
+fn multinomials() -> Vec<Row> {
+    let row = |b: usize, k: usize, n: u32, scattered: bool, fill: Fill| {
+        let run = move |x: &[Var]| ops::multinomial(&x[0], n, &draws(&x[0], scattered)?).map(Var::constant);
+        let reference = move |x: &[Array]| counted(&x[0], n.into(), scattered);
+        let weights = input(&[b, k]).fill(fill).constant();
+        Row::new("multinomial", vec![weights], run, reference).case(format!("n={n} {fill:?}")).tolerance(0.0, 0.0)
+    };
+    let mut rows = Vec::new();
+    for fill in [Fill::Uniform(0.1, 3.0), Fill::Uniform(1e-6, 1e-3), Fill::Integers(1, 9), Fill::Indices(1 << 30)] {
+        let sizes = [(0, 3, 5), (1, 1, 4), (3, 2, 0), (2, 7, 1), (4, 33, 101), (2, 257, 60), (1, 1000, 3000)];
+        rows.extend(sizes.map(|(b, k, n)| row(b, k, n, k % 2 == 1, fill)));
+    }
+    rows.push(row(16, 50, 1 << 16, false, Fill::Uniform(0.1, 3.0)).bench((1 << 20) as f64, 800.0));
+    rows
+}
+
 pub fn rows() -> Vec<Row> {
-    [fills(), dropouts(), updates(), categoricals(), gumbel_softmaxes()].concat()
+    [fills(), dropouts(), updates(), categoricals(), gumbel_softmaxes(), multinomials()].concat()
 }

@@ -1,0 +1,219 @@
+//! What happens in each round: the arm, and the schedules made into numbers.
+
+use super::law::Law;
+use super::schedule::{Quantity, Schedule};
+use crate::error::{Error, Result};
+
+/// What a round's model is fitted on. `n` is the round's size and `alpha` its share of real data.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arm {
+    /// `n` draws from `alpha * truth + (1 - alpha) * last model`; which are which is not known (Bakshi & Chakraborty 2026, arXiv
+    /// 2602.10531). With `alpha` = 0 each model replaces the last: the loop of Shumailov et al. 2024.
+    Mixture,
+    /// Exactly `round(alpha n)` real samples and the model's for the rest.
+    Stratified,
+    /// Each round's draws are added to all earlier ones, and the model is fitted on everything (Gerstgrasser et al. 2024, arXiv 2404.01413).
+    Accumulate,
+    /// One real set of `real` samples, drawn once, is used in every round beside the round's draws.
+    Anchor {
+        /// Its size, which is also that of the first fit.
+        real: u64,
+    },
+    /// As [`Stratified`](Arm::Stratified), but it is known which samples are real, and they get a weight.
+    Weighted(Weight),
+    /// As [`Mixture`](Arm::Mixture), behind a filter for real data: each real sample is kept with one probability, each synthetic one
+    /// with another. If nothing is kept the model stays as it is.
+    Filter {
+        /// Probability that a real sample is kept.
+        keep_real: f64,
+        /// Probability that a synthetic one is kept: the filter's error.
+        keep_synthetic: f64,
+    },
+}
+
+/// The weight of a round's real samples together; the synthetic ones get the rest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Weight {
+    /// What makes the stationary risk smallest, [`optimal_weight`](super::optimal_weight): 0.618 for equal counts, one over the golden ratio
+    /// (He, Xu & Cheng 2025, arXiv 2502.18049).
+    Optimal,
+    /// This, in `[0, 1]`.
+    Fixed(f64),
+}
+
+impl Arm {
+    /// Errors on numbers that make no sense.
+    fn check(&self) -> Result<()> {
+        let share = |name: &str, value: f64| match (0.0..=1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(Error::Config(format!("{name} is {value}; it lies in [0, 1]"))),
+        };
+        match *self {
+            Arm::Anchor { real: 0 } => {
+                Err(Error::Config("the anchor has 0 real samples; it needs at least one".into()))
+            }
+            Arm::Weighted(Weight::Fixed(weight)) => share("the weight of the real samples", weight),
+            Arm::Filter { keep_real, keep_synthetic } => {
+                share("the probability that a real sample is kept", keep_real)?;
+                share("the probability that a synthetic sample is kept", keep_synthetic)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Round {
+    /// The share of real data; 1 in round 0.
+    pub alpha: f64,
+    /// Samples drawn; in round 0 all real.
+    pub n: u64,
+}
+
+impl Round {
+    /// Real samples of a round whose provenance is fixed: `alpha n`, rounded.
+    pub fn real(&self) -> u64 {
+        ((self.alpha * self.n as f64).round() as u64).min(self.n)
+    }
+}
+
+/// Arm and rounds, checked: what is simulated and what the theory is asked about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    arm: Arm,
+    rounds: Vec<Round>,
+}
+
+/// Rounds beyond this are a mistake.
+const MOST_ROUNDS: usize = 10_000_000;
+/// What an adaptive schedule of sizes stops at if it is not told.
+const MOST_SAMPLES: f64 = 1e6;
+
+impl Plan {
+    /// The first fit and `rounds` more of them, by these schedules. Adaptive schedules need the family's `law`.
+    ///
+    /// Errors on shares outside `[0, 1]`, on a round without samples or with more than 2^53, and on adaptive schedules without a law or of
+    /// both quantities at once.
+    pub fn new(arm: Arm, rounds: usize, alpha: &Schedule, samples: &Schedule, law: Option<&Law>) -> Result<Self> {
+        arm.check()?;
+        alpha.check_real_share()?;
+        if rounds > MOST_ROUNDS {
+            return Err(Error::Config(format!("{rounds} rounds; at most {MOST_ROUNDS} are possible")));
+        }
+        let adaptive = [alpha, samples].map(|schedule| matches!(schedule, Schedule::Adaptive { .. }));
+        if adaptive == [true, true] {
+            return Err(Error::Config("both schedules are adaptive; fix one of them".into()));
+        }
+        let law = match (adaptive.contains(&true), law) {
+            (true, None) => {
+                let why =
+                    "an adaptive schedule follows the family's law, and this family has none; give numbers instead";
+                return Err(Error::Config(why.into()));
+            }
+            (true, law) => law,
+            (false, _) => None,
+        };
+        let first = match (arm, samples) {
+            (Arm::Anchor { real }, _) => real,
+            (_, Schedule::Adaptive { target, most }) => {
+                let law = law.ok_or_else(|| Error::Config("an adaptive schedule needs a law".into()))?;
+                let most = count(most.unwrap_or(MOST_SAMPLES), 0)?;
+                ((law.variance / target).ceil() as u64).clamp(1, most)
+            }
+            _ => size(samples, 0)?,
+        };
+        let mut plan = Plan { arm, rounds: vec![Round { alpha: 1.0, n: first }] };
+        let mut state = law.map(|law| law.first(arm, first));
+        for t in 1..=rounds {
+            let round = match (law, state) {
+                (Some(law), Some(state)) => adapt(law, arm, state, alpha, samples, t)?,
+                _ => Round { alpha: share(alpha, t)?, n: size(samples, t)? },
+            };
+            state = match (law, state) {
+                (Some(law), Some(state)) => Some(law.step(arm, state, round)?),
+                _ => None,
+            };
+            plan.rounds.push(round);
+        }
+        Ok(plan)
+    }
+
+    /// The arm.
+    pub fn arm(&self) -> Arm {
+        self.arm
+    }
+
+    /// Round 0, the first fit, and the others.
+    pub fn rounds(&self) -> &[Round] {
+        &self.rounds
+    }
+
+    /// The most samples that one repeat holds at once, beside a model.
+    pub fn most_samples(&self) -> u128 {
+        let sizes = self.rounds.iter().map(|round| u128::from(round.n));
+        match self.arm {
+            Arm::Accumulate => sizes.sum(),
+            Arm::Anchor { real } => u128::from(real) + sizes.max().unwrap_or(0),
+            _ => sizes.max().unwrap_or(0),
+        }
+    }
+}
+
+fn share(schedule: &Schedule, t: usize) -> Result<f64> {
+    schedule.real_share(t).ok_or_else(|| Error::Config("an adaptive schedule needs a law".into()))
+}
+
+fn size(schedule: &Schedule, t: usize) -> Result<u64> {
+    let value = schedule.at(Quantity::Samples, t);
+    count(value.ok_or_else(|| Error::Config("an adaptive schedule needs a law".into()))?, t)
+}
+
+/// A round's size as a whole number.
+fn count(value: f64, t: usize) -> Result<u64> {
+    let whole = value.round();
+    if whole.is_nan() || whole < 1.0 {
+        return Err(Error::Config(format!(
+            "round {t} has {value} samples; a fit needs at least one, so raise --samples"
+        )));
+    }
+    if whole > crate::random::binomial::MAX_TRIALS as f64 {
+        return Err(Error::Config(format!(
+            "round {t} has {value:.3e} samples; counts are exact up to 2^53 = 9.0e15 only, so let --samples grow more slowly"
+        )));
+    }
+    Ok(whole as u64)
+}
+
+/// The round with the smallest adaptive value that the law says is enough.
+fn adapt(
+    law: &Law,
+    arm: Arm,
+    state: super::law::State,
+    alpha: &Schedule,
+    samples: &Schedule,
+    t: usize,
+) -> Result<Round> {
+    let risk = |round: Round| -> Result<f64> { Ok(law.step(arm, state, round)?.risk) };
+    if let Schedule::Adaptive { target, most } = samples {
+        let alpha = share(alpha, t)?;
+        let (mut low, mut high) = (0, count(most.unwrap_or(MOST_SAMPLES), t)?);
+        // The smallest n with risk at most the target; the largest allowed where none has.
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if risk(Round { alpha, n: middle })? <= *target { high = middle } else { low = middle }
+        }
+        return Ok(Round { alpha, n: high });
+    }
+    let n = size(samples, t)?;
+    let Schedule::Adaptive { target, most } = alpha else { return Ok(Round { alpha: share(alpha, t)?, n }) };
+    let (mut low, mut high) = (0.0, most.unwrap_or(1.0));
+    if risk(Round { alpha: low, n })? <= *target {
+        return Ok(Round { alpha: low, n });
+    }
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if risk(Round { alpha: middle, n })? <= *target { high = middle } else { low = middle }
+    }
+    Ok(Round { alpha: high, n })
+}

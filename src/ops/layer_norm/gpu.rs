@@ -1,0 +1,120 @@
+use super::{Gradients, OP, Setting};
+use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::error::{Error, Result};
+use crate::ops::kernel;
+use crate::params;
+use crate::tensor::{DType, Tensor};
+
+params! {
+    struct LayerNormParams {
+        x: Ptr,
+        gamma: Ptr,
+        beta: Ptr,
+        stats: Ptr,
+        y: Ptr,
+        dy: Ptr,
+        dx: Ptr,
+        rows: u64,
+        channels: u32,
+        block_per_row: u32,
+        affine_f32: u32,
+        eps: f32,
+    }
+}
+
+params! {
+    struct LayerNormAffineParams {
+        x: Ptr,
+        dy: Ptr,
+        stats: Ptr,
+        partial: Ptr,
+        dgamma: Ptr,
+        dbeta: Ptr,
+        rows: u64,
+        rows_per_chunk: u64,
+        channels: u32,
+        chunks: u32,
+        affine_f32: u32,
+        unused: u32,
+    }
+}
+
+/// Rows whose sums one block makes at least, and chunks at most: what is left for the last launch to add.
+const ROWS: usize = 64;
+const CHUNKS: usize = 256;
+
+pub fn forward(gpu: &Gpu, setting: &Setting, x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<(Tensor, Tensor)> {
+    let kernel = kernel!(OP, x.dtype(), "layer_norm_fwd")?;
+    let mut y = x.empty_like()?;
+    let mut stats = Tensor::empty([setting.rows, 2], DType::F32, &x.device())?;
+    let params = LayerNormParams {
+        y: y.ptr_mut()?,
+        stats: stats.ptr_mut()?,
+        beta: beta.ptr()?,
+        ..LayerNormParams::of(setting, x, gamma)?
+    };
+    gpu.launch(&Launch::over_rows(kernel, setting.rows, setting.channels), &params)?;
+    Ok((y, stats))
+}
+
+pub fn backward(
+    gpu: &Gpu,
+    setting: &Setting,
+    dy: &Tensor,
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    stats: &Tensor,
+) -> Result<Gradients> {
+    let kernel = kernel!(OP, x.dtype(), "layer_norm_bwd")?;
+    let partial_kernel = kernel!(OP, x.dtype(), "layer_norm_bwd_partial")?;
+    let join_kernel = kernel!(OP, x.dtype(), "layer_norm_bwd_join")?;
+    let mut gradients = Gradients { x: x.empty_like()?, gamma: gamma.empty_like()?, beta: beta.empty_like()? };
+    let params = LayerNormParams {
+        dy: dy.ptr()?,
+        dx: gradients.x.ptr_mut()?,
+        stats: stats.ptr()?,
+        ..LayerNormParams::of(setting, x, gamma)?
+    };
+    gpu.launch(&Launch::over_rows(kernel, setting.rows, setting.channels), &params)?;
+
+    let rows_per_chunk = ROWS.max(setting.rows.div_ceil(CHUNKS));
+    let chunks = setting.rows.div_ceil(rows_per_chunk);
+    let mut partial = Tensor::empty([chunks, 2, setting.channels], DType::F32, &x.device())?;
+    let params = LayerNormAffineParams {
+        x: x.ptr()?,
+        dy: dy.ptr()?,
+        stats: stats.ptr()?,
+        partial: partial.ptr_mut()?,
+        dgamma: gradients.gamma.ptr_mut()?,
+        dbeta: gradients.beta.ptr_mut()?,
+        rows: setting.rows as u64,
+        rows_per_chunk: rows_per_chunk as u64,
+        channels: params.channels,
+        chunks: chunks as u32,
+        affine_f32: params.affine_f32,
+        unused: 0,
+    };
+    let grid = [setting.channels.div_ceil(32) as u32, chunks as u32, 1];
+    gpu.launch(&Launch::blocks(partial_kernel, grid, 256), &params)?;
+    gpu.launch(&Launch::over(join_kernel, 2 * setting.channels), &params)?;
+    Ok(gradients)
+}
+
+impl LayerNormParams {
+    fn of(setting: &Setting, x: &Tensor, gamma: &Tensor) -> Result<Self> {
+        // Also what the grid of the second launch allows.
+        let channels = i32::try_from(setting.channels)
+            .map_err(|_| Error::argument(OP, format!("{} channels are too many for a GPU", setting.channels)))?;
+        Ok(LayerNormParams {
+            x: x.ptr()?,
+            gamma: gamma.ptr()?,
+            rows: setting.rows as u64,
+            channels: channels as u32,
+            block_per_row: Launch::block_per_row(setting.channels).into(),
+            affine_f32: (gamma.dtype() == DType::F32).into(),
+            eps: setting.eps as f32,
+            ..bytemuck::Zeroable::zeroed()
+        })
+    }
+}
