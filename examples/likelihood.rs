@@ -3,7 +3,7 @@
 //! `cargo run --release --example likelihood`
 
 use veridical::diffusion::likelihood::{Likelihood, Trace};
-use veridical::diffusion::{Conditioned, EdmLoss, Model, ModelConfig, NetworkConfig, bits_per_dim};
+use veridical::diffusion::{Conditioned, Loss, Model, ModelConfig, NetworkConfig, bits_per_dim};
 use veridical::nn::MlpConfig;
 use veridical::ops::random::{Draws, SampleIds};
 use veridical::random::{Purpose, RandomKey};
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
         let draws = Draws::from_sample(RandomKey::new(2, Purpose::Synthetic), step * BATCH as u32);
         let data = ops::scale(&ops::normal([BATCH, 2], DType::F32, &draws, &device)?.into(), 0.5)?.into_value();
         trainer.step(BATCH, |cx, at| {
-            let loss = EdmLoss::default();
+            let loss = Loss::default();
             loss.forward(cx, model.denoiser(), &data, Default::default(), (at.seed, at.step), &at.samples)
         })?;
     }

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example points`
 
-use veridical::diffusion::{EdmLoss, Model, ModelConfig, NetworkConfig, Sampler};
+use veridical::diffusion::{Loss, Model, ModelConfig, NetworkConfig, Sampler};
 use veridical::metrics::sliced_wasserstein;
 use veridical::nn::MlpConfig;
 use veridical::nn::song::Conditions;
@@ -31,7 +31,7 @@ fn main() -> Result<()> {
         let rows: Vec<f32> = (0..BATCH).flat_map(|i| point(&spiral, (step * BATCH + i) * 7919 % POINTS)).collect();
         let clean = Tensor::from_slice(&rows, [BATCH, 2], &device)?;
         let tick = trainer.step(BATCH, |cx, at| {
-            let loss = EdmLoss::default();
+            let loss = Loss::default();
             let sum =
                 loss.forward(cx, model.denoiser(), &clean, Conditions::default(), (at.seed, at.step), &at.samples)?;
             ops::scale(&sum, 0.5) // the mean over both coordinates

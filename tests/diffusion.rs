@@ -1,7 +1,7 @@
 //! Samplers, preconditioning and loss against closed forms.
 
 use veridical::diffusion::solvers::heun;
-use veridical::diffusion::{EdmLoss, Model, ModelConfig, NetworkConfig, Scaling, karras_sigmas};
+use veridical::diffusion::{Loss, Model, ModelConfig, NetworkConfig, Scaling, karras_sigmas};
 use veridical::nn::song::Conditions;
 use veridical::nn::{Context, MlpConfig, SongConfig};
 use veridical::ops::random::{Draws, SampleIds};
@@ -191,7 +191,7 @@ fn the_loss_of_a_silent_network_is_what_the_formula_says() {
         .sum();
     let cx = Context::inference(&model.weights);
     let tensor = |values: &[f32]| Tensor::from_slice(values, [2, 2], &CPU).unwrap();
-    let loss = EdmLoss::default()
+    let loss = Loss::default()
         .at(&cx, model.denoiser(), &tensor(&y), &Var::constant(tensor(&x)), &sigmas, Conditions::default())
         .unwrap();
     approx::assert_relative_eq!(loss.value().item().unwrap(), expected, max_relative = 1e-5);
@@ -199,7 +199,7 @@ fn the_loss_of_a_silent_network_is_what_the_formula_says() {
 
 #[test]
 fn noise_levels_are_log_normal_and_belong_to_their_samples() {
-    let loss = EdmLoss::default();
+    let loss = Loss::default();
     let sigmas = loss.sigmas(20_000, 3, 0, &SampleIds::From(0)).unwrap();
     let logs: Vec<f64> = sigmas.iter().map(|sigma| sigma.ln()).collect();
     let mean = logs.iter().sum::<f64>() / logs.len() as f64;
@@ -247,7 +247,7 @@ fn every_parameter_gets_a_gradient() {
     let labels = Var::constant(Tensor::from_slice(&[1f32; 20], [2, 10], &CPU).unwrap());
     let conditions = Conditions { class_labels: Some(&labels), augment_labels: None };
     let y = noise(&[2, 8, 8, 1], DType::F32, 9);
-    let loss = EdmLoss::default().forward(&cx, model.denoiser(), &y, conditions, (1, 0), &SampleIds::From(0)).unwrap();
+    let loss = Loss::default().forward(&cx, model.denoiser(), &y, conditions, (1, 0), &SampleIds::From(0)).unwrap();
     let gradient = cx.flat_gradient(&mut loss.backward().unwrap()).unwrap();
     let gradient = model.weights.with_flat(gradient).unwrap();
     for entry in model.weights.layout().entries().iter().filter(|entry| entry.trainable) {
@@ -269,9 +269,8 @@ fn micro_batches_add_up() {
             let cx = Context::differentiable(&model.weights, &tape);
             let part = y.narrow(first, count).unwrap();
             let samples = SampleIds::From(first as u32);
-            let loss = EdmLoss::default()
-                .forward(&cx, model.denoiser(), &part, Conditions::default(), (1, 0), &samples)
-                .unwrap();
+            let loss =
+                Loss::default().forward(&cx, model.denoiser(), &part, Conditions::default(), (1, 0), &samples).unwrap();
             let share = ops::scale(&loss, count as f64 / 6.0).unwrap();
             cx.accumulate_gradient(&mut share.backward().unwrap(), &mut flat).unwrap();
         }

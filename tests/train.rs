@@ -1,7 +1,7 @@
 //! The training step, the sampler and the classifier, through the public API.
 
 use veridical::data::digits;
-use veridical::diffusion::{EdmLoss, Model, ModelConfig, NetworkConfig, Sampler};
+use veridical::diffusion::{Loss, Model, ModelConfig, NetworkConfig, Sampler};
 use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
 use veridical::nn::{Layout, Linear, Module, SongConfig, Weights};
@@ -90,7 +90,7 @@ fn trained(classes: usize) -> Model {
     for _ in 0..30 {
         let step = trainer.step(8, |cx, at| {
             let conditions = Conditions { class_labels: labels.as_ref(), augment_labels: None };
-            EdmLoss::default().forward(cx, model.denoiser(), &y, conditions, (at.seed, at.step), &at.samples)
+            Loss::default().forward(cx, model.denoiser(), &y, conditions, (at.seed, at.step), &at.samples)
         });
         step.unwrap();
     }

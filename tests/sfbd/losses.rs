@@ -1,7 +1,7 @@
 //! The losses on noisy images, and the fine-tuning losses.
 
 use veridical::data::{Images, digits};
-use veridical::diffusion::{EdmLoss, Loss, Model, ModelConfig, NetworkConfig};
+use veridical::diffusion::{Loss, Model, ModelConfig, NetworkConfig};
 use veridical::methods::ambient::{AmbientTweedie, Consistency};
 use veridical::methods::{Cdm, NoisyData, fine_tune};
 use veridical::nn::{Conditions, Context, SongConfig, Training};
@@ -78,7 +78,7 @@ fn at_zero_noise_ambient_tweedie_is_the_edm_loss_bit_for_bit() {
 fn mixed_levels_are_the_papers_formula() {
     let (model, y) = (network(), pictures(4));
     let levels = [0.0, 0.3, 0.59, 2.0];
-    let loss = EdmLoss::default();
+    let loss = Loss::default();
     let no_dropout = {
         let tape = Tape::new();
         let cx = Context::differentiable(&model.weights, &tape);

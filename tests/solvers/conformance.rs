@@ -12,7 +12,7 @@ use veridical::diffusion::Grid;
 use veridical::diffusion::sigmas::{iddpm_levels, vp_betas, vp_sigmas};
 use veridical::diffusion::solvers::{
     BFunction, Churn, Correction, Deis, Dpm2, Dpm2Ancestral, DpmPp2M, DpmPp2MSde, DpmPp2S, DpmPp3MSde, DpmPpSde,
-    EdmGeneral, Euler, EulerAncestral, Heun, Ipndm, Lms, Noise, Scaling, Schedule, Solver, State, UniPc,
+    EdmGeneral, Euler, EulerAncestral, Heun, Ipndm, Lms, Noise, SampleScale, Schedule, Solver, State, UniPc,
     ancestral_step, lms_coefficients, solve,
 };
 use veridical::{DType, Device, Result, Tensor};
@@ -113,7 +113,7 @@ fn setting(case: &Map<String, Value>, steps: usize) -> (Arc<dyn Solver>, Vec<f64
                     "ve" => Schedule::Ve,
                     _ => Schedule::Linear,
                 },
-                scaling: if text("scaling") == "vp" { Scaling::Vp } else { Scaling::None },
+                scaling: if text("scaling") == "vp" { SampleScale::Vp } else { SampleScale::None },
                 alpha: (text("solver") == "heun").then_some(number("alpha", 1.0)),
                 churn,
             };

@@ -38,7 +38,7 @@ fn orders_on_two_modes() {
         (&UniPc { order: 3, b: BFunction::Bh1 }, 1.8, 3.1),
         (&UniPc { order: 3, b: BFunction::Bh2 }, 1.8, 3.1),
         (&EdmGeneral { alpha: Some(0.5), ..Default::default() }, 1.9, 2.1),
-        (&EdmGeneral { schedule: vp, scaling: Scaling::Vp, ..Default::default() }, 1.9, 2.1),
+        (&EdmGeneral { schedule: vp, scaling: SampleScale::Vp, ..Default::default() }, 1.9, 2.1),
     ];
     let data = Mixture::two_modes();
     let mut failures = Vec::new();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use veridical::data::Shuffle;
-use veridical::diffusion::{EdmLoss, ModelConfig, NetworkConfig, Sampler};
+use veridical::diffusion::{EdmLoss, Loss, ModelConfig, NetworkConfig, Sampler};
 use veridical::methods::{SfbdSettings, presets};
 use veridical::nn::SongConfig;
 use veridical::optim::{Decay, HalfLife, Schedule};
@@ -138,8 +138,8 @@ impl Config {
         }
     }
 
-    pub fn loss(&self) -> EdmLoss {
-        EdmLoss { p_mean: self.p_mean, p_std: self.p_std }
+    pub fn loss(&self) -> Loss {
+        Loss::Edm(EdmLoss { p_mean: self.p_mean, p_std: self.p_std })
     }
 
     pub fn sampler(&self) -> Sampler {

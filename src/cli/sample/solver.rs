@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use veridical::diffusion::sigmas::vp_betas;
 use veridical::diffusion::solvers::{
-    BFunction, Churn, Correction, NAMES, Options, Scaling, Schedule, Sde, named, unknown_option,
+    BFunction, Churn, Correction, NAMES, Options, SampleScale, Schedule, Sde, named, unknown_option,
 };
 use veridical::diffusion::{Grid, Model, Sampler};
 use veridical::{Error, Result};
@@ -212,7 +212,7 @@ impl Args {
                 "ve" => Schedule::Ve,
                 _ => Schedule::Linear,
             }),
-            scaling: is(&self.scaling, "vp").map(|vp| if vp { Scaling::Vp } else { Scaling::None }),
+            scaling: is(&self.scaling, "vp").map(|vp| if vp { SampleScale::Vp } else { SampleScale::None }),
             alpha: self.alpha,
             sde: is(&self.sde, "ve").map(|ve| if ve { Sde::Ve } else { Sde::VP }),
             snr: self.snr,

@@ -66,7 +66,7 @@ impl Schedule {
 
 /// The scale of the samples as a function of their noise level.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Scaling {
+pub enum SampleScale {
     /// `1 / sqrt(1 + sigma^2)`.
     Vp,
     /// 1.
@@ -74,20 +74,20 @@ pub enum Scaling {
     None,
 }
 
-impl Scaling {
+impl SampleScale {
     /// s(sigma).
     pub fn at(&self, sigma: f64) -> f64 {
         match self {
-            Scaling::Vp => 1.0 / (1.0 + sigma * sigma).sqrt(),
-            Scaling::None => 1.0,
+            SampleScale::Vp => 1.0 / (1.0 + sigma * sigma).sqrt(),
+            SampleScale::None => 1.0,
         }
     }
 
     /// `s' / s` for a noise level that changes at the rate `slope`.
     fn relative_slope(&self, sigma: f64, slope: f64) -> f64 {
         match self {
-            Scaling::Vp => -sigma * slope / (1.0 + sigma * sigma),
-            Scaling::None => 0.0,
+            SampleScale::Vp => -sigma * slope / (1.0 + sigma * sigma),
+            SampleScale::None => 0.0,
         }
     }
 }
@@ -98,7 +98,7 @@ pub struct EdmGeneral {
     /// sigma(t).
     pub schedule: Schedule,
     /// s(t).
-    pub scaling: Scaling,
+    pub scaling: SampleScale,
     /// Where the second call of a second-order step lies: 1 Heun, 1/2 midpoint, 2/3 Ralston. `None`: Euler steps.
     pub alpha: Option<f64>,
     /// Noise before each step.
@@ -107,7 +107,7 @@ pub struct EdmGeneral {
 
 impl Default for EdmGeneral {
     fn default() -> Self {
-        EdmGeneral { schedule: Schedule::Linear, scaling: Scaling::None, alpha: Some(1.0), churn: Churn::default() }
+        EdmGeneral { schedule: Schedule::Linear, scaling: SampleScale::None, alpha: Some(1.0), churn: Churn::default() }
     }
 }
 

@@ -49,7 +49,7 @@ pub use dpmpp_2s::DpmPp2S;
 pub use dpmpp_3m::DpmPp3M;
 pub use dpmpp_3m_sde::DpmPp3MSde;
 pub use dpmpp_sde::DpmPpSde;
-pub use edm_general::{EdmGeneral, Scaling, Schedule};
+pub use edm_general::{EdmGeneral, SampleScale, Schedule};
 pub use euler::Euler;
 pub use euler_ancestral::EulerAncestral;
 pub use euler_maruyama::EulerMaruyama;

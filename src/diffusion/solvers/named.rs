@@ -50,7 +50,7 @@ pub struct Options {
     /// sigma(t) of `edm-general`.
     pub schedule: Option<Schedule>,
     /// s(t) of `edm-general`.
-    pub scaling: Option<Scaling>,
+    pub scaling: Option<SampleScale>,
     /// The second call of `edm-general`; 0 for Euler steps.
     pub alpha: Option<f64>,
     /// The forward process of `euler-maruyama`, `reverse-diffusion`, `predictor-corrector`.

@@ -7,7 +7,9 @@ pub use config::DhariwalConfig;
 use super::context::Context;
 use super::layers::{Conv3x3, GroupNorm, LayerInit, Linear, Module};
 use super::layout::Scope;
-use super::unet::{BlockOptions, Conditions, Heads, Resampling, UNetBlock, check_images, check_labels, decode};
+use super::unet::{
+    BlockOptions, Conditions, DecoderLevel, Heads, Resampling, UNetBlock, check_images, check_labels, decode,
+};
 use crate::autograd::Var;
 use crate::error::Result;
 use crate::ops;
@@ -96,23 +98,11 @@ impl DhariwalUNet {
         let mut dec = scope.at("dec");
         for (level, &mult) in config.channel_mult.iter().enumerate().rev() {
             let at = config.img_resolution >> level;
-            let attends = config.attn_resolutions.contains(&at);
-            let mut add = |name: &str, inputs: usize, outputs: usize, resampling: Resampling, attention: bool| {
-                let scope = &mut dec.at(&format!("{at}x{at}_{name}"));
-                decoder.push(UNetBlock::new(scope, &options, inputs, outputs, resampling, attention)?);
-                Result::Ok(())
-            };
-            if level == config.channel_mult.len() - 1 {
-                add("in0", channels, channels, Resampling::None, true)?;
-                add("in1", channels, channels, Resampling::None, false)?;
-            } else {
-                add("up", channels, channels, Resampling::Up, false)?;
-            }
-            for index in 0..=config.num_blocks {
-                let inputs = channels + skips.pop().unwrap_or(0);
-                channels = model_channels * mult;
-                add(&format!("block{index}"), inputs, channels, Resampling::None, attends)?;
-            }
+            let (lowest, outputs) = (level == config.channel_mult.len() - 1, model_channels * mult);
+            let part = DecoderLevel { at, lowest, inputs: channels, outputs };
+            let attention = vec![config.attn_resolutions.contains(&at); config.num_blocks + 1];
+            decoder.extend(part.blocks(&mut dec, &options, &mut skips, &attention)?);
+            channels = outputs;
         }
         Ok(DhariwalUNet {
             config: config.clone(),

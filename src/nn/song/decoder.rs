@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::nn::context::Context;
 use crate::nn::layers::{Conv3x3, GroupNorm, Module};
 use crate::nn::layout::Scope;
-use crate::nn::unet::{BlockOptions, Resampling, UNetBlock, decode, register_filter};
+use crate::nn::unet::{BlockOptions, DecoderLevel, UNetBlock, decode, register_filter};
 use crate::ops;
 
 /// Blocks at each resolution, from the lowest.
@@ -45,24 +45,12 @@ impl Decoder {
         let mut levels = Vec::new();
         for (level, &mult) in config.channel_mult.iter().enumerate().rev() {
             let at = config.img_resolution >> level;
-            let mut blocks = Vec::new();
-            let mut add = |name: &str, inputs: usize, outputs: usize, resampling: Resampling, attention: bool| {
-                let scope = &mut scope.at(&format!("{at}x{at}_{name}"));
-                blocks.push(UNetBlock::new(scope, options, inputs, outputs, resampling, attention)?);
-                Ok(())
-            };
-            if level == last {
-                add("in0", channels, channels, Resampling::None, true)?;
-                add("in1", channels, channels, Resampling::None, false)?;
-            } else {
-                add("up", channels, channels, Resampling::Up, false)?;
-            }
-            for index in 0..=config.num_blocks {
-                let inputs = channels + skips.pop().unwrap_or(0);
-                channels = config.model_channels * mult;
-                let attention = index == config.num_blocks && config.attn_resolutions.contains(&at);
-                add(&format!("block{index}"), inputs, channels, Resampling::None, attention)?;
-            }
+            let outputs_at = config.model_channels * mult;
+            let part = DecoderLevel { at, lowest: level == last, inputs: channels, outputs: outputs_at };
+            let mut attention = vec![false; config.num_blocks];
+            attention.push(config.attn_resolutions.contains(&at));
+            let blocks = part.blocks(scope, options, &mut skips, &attention)?;
+            channels = outputs_at;
             let mut image = None;
             if config.decoder_type == DecoderType::Skip || level == 0 {
                 if config.decoder_type == DecoderType::Skip && level < last {

@@ -44,12 +44,52 @@ pub(super) fn check_labels(name: &'static str, labels: &Var, [n, dim]: [usize; 2
 /// One block of the decoder: it takes the newest skip connection if it has room for it.
 pub(super) fn decode(cx: &super::Context, block: &UNetBlock, x: &Var, skips: &mut Vec<Var>, emb: &Var) -> Result<Var> {
     // The blocks at the bottom and those that enlarge take none.
-    match block.inputs() != x.shape()[3] {
-        true => match skips.pop() {
-            Some(skip) => block.forward(cx, &ops::concat(&[x, &skip], 3)?, emb),
-            None => block.forward(cx, x, emb),
-        },
-        false => block.forward(cx, x, emb),
+    let skip = if block.inputs() != x.shape()[3] { skips.pop() } else { None };
+    match skip {
+        Some(skip) => block.forward(cx, &ops::concat(&[x, &skip], 3)?, emb),
+        None => block.forward(cx, x, emb),
+    }
+}
+
+/// The blocks of a decoder at one resolution.
+pub(super) struct DecoderLevel {
+    /// The resolution.
+    pub at: usize,
+    /// Whether it is the lowest one, where nothing has to be enlarged.
+    pub lowest: bool,
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+impl DecoderLevel {
+    /// Two blocks at the bottom or one that enlarges, then one with a skip connection for each entry of `attention`. Takes the channels of
+    /// these connections from `skips`.
+    pub fn blocks(
+        &self,
+        scope: &mut Scope,
+        options: &BlockOptions,
+        skips: &mut Vec<usize>,
+        attention: &[bool],
+    ) -> Result<Vec<UNetBlock>> {
+        let (at, mut channels) = (self.at, self.inputs);
+        let mut blocks = Vec::new();
+        let mut add = |name: &str, inputs: usize, outputs: usize, resampling: Resampling, attention: bool| {
+            let scope = &mut scope.at(&format!("{at}x{at}_{name}"));
+            blocks.push(UNetBlock::new(scope, options, inputs, outputs, resampling, attention)?);
+            Result::Ok(())
+        };
+        if self.lowest {
+            add("in0", channels, channels, Resampling::None, true)?;
+            add("in1", channels, channels, Resampling::None, false)?;
+        } else {
+            add("up", channels, channels, Resampling::Up, false)?;
+        }
+        for (index, &attends) in attention.iter().enumerate() {
+            let inputs = channels + skips.pop().unwrap_or(0);
+            channels = self.outputs;
+            add(&format!("block{index}"), inputs, channels, Resampling::None, attends)?;
+        }
+        Ok(blocks)
     }
 }
 

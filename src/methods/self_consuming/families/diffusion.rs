@@ -3,7 +3,7 @@
 use super::super::{Draw, Family, Part};
 use crate::data::synthetic::Density;
 use crate::data::{Digits, digits};
-use crate::diffusion::{EdmLoss, Model, ModelConfig, NetworkConfig, Sampler};
+use crate::diffusion::{EdmLoss, Loss, Model, ModelConfig, NetworkConfig, Sampler};
 use crate::error::{Error, Result};
 use crate::metrics;
 use crate::nn::song::Conditions;
@@ -189,8 +189,8 @@ impl Family for Diffusion {
         let weights: Vec<f64> = parts.iter().map(|part| part.weight * part.data.len() as f64).collect();
         let by_weight = Alias::new(&weights)?;
         let loss = match &self.truth {
-            Truth::Points { .. } => EdmLoss::default(),
-            Truth::Digits { .. } => EdmLoss { p_mean: -0.8, p_std: 1.2 },
+            Truth::Points { .. } => Loss::default(),
+            Truth::Digits { .. } => Loss::Edm(EdmLoss { p_mean: -0.8, p_std: 1.2 }),
         };
         let mut trainer = Trainer::new(model.weights.clone(), options)?;
         for _ in 0..steps {
