@@ -19,8 +19,8 @@ use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 const STEPS: [usize; 6] = [3, 5, 7, 9, 13, 18];
 const SIGMA_MAX: f64 = 80.0;
-const POINTS: usize = 4000;
-const SAMPLES: usize = 40_000;
+const POINTS: usize = 2000;
+const SAMPLES: usize = 20_000;
 const CELLS: usize = 32;
 const REACH: f64 = 1.6;
 

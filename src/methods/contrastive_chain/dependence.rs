@@ -1,7 +1,8 @@
 //! How the end of a solver's chain hangs on what the denoiser said along the way.
 
-use crate::diffusion::solvers::{Noise, Solver, solve};
+use crate::diffusion::solvers::{FreshNoise, Solver, solve};
 use crate::error::{Error, Result};
+use crate::ops::random::SampleIds;
 use crate::tensor::{DType, Device, Tensor};
 
 /// The denoiser's calls of a solver over given levels. All solvers but those that choose their steps or measure their samples are linear in
@@ -18,26 +19,22 @@ pub struct Dependence {
     pub end: Vec<f64>,
 }
 
-/// Noise that is not there: coefficients of the calls do not depend on it.
-struct Silence;
-
-impl Noise for Silence {
-    fn add(&mut self, x: &Tensor, _: f64, _: f64, _: f64) -> Result<Tensor> {
-        Ok(x.clone())
-    }
-}
-
 impl Dependence {
     /// Of `solver` over `sigmas`. Errors where [`solve`] does, and if the solver is not linear in the denoiser's results.
     pub fn of(solver: &dyn Solver, sigmas: &[f64]) -> Result<Self> {
         let calls = run(solver, sigmas, 1, &|_, _| 0.0)?.levels.len();
-        // Column q of the sample follows call q alone.
-        let unit = run(solver, sigmas, calls, &|call, column| f64::from(u8::from(call == column)))?;
-        // Linear: twice the results, and all of them at once, give twice the coefficients and their sum.
-        let mixed = run(solver, sigmas, 1, &|call, _| 2.0 + call as f64)?;
+        // What the noise alone does is taken off. Column q of the sample follows call q alone.
+        let noise = run(solver, sigmas, calls, &|_, _| 0.0)?;
+        let mut unit = run(solver, sigmas, calls, &|call, column| f64::from(u8::from(call == column)))?;
+        let all = run(solver, sigmas, calls, &|call, _| 2.0 + call as f64)?;
+        let less = |values: &mut [f64], noise: &[f64]| values.iter_mut().zip(noise).for_each(|(v, n)| *v -= n);
+        less(&mut unit.end, &noise.end);
+        unit.inputs.iter_mut().zip(&noise.inputs).for_each(|(input, noise)| less(input, noise));
+        // Linear: all results at once move each column by the sum of the coefficients times them.
         let sum: f64 = unit.end.iter().enumerate().map(|(call, c)| c * (2.0 + call as f64)).sum();
-        let close = mixed.end.first().is_some_and(|end| (end - sum).abs() <= 1e-9 * (1.0 + sum.abs()));
-        if unit.levels.len() != calls || mixed.levels.len() != calls || !close {
+        let scale = 1.0 + sum.abs() + sigmas.first().copied().unwrap_or(0.0);
+        let close = all.end.iter().zip(&noise.end).all(|(all, noise)| (all - noise - sum).abs() <= 1e-9 * scale);
+        if unit.levels.len() != calls || all.levels.len() != calls || !close {
             return Err(Error::Config(format!(
                 "{solver:?} depends on its samples in more than a linear way, so its chain has no fixed coefficients; take another solver"
             )));
@@ -51,7 +48,7 @@ impl Dependence {
     }
 }
 
-/// Runs the solver from 0 on one sample of `columns` numbers, with a denoiser whose call `c` returns `of(c, column)`.
+/// Runs the solver from 0, with the same noise each time, on one sample of `columns` numbers, with a denoiser whose call `c` returns `of(c, column)`.
 fn run(solver: &dyn Solver, sigmas: &[f64], columns: usize, of: &dyn Fn(usize, usize) -> f64) -> Result<Dependence> {
     let (mut levels, mut inputs) = (Vec::new(), Vec::new());
     let start = Tensor::zeros([1, columns.max(1)], DType::F64, &Device::Cpu)?;
@@ -64,7 +61,8 @@ fn run(solver: &dyn Solver, sigmas: &[f64], columns: usize, of: &dyn Fn(usize, u
         let said: Vec<f64> = (0..columns.max(1)).map(|column| of(call, column)).collect();
         Tensor::from_slice(&said, x.shape(), &Device::Cpu)
     };
-    let end = solve(solver, &mut denoise, &start, sigmas, &mut Silence, &mut |_| Ok(()))?.x.to_vec::<f64>()?;
+    let mut noise = FreshNoise::new(0, SampleIds::From(0));
+    let end = solve(solver, &mut denoise, &start, sigmas, &mut noise, &mut |_| Ok(()))?.x.to_vec::<f64>()?;
     Ok(Dependence { levels, inputs, end })
 }
 
@@ -94,7 +92,6 @@ mod tests {
             match name {
                 "rk45" => assert!(found.is_err(), "{name}"),
                 _ => {
-                    // Where the denoiser always says 1 a start at 1 stays there, if no noise is added: the start keeps 1 - sum of coefficients.
                     let found = found.unwrap_or_else(|e| panic!("{name}: {e}"));
                     assert_eq!(
                         found.inputs.iter().map(Vec::len).collect::<Vec<_>>(),
