@@ -11,17 +11,16 @@ use veridical::diffusion::Model;
 use super::training::{Place, TINY, assert_same, log, results, resume, steps_of};
 use super::{command, fails, succeeds};
 
-/// A child is killed at moments that nobody chose, and taken up again, until it is through.
+/// A child is killed here and there, in the middle of whatever it does, and taken up again, until it is through.
 #[cfg(unix)]
 #[test]
 fn killed_and_resumed_is_the_same_as_never_stopped() {
     let place = Place::new(TINY);
     let straight = place.out("straight");
-    let began = Instant::now();
     succeeds(&place.first(&straight, &[]));
-    let whole = began.elapsed();
 
     let out = place.out("killed");
+    let lines = || fs::read_to_string(out.join("log.jsonl")).unwrap_or_default().lines().count();
     let (mut kills, mut starts) = (0, 0u64);
     loop {
         // The settings are the first thing that a run writes; before that there is nothing to go on with.
@@ -29,16 +28,17 @@ fn killed_and_resumed_is_the_same_as_never_stopped() {
             true => resume(&out, &[]),
             false => place.first(&out, &["--overwrite"]),
         };
-        let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Some seven parts of a run, each of another length; the last ones are allowed to finish.
+        // The first one dies as soon as there are settings, the others some lines of the log and some milliseconds later, so that steps, logs and
+        // checkpoints are hit. The last ones are allowed to finish.
         starts += 1;
-        let part = whole.mul_f64(0.15 + 0.35 * ((starts * 7919 % 101) as f64 / 101.0));
-        let began = Instant::now();
+        let target = lines() as u64 + (starts - 1) % 3;
+        let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let ended = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break Some(status);
             }
-            if starts <= 12 && began.elapsed() > part {
+            if starts <= 10 && out.join("config.toml").is_file() && lines() as u64 >= target {
+                std::thread::sleep(Duration::from_millis(starts * 7919 % 23));
                 break None;
             }
             std::thread::sleep(Duration::from_millis(1));
