@@ -84,7 +84,7 @@ fn copy(gpu: &Gpu) -> Result<f64> {
 }
 
 /// Runs a kernel on one warp and looks at what it made: whether this build's machine code works on the device at all.
-#[cfg(any(feature = "cuda", test))]
+#[cfg(any(feature = "cuda", all(test, feature = "emulator")))]
 pub(super) fn probe(gpu: &Gpu) -> Result<()> {
     const KERNEL: &str = "ceiling_fwd_fma_f32";
     let out = gpu.allocate(32 * size_of::<f32>())?;
