@@ -6,7 +6,7 @@ use crate::data::Images;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::tensor::Device;
-use crate::train::{CHECKPOINTS, RunConfig, RunDir, RunOptions, checkpoint, log};
+use crate::train::RunConfig;
 
 /// A trained model, and `run` with the model's architecture in place of its own, for data that look like `data`.
 ///
@@ -47,13 +47,4 @@ pub fn warning(model: &Model, data: &Images) -> Option<String> {
     far.then(|| {
         format!("warning: the model was trained for data of standard deviation {trained}, these have {here:.3}")
     })
-}
-
-/// What resuming a run of one stage means: to go on from its newest checkpoint, or, if it had come to none, to begin again.
-pub(super) fn session(place: &RunDir, options: RunOptions) -> Result<RunOptions> {
-    if !options.resume || !checkpoint::steps(&place.path().join(CHECKPOINTS))?.is_empty() {
-        return Ok(options);
-    }
-    log::cut(place.path().join("log.jsonl"), 0)?;
-    Ok(RunOptions { resume: false, ..options })
 }

@@ -3,7 +3,6 @@
 use super::{AmbientSettings, AmbientTweedie};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
-use crate::methods::fine_tune::session;
 use crate::methods::judge::Judge;
 use crate::methods::noisy::NoisyData;
 use crate::methods::pages;
@@ -48,7 +47,7 @@ impl AmbientTraining {
         let prepared = Prepared::new(&self.settings.run, &self.set)?
             .with_objective(self.objective.clone())
             .with_document(document.clone(), AmbientSettings::FREE);
-        let outcome = prepared.run(place, session(place, options)?, observer)?;
+        let outcome = prepared.run(place, options, observer)?;
         let measured = match (&self.judge, outcome.end) {
             (Some(judge), End::Finished) => Some(judge.model(&outcome.model)?),
             _ => None,

@@ -79,7 +79,7 @@ impl<'a> FineTuning<'a> {
             false => Vec::new(),
         };
         self.measure("before", &self.model, &mut measured, place, observer)?;
-        let outcome = self.prepared()?.run(place, fine_tune::session(place, options)?, observer)?;
+        let outcome = self.prepared()?.run(place, options, observer)?;
         if outcome.end == End::Finished {
             self.measure("after", &outcome.model, &mut measured, place, observer)?;
         }

@@ -302,7 +302,7 @@ impl<'a> Sfbd<'a> {
                 _ => prepared.from_weights(&model.weights)?,
             };
         }
-        let resume = !checkpoint::steps(&directory.join(crate::train::CHECKPOINTS))?.is_empty();
+        let resume = round::begun(&directory);
         let at = round::open(&directory, resume)?;
         if k > 0 {
             observer.note(&format!("round {k}: training on {} images", set.train.len()));
@@ -358,7 +358,7 @@ impl<'a> Sfbd<'a> {
             prepared = prepared.from_weights(&given.weights)?;
         }
         let directory = round::directory(place, 0);
-        let resume = !checkpoint::steps(&directory.join(crate::train::CHECKPOINTS))?.is_empty();
+        let resume = round::begun(&directory);
         let at = round::open(&directory, resume)?;
         let options = RunOptions { resume, budget: session.left() };
         let outcome = prepared.with_source(source).run(&at, options, observer)?;

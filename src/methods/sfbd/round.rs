@@ -41,6 +41,11 @@ pub(super) fn directory(place: &RunDir, k: u32) -> PathBuf {
     place.path().join("rounds").join(format!("{k:02}"))
 }
 
+/// Whether an earlier session began to train there: settings are the first thing that a run writes.
+pub(super) fn begun(directory: &Path) -> bool {
+    directory.join("config.toml").is_file()
+}
+
 /// Takes a stage's directory over from an earlier session, or makes it.
 pub(super) fn open(directory: &Path, resume: bool) -> Result<RunDir> {
     RunDir::create(directory, if resume { Existing::Resume } else { Existing::Overwrite })
