@@ -108,11 +108,7 @@ impl Loss {
 
     /// The noise levels of `n` samples at a training step: a pure function of seed, step and sample.
     pub fn sigmas(&self, n: usize, seed: u64, step: u32, samples: &SampleIds) -> Result<Vec<f64>> {
-        let samples = match samples {
-            SampleIds::Each(ids) => SampleIds::Each(ids.to_device(&Device::Cpu)?),
-            SampleIds::From(first) => SampleIds::From(*first),
-        };
-        let draws = Draws { key: RandomKey::new(seed, Purpose::Sigma).at_step(step), samples };
+        let draws = Draws { key: RandomKey::new(seed, Purpose::Sigma).at_step(step), samples: samples.on_cpu()? };
         let distribution = if matches!(self, Loss::Edm(_)) { Distribution::Normal } else { Distribution::Uniform };
         let numbers = ops::random::random(distribution, [n, 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
         if let Loss::Iddpm { c_1, c_2, m } = *self {

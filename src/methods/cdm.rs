@@ -12,7 +12,7 @@ use crate::diffusion::{Denoiser, Loss};
 use crate::error::Result;
 use crate::nn::Context;
 use crate::ops;
-use crate::ops::random::{Draws, SampleIds};
+use crate::ops::random::Draws;
 use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Device};
 use crate::train::{Batch, Objective};
@@ -70,10 +70,7 @@ impl Objective for Cdm {
 impl Cdm {
     /// `s' = max(s - U(0, range), 0.002)`, and never above `s`.
     fn lower_levels(&self, sigmas: &[f64], batch: &Batch) -> Result<Vec<f64>> {
-        let samples = match batch.samples {
-            SampleIds::Each(ids) => SampleIds::Each(ids.to_device(&Device::Cpu)?),
-            SampleIds::From(first) => SampleIds::From(*first),
-        };
+        let samples = batch.samples.on_cpu()?;
         let draws = Draws { key: RandomKey::new(batch.seed, Purpose::Sigma).at_site(1).at_step(batch.step), samples };
         let numbers = ops::uniform([sigmas.len(), 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
         Ok(sigmas.iter().zip(numbers).map(|(s, u)| (s - self.range * u).max(LEAST).min(*s)).collect())

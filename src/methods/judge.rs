@@ -8,10 +8,8 @@ use crate::error::{Error, Result};
 use crate::tensor::Device;
 use crate::train::ImageClassifier;
 use crate::train::config::About;
+use crate::train::draw;
 use crate::train::evaluate::{Comparison, FeatureSpace, Features, compare};
-
-/// Images that are drawn at once.
-const AT_ONCE: usize = 100;
 
 /// `[judge]`: what models are measured by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,22 +90,9 @@ impl Judge {
     pub fn draw(&self, model: &Model) -> Result<Images> {
         let JudgeSection { images: count, seed, .. } = self.section;
         let classes = model.denoiser().label_dim();
-        let mut pixels = Vec::new();
-        let mut labels = Vec::new();
-        for first in (0..count).step_by(AT_ONCE) {
-            let now = AT_ONCE.min(count - first);
-            let samples: Vec<u32> = (first as u32..(first + now) as u32).collect();
-            let drawn = match classes {
-                0 => self.sampler.sample(model, seed, first as u32, now)?,
-                _ => {
-                    let drawn = random_classes(seed, &samples, classes)?;
-                    let images = self.sampler.sample_classes(model, seed, first as u32, &drawn)?;
-                    labels.extend(drawn);
-                    images
-                }
-            };
-            pixels.extend(drawn.to_vec::<f32>()?);
-        }
+        let samples: Vec<u32> = (0..count as u32).collect();
+        let mut labels = if classes > 0 { random_classes(seed, &samples, classes)? } else { Vec::new() };
+        let pixels = draw(&self.sampler, model, seed, count, &labels)?;
         labels.resize(count, 0);
         Images::new(pixels, labels, self.size, classes.max(1))
     }

@@ -124,10 +124,7 @@ impl Context {
     pub fn drop_labels(&self, labels: &Var, p: f64) -> Result<Var> {
         let Some(training) = self.training.as_ref().filter(|_| p > 0.0) else { return Ok(labels.clone()) };
         let n = labels.shape().first().copied().unwrap_or(0);
-        let samples = match &training.samples {
-            SampleIds::Each(ids) => SampleIds::Each(ids.to_device(&Device::Cpu)?),
-            SampleIds::From(first) => SampleIds::From(*first),
-        };
+        let samples = training.samples.on_cpu()?;
         let key = RandomKey::new(training.seed, Purpose::Labels).at_site(LABEL_DROPOUT).at_step(training.step);
         let draws = ops::uniform([n, 1], DType::F64, &Draws { key, samples }, &Device::Cpu)?.to_vec::<f64>()?;
         let kept: Vec<f32> = draws.iter().map(|&u| if u >= p { 1.0 } else { 0.0 }).collect();

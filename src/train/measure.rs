@@ -56,7 +56,7 @@ pub(super) fn distances(
 }
 
 /// The values of samples 0 to `count`, a few at a time; `labels` are their classes, where the model has any.
-pub(super) fn draw(sampler: &Sampler, model: &Model, seed: u64, count: usize, labels: &[u32]) -> Result<Vec<f32>> {
+pub(crate) fn draw(sampler: &Sampler, model: &Model, seed: u64, count: usize, labels: &[u32]) -> Result<Vec<f32>> {
     let mut values = Vec::new();
     for first in (0..count).step_by(AT_ONCE) {
         let end = count.min(first + AT_ONCE);

@@ -28,6 +28,7 @@ pub use classify::{ClassifierTraining, ImageClassifier};
 pub use config::{RunConfig, Sections, With};
 pub use grid::Grid;
 pub use log::Log;
+pub(crate) use measure::draw;
 pub use prepared::Prepared;
 pub use report::{Report, grouped};
 pub use run::{CHECKPOINTS, End, MODEL, Observer, Outcome, RunOptions, run};

@@ -150,10 +150,7 @@ impl Consistency {
 
 /// `sigma'` of each sample: drawn as `sigma` is, independently of it, and not above it.
 fn lower_levels(loss: &Loss, sigmas: &[f64], (seed, step): (u64, u32), samples: &SampleIds) -> Result<Vec<f64>> {
-    let samples = match samples {
-        SampleIds::Each(ids) => SampleIds::Each(ids.to_device(&Device::Cpu)?),
-        SampleIds::From(first) => SampleIds::From(*first),
-    };
+    let samples = samples.on_cpu()?;
     let draws = Draws { key: RandomKey::new(seed, Purpose::Sigma).at_site(1).at_step(step), samples };
     let distribution = if matches!(loss, Loss::Edm(_)) { Distribution::Normal } else { Distribution::Uniform };
     let numbers = ops::random::random(distribution, [sigmas.len(), 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;

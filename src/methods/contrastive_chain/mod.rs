@@ -35,7 +35,7 @@ use crate::diffusion::{Denoiser, Loss};
 use crate::error::{Error, Result};
 use crate::nn::Context;
 use crate::ops;
-use crate::ops::random::{Draws, SampleIds};
+use crate::ops::random::Draws;
 use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Device, Tensor};
 use crate::train::{Batch, ImageClassifier, Objective};
@@ -181,12 +181,8 @@ impl ContrastiveChain {
         // The solver's own arithmetic costs nothing beside the network's.
         let dtype = if matches!(device, Device::Cpu) { DType::F64 } else { DType::F32 };
         let x = ops::cast(&start.into(), dtype)?.into_value();
-        let samples = match batch.samples {
-            SampleIds::Each(ids) => SampleIds::Each(ids.clone()),
-            SampleIds::From(first) => SampleIds::From(*first),
-        };
         let seed = RandomKey::stage_seed(batch.seed, 1 + batch.step)?;
-        let mut noise = FreshNoise::new(seed, samples);
+        let mut noise = FreshNoise::new(seed, batch.samples.clone());
         let end = solve(self.solver.as_ref(), &mut denoise, &x, levels, &mut noise, &mut |_| Ok(()))?.x;
 
         // end = [what is constant] + sum_c end[c] D_c, and each input likewise.

@@ -33,6 +33,16 @@ pub enum SampleIds {
     Each(Tensor),
 }
 
+impl SampleIds {
+    /// The same for an operation on the CPU, whatever device the batch is on.
+    pub fn on_cpu(&self) -> Result<Self> {
+        Ok(match self {
+            SampleIds::Each(ids) => SampleIds::Each(ids.to_device(&Device::Cpu)?),
+            SampleIds::From(first) => SampleIds::From(*first),
+        })
+    }
+}
+
 /// Where a batch takes its random numbers from: element `e` of sample `i` is a pure function of key, `i` and `e`.
 #[derive(Debug, Clone)]
 pub struct Draws {
