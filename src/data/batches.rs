@@ -1,5 +1,7 @@
 //! Which samples a training step sees.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::window::WindowShuffle;
@@ -57,6 +59,19 @@ impl Batches {
             Shuffle::Window => Order::Window(WindowShuffle::new(len, seed)?),
         };
         Ok(Batches { len, batch, seed, order })
+    }
+
+    /// Which samples come in some steps, for work that only they need.
+    ///
+    /// Errors where [`at`](Self::at) does.
+    pub fn drawn(&mut self, steps: Range<u64>) -> Result<Vec<bool>> {
+        let mut drawn = vec![false; self.len as usize];
+        for step in steps {
+            for index in self.at(step)? {
+                drawn[index as usize] = true;
+            }
+        }
+        Ok(drawn)
     }
 
     /// The indices of the samples of `step`, counted from 0.
@@ -142,6 +157,17 @@ mod tests {
             assert_eq!(batches.at(step as u64).unwrap(), expected);
         }
         assert_ne!(Batches::shuffled(Shuffle::Window, len, 8, 8).unwrap().at(0).unwrap(), all[..8]);
+    }
+
+    #[test]
+    fn what_is_drawn_is_what_the_steps_hold() {
+        for shuffle in [Shuffle::Epochs, Shuffle::Window] {
+            let mut batches = Batches::shuffled(shuffle, 50, 4, 1).unwrap();
+            let drawn = batches.drawn(3..9).unwrap();
+            let expected: Vec<u32> = (3..9).flat_map(|step| batches.at(step).unwrap()).collect();
+            assert!((0..50).all(|i| drawn[i as usize] == expected.contains(&i)), "{shuffle:?}");
+            assert_eq!(batches.drawn(5..5).unwrap(), [false; 50]);
+        }
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub struct OnlineSfbd<'a> {
     every: u64,
     count: usize,
     by_kid: bool,
-    /// Pixels of the denoised images; empty before it is filled.
+    /// The noisy images that the buffer holds, in rising order: those that the run draws or denoises again.
+    held: Vec<u32>,
+    /// Pixels of these, denoised; empty before it is filled.
     buffer: Vec<f32>,
 }
 
@@ -59,19 +61,42 @@ impl<'a> OnlineSfbd<'a> {
         run: &RunConfig,
         first: u64,
     ) -> Result<Self> {
-        Ok(OnlineSfbd {
-            clean: data.clean()?,
-            noisy: data.noisy()?,
+        let (clean, noisy, steps) = (data.clean()?, data.noisy()?, run.train.steps());
+        let mut source = OnlineSfbd {
+            clean,
+            noisy,
             sigma: data.sigma,
             denoising,
             seed: run.train.seed,
             first,
             ramp: section.ramp_images.div_ceil(run.train.batch as u64),
             every: section.every,
-            count: section.count.min(data.noisy()?.len()),
+            count: section.count.min(noisy.len()),
             by_kid: section.refresh == "kid",
+            held: Vec::new(),
             buffer: Vec::new(),
-        })
+        };
+        // What the run never touches need not be denoised, and changes nothing.
+        let mut held = run.batches(clean.len() + noisy.len())?.drawn(first..steps.max(first))?.split_off(clean.len());
+        for refresh in 1..steps.saturating_sub(first).div_ceil(section.every) {
+            source.chosen(refresh)?.into_iter().for_each(|i| held[i as usize] = true);
+        }
+        source.held = (0..noisy.len() as u32).filter(|&i| held[i as usize]).collect();
+        Ok(source)
+    }
+
+    /// The images that a refresh denoises again.
+    fn chosen(&self, refresh: u64) -> Result<Vec<u32>> {
+        let key = RandomKey::new(self.seed, Purpose::Split).at_site(1).at_step(refresh as u32);
+        let mut chosen = permutation(&key.stream()?, self.noisy.len() as u32);
+        chosen.truncate(self.count);
+        Ok(chosen)
+    }
+
+    /// Where the buffer has the noisy image `i`.
+    fn place(&self, i: u32) -> Option<std::ops::Range<usize>> {
+        let (row, values) = (self.held.binary_search(&i).ok()?, self.noisy.values());
+        (!self.buffer.is_empty()).then_some(row * values..(row + 1) * values)
     }
 
     /// A set of the same length, for the run: the clean images, then the noisy ones where the buffer will be.
@@ -88,7 +113,7 @@ impl<'a> OnlineSfbd<'a> {
         }
     }
 
-    /// The denoised images, once there are some.
+    /// The denoised images that the run has use for, once there are some.
     pub fn buffer(&self) -> &[f32] {
         &self.buffer
     }
@@ -101,6 +126,10 @@ impl<'a> OnlineSfbd<'a> {
             pixels.extend(self.denoising.images(model, self.noisy, part, self.sigma, seed)?);
         }
         Ok(pixels)
+    }
+
+    fn missing(&self, i: u32) -> Error {
+        Error::argument("OnlineSfbd", format!("image {i} is not among the {} of this run's buffer", self.held.len()))
     }
 
     /// How many of `count` new images replace their old selves.
@@ -124,24 +153,18 @@ impl Source for OnlineSfbd<'_> {
         }
         let refresh = (step - self.first) / self.every;
         if self.buffer.is_empty() {
-            note(&format!("filling the buffer with {} denoised images", self.noisy.len()));
-            let all: Vec<u32> = (0..self.noisy.len() as u32).collect();
-            self.buffer = self.denoise(&model()?, &all, refresh)?;
+            note(&format!("filling the buffer with {} denoised images", self.held.len()));
+            self.buffer = self.denoise(&model()?, &self.held, refresh)?;
             return Ok(());
         }
-        let key = RandomKey::new(self.seed, Purpose::Split).at_site(1).at_step(refresh as u32);
-        let mut chosen = permutation(&key.stream()?, self.noisy.len() as u32);
-        chosen.truncate(self.count);
+        let chosen = self.chosen(refresh)?;
         let new = self.denoise(&model()?, &chosen, refresh)?;
-        let values = self.noisy.values();
-        let old: Vec<f32> = chosen
-            .iter()
-            .flat_map(|&i| &self.buffer[i as usize * values..(i as usize + 1) * values])
-            .copied()
-            .collect();
+        let places =
+            chosen.iter().map(|&i| self.place(i).ok_or_else(|| self.missing(i))).collect::<Result<Vec<_>>>()?;
+        let old: Vec<f32> = places.iter().flat_map(|place| &self.buffer[place.clone()]).copied().collect();
         let count = self.replaced(&old, &new, chosen.len())?;
-        for (&i, pixels) in chosen.iter().zip(new.chunks_exact(values)).take(count) {
-            self.buffer[i as usize * values..(i as usize + 1) * values].copy_from_slice(pixels);
+        for (place, pixels) in places.into_iter().zip(new.chunks_exact(self.noisy.values())).take(count) {
+            self.buffer[place].copy_from_slice(pixels);
         }
         Ok(())
     }
@@ -150,18 +173,15 @@ impl Source for OnlineSfbd<'_> {
     /// the mean loss weighs the buffer by its weight, and every batch is full.
     fn gather(&self, step: u64, first: usize, indices: &[u32]) -> Result<(Vec<f32>, Vec<u32>)> {
         let stream = RandomKey::new(self.seed, Purpose::Split).at_site(2).at_step(step as u32).stream()?;
-        let (weight, values, kept) = (self.weight(step), self.noisy.values(), self.clean.len() as u32);
-        let mut pixels = Vec::with_capacity(indices.len() * values);
+        let (weight, kept) = (self.weight(step), self.clean.len() as u32);
+        let mut pixels = Vec::with_capacity(indices.len() * self.noisy.values());
         let mut labels = Vec::with_capacity(indices.len());
         for (row, &index) in indices.iter().enumerate() {
             let [lot, other, ..] = stream.block((first + row) as u32, 0);
             let denoised = index.checked_sub(kept).filter(|_| f64::from(lot) < weight * 4_294_967_296.0);
             match denoised {
                 Some(i) => {
-                    let Some(image) = self.buffer.get(i as usize * values..(i as usize + 1) * values) else {
-                        return Err(Error::argument("OnlineSfbd", format!("image {i} of {}", self.noisy.len())));
-                    };
-                    pixels.extend_from_slice(image);
+                    pixels.extend_from_slice(&self.buffer[self.place(i).ok_or_else(|| self.missing(i))?]);
                     labels.push(self.noisy.labels()[i as usize]);
                 }
                 None => {
@@ -187,9 +207,10 @@ impl Source for OnlineSfbd<'_> {
         let tensors = SafeTensors::deserialize(state).map_err(|e| bad(e.to_string()))?;
         let view = tensors.tensor("buffer").map_err(|e| bad(e.to_string()))?;
         let buffer: Vec<f32> = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-        let whole = self.noisy.len() * self.noisy.values();
+        let whole = self.held.len() * self.noisy.values();
         if view.dtype() != Dtype::F32 || !(buffer.is_empty() || buffer.len() == whole) {
-            return Err(bad(format!("{} values, expected none or {whole}", buffer.len())));
+            let what = "resume with the settings that the run began with";
+            return Err(bad(format!("{} values, expected none or {whole}; {what}", buffer.len())));
         }
         self.buffer = buffer;
         Ok(())

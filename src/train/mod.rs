@@ -9,7 +9,7 @@ pub mod evaluate;
 pub mod grid;
 pub mod log;
 mod measure;
-mod pages;
+pub(crate) mod pages;
 mod prepared;
 mod rate;
 pub mod report;

@@ -27,10 +27,7 @@ pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u
     let labels = if classes > 0 { shown_classes(config, &data.train, classes) } else { Vec::new() };
     let count = if classes > 0 { labels.len() } else { columns * config.sampling.rows };
     let pixels = measure::draw(&sampler, model, seed, count, &labels)?;
-    let picks: Vec<u32> = match classes {
-        0 => (0..count.min(data.train.len()) as u32).collect(),
-        _ => labels.chunks(columns).flat_map(|row| data.train.of_class(row[0]).into_iter().take(columns)).collect(),
-    };
+    let picks = shown(config, &data.train, classes);
     let (real, _) = data.train.gather(&picks)?;
     let names: Vec<String> = match classes {
         0 => Vec::new(),
@@ -46,6 +43,18 @@ pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u
         grid = grid.panel("of the training set", &real, columns);
     }
     grid.render().map(Some)
+}
+
+/// The training images that stand beside samples, of a model of `label_dim` classes.
+pub(crate) fn shown(config: &RunConfig, data: &Images, label_dim: usize) -> Vec<u32> {
+    let columns = config.sampling.columns;
+    match label_dim {
+        0 => (0..(columns * config.sampling.rows).min(data.len()) as u32).collect(),
+        _ => shown_classes(config, data, label_dim)
+            .chunks(columns)
+            .flat_map(|row| data.of_class(row[0]).into_iter().take(columns))
+            .collect(),
+    }
 }
 
 /// The classes of a picture's samples: a row for each, as many as there is room for.

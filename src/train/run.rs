@@ -125,12 +125,7 @@ impl<'a> Run<'a> {
             start.restore(&at.model, &mut trainer)?;
         }
         place.write("config.toml", at.document.as_bytes())?;
-        let batches = Batches::shuffled(
-            at.config.data.shuffle,
-            at.data.train.len(),
-            at.config.train.batch,
-            at.config.train.seed,
-        )?;
+        let batches = at.config.batches(at.data.train.len())?;
         let log = place.log()?;
         let started = Instant::now();
         Ok(Run {

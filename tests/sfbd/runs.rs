@@ -167,6 +167,27 @@ fn the_variants_differ_and_more_rounds_go_on() {
     assert!(weights(dir.path()) == all[0]);
 }
 
+/// A round shorter than the noisy set denoises what its training draws; with files asked for, everything, and to the same bits.
+#[test]
+fn what_is_not_drawn_is_not_denoised_and_changes_nothing() {
+    let data = data();
+    for more in [&[][..], &["sfbd.optimizer=\"kept\""], &["sfbd.merge=false", "data.shuffle=\"epochs\""]] {
+        let run = |files: bool| {
+            let all: Vec<&str> = more.iter().copied().chain(files.then_some("sfbd.files=true")).collect();
+            let dir = tempfile::tempdir().unwrap();
+            let place = RunDir::create(dir.path(), Existing::Refuse).unwrap();
+            let mut observer = patient();
+            Sfbd::new(&settings(&all), &data).unwrap().run(&place, RunOptions::default(), &mut observer).unwrap();
+            let said: Vec<String> = observer.notes.into_iter().filter(|note| note.contains("denoising")).collect();
+            (weights(dir.path()), said.join("\n"))
+        };
+        let ((some, said), (all, said_of_all)) = (run(false), run(true));
+        assert!(said.contains("that are drawn of 270 images"), "{said}");
+        assert!(said_of_all.contains("denoising 270 images"), "{said_of_all}");
+        assert!(some == all, "{more:?}: another model");
+    }
+}
+
 /// The denoised images are nearer to the truth than the noisy ones, and later rounds judge by what they have learned.
 #[test]
 fn denoising_takes_noise_away() {

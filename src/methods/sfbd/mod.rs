@@ -13,6 +13,8 @@
 //! observed laws sum to at most the first of these. The deterministic denoiser of the public code has the truth as its fixed point too,
 //! but not that guarantee. Both are checked on densities that are known, in `tests/sfbd.rs`.
 //!
+//! A round denoises the images that its training draws: the others, however many, change nothing.
+//!
 //! Every stage is a [training run](crate::train::run()) in a directory of its own, `rounds/00/` for the pre-training, and denoising a pure function
 //! of model and image; so a run that was killed goes on, from wherever it was, to the same bits.
 //!
@@ -33,6 +35,7 @@
 mod round;
 mod settings;
 
+use round::Denoised;
 pub use round::{Round, SHOWN, shown};
 pub use settings::{OnlineSection, SfbdSection, SfbdSettings};
 
@@ -44,11 +47,11 @@ use super::fine_tune;
 use super::judge::Judge;
 use super::noisy::{NoisyData, joined};
 use super::online_sfbd::OnlineSfbd;
-use super::pages;
-use crate::data::{DataSet, Images};
+use crate::data::DataSet;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::random::RandomKey;
+use crate::train::pages as training_pages;
 use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, With, checkpoint};
 
 /// A run of SFBD, ready to start.
@@ -201,7 +204,28 @@ impl<'a> Sfbd<'a> {
         Ok(ControlFlow::Continue((given.clone(), record)))
     }
 
-    /// `E_k`: every noisy image denoised by the model, from `(y, sigma)` to 0.
+    /// The noisy images that round `k` cannot do without: those that its training draws, and those that pictures show. Denoising is a pure
+    /// function of image and model, so leaving out the others changes no bit of what follows.
+    fn needed(&self, k: u32, model: &Model) -> Result<Vec<u32>> {
+        let (noisy, sfbd) = (self.data.noisy()?, &self.settings.method.sfbd);
+        if sfbd.files {
+            return Ok((0..noisy.len() as u32).collect());
+        }
+        let config = self.stage_config(k)?;
+        let (set, clean) = match sfbd.merge {
+            true => (joined(&[&self.clean.train, noisy])?, self.clean.train.len()),
+            false => (noisy.clone(), 0),
+        };
+        let first = if sfbd.optimizer == "kept" { self.stage_config(k - 1)?.train.steps() } else { 0 };
+        let mut needed = config.batches(set.len())?.drawn(first..config.train.steps())?;
+        for index in training_pages::shown(&config, &set, model.denoiser().label_dim()) {
+            needed[index as usize] = true;
+        }
+        let needed = &needed[clean..];
+        Ok((0..noisy.len() as u32).filter(|&i| needed[i as usize] || (i as usize) < SHOWN).collect())
+    }
+
+    /// `E_k`: the noisy images denoised by the model, from `(y, sigma)` to 0.
     fn denoise_all(
         &self,
         k: u32,
@@ -209,12 +233,14 @@ impl<'a> Sfbd<'a> {
         place: &RunDir,
         session: &Session,
         observer: &mut dyn Observer,
-    ) -> Result<ControlFlow<End, Images>> {
-        let noisy = self.data.noisy()?;
+    ) -> Result<ControlFlow<End, Denoised>> {
+        let (noisy, needed) = (self.data.noisy()?, self.needed(k, model)?);
         let directory = round::directory(place, k).join("denoised");
-        observer.note(&format!("round {k}: denoising {} images of noise {}", noisy.len(), self.data.sigma));
+        let of =
+            if needed.len() < noisy.len() { format!("the {} that are drawn of ", needed.len()) } else { String::new() };
+        observer.note(&format!("round {k}: denoising {of}{} images of noise {}", noisy.len(), self.data.sigma));
         let seed = RandomKey::stage_seed(self.settings.run.train.seed, k)?;
-        round::denoised(&directory, noisy, |indices| {
+        round::denoised(&directory, noisy, needed, |indices| {
             if observer.stop() {
                 return Ok(ControlFlow::Break(End::Stopped));
             }
@@ -230,19 +256,19 @@ impl<'a> Sfbd<'a> {
         &self,
         k: u32,
         model: &Model,
-        denoised: &Images,
+        denoised: &Denoised,
         place: &RunDir,
         session: &Session,
         observer: &mut dyn Observer,
     ) -> Result<ControlFlow<(End, Option<Model>), (Model, Round)>> {
         let sfbd = &self.settings.method.sfbd;
         let train = match sfbd.merge {
-            true => joined(&[&self.clean.train, denoised])?,
-            false => denoised.clone(),
+            true => joined(&[&self.clean.train, &denoised.images])?,
+            false => denoised.images.clone(),
         };
         let train = if sfbd.store == "u8" { round::as_bytes(&train)? } else { train };
         if sfbd.files {
-            round::write_npz(&round::directory(place, k), denoised)?;
+            round::write_npz(&round::directory(place, k), &denoised.images)?;
         }
         self.stage(k, &self.data.set(train), Some(model), Some(denoised), place, session, observer)
     }
@@ -279,7 +305,7 @@ impl<'a> Sfbd<'a> {
         k: u32,
         set: &DataSet,
         before: Option<&Model>,
-        denoised: Option<&Images>,
+        denoised: Option<&Denoised>,
         place: &RunDir,
         session: &Session,
         observer: &mut dyn Observer,
@@ -324,22 +350,18 @@ impl<'a> Sfbd<'a> {
         Ok(ControlFlow::Continue((outcome.model, record)))
     }
 
-    fn measure(&self, k: u32, config: &RunConfig, model: &Model, denoised: Option<&Images>) -> Result<Round> {
+    fn measure(&self, k: u32, config: &RunConfig, model: &Model, denoised: Option<&Denoised>) -> Result<Round> {
         let judge = self.judge.as_ref();
         let rms_error = match (denoised, &self.data.originals) {
-            (Some(denoised), Some(originals)) => {
-                let (a, b) = (denoised.pixels(), originals.pixels());
-                let sum: f64 = a.iter().zip(b.iter()).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-                Some((sum / a.len() as f64).sqrt())
-            }
+            (Some(denoised), Some(originals)) => Some(denoised.rms_error(originals)?),
             _ => None,
         };
-        let denoised = denoised.filter(|set| set.len() >= 10).zip(judge);
+        let denoised = denoised.map(Denoised::done).transpose()?.filter(|set| set.len() >= 10).zip(judge);
         Ok(Round {
             round: k,
             images: config.train.images,
             generated: judge.map(|judge| judge.model(model)).transpose()?,
-            denoised: denoised.map(|(set, judge)| judge.images(set)).transpose()?,
+            denoised: denoised.map(|(set, judge)| judge.images(&set)).transpose()?,
             rms_error,
         })
     }
@@ -370,7 +392,7 @@ impl<'a> Sfbd<'a> {
     }
 
     fn report(&self, place: &RunDir, outcome: &SfbdOutcome) -> Result<()> {
-        let page = pages::sfbd(&self.settings, self.data, place, outcome)?;
+        let page = super::pages::sfbd(&self.settings, self.data, place, outcome)?;
         place.write("report.html", page.as_bytes()).map(|_| ())
     }
 }

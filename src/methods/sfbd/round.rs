@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Images;
 use crate::data::npy::{Array, Values, write_npz as write_arrays};
 use crate::error::{Error, Result};
+use crate::methods::noisy::subset;
 use crate::tensor::{TensorFile, file};
 use crate::train::evaluate::Comparison;
 use crate::train::{End, Existing, RunDir};
@@ -71,20 +72,43 @@ impl Round {
     }
 }
 
-/// All images of `noisy`, denoised by `denoise`, which is asked for some at a time. What an earlier session denoised is read from `directory`.
+/// What a round trains on.
+pub(super) struct Denoised {
+    /// As many as there are noisy ones; those that nothing needs are still noisy.
+    pub images: Images,
+    /// Those that were denoised, in rising order.
+    indices: Vec<u32>,
+}
+
+impl Denoised {
+    /// Those that were denoised, as a set.
+    pub fn done(&self) -> Result<Images> {
+        subset(&self.images, &self.indices)
+    }
+
+    /// Root mean square error of those that were denoised against the images without noise.
+    pub fn rms_error(&self, originals: &Images) -> Result<f64> {
+        let ((a, _), (b, _)) = (self.images.gather(&self.indices)?, originals.gather(&self.indices)?);
+        let sum: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        Ok((sum / a.len() as f64).sqrt())
+    }
+}
+
+/// The `needed` images of `noisy`, denoised by `denoise`, which is asked for some at a time. What an earlier session denoised is read from
+/// `directory`.
 pub(super) fn denoised(
     directory: &Path,
     noisy: &Images,
+    needed: Vec<u32>,
     mut denoise: impl FnMut(&[u32]) -> Result<ControlFlow<End, Vec<f32>>>,
-) -> Result<ControlFlow<End, Images>> {
+) -> Result<ControlFlow<End, Denoised>> {
     fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
     let values = noisy.values();
-    let all: Vec<u32> = (0..noisy.len() as u32).collect();
-    let mut pixels = Vec::with_capacity(noisy.len() * values);
-    for (i, indices) in all.chunks(PART).enumerate() {
-        let path = directory.join(format!("part-{i:06}.safetensors"));
+    let mut pixels = noisy.pixels().into_owned();
+    for indices in needed.chunks(PART) {
+        let path = directory.join(format!("part-{:06}.safetensors", indices[0]));
         let known = part(&path).filter(|part| part.len() == indices.len() * values);
-        pixels.extend(match known {
+        let part = match known {
             Some(part) => part,
             None => match denoise(indices)? {
                 ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
@@ -94,9 +118,13 @@ pub(super) fn denoised(
                     part
                 }
             },
-        });
+        };
+        for (&i, image) in indices.iter().zip(part.chunks_exact(values)) {
+            pixels[i as usize * values..][..values].copy_from_slice(image);
+        }
     }
-    Ok(ControlFlow::Continue(Images::new(pixels, noisy.labels().to_vec(), noisy.size(), noisy.classes())?))
+    let images = Images::new(pixels, noisy.labels().to_vec(), noisy.size(), noisy.classes())?;
+    Ok(ControlFlow::Continue(Denoised { images, indices: needed }))
 }
 
 /// A part that was written; torn or foreign ones are made again.

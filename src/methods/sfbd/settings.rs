@@ -112,7 +112,10 @@ impl Sections for SfbdSettings {
                     "fresh (averaged weights, from step 0, as the public code) or kept (everything goes on).",
                 ),
                 ("store", "Denoised images are kept as f32, or as u8 in [-1, 1] (the public code's PNG)."),
-                ("files", "Whether to write each round's denoised images as denoised.npz."),
+                (
+                    "files",
+                    "Whether to write denoised.npz in each round; then all noisy images are denoised, not only those that the training draws.",
+                ),
                 ("model", "A trained model to start from instead of pre-training on the clean images."),
             ],
         ),

@@ -16,7 +16,7 @@ mod with;
 
 use toml::{Table, Value};
 
-use crate::data::Images;
+use crate::data::{Batches, Images};
 use crate::diffusion::ModelConfig;
 use crate::error::{Error, Result};
 
@@ -89,6 +89,11 @@ impl RunConfig {
         self.train.compute()?;
         self.pipe()?;
         sections::check_ranges(self)
+    }
+
+    /// The order in which a run sees `len` samples. Errors if there are none, or too many.
+    pub fn batches(&self, len: usize) -> Result<Batches> {
+        Batches::shuffled(self.data.shuffle, len, self.train.batch, self.train.seed)
     }
 
     /// The augmentation pipe; `None` without augmentation.
