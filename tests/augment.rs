@@ -1,6 +1,6 @@
 //! The augmentation pipe against values from the public one, in f64 and f32, and what our own draws make of it.
 
-use std::path::Path;
+mod locate;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -9,10 +9,8 @@ use veridical::diffusion::augment::{Choices, Matrix, Planes, Transform};
 
 /// The whole file where the reference values are at hand, else the part of it that is in the repository.
 fn fixture() -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let beside = std::env::var_os("VERIDICAL_FIXTURES").map_or(root.join("../shared/fixtures"), Into::into);
-    let path = beside.join("augment.safetensors");
-    let path = if path.is_file() { path } else { root.join("tests/golden/augment.safetensors") };
+    let [all, part] = [locate::fixtures(), locate::golden()].map(|folder| folder.join("augment.safetensors"));
+    let path = if all.is_file() { all } else { part };
     println!("reading {}", path.display());
     std::fs::read(path).unwrap()
 }

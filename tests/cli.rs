@@ -14,6 +14,7 @@ mod evaluate;
 mod info;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
+mod locate;
 #[path = "cli/methods.rs"]
 mod methods;
 #[path = "cli/outputs.rs"]
@@ -30,7 +31,7 @@ mod training;
 use std::process::{Command, Output};
 
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_veridical"));
+    let mut command = Command::new(locate::program());
     command.args(args);
     command
 }

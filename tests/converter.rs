@@ -1,5 +1,7 @@
 //! `scripts/edm_pickle_to_safetensors.py`, with stand-ins for PyTorch and for EDM's classes: what it makes of a pickle must load.
 
+mod locate;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -88,7 +90,7 @@ impl Place {
     }
 
     fn convert(&self, more: &[&str]) -> Output {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/edm_pickle_to_safetensors.py");
+        let script = locate::root().join("scripts/edm_pickle_to_safetensors.py");
         self.python(&[&[script.to_str().unwrap(), "net.pkl", "out.safetensors"], more].concat())
     }
 

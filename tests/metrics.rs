@@ -1,5 +1,7 @@
 //! The metrics against reference values (`tests/golden/metrics.safetensors`, made by SciPy and scikit-learn in f64), closed forms, and bad input.
 
+mod locate;
+
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use veridical::Error;
@@ -45,7 +47,7 @@ fn floats(tensor: &safetensors::tensor::TensorView) -> Vec<f64> {
 
 #[test]
 fn reference_values() {
-    let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/metrics.safetensors")).unwrap();
+    let bytes = std::fs::read(locate::golden().join("metrics.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&header.metadata().as_ref().unwrap()["veridical.cases"]).unwrap();

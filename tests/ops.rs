@@ -1,6 +1,7 @@
 //! Every row of the op table, on every device there is: values against plain f64 loops, gradients against differences,
 //! devices against each other.
 
+mod locate;
 mod op_table;
 
 use op_table::{Array, Row, rows, tensor};
@@ -140,8 +141,8 @@ fn small() -> impl Iterator<Item = Row> {
 #[test]
 fn the_table_holds_every_operation() {
     let rows = rows();
-    let table = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/op_table");
-    let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops")).unwrap();
+    let table = locate::root().join("tests/op_table");
+    let folders = std::fs::read_dir(locate::root().join("src/ops")).unwrap();
     for op in folders.map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         let op = op.file_name().into_string().unwrap();
         let listed = table.join(format!("{op}.rs")).exists() || rows.iter().any(|row| row.op == op);

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use veridical::diffusion::precond::VpPrecond;
 use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Precond};
@@ -6,7 +6,7 @@ use veridical::nn::DhariwalConfig;
 use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device};
 
-use super::{fails, succeeds};
+use super::{fails, locate, succeeds};
 
 /// A folder with a model and an input for it.
 struct Place {
@@ -135,9 +135,7 @@ fn inputs_that_do_not_fit_are_named() {
 /// hand.
 #[test]
 fn reference_networks_are_reproduced() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let golden = here.join("tests/golden");
-    let folder = std::env::var_os("VERIDICAL_FIXTURES").map_or(here.join("../shared/fixtures"), PathBuf::from);
+    let (golden, folder) = (locate::golden(), locate::fixtures());
     let mut compared = Vec::new();
     for (folder, name) in [(&golden, "net_skip"), (&folder, "net_ddpmpp"), (&folder, "net_adm"), (&folder, "net_vp")] {
         let Ok(fixture) = TensorFile::open(folder.join(format!("{name}.safetensors"))) else {

@@ -106,7 +106,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let before = results(&out);
     let script = format!(
         "trap '' XFSZ; ulimit -f 20; exec {} train --resume --out {} --steps 10",
-        env!("CARGO_BIN_EXE_veridical"),
+        super::locate::program().display(),
         out.display()
     );
     let full = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();

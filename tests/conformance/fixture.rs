@@ -80,21 +80,6 @@ pub fn stored(tensors: &SafeTensors, name: &str) -> Option<Stored> {
     Some(Stored { shape: view.shape().to_vec(), data, integer })
 }
 
-/// Where the fixtures are: `VERIDICAL_FIXTURES`, or beside the repository, or the small ones in it.
-pub fn folder() -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
-    match std::env::var_os("VERIDICAL_FIXTURES") {
-        Some(folder) => folder.into(),
-        None if beside.is_dir() => beside,
-        None => golden(),
-    }
-}
-
-/// The small fixtures in the repository.
-pub fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
-}
-
 /// Every fixture file of a folder, by name.
 pub fn files(folder: &Path) -> Vec<File> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

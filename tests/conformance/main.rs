@@ -12,6 +12,8 @@ mod call;
 mod contrastive;
 mod fixture;
 mod layers;
+#[path = "../locate/mod.rs"]
+mod locate;
 mod losses;
 mod networks;
 mod products;
@@ -19,7 +21,8 @@ mod products;
 use std::collections::BTreeMap;
 
 use call::Adapter;
-use fixture::{Case, File, Kind, files, folder, golden};
+use fixture::{Case, File, Kind, files};
+use locate::{fixtures, golden};
 use veridical::{DType, Device};
 
 /// By the name of the operation.
@@ -45,7 +48,7 @@ fn run(device: &Device, dtype: DType, admits: impl Fn(&Case, &File) -> bool) {
     let chosen = std::env::var("VERIDICAL_OPS").ok();
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
     let mut failures = Vec::new();
-    for file in files(&folder()) {
+    for file in files(&fixtures()) {
         match &file.kind {
             Kind::Cases(cases) => {
                 let tensors = file.tensors().unwrap_or_else(|e| panic!("{}: {e}", file.path.display()));
@@ -77,9 +80,9 @@ fn run(device: &Device, dtype: DType, admits: impl Fn(&Case, &File) -> bool) {
         println!("{op}: {count:?}");
     }
     let ran: usize = counts.values().map(|count| count.ran).sum();
-    println!("{ran} cases in {dtype} on {device}, from {}", folder().display());
+    println!("{ran} cases in {dtype} on {device}, from {}", fixtures().display());
     assert!(failures.is_empty(), "{} of {ran} cases are off:\n{}", failures.len(), failures.join("\n"));
-    assert!(ran > 0, "not one case ran, from {}", folder().display());
+    assert!(ran > 0, "not one case ran, from {}", fixtures().display());
 }
 
 #[test]
@@ -122,8 +125,8 @@ fn emulator_bf16() {
 
 /// Checks every network; one that this version does not build is a failure.
 fn run_networks(device: &Device) {
-    let mut all = files(&folder());
-    if folder() != golden() {
+    let mut all = files(&fixtures());
+    if fixtures() != golden() {
         all.extend(files(&golden()));
     }
     let models: Vec<File> = all.into_iter().filter(|file| matches!(file.kind, Kind::Model)).collect();
@@ -133,8 +136,8 @@ fn run_networks(device: &Device) {
         }
         networks::check(&file.path, device);
     }
-    println!("{} networks on {device}, from {}", models.len(), folder().display());
-    assert!(!models.is_empty(), "not one network, from {}", folder().display());
+    println!("{} networks on {device}, from {}", models.len(), fixtures().display());
+    assert!(!models.is_empty(), "not one network, from {}", fixtures().display());
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Reads the files of reference cases in `tests/golden`: inputs, outputs, cotangents and gradients in f64, made by public implementations.
 
+#[path = "../locate/mod.rs"]
+mod locate;
+
 use safetensors::SafeTensors;
 use serde_json::Value;
 use veridical::{DType, Device, Tensor};
@@ -18,8 +21,8 @@ pub struct Case {
 
 /// The cases of `tests/golden/<file>.safetensors`.
 pub fn cases(file: &str) -> Vec<Case> {
-    let path = format!("{}/tests/golden/{file}.safetensors", env!("CARGO_MANIFEST_DIR"));
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let path = locate::golden().join(format!("{file}.safetensors"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let list: Vec<Value> = serde_json::from_str(&header.metadata().as_ref().unwrap()["veridical.cases"]).unwrap();

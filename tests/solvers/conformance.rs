@@ -1,9 +1,7 @@
 //! `solvers.safetensors`: every case and every grid, computed by NVlabs/edm, k-diffusion and diffusers in f64.
 //!
-//! The file is looked for as in `tests/conformance`: `VERIDICAL_FIXTURES`, then `shared/fixtures` beside the repository, then `tests/golden`, which has
-//! the shorter cases.
+//! `tests/golden` has the shorter cases.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safetensors::{Dtype, SafeTensors};
@@ -17,6 +15,7 @@ use veridical::diffusion::solvers::{
 };
 use veridical::{DType, Device, Result, Tensor};
 
+use super::locate;
 use super::problem::{CPU, Mixture, tensor};
 
 struct Fixture {
@@ -25,14 +24,7 @@ struct Fixture {
 }
 
 fn fixture() -> Option<Fixture> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let beside = root.join("../shared/fixtures");
-    let folder: PathBuf = match std::env::var_os("VERIDICAL_FIXTURES") {
-        Some(folder) => folder.into(),
-        None if beside.is_dir() => beside,
-        None => root.join("tests/golden"),
-    };
-    let path = folder.join("solvers.safetensors");
+    let path = locate::fixtures().join("solvers.safetensors");
     let Ok(bytes) = std::fs::read(&path) else {
         println!("skipped: no {}", path.display());
         return None;

@@ -4,6 +4,8 @@ mod brownian;
 mod conformance;
 mod equalities;
 mod likelihood;
+#[path = "../locate/mod.rs"]
+mod locate;
 mod orders;
 mod problem;
 mod sampler;
