@@ -154,9 +154,17 @@ pub(super) fn cosine_levels(c_1: f64, c_2: f64, m: usize) -> Vec<f64> {
 
 /// The grid from `sigma` on: `sigma`, then the levels below it. Errors unless `sigma` is finite and above the lowest level.
 ///
-/// A level that equals `sigma` up to rounding counts as it, so that no step is too short to do anything.
+/// A level less than half of the following step below `sigma`, in ln sigma, gives way to it. A short first step gains nothing; and a solver of
+/// several steps that adds noise divides what the noise did in it by its length: on Gaussian data DPM-Solver++ 2M SDE then had up to a
+/// hundred times the variance that it should have.
 pub fn sigmas_from(sigmas: &[f64], sigma: f64) -> Result<Vec<f64>> {
-    let below: Vec<f64> = sigmas.iter().copied().filter(|level| *level < sigma * (1.0 - 1e-6)).collect();
+    let mut below: Vec<f64> = sigmas.iter().copied().filter(|level| *level < sigma * (1.0 - 1e-6)).collect();
+    if let [first, second, ..] = below[..]
+        && second > 0.0
+        && (sigma / first).ln() < 0.5 * (first / second).ln()
+    {
+        below.remove(0);
+    }
     if !sigma.is_finite() || below.is_empty() {
         let low = sigmas.last().copied().unwrap_or(f64::NAN);
         return Err(Error::argument(

@@ -226,6 +226,16 @@ fn on_gaussian_laws_the_two_denoisers_have_their_closed_forms() {
         let variance = x.iter().map(|x| x * x).sum::<f64>() / n as f64;
         approx::assert_relative_eq!(variance, expected(name), max_relative = 0.03);
     }
+    // Just above a level of a coarse grid, where the step to that level would be a thousandth of the next.
+    for above in [1.001, 1.01, 1.1, 1.2] {
+        let level = Grid::default().sigmas(18, 0.002, 80.0).unwrap()[11];
+        let tau = (above * level).powi(2);
+        let denoising = Denoising::named("sde", 18, 0.002, 80.0, 7.0).unwrap();
+        let x = denoising.run(&mut exact, &observed, tau.sqrt(), (7, SampleIds::From(0))).unwrap().to_f64().unwrap();
+        let variance = x.iter().map(|x| x * x).sum::<f64>() / n as f64;
+        let expected = (s2 / (s2 + tau)).powi(2) * v + s2 * tau / (s2 + tau);
+        approx::assert_relative_eq!(variance, expected, max_relative = 0.1); // these are few steps
+    }
 }
 
 #[test]
@@ -238,6 +248,14 @@ fn the_starting_level_is_put_in_as_it_is() {
     // A level of the grid itself makes no step of length 0: 1.3824 is the grid's 23rd level, rounded.
     let at = denoising.sigmas(whole[22]).unwrap();
     assert_eq!(at, whole[22..]);
+    // Nor one that is much shorter than the next.
+    let short = denoising.sigmas(whole[22] * 1.01).unwrap();
+    assert_eq!((short[0], &short[1..]), (whole[22] * 1.01, &whole[23..]));
+    let long = denoising.sigmas(0.8 * whole[21] + 0.2 * whole[22]).unwrap();
+    assert_eq!(long[1..], whole[22..]);
+    // The last step, to 0, is none to compare with.
+    let last = denoising.sigmas(0.00201).unwrap();
+    assert_eq!(last, [0.00201, whole[39], 0.0]);
     assert!(denoising.sigmas(0.0).is_err());
     assert!(
         Denoising::named("rk45", 40, 0.002, 80.0, 7.0).is_err()
