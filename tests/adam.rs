@@ -1,8 +1,10 @@
 //! The optimiser kernels against reference values, against each other on all devices, and on bad input.
 
 mod golden_cases;
+mod hardware;
 
 use golden_cases::{Case, cases, tensor};
+use hardware::devices;
 use veridical::ops::adam::{AdamState, AdamStep};
 use veridical::ops::random::Draws;
 use veridical::ops::{self, adam, gradient_norm};
@@ -10,14 +12,6 @@ use veridical::random::{Purpose, RandomKey};
 use veridical::{DType, Device, Tensor};
 
 /// The CPU, and whatever runs the kernels here.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
-    #[cfg(feature = "emulator")]
-    devices.push(Device::emulator().unwrap());
-    devices.extend(Device::cuda(0).ok());
-    devices
-}
-
 fn precisions(device: &Device) -> &'static [DType] {
     if matches!(device, Device::Cpu) { &[DType::F32, DType::F64] } else { &[DType::F32] }
 }

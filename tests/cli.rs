@@ -10,6 +10,9 @@ mod demo;
 mod denoise;
 #[path = "cli/evaluate.rs"]
 mod evaluate;
+#[path = "cli/gpu.rs"]
+mod gpu;
+mod hardware;
 #[path = "cli/info.rs"]
 mod info;
 #[path = "cli/likelihood.rs"]
@@ -79,5 +82,5 @@ fn help_and_version_are_results() {
 
 /// Whether a GPU can be used here, so that tests of its absence know what to expect.
 fn has_cuda() -> bool {
-    veridical::Device::cuda(0).is_ok()
+    hardware::cuda().is_some()
 }

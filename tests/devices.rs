@@ -1,5 +1,7 @@
 //! Devices by name and by number: what cannot be had says why and what to do, and the best one always can be had.
 
+mod hardware;
+
 use veridical::{DType, Device, Error, Tensor};
 
 /// The text of the error that `result` must be.
@@ -30,6 +32,7 @@ fn no_gpu_has_its_own_text() {
         }
         Err(error) => error.to_string(),
     };
+    assert!(hardware::cuda().is_none(), "VERIDICAL_GPU asks for one");
     println!("{error}");
     assert!(error.starts_with("no cuda:0 device: "), "{error}");
     assert!(error.contains("the CPU"), "says what to do instead: {error}");

@@ -9,5 +9,9 @@ mod basic;
 mod device;
 #[path = "emulator/faults.rs"]
 mod faults;
+mod hardware;
+mod locate;
 #[path = "emulator/matrix.rs"]
 mod matrix;
+#[path = "emulator/vectors.rs"]
+mod vectors;

@@ -1,17 +1,12 @@
 //! What the op table cannot say of the normalisations, softmax, losses and attention: mixed dtypes, values that are not
 //! finite, and arguments that do not fit.
 
+mod hardware;
+
 use half::bf16;
+use hardware::devices;
 use veridical::autograd::Backward;
 use veridical::{DType, Device, Tape, Tensor, Var, ops};
-
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
-    #[cfg(feature = "emulator")]
-    devices.push(Device::emulator().unwrap());
-    devices.extend(Device::cuda(0).ok());
-    devices
-}
 
 fn values(n: usize, scale: f32) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * scale).collect()
@@ -168,7 +163,9 @@ mod cross_entropy {
             assert!(loss(&[f32::NAN, 1.0], &[1], &device).unwrap().0.is_nan(), "{device}");
             let (value, gradient) = loss(&[-inf, 0.0, 0.0], &[2], &device).unwrap();
             assert!((value - 2f64.ln()).abs() < 1e-6, "{device}: {value}");
-            assert_eq!(gradient, [0.0, 0.5, -0.5], "{device}");
+            // A GPU's exponential is not rounded correctly.
+            let off = gradient.iter().zip([0.0, 0.5, -0.5]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off < 1e-6, "{device}: {gradient:?}");
             assert_eq!(loss(&[-inf, 0.0], &[0], &device).unwrap().0, f64::INFINITY, "{device}");
             let (value, gradient) = loss(&[3e38, -3e38], &[0], &device).unwrap();
             assert_eq!((value, gradient.as_slice()), (0.0, &[0.0, 0.0][..]), "{device}");

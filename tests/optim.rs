@@ -1,8 +1,10 @@
 //! Optimisers and averages against reference values (`tests/golden/optim.safetensors`, made by PyTorch in f64), on all devices.
 
 mod golden_cases;
+mod hardware;
 
 use golden_cases::{Case, cases, tensor};
+use hardware::devices;
 use veridical::ops::random::Draws;
 use veridical::ops::{self, average, flatten};
 use veridical::optim::*;
@@ -10,14 +12,6 @@ use veridical::random::{Purpose, RandomKey};
 use veridical::{DType, Device, Tensor};
 
 /// The CPU, and whatever runs the kernels here.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
-    #[cfg(feature = "emulator")]
-    devices.push(Device::emulator().unwrap());
-    devices.extend(Device::cuda(0).ok());
-    devices
-}
-
 fn precisions(device: &Device) -> &'static [DType] {
     if matches!(device, Device::Cpu) { &[DType::F32, DType::F64] } else { &[DType::F32] }
 }

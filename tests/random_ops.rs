@@ -1,8 +1,10 @@
 //! What the op table does not ask of random operations: equal bits on all devices, batch splits, right frequencies, bad input, golden values.
 
 mod golden_cases;
+mod hardware;
 
 use golden_cases::cases;
+use hardware::devices;
 use veridical::autograd::Backward;
 use veridical::ops::random::{Distribution, Draws};
 use veridical::ops::{self, categorical::NO_LABEL, gumbel_softmax::GumbelNoise};
@@ -14,14 +16,6 @@ fn key() -> RandomKey {
 }
 
 /// The CPU, and whatever runs the kernels here.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
-    #[cfg(feature = "emulator")]
-    devices.push(Device::emulator().unwrap());
-    devices.extend(Device::cuda(0).ok());
-    devices
-}
-
 fn logits(data: &[f32], shape: [usize; 2], device: &Device) -> Var {
     Var::constant(Tensor::from_slice(data, shape, device).unwrap())
 }

@@ -1,14 +1,12 @@
 //! What the op table cannot say of the operations that move elements: integer tensors, changes of dtype, refusals.
 
+mod hardware;
+
 use half::bf16;
+use hardware::devices;
 use veridical::{DType, Device, Tape, Tensor, Var, ops};
 
 const CPU: Device = Device::Cpu;
-
-/// Every device there is, the GPU only where its kernels can run.
-fn devices() -> Vec<Device> {
-    [Device::Cpu].into_iter().chain(Device::emulator()).chain(Device::cuda(0)).collect()
-}
 
 fn counting(shape: &[usize], device: &Device) -> Var {
     let count: usize = shape.iter().product();

@@ -98,7 +98,8 @@ pub struct Request<'a> {
     pub start: Start,
     /// The seed of all random numbers.
     pub seed: u64,
-    /// Which samples of the seed: each is the same whatever others it is drawn with.
+    /// Which samples of the seed: each is the same whatever others it is drawn with (on a GPU up to rounding: how its sums are cut into
+    /// parts may depend on the batch).
     pub samples: Vec<u32>,
     /// Whether to keep the way.
     pub trajectory: bool,
@@ -118,7 +119,7 @@ pub struct Drawn {
 impl Sampler {
     /// `count` samples of an unconditional model, `[count, ...]` in f32 (images NHWC).
     ///
-    /// They are samples `first` and following of the seed; each is the same whatever others it is made with. Errors if the
+    /// They are samples `first` and following of the seed; each is the same whatever others it is made with, on a GPU up to rounding. Errors if the
     /// model takes classes, on settings that make no grid, and if a sample is not finite.
     pub fn sample(&self, model: &Model, seed: u64, first: u32, count: usize) -> Result<Tensor> {
         match model.denoiser().label_dim() {

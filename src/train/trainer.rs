@@ -237,8 +237,9 @@ impl Trainer {
             let mean = loss(&cx, &training, range)?;
             // Not scaled by 1: a batch in one part does what it always did.
             let mean = if part < batch { ops::scale(&mean, share)? } else { mean };
-            total += finite("the training loss", step, mean.value().item()?)?;
             cx.accumulate_gradient(&mut mean.backward()?, &mut gradient)?;
+            // Read when the backward pass is under way: reading waits for all that was started before.
+            total += finite("the training loss", step, mean.value().item()?)?;
         }
         let clip = ops::gradient_norm(&[&gradient], self.options.max_norm)?;
         let gradient_norm = finite("the gradient", step, clip.to_f64()?.first().copied().unwrap_or(f64::NAN))?;

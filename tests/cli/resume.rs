@@ -11,11 +11,16 @@ use veridical::diffusion::Model;
 use super::training::{Place, TINY, assert_same, log, results, resume, steps_of};
 use super::{command, fails, succeeds};
 
-/// A child is killed here and there, in the middle of whatever it does, and taken up again, until it is through.
 #[cfg(unix)]
 #[test]
 fn killed_and_resumed_is_the_same_as_never_stopped() {
-    let place = Place::new(TINY);
+    killed_and_resumed(TINY);
+}
+
+/// A child is killed here and there, in the middle of whatever it does, and taken up again, until it is through.
+#[cfg(unix)]
+pub fn killed_and_resumed(settings: &str) {
+    let place = Place::new(settings);
     let straight = place.out("straight");
     succeeds(&place.first(&straight, &[]));
 

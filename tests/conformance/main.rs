@@ -11,6 +11,8 @@
 mod call;
 mod contrastive;
 mod fixture;
+#[path = "../hardware/mod.rs"]
+mod hardware;
 mod layers;
 #[path = "../locate/mod.rs"]
 mod locate;
@@ -153,12 +155,9 @@ fn networks_emulator() {
 
 #[test]
 fn cuda() {
-    match Device::cuda(0) {
-        Ok(device) => {
-            run(&device, DType::F32, |_, _| true);
-            run(&device, DType::BF16, |_, _| true);
-            run_networks(&device);
-        }
-        Err(error) => println!("skipped: {error}"),
+    if let Some(device) = hardware::cuda() {
+        run(&device, DType::F32, |_, _| true);
+        run(&device, DType::BF16, |_, _| true);
+        run_networks(&device);
     }
 }

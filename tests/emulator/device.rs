@@ -5,6 +5,8 @@ use veridical::backend::gpu::{Gpu, GpuBuffer, Launch};
 use veridical::backend::{EmulatorOptions, Order};
 use veridical::{Device, Error};
 
+use super::hardware;
+
 /// Every kind of schedule, the shuffled one under several seeds, and both one worker and several.
 pub const ORDERS: [Order; 6] = [
     Order::Early,
@@ -23,11 +25,10 @@ pub fn device(order: Order) -> Gpu {
 pub fn devices() -> Vec<Gpu> {
     let mut devices: Vec<Gpu> = ORDERS.map(device).into();
     if cfg!(has_cuda_test_kernels) {
-        match Device::cuda(0) {
-            Ok(Device::Gpu(gpu)) => devices.push(gpu),
-            Ok(Device::Cpu) => unreachable!("a GPU was asked for"),
-            Err(error) => println!("not on a GPU: {error}"),
-        }
+        devices.extend(hardware::cuda().into_iter().filter_map(|device| match device {
+            Device::Gpu(gpu) => Some(gpu),
+            Device::Cpu => None,
+        }));
     }
     devices
 }

@@ -15,8 +15,8 @@ use veridical::diffusion::solvers::{
 };
 use veridical::{DType, Device, Result, Tensor};
 
-use super::locate;
 use super::problem::{CPU, Mixture, tensor};
+use super::{hardware, locate};
 
 struct Fixture {
     bytes: Vec<u8>,
@@ -281,9 +281,8 @@ fn short_cases_on_the_emulator() {
 
 #[test]
 fn cuda() {
-    match Device::cuda(0) {
-        Ok(device) => run(DType::F32, &device, |_| true, f32_tolerance),
-        Err(error) => println!("skipped: {error}"),
+    if let Some(device) = hardware::cuda() {
+        run(DType::F32, &device, |_| true, f32_tolerance);
     }
 }
 

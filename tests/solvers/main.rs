@@ -3,6 +3,8 @@
 mod brownian;
 mod conformance;
 mod equalities;
+#[path = "../hardware/mod.rs"]
+mod hardware;
 mod likelihood;
 #[path = "../locate/mod.rs"]
 mod locate;

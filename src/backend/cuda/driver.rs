@@ -1,12 +1,13 @@
 //! Memory, copies and launches on one stream.
 
 use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
+use super::errors::failed;
 use super::module::Modules;
-use super::text;
+use super::staging::Staging;
 use crate::backend::gpu::{Driver, Field, Launch};
 use crate::error::{Error, Result};
 
@@ -15,31 +16,30 @@ pub(super) struct Cuda {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     modules: Modules,
+    /// `None` where the system locks no more pages for us.
+    staging: Option<Mutex<Staging>>,
     name: String,
     /// `VERIDICAL_SYNC=1`: wait after every launch, so that an asynchronous error is reported by the launch that caused it.
     synchronous: bool,
-}
-
-fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> Error {
-    let what = what.into();
-    move |error| Error::Driver { what, why: text(error) }
 }
 
 impl Cuda {
     pub fn new(context: Arc<CudaContext>, name: String) -> Result<Self> {
         // SAFETY: there is one stream only, so nothing relies on cudarc's events for ordering.
         unsafe { context.disable_event_tracking() };
-        let stream = context.new_stream().map_err(failed("creating a stream"))?;
+        let stream = context.new_stream().map_err(failed(|| "creating a stream".into()))?;
         if context.has_async_alloc() {
-            keep_freed_memory(&context).map_err(failed("configuring the memory pool"))?;
+            keep_freed_memory(&context).map_err(failed(|| "configuring the memory pool".into()))?;
         }
         let synchronous = std::env::var_os("VERIDICAL_SYNC").is_some_and(|value| value == "1");
-        Ok(Cuda { modules: Modules::new(context.clone()), context, stream, name, synchronous })
+        context.bind_to_thread().map_err(failed(|| "taking the GPU's context".into()))?;
+        let staging = Staging::new().ok().map(Mutex::new);
+        Ok(Cuda { modules: Modules::new(context.clone()), context, stream, staging, name, synchronous })
     }
 
     /// Driver calls act on the calling thread's current context.
     fn bind(&self) -> Result<()> {
-        self.context.bind_to_thread().map_err(failed("an earlier call on this GPU failed"))
+        self.context.bind_to_thread().map_err(failed(|| "looking at what earlier calls left".into()))
     }
 }
 
@@ -68,26 +68,32 @@ impl Driver for Cuda {
                 false => result::malloc_sync(bytes),
             }
         };
-        address.map_err(failed(format!("allocating {bytes} bytes on {}; use a smaller batch or model", self.name)))
+        address.map_err(failed(|| format!("allocating {bytes} bytes on {}", self.name)))
     }
 
     fn free(&self, address: u64, _bytes: usize) {
-        let freed = self.context.bind_to_thread().and_then(|()| {
-            // SAFETY: the address came from `allocate`, and its owner is being dropped.
-            unsafe {
-                match self.context.has_async_alloc() {
-                    true => result::free_async(address, self.stream.cu_stream()),
-                    false => result::free_sync(address),
-                }
-            }
-        });
+        // Not by `bind_to_thread`, which gives up where an earlier error is waiting to be reported: that must not cost memory.
+        // SAFETY: the context is open as long as `self`; the address came from `allocate`, and its owner is being dropped.
+        let freed = unsafe {
+            result::ctx::set_current(self.context.cu_ctx()).and_then(|()| match self.context.has_async_alloc() {
+                true => result::free_async(address, self.stream.cu_stream()),
+                false => result::free_sync(address),
+            })
+        };
         // A destructor cannot fail; the next call on the context reports it.
         self.context.record_err(freed);
     }
 
     fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
         self.bind()?;
-        let what = format!("copying {} bytes to {}", from.len(), self.name);
+        let what = || format!("copying {} bytes to {}", from.len(), self.name);
+        if let Some(staging) = self.staging.as_ref().filter(|_| from.len() <= Staging::LARGEST) {
+            // Held until the copy is started, so that who waits for the stream waits for it.
+            let mut staging = staging.lock().unwrap_or_else(PoisonError::into_inner);
+            let part = staging.part(from, || self.stream.synchronize()).map_err(failed(what))?;
+            // SAFETY: `to` has room for `from`, whose copy stays as it is until the stream has been waited for.
+            return unsafe { result::memcpy_htod_async(to, part, self.stream.cu_stream()) }.map_err(failed(what));
+        }
         // SAFETY: `to` has room for `from`, and the copy is waited for before the caller may free `from`: that pageable
         // memory is staged before the call returns is nothing that CUDA promises.
         unsafe { result::memcpy_htod_async(to, from, self.stream.cu_stream()) }.map_err(failed(what))?;
@@ -96,7 +102,8 @@ impl Driver for Cuda {
 
     fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
         self.bind()?;
-        let what = format!("copying {} bytes from {}", to.len(), self.name);
+        let (bytes, name) = (to.len(), &self.name);
+        let what = || format!("copying {bytes} bytes from {name}");
         // SAFETY: `from` holds at least `to.len()` bytes, and the copy is waited for before `to` is used.
         unsafe { result::memcpy_dtoh_async(to, from, self.stream.cu_stream()) }.map_err(failed(what))?;
         self.synchronize()
@@ -106,14 +113,14 @@ impl Driver for Cuda {
         self.bind()?;
         // SAFETY: both ranges are allocations of this device.
         unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.cu_stream()) }
-            .map_err(failed(format!("copying {bytes} bytes within {}", self.name)))
+            .map_err(failed(|| format!("copying {bytes} bytes within {}", self.name)))
     }
 
     fn zero(&self, to: u64, bytes: usize) -> Result<()> {
         self.bind()?;
         // SAFETY: the range is an allocation of this device.
         unsafe { result::memset_d8_async(to, 0, bytes, self.stream.cu_stream()) }
-            .map_err(failed(format!("clearing {bytes} bytes on {}", self.name)))
+            .map_err(failed(|| format!("clearing {bytes} bytes on {}", self.name)))
     }
 
     fn launch(&self, launch: &Launch, params: &[u8], _layout: &'static [Field]) -> Result<()> {
@@ -143,16 +150,14 @@ impl Driver for Cuda {
                 &mut arguments,
             )
         }
-        .map_err(failed(launch.to_string()))?;
+        .map_err(failed(|| launch.to_string()))?;
         if self.synchronous {
-            self.stream.synchronize().map_err(failed(launch.to_string()))?;
+            self.stream.synchronize().map_err(failed(|| launch.to_string()))?;
         }
         Ok(())
     }
 
     fn synchronize(&self) -> Result<()> {
-        self.stream
-            .synchronize()
-            .map_err(failed(format!("waiting for {} (set VERIDICAL_SYNC=1 to learn which launch failed)", self.name)))
+        self.stream.synchronize().map_err(failed(|| format!("waiting for {}", self.name)))
     }
 }

@@ -1,7 +1,9 @@
 //! NVIDIA GPUs, through the CUDA driver, which is loaded when the first device is asked for.
 
 mod driver;
+mod errors;
 mod module;
+mod staging;
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -12,6 +14,7 @@ use super::ceiling;
 use super::gpu::Gpu;
 use crate::error::{Error, Result};
 use driver::Cuda;
+use errors::text;
 
 /// The oldest GPU that the kernels run on: `mma.sync` in bf16 and `cp.async` came with it.
 const OLDEST: (i32, i32) = (8, 0);
@@ -78,13 +81,6 @@ fn version() -> Result<i32, DriverError> {
     // SAFETY: the library is loaded, and the number outlives the call.
     unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut version) }.result()?;
     Ok(version)
-}
-
-/// The driver's own words.
-fn text(error: DriverError) -> String {
-    let name = error.error_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|_| "?".into());
-    let words = error.error_string().map(|words| words.to_string_lossy().into_owned()).unwrap_or_default();
-    format!("{name} ({words})")
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, result, sys};
 use cudarc::nvrtc::Ptx;
 
-use super::text;
+use super::errors::failed;
 use crate::backend::gpu::Launch;
 use crate::backend::kernels;
 use crate::backend::shared_memory::Allowance;
@@ -35,10 +35,7 @@ impl Modules {
 
     /// The function of a launch, with enough dynamic shared memory allowed.
     pub fn function(&self, launch: &Launch) -> Result<sys::CUfunction> {
-        let failed = |what: &str| {
-            let what = format!("{what} {launch}");
-            move |error: DriverError| Error::Driver { what, why: text(error) }
-        };
+        let failed = |what: &'static str| failed(move || format!("{what} {launch}"));
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if !loaded.functions.contains_key(launch.kernel) {
             let module = self.module(&mut loaded, launch)?;
@@ -72,7 +69,7 @@ impl Modules {
         let module = self
             .context
             .load_module(Ptx::from_binary(image.to_vec()))
-            .map_err(|error| Error::Driver { what: format!("loading kernels/{}.cu", kernel.file), why: text(error) })?;
+            .map_err(failed(|| format!("loading kernels/{}.cu", kernel.file)))?;
         loaded.files.insert(kernel.file, module.clone());
         Ok(module)
     }

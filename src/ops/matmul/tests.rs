@@ -32,7 +32,10 @@ pub(crate) fn gpus() -> Vec<Device> {
     }
     match Device::cuda(0) {
         Ok(device) => gpus.push(device),
-        Err(error) => println!("not on a GPU: {error}"),
+        Err(error) => {
+            assert!(std::env::var_os("VERIDICAL_GPU").is_none(), "VERIDICAL_GPU is set: {error}");
+            println!("not on a GPU: {error}");
+        }
     }
     gpus
 }

@@ -1,0 +1,27 @@
+//! The devices of this machine: the GPU for tests that use one where there is one.
+#![allow(dead_code)] // no test needs all of it
+
+use veridical::Device;
+
+/// The first GPU; `None` where there is none. With `VERIDICAL_GPU=required`, as on a machine that is there to test on it, that is a failure.
+pub fn cuda() -> Option<Device> {
+    match Device::cuda(0) {
+        Ok(device) => Some(device),
+        Err(error) if std::env::var_os("VERIDICAL_GPU").is_some_and(|value| value == "required") => {
+            panic!("VERIDICAL_GPU=required: {error}")
+        }
+        Err(error) => {
+            println!("not on a GPU: {error}");
+            None
+        }
+    }
+}
+
+/// The CPU, the emulator if it is built in, and the first GPU if there is one.
+pub fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::Cpu];
+    #[cfg(feature = "emulator")]
+    devices.push(Device::emulator().unwrap());
+    devices.extend(cuda());
+    devices
+}
