@@ -293,6 +293,25 @@ mod emulator {
     }
 }
 
+/// The benchmark's sizes, whose tilings no small row has. Plain loops would take hours, so the CPU in the same dtype is the measure.
+#[test]
+fn cuda_large() {
+    let Some(device) = hardware::cuda() else { return };
+    for row in chosen().into_iter().filter(|row| row.bench) {
+        for &dtype in row.dtypes.iter().filter(|&&dtype| dtype != DType::F64) {
+            let name = format!("{} {dtype} on {device}", row.op);
+            let on = |device: &Device| run(&row, dtype, device, false).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let (first, again, cpu) = (on(&device), on(&device), on(&Device::Cpu));
+            assert_same_bits(&name, &row, &first, &again);
+            let tolerance = if dtype == DType::BF16 { row.tolerance.bf16 } else { row.tolerance.f32 };
+            for ((what, got), (_, expected)) in first.iter().zip(&cpu) {
+                let expected = expected.to_f64().unwrap();
+                compare(&format!("{name} {what}"), &row, got, &expected, 2.0 * tolerance, false);
+            }
+        }
+    }
+}
+
 #[test]
 fn cuda() {
     if let Some(device) = hardware::cuda() {

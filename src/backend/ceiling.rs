@@ -8,12 +8,13 @@ use crate::error::{Error, Result};
 use crate::params;
 use crate::tensor::{DType, Device};
 
-/// The rates that nothing on a device exceeds, unless its data are still in a cache.
+/// The rates that the kernels' own instructions reach on a device when nothing else holds them up; data that are still in a cache can be faster.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ceiling {
     /// Operations per second in f32 (a multiply-add is two), from registers.
     pub f32: f64,
-    /// The same with bf16 operands and f32 sums: the tensor cores' on a GPU, the f32 rate on a CPU.
+    /// The same with bf16 operands and f32 sums: on a GPU the tensor cores' by `mma.sync` (Hopper has faster instructions, which
+    /// no kernel here uses), on a CPU the f32 rate.
     pub bf16: f64,
     /// Bytes per second, read plus written, of a large copy.
     pub bytes: f64,

@@ -80,6 +80,18 @@ fn every_tiling_is_exact() {
 }
 
 #[test]
+fn no_tile_is_large_for_the_sake_of_zeros() {
+    let large = |m, n| Tiling::of(Sizes { batch: 1, m, n, k: 576 }).large;
+    for n in [3, 32, 64, 192] {
+        assert!(!large(1 << 17, n) && !large(n, 1 << 17), "{n} columns");
+    }
+    for n in [128, 256, 448] {
+        assert!(large(1 << 17, n) && large(n, 1 << 17), "{n} columns");
+    }
+    assert!(!large(256, 256), "too few large tiles to keep a GPU busy");
+}
+
+#[test]
 fn tilings_cover_the_depth() {
     for (m, n, k) in [(1, 1, 0), (1, 1, 1), (64, 64, 100_000), (4096, 4096, 4096), (256, 2304, 131_072), (33, 20, 511)]
     {
