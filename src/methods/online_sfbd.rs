@@ -79,6 +79,9 @@ impl<'a> OnlineSfbd<'a> {
         // What the run never touches need not be denoised, and changes nothing.
         let mut held = run.batches(clean.len() + noisy.len())?.drawn(first..steps.max(first))?.split_off(clean.len());
         for refresh in 1..steps.saturating_sub(first).div_ceil(section.every) {
+            if held.iter().all(|&held| held) {
+                break;
+            }
             source.chosen(refresh)?.into_iter().for_each(|i| held[i as usize] = true);
         }
         source.held = (0..noisy.len() as u32).filter(|&i| held[i as usize]).collect();

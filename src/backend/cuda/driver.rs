@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
-use super::errors::failed;
+use super::errors::{failed, text};
 use super::module::Modules;
 use super::staging::Staging;
 use crate::backend::gpu::{Driver, Field, Launch};
@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 
 /// One GPU: a context and the one stream that everything is ordered on.
 pub(super) struct Cuda {
+    /// Before the context, which it is freed in. `None` where the system locks no more pages for us.
+    staging: Option<Mutex<Staging>>,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     modules: Modules,
-    /// `None` where the system locks no more pages for us.
-    staging: Option<Mutex<Staging>>,
     name: String,
     /// `VERIDICAL_SYNC=1`: wait after every launch, so that an asynchronous error is reported by the launch that caused it.
     synchronous: bool,
@@ -152,7 +152,8 @@ impl Driver for Cuda {
         }
         .map_err(failed(|| launch.to_string()))?;
         if self.synchronous {
-            self.stream.synchronize().map_err(failed(|| launch.to_string()))?;
+            let failed = |error| Error::Driver { what: launch.to_string(), why: text(error) };
+            self.stream.synchronize().map_err(failed)?;
         }
         Ok(())
     }
