@@ -55,6 +55,16 @@ pub enum Error {
         /// The driver's own text.
         why: String,
     },
+    /// Memory that a device does not have.
+    #[error("{bytes} bytes on {device} cannot be had: {why}; use a smaller batch or model")]
+    OutOfMemory {
+        /// The device that was to hold them.
+        device: String,
+        /// How many were asked for.
+        bytes: usize,
+        /// The device's own text.
+        why: String,
+    },
     /// An argument outside its range.
     #[error("{op}: {what}")]
     Argument {

@@ -80,3 +80,31 @@ fn the_emulator_is_there_if_it_was_built() {
         assert_eq!(refused(Device::named("emulator")), error);
     }
 }
+
+#[cfg(feature = "emulator")]
+#[test]
+fn peak_memory_counts_live_buffers_of_one_device() {
+    let device = Device::emulator_with(Default::default()).unwrap();
+    let zeros = |elements: usize| Tensor::zeros([elements], DType::F32, &device).unwrap();
+    let (a, b) = (zeros(1000), zeros(500));
+    let same = a.clone(); // shares its buffer
+    drop((a, b));
+    assert_eq!(device.peak_memory(), 6000);
+    device.reset_peak_memory();
+    assert_eq!(device.peak_memory(), 4000);
+    drop(same);
+    device.reset_peak_memory();
+    assert_eq!(device.peak_memory(), 0);
+}
+
+#[test]
+fn more_memory_than_there_is_has_its_own_error() {
+    let mut devices = vec![Device::Cpu];
+    devices.extend(Device::emulator());
+    for device in devices {
+        let elements = isize::MAX as usize / 8; // the most that a shape may have
+        let error = Tensor::empty([elements], DType::F32, &device).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory { bytes, .. } if bytes == 4 * elements), "{device}: {error}");
+        assert!(error.to_string().contains("smaller batch"), "{error}");
+    }
+}

@@ -35,6 +35,72 @@ fn published_networks_have_their_parameter_counts() {
     assert_eq!(iddpm.build().unwrap().1.parameter_count(), 295_904_454);
 }
 
+fn multiply_adds(network: &NetworkConfig) -> u64 {
+    let (denoiser, layout) = ModelConfig::new(network.clone()).build().unwrap();
+    denoiser.multiply_adds(&layout).unwrap()
+}
+
+/// Counted from the layer list of an implementation in PyTorch: 21.190 GMAC an image for CIFAR-10.
+#[test]
+fn published_networks_have_their_multiply_adds() {
+    let song = |config| multiply_adds(&NetworkConfig::SongUNet(config));
+    assert_eq!(song(SongConfig::ddpmpp(32, 3)), 21_190_213_632);
+    assert_eq!(song(SongConfig::ddpmpp(64, 3)), 41_861_447_680);
+    let small = SongConfig {
+        model_channels: 32,
+        channel_mult: vec![1, 1],
+        num_blocks: 1,
+        attn_resolutions: vec![4],
+        ..SongConfig::new(8, 1)
+    };
+    assert_eq!(song(small), 8_716_288);
+    // Noise, point, three layers of two products, point.
+    let points = 32 * 128 + 2 * 128 + 3 * 2 * 128 * 128 + 128 * 2;
+    assert_eq!(multiply_adds(&NetworkConfig::Mlp(MlpConfig::new(2))), points);
+}
+
+/// A network's multiply-adds from the names of its weights, which say at which resolution each is used.
+#[test]
+fn multiply_adds_are_what_weights_and_resolutions_make() {
+    let skips =
+        SongConfig { encoder_type: EncoderType::Skip, decoder_type: DecoderType::Skip, ..SongConfig::ddpmpp(32, 3) };
+    let classes = SongConfig { label_dim: 10, ..SongConfig::ddpmpp(16, 3) };
+    for (network, top) in [
+        (NetworkConfig::SongUNet(SongConfig::ncsnpp(32, 3)), 32),
+        (NetworkConfig::SongUNet(skips), 32),
+        (NetworkConfig::SongUNet(classes), 16),
+        (NetworkConfig::DhariwalUNet(DhariwalConfig::adm(64, 3, 1000)), 64),
+    ] {
+        let mut expected = 0;
+        for entry in layout(network.clone()).entries() {
+            let name = entry.name.strip_prefix("model.").unwrap();
+            // Augmentation labels are left out when sampling; biases and normalisations are no products.
+            if !name.ends_with(".weight") || entry.shape.rank() < 2 || name.starts_with("map_augment") {
+                continue;
+            }
+            let side = name.split('.').find_map(|part| part.split_once('x')?.0.parse::<u64>().ok()).unwrap_or(top);
+            let uses = match name {
+                _ if name.contains("affine") || name.starts_with("map_") => 1,
+                // At the larger resolution, with a border of one for the filter [1, 3, 3, 1].
+                _ if name.contains("aux_residual") => (2 * side + 2).pow(2),
+                _ => side.pow(2),
+            };
+            expected += uses * entry.shape.elements() as u64;
+            if name.contains("qkv") {
+                expected += 2 * side.pow(4) * entry.shape[1] as u64;
+            }
+        }
+        assert_eq!(multiply_adds(&network), expected, "{network:?}");
+    }
+}
+
+#[test]
+fn multiply_adds_of_another_networks_layout_are_an_error() {
+    let (denoiser, _) = ModelConfig::new(NetworkConfig::SongUNet(SongConfig::ddpmpp(32, 3))).build().unwrap();
+    let error = denoiser.multiply_adds(&layout(NetworkConfig::Mlp(MlpConfig::new(2)))).unwrap_err();
+    assert!(error.to_string().contains("parameter"), "{error}");
+}
+
 #[test]
 fn the_residual_pyramid_and_the_skip_connections_have_edms_names() {
     let names = |encoder_type, decoder_type| -> Vec<String> {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::usage::Usage;
 use crate::error::Result;
 
 /// Name, byte offset and size of one field of a kernel's parameter struct.
@@ -134,12 +135,13 @@ pub(crate) trait Driver: Send + Sync {
 #[derive(Clone)]
 pub struct Gpu {
     driver: Arc<dyn Driver>,
+    usage: Arc<Usage>,
 }
 
 impl Gpu {
     #[allow(dead_code)] // a build for the CPU alone has no driver
     pub(crate) fn new(driver: impl Driver + 'static) -> Self {
-        Gpu { driver: Arc::new(driver) }
+        Gpu { driver: Arc::new(driver), usage: Arc::default() }
     }
 
     /// The device's name, such as `NVIDIA H200` or `emulator (early)`.
@@ -147,9 +149,10 @@ impl Gpu {
         self.driver.name()
     }
 
-    /// Allocates `bytes`; the contents are unspecified.
+    /// Allocates `bytes`; the contents are unspecified. Errors with [`Error::OutOfMemory`](crate::Error::OutOfMemory) if they cannot be had.
     pub fn allocate(&self, bytes: usize) -> Result<GpuBuffer> {
         let address = if bytes == 0 { 0 } else { self.driver.allocate(bytes)? };
+        self.usage.add(bytes);
         Ok(GpuBuffer { gpu: self.clone(), address, bytes })
     }
 
@@ -170,6 +173,10 @@ impl Gpu {
     /// Waits until everything started so far is done, and reports what failed meanwhile.
     pub fn synchronize(&self) -> Result<()> {
         self.driver.synchronize()
+    }
+
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// Whether both are the same device.
@@ -250,6 +257,7 @@ impl GpuBuffer {
 
 impl Drop for GpuBuffer {
     fn drop(&mut self) {
+        self.gpu.usage.remove(self.bytes);
         if self.bytes > 0 {
             self.gpu.driver.free(self.address, self.bytes);
         }

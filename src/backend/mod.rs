@@ -10,6 +10,7 @@ pub mod emulator;
 pub mod gpu;
 pub(crate) mod kernels;
 pub(crate) mod shared_memory;
+pub(crate) mod usage;
 
 #[cfg(feature = "emulator")]
 pub use emulator::{EmulatorOptions, Order};

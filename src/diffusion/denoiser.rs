@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::precond::{Precond, Preconditioning, Scaling};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
-use crate::nn::{Conditions, Context, DhariwalUNet, Mlp, SongUNet};
+use crate::nn::{Conditions, Context, DhariwalUNet, Layout, Mlp, SongUNet};
 use crate::ops;
 use crate::tensor::{DType, Device, Tensor};
 
@@ -82,6 +82,19 @@ impl Denoiser {
             Network::Song(network) => images(network.config().img_resolution, network.config().img_channels),
             Network::Dhariwal(network) => images(network.config().img_resolution, network.config().img_channels),
             Network::Mlp(network) => vec![network.config().dims],
+        }
+    }
+
+    /// Multiply-adds of one call for one sample, with a class where the network takes one and without an augmentation label:
+    /// convolutions, linear layers and the two products of attention. Twice as many are its floating-point operations.
+    ///
+    /// Normalisations, activations, resampling and the preconditioning are not counted. `layout` is that of the model's
+    /// weights. Errors if it is another network's.
+    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+        match &self.network {
+            Network::Song(network) => network.multiply_adds(layout),
+            Network::Dhariwal(network) => network.multiply_adds(layout),
+            Network::Mlp(network) => network.multiply_adds(layout),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The layers that score networks are made of.
 
 use super::context::Context;
-use super::layout::{FileForm, Init, ParamId, Scope};
+use super::layout::{FileForm, Init, Layout, ParamId, Scope};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
@@ -91,6 +91,12 @@ impl Linear {
         let weight = scope.parameter("weight", [outputs, inputs], weight, init.weight(inputs, outputs));
         Linear { weight, bias: Some(scope.parameter("bias", [outputs], bias, init.bias(inputs))) }
     }
+
+    /// Multiply-adds for each row of `x`. Errors if the layer is another layout's.
+    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+        // Every weight is used once for a row.
+        Ok(layout.entry(self.weight)?.shape.elements() as u64)
+    }
 }
 
 impl Module for Linear {
@@ -120,6 +126,12 @@ impl Conv3x3 {
     pub fn forward_padded(&self, cx: &Context, x: &Var, padding: usize) -> Result<Var> {
         let (weight, bias) = (cx.weight_in(self.weight, x.dtype())?, cx.weight_in(self.bias, x.dtype())?);
         ops::conv2d(x, &weight, Some(&bias), 1, padding)
+    }
+
+    /// Multiply-adds for each pixel of the result, those with the border's zeros included. Errors if the layer is another
+    /// layout's.
+    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+        Ok(layout.entry(self.weight)?.shape.elements() as u64)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::layers::{Linear, Module};
-use super::layout::Scope;
+use super::layout::{Layout, Scope};
 use super::unet::{Conditions, MAX_LABELS, check_labels};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
@@ -122,5 +122,13 @@ impl Mlp {
             h = ops::add(&h, &ops::silu(&inner)?)?;
         }
         self.output.forward(cx, &h)
+    }
+
+    /// Multiply-adds for one point, as [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds) counts them.
+    /// Errors if the network is another layout's.
+    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+        let hidden = self.layers.iter().flat_map(|(layer, affine)| [layer, affine]);
+        let ends = [&self.map_noise, &self.input, &self.output];
+        hidden.chain(ends).chain(&self.map_label).map(|layer| layer.multiply_adds(layout)).sum()
     }
 }

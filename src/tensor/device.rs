@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use crate::backend::cpu;
 use crate::backend::gpu::Gpu;
+use crate::backend::usage::Usage;
 use crate::error::{Error, Result};
 
 /// Where a tensor lives and where operations on it run.
@@ -81,6 +83,26 @@ impl Device {
         match self {
             Device::Cpu => Ok(()),
             Device::Gpu(gpu) => gpu.synchronize(),
+        }
+    }
+
+    /// The most bytes that this process's buffers on the device held at once since
+    /// [`reset_peak_memory`](Self::reset_peak_memory), or ever.
+    ///
+    /// Tensors, and the scratch space of operations; not what an allocator keeps for reuse, and no other process's.
+    pub fn peak_memory(&self) -> usize {
+        self.usage().peak()
+    }
+
+    /// Lets [`peak_memory`](Self::peak_memory) begin anew with what is held now.
+    pub fn reset_peak_memory(&self) {
+        self.usage().reset_peak();
+    }
+
+    fn usage(&self) -> &Usage {
+        match self {
+            Device::Cpu => &cpu::USAGE,
+            Device::Gpu(gpu) => gpu.usage(),
         }
     }
 

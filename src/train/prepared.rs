@@ -44,15 +44,7 @@ impl<'a> Prepared<'a> {
             checkpoint::same_architecture(path, &from, &model)?;
             model = from;
         }
-        let options = TrainOptions {
-            seed: config.train.seed,
-            optimizer: config.optimizer.config()?,
-            schedule: config.optimizer.schedule(config.train.images)?,
-            max_norm: config.optimizer.max_norm,
-            average: config.average.half_life(),
-            compute: config.train.compute()?,
-            recompute: config.train.checkpoint_activations,
-        };
+        let options = config.train_options()?;
         let (objective, pipe) = (Box::new(config.loss.loss()?), config.pipe()?);
         let (fingerprint, document) = (data.train.fingerprint(), config.document()?);
         Ok(Prepared {

@@ -1,5 +1,11 @@
+use std::path::Path;
+
 use super::{fails, has_cuda, succeeds};
 use serde_json::Value;
+
+fn json_lines(path: &Path) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
 
 #[test]
 fn prints_a_table_and_json_lines() {
@@ -11,8 +17,7 @@ fn prints_a_table_and_json_lines() {
     assert!(lines[1].starts_with("op ") && lines[1].ends_with("of the ceiling"), "{table}");
     assert!(lines.last().unwrap().starts_with("ceilings: "), "{table}");
 
-    let text = std::fs::read_to_string(&json).unwrap();
-    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows = json_lines(&json);
     assert_eq!(rows.len(), lines.len() - 3, "a line for each row of the table");
     for direction in ["forward", "backward"] {
         let row = rows.iter().find(|row| row["direction"] == direction && row["op"] == "relu").unwrap();
@@ -54,6 +59,114 @@ fn what_cannot_be_timed_is_an_error() {
     }
 }
 
+fn assert_close(found: f64, expected: f64, what: &str) {
+    assert!((found / expected - 1.0).abs() < 1e-9, "{what}: {found}, expected {expected}");
+}
+
+#[test]
+fn times_a_network_in_all_that_is_done_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("network.jsonl");
+    let args = ["bench", "--quick", "--network", "digits", "--batch", "2", "--batch", "3", "--json"];
+    let table = succeeds(&[&args[..], &[json.to_str().unwrap()]].concat());
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("digits: ") && lines[0].contains(" parameters, 0.0174 GFLOP"), "{table}");
+    assert!(lines[1].starts_with("on cpu, "), "{table}");
+    assert!(lines[2].starts_with("task ") && lines[2].ends_with("memory"), "{table}");
+    assert!(lines[15].starts_with("ceilings: ") && lines[15].contains("bf16 GFLOP/s"), "{table}");
+
+    let rows = json_lines(&json);
+    let cases: Vec<String> =
+        rows.iter().map(|row| format!("{} {} {}", row["task"], row["batch"], row["dtype"]).replace('"', "")).collect();
+    let expected = ["forward", "train", "sample"]
+        .map(|task| ["2 f32", "2 bf16", "3 f32", "3 bf16"].map(|rest| format!("{task} {rest}")))
+        .concat();
+    assert_eq!(cases, expected);
+    for (row, line) in rows.iter().zip(&lines[3..]) {
+        let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("no {key} in {row}"));
+        let task = row["task"].as_str().unwrap();
+        assert!(line.starts_with(task) && line.ends_with(" MiB") && line.contains('%'), "{line}");
+        assert_eq!((&row["network"], &row["device"], &row["skipped"]), (&"digits".into(), &"cpu".into(), &Value::Null));
+        // Counted from the layer list of an implementation in PyTorch: 8,716,288 multiply-adds.
+        assert_close(number("gflop_forward_per_image"), 2e-9 * 8_716_288.0, "forward");
+        let calls = match task {
+            "forward" => 1.0,
+            "train" => 3.0,
+            _ => 35.0, // Heun's method takes two calls a step, but one in the last of 18
+        };
+        assert_eq!(row["nfe"].as_f64(), (task == "sample").then_some(35.0), "{row}");
+        assert_close(number("gflop_per_image"), calls * number("gflop_forward_per_image"), "task");
+        let (batch, ms) = (number("batch"), number("ms"));
+        assert_close(number("images_per_s"), 1e3 * batch / ms, "images");
+        assert_close(number("tflops"), number("gflop_per_image") * batch / ms, "rate");
+        assert_close(number("share"), number("tflops") / number("ceiling_tflops"), "share");
+        assert!(number("timed") >= 1.0 && number("ms_min") <= ms && ms <= number("ms_max"), "{row}");
+        // Weights at least; training has weights, gradient, two moments and a running average at the same time.
+        let weights = number("params") * 4.0 / f64::from(1 << 20);
+        assert!(number("peak_mib") >= if task == "train" { 5.0 * weights } else { weights }, "{row}");
+    }
+}
+
+#[test]
+fn a_network_of_points_in_one_dtype_and_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("points.jsonl");
+    let args = ["bench", "--quick", "--network", "points", "--task", "train", "--dtype", "f32", "--json"];
+    succeeds(&[&args[..], &[json.to_str().unwrap()]].concat());
+    let rows = json_lines(&json);
+    assert_eq!(rows.len(), 1);
+    assert_eq!((&rows[0]["task"], &rows[0]["batch"], &rows[0]["dtype"]), (&"train".into(), &1.into(), &"f32".into()));
+    // Noise, point, three layers of which one product has a bias, point.
+    let params = (32 + 1) * 128 + (2 + 1) * 128 + 3 * (2 * 128 + 1) * 128 + (128 + 1) * 2;
+    assert_eq!(rows[0]["params"], params);
+}
+
+#[test]
+fn what_is_no_case_of_a_network_is_an_error() {
+    let clash = fails(2, &["bench", "--network", "digits", "--op", "silu"]);
+    assert!(clash.contains("--op") && clash.contains("--network"), "{clash}");
+    assert!(fails(2, &["bench", "--network", "digits", "--direction", "forward"]).contains("--direction"));
+    for flag in [["--task", "train"], ["--batch", "4"]] {
+        let alone = fails(2, &["bench", flag[0], flag[1]]);
+        assert!(alone.contains("--network"), "{alone}");
+    }
+    let unknown = fails(2, &["bench", "--network", "resnet"]);
+    assert!(unknown.contains("resnet") && unknown.contains("cifar10-ddpmpp"), "says what there is: {unknown}");
+    let dtype = fails(2, &["bench", "--network", "digits", "--dtype", "f64"]);
+    assert!(dtype.contains("f64") && dtype.contains("bf16"), "{dtype}");
+    assert!(fails(2, &["bench", "--network", "digits", "--task", "dream"]).contains("sample"));
+    for batch in ["0", "1048577", "-1", "many"] {
+        let batch = fails(2, &["bench", "--network", "digits", &format!("--batch={batch}")]);
+        assert!(batch.contains("--batch"), "{batch}");
+    }
+}
+
+/// The limit on the address space makes the system refuse memory, as a GPU does, instead of swapping.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_batch_that_does_not_fit_is_skipped_and_the_run_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("skipped.jsonl");
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 700000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_veridical")])
+        .args(["bench", "--quick", "--network", "digits", "--task", "forward", "--dtype", "f32"])
+        .args(["--batch", "1", "--batch", "65536", "--batch", "2", "--json", json.to_str().unwrap()])
+        .env("RAYON_NUM_THREADS", "1")
+        .output()
+        .unwrap();
+    let (table, news) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{table}{news}");
+    assert!(news.contains("use a smaller batch or model; skipped"), "{news}");
+    assert_eq!(table.lines().filter(|line| line.ends_with("out of memory")).count(), 1, "{table}");
+    let rows = json_lines(&json);
+    assert_eq!(rows.iter().map(|row| row["batch"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 65536, 2]);
+    assert_eq!(rows[1]["skipped"], "out of memory");
+    assert!(rows[1]["ms"].is_null() && rows[1]["tflops"].is_null() && rows[1]["params"].is_u64(), "{}", rows[1]);
+    for row in [&rows[0], &rows[2]] {
+        assert!(row["ms"].as_f64().unwrap() > 0.0 && row["skipped"].is_null(), "{row}");
+    }
+}
+
 #[test]
 fn a_json_file_that_cannot_be_written_stops_the_run() {
     let dir = tempfile::tempdir().unwrap();
@@ -72,4 +185,23 @@ fn runs_on_the_emulator_without_a_ceiling() {
     let table = succeeds(&["bench", "--quick", "--device", "emulator", "--op", "relu", "--dtype", "f32"]);
     assert!(table.starts_with("on emulator"), "{table}");
     assert!(table.lines().skip(2).all(|line| line.ends_with('\u{2013}')), "{table}");
+}
+
+#[cfg(feature = "emulator")]
+#[test]
+fn a_network_runs_on_the_emulator_without_a_ceiling() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("emulator.jsonl");
+    let args = ["bench", "--quick", "--device", "emulator", "--network", "points", "--task", "forward", "--json"];
+    let table = succeeds(&[&args[..], &[json.to_str().unwrap()]].concat());
+    assert!(table.lines().skip(3).all(|line| line.contains(" \u{2013} ") && line.ends_with(" MiB")), "{table}");
+    let rows = json_lines(&json);
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert!(
+            row["share"].is_null() && row["ceiling_tflops"].is_null() && row["ms"].as_f64().unwrap() > 0.0,
+            "{row}"
+        );
+        assert!(row["device"].as_str().unwrap().starts_with("emulator"), "{row}");
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
+use crate::backend::usage::Usage;
 use crate::error::{Error, Result};
 
 /// Every buffer starts on a cache line, which is also the width of the widest vector register.
@@ -35,6 +36,8 @@ struct Free {
 }
 
 static FREE: LazyLock<Mutex<Free>> = LazyLock::new(Mutex::default);
+/// Of live buffers; what is kept for reuse is not in use.
+pub(crate) static USAGE: Usage = Usage::new();
 
 /// Sizes are rounded up to a power of two or one and a half times one, so that few classes serve many sizes.
 fn size_class(bytes: usize) -> usize {
@@ -65,13 +68,23 @@ fn zeroed(layout: Layout) -> Option<NonNull<u8>> {
     Some(start)
 }
 
+/// Returns what is kept for reuse to the operating system: no size class may starve another.
+fn give_back() {
+    let free = std::mem::take(&mut *FREE.lock().unwrap_or_else(PoisonError::into_inner));
+    for (class, starts) in free.by_size {
+        let Some(layout) = layout(class) else { continue };
+        for start in starts {
+            // SAFETY: allocated in `new` with the layout of this size class, and no buffer's any more.
+            unsafe { dealloc(start as *mut u8, layout) };
+        }
+    }
+}
+
 impl CpuBuffer {
     /// A buffer of `bytes` with unspecified contents. Errors if the memory cannot be had.
     pub fn new(bytes: usize) -> Result<Self> {
-        let refused = || Error::Driver {
-            what: format!("allocating {bytes} bytes on the CPU"),
-            why: "out of memory; use a smaller batch or model".into(),
-        };
+        let refused =
+            || Error::OutOfMemory { device: "the CPU".into(), bytes, why: "the system does not give them".into() };
         if bytes > isize::MAX as usize / 4 {
             return Err(refused());
         }
@@ -86,9 +99,16 @@ impl CpuBuffer {
         };
         let start = match kept {
             Some(address) => NonNull::new(address as *mut u8),
-            None => layout(class).and_then(zeroed),
+            None => layout(class).and_then(|layout| {
+                zeroed(layout).or_else(|| {
+                    give_back();
+                    zeroed(layout)
+                })
+            }),
         };
-        Ok(CpuBuffer { start: start.ok_or_else(refused)?, bytes })
+        let start = start.ok_or_else(refused)?;
+        USAGE.add(bytes);
+        Ok(CpuBuffer { start, bytes })
     }
 
     /// A copy of `bytes`.
@@ -125,6 +145,7 @@ impl CpuBuffer {
 
 impl Drop for CpuBuffer {
     fn drop(&mut self) {
+        USAGE.remove(self.bytes);
         let class = size_class(self.bytes);
         let Some(layout) = layout(class) else { return };
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,6 +182,7 @@ mod tests {
 
     #[test]
     fn an_absurd_size_is_an_error() {
-        assert!(CpuBuffer::new(usize::MAX / 2).is_err());
+        let bytes = usize::MAX / 2;
+        assert!(matches!(CpuBuffer::new(bytes), Err(Error::OutOfMemory { bytes: asked, .. }) if asked == bytes));
     }
 }

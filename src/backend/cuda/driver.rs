@@ -68,7 +68,12 @@ impl Driver for Cuda {
                 false => result::malloc_sync(bytes),
             }
         };
-        address.map_err(failed(|| format!("allocating {bytes} bytes on {}", self.name)))
+        address.map_err(|error| match error.0 {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                Error::OutOfMemory { device: self.name.clone(), bytes, why: text(error) }
+            }
+            _ => failed(|| format!("allocating {bytes} bytes on {}", self.name))(error),
+        })
     }
 
     fn free(&self, address: u64, _bytes: usize) {

@@ -97,7 +97,7 @@ impl Driver for Emulator {
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64> {
-        self.memory.allocate(bytes).map_err(driver(&format!("allocation of {bytes} bytes")))
+        self.memory.allocate(bytes).map_err(|why| Error::OutOfMemory { device: self.name(), bytes, why })
     }
 
     fn free(&self, address: u64, _bytes: usize) {

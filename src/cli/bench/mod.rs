@@ -1,31 +1,35 @@
-//! `veridical bench`: the rows of the op table that are marked for it, timed and held against what the device can do.
+//! `veridical bench`: operations or whole networks, timed and held against what the device can do.
 
 mod case;
+mod network;
 // The table of the tests; Cargo.toml keeps it in the published package.
 #[allow(dead_code)] // what only the tests need: references, tolerances
 #[path = "../../../tests/op_table/mod.rs"]
 mod op_table;
+mod ops;
 mod report;
+mod task;
 mod timing;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use case::Direction;
-use op_table::Row;
-use report::{Line, Report};
-use timing::Effort;
+use task::Task;
 use veridical::backend::ceiling::Ceiling;
-use veridical::{DType, Device, Error, Result};
+use veridical::{DType, Device, Result};
 
 use super::{Ended, device, interrupt, output, progress};
 
-/// Time the operations and compare them with what the device can do at most.
+/// Time operations or a whole network and compare them with what the device can do at most.
 ///
 /// Times every benchmark row of the op table, forward (without a tape) and backward, and shows the median time, the rate, and the
 /// share of the ceiling: the time that the row's arithmetic takes between registers, or its bytes in a large copy, whichever is
 /// longer, both measured in the same run, between the cases. Data that fit a cache can be faster than that copy. Threads on
 /// the CPU: RAYON_NUM_THREADS.
+///
+/// With --network, times a denoiser instead, on random images: one call of it, a training step, and the sampler. Its operations
+/// are those of convolutions, linear layers and the two products of attention, a multiply-add counting as two: once for a call,
+/// three times for a training step, once for each call of the sampler. A case that does not fit in memory is skipped.
 #[derive(clap::Args)]
 pub struct Args {
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
@@ -40,6 +44,21 @@ pub struct Args {
     /// Only this direction
     #[arg(long, value_parser = ["forward", "backward"])]
     direction: Option<String>,
+    /// Time the network of this preset of `veridical train`, without classes: cifar10-ddpmpp if no name is given; `digits` is small
+    #[arg(
+        long,
+        value_name = "PRESET",
+        num_args = 0..=1,
+        default_missing_value = "cifar10-ddpmpp",
+        conflicts_with_all = ["op", "direction"]
+    )]
+    network: Option<String>,
+    /// Only this task of the network; may be repeated
+    #[arg(long, requires = "network")]
+    task: Vec<Task>,
+    /// Images at a time; may be repeated [default: 1]
+    #[arg(long, value_name = "IMAGES", requires = "network", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    batch: Vec<u32>,
     /// Write one JSON object a line, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -55,75 +74,23 @@ fn dtype(name: &str) -> std::result::Result<DType, String> {
         .ok_or_else(|| format!("`{name}` is no dtype here; there are f32, bf16 and f64"))
 }
 
+impl Args {
+    /// What `--dtype` asks for.
+    fn dtypes(&self) -> Vec<DType> {
+        if self.dtype.is_empty() { vec![DType::F32, DType::BF16] } else { self.dtype.clone() }
+    }
+}
+
 pub fn run(args: Args) -> Result<Ended> {
     output::check([("--json", args.json.as_ref())])?;
     interrupt::catch()?;
     let device = Device::named(&args.device)?;
-    let cases = cases(&args)?;
-    let mut report = Report::new(&device, &cases, args.json)?;
-    if args.device == "emulator" {
-        progress::note(
-            "the emulator runs a GPU's threads one after the other: times say what tests cost, nothing of a GPU",
-        );
+    let ceilings = Ceilings::new(&args, &device);
+    match args.network.as_deref() {
+        Some(preset) => network::run(preset, &args, &device, ceilings)?,
+        None => ops::run(&args, &device, ceilings)?,
     }
-    let mut ceilings =
-        Ceilings { device: &device, last: None, pause: Duration::from_secs(if args.quick { 10 } else { 1 }) };
-    for (row, dtype, direction) in cases {
-        let Some(mut work) = case::prepare(&row, dtype, &device, direction)? else { continue };
-        let ceiling = if args.device == "emulator" { None } else { Some(ceilings.now()?) };
-        let (seconds, samples) = timing::time(&mut work, &device, effort(&device, args.quick))?;
-        report.add(&Line::new(&row, dtype, &device, direction, seconds, samples, ceiling)?)?;
-        if interrupt::requested() {
-            break;
-        }
-    }
-    report.finish()?;
     Ok(interrupt::ended())
-}
-
-/// Rows, dtypes and directions that the flags ask for. Errors if none is left.
-fn cases(args: &Args) -> Result<Vec<(Row, DType, Direction)>> {
-    let rows: Vec<Row> = op_table::rows().into_iter().filter(|row| row.bench).collect();
-    let dtypes = if args.dtype.is_empty() { vec![DType::F32, DType::BF16] } else { args.dtype.clone() };
-    let asked = |row: &Row| args.op.is_empty() || args.op.iter().any(|filter| row.op.contains(filter.as_str()));
-    let mut cases = Vec::new();
-    for row in rows.iter().filter(|row| asked(row)) {
-        for &dtype in dtypes.iter().filter(|dtype| row.dtypes.contains(dtype)) {
-            let wanted = |d: &Direction| {
-                args.direction.as_deref().is_none_or(|direction| direction == d.name())
-                    && work_of(row, *d) != (0.0, 0.0)
-            };
-            cases.extend(Direction::BOTH.into_iter().filter(wanted).map(|direction| (row.clone(), dtype, direction)));
-        }
-    }
-    if cases.is_empty() {
-        let mut names: Vec<&str> = rows.iter().map(|row| row.op).collect();
-        names.dedup();
-        return Err(Error::Config(format!(
-            "no benchmark fits --op {} in {}; there are: {}",
-            args.op.join(" or "),
-            dtypes.iter().map(DType::to_string).collect::<Vec<_>>().join(" or "),
-            names.join(", ")
-        )));
-    }
-    Ok(cases)
-}
-
-/// Flops and elements moved.
-fn work_of(row: &Row, direction: Direction) -> (f64, f64) {
-    match direction {
-        Direction::Forward => (row.flops, row.elements),
-        Direction::Backward => row.backward_work(),
-    }
-}
-
-fn effort(device: &Device, quick: bool) -> Effort {
-    // A GPU is waited for once a sample, so samples must be long against that.
-    let sample = Duration::from_millis(if matches!(device, Device::Cpu) { 2 } else { 10 });
-    match quick {
-        true => Effort { samples: 5, limit: Duration::from_millis(200), sample },
-        false => Effort { samples: 51, limit: Duration::from_millis(1500), sample },
-    }
 }
 
 /// The ceilings, measured again when they are older than `pause`: a case is held against what the machine could do at
@@ -132,17 +99,35 @@ struct Ceilings<'a> {
     device: &'a Device,
     last: Option<(Instant, Ceiling)>,
     pause: Duration,
+    /// Those of the emulator would say nothing.
+    measured: bool,
 }
 
-impl Ceilings<'_> {
-    fn now(&mut self) -> Result<Ceiling> {
+impl<'a> Ceilings<'a> {
+    fn new(args: &Args, device: &'a Device) -> Self {
+        let pause = Duration::from_secs(if args.quick { 10 } else { 1 });
+        Ceilings { device, last: None, pause, measured: args.device != "emulator" }
+    }
+
+    /// `None` on the emulator.
+    fn now(&mut self) -> Result<Option<Ceiling>> {
         match self.last {
-            Some((at, ceiling)) if at.elapsed() < self.pause => Ok(ceiling),
+            _ if !self.measured => Ok(None),
+            Some((at, ceiling)) if at.elapsed() < self.pause => Ok(Some(ceiling)),
             _ => {
                 let ceiling = Ceiling::measure(self.device)?;
                 self.last = Some((Instant::now(), ceiling));
-                Ok(ceiling)
+                Ok(Some(ceiling))
             }
+        }
+    }
+
+    /// Warns of the emulator's times.
+    fn note(&self) {
+        if !self.measured {
+            progress::note(
+                "the emulator runs a GPU's threads one after the other: times say what tests cost, nothing of a GPU",
+            );
         }
     }
 }

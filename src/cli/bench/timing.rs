@@ -17,8 +17,32 @@ pub struct Effort {
     pub sample: Duration,
 }
 
-/// Median seconds of one call of `work`, and the number of samples it is the median of.
-pub fn time(work: &mut Work, device: &Device, effort: Effort) -> Result<(f64, usize)> {
+/// How long samples must be at least.
+pub fn least_sample(device: &Device) -> Duration {
+    // A GPU is waited for once a sample, so samples must be long against that.
+    Duration::from_millis(if matches!(device, Device::Cpu) { 2 } else { 10 })
+}
+
+/// Seconds of one call of the work, over samples.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+    pub samples: usize,
+}
+
+impl Timing {
+    /// Of at least one sample.
+    fn of(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        let count = samples.len();
+        Timing { median: samples[count / 2], least: samples[0], most: samples[count - 1], samples: count }
+    }
+}
+
+/// Seconds of one call of `work`. Errors where it does.
+pub fn time(work: &mut Work, device: &Device, effort: Effort) -> Result<Timing> {
     let started = Instant::now();
     let mut timed = |calls: usize| -> Result<f64> {
         let start = Instant::now();
@@ -30,7 +54,7 @@ pub fn time(work: &mut Work, device: &Device, effort: Effort) -> Result<(f64, us
     };
     let cold = timed(1)?;
     if started.elapsed() > effort.limit {
-        return Ok((cold, 1));
+        return Ok(Timing::of(vec![cold]));
     }
     let warm = timed(1)?;
     let calls = (effort.sample.as_secs_f64() / warm.max(1e-9)).clamp(1.0, 10_000.0) as usize;
@@ -38,6 +62,5 @@ pub fn time(work: &mut Work, device: &Device, effort: Effort) -> Result<(f64, us
     while samples.is_empty() || (samples.len() < effort.samples && started.elapsed() < effort.limit) {
         samples.push(timed(calls)?);
     }
-    samples.sort_by(f64::total_cmp);
-    Ok((samples[samples.len() / 2], samples.len()))
+    Ok(Timing::of(samples))
 }

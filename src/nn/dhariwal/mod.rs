@@ -6,9 +6,10 @@ pub use config::DhariwalConfig;
 
 use super::context::Context;
 use super::layers::{Conv3x3, GroupNorm, LayerInit, Linear, Module};
-use super::layout::Scope;
+use super::layout::{Layout, Scope};
 use super::unet::{
     BlockOptions, Conditions, DecoderLevel, Heads, Resampling, UNetBlock, check_images, check_labels, decode,
+    multiply_adds,
 };
 use crate::autograd::Var;
 use crate::error::Result;
@@ -138,6 +139,18 @@ impl DhariwalUNet {
             x = decode(cx, block, &x, &mut skips, &emb)?;
         }
         self.out_conv.forward(cx, &self.out_norm.forward_silu(cx, &x)?)
+    }
+
+    /// Multiply-adds for one image, as [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds) counts them.
+    /// Errors if the network is another layout's.
+    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+        let embedding = [Some(&self.map_layer0), Some(&self.map_layer1), self.map_label.as_ref()];
+        let embedding: u64 =
+            embedding.into_iter().flatten().map(|layer| layer.multiply_adds(layout)).sum::<Result<_>>()?;
+        let mut at = self.config.img_resolution;
+        let pixels = (at as u64).pow(2);
+        let ends = pixels * (self.stem.multiply_adds(layout)? + self.out_conv.multiply_adds(layout)?);
+        Ok(embedding + ends + multiply_adds(self.encoder.iter().chain(&self.decoder), layout, &mut at)?)
     }
 
     /// Noise level, class and augmentation to `[n, emb_channels]`, in f32 whatever the network computes in.

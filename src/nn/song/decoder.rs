@@ -6,8 +6,8 @@ use crate::autograd::Var;
 use crate::error::Result;
 use crate::nn::context::Context;
 use crate::nn::layers::{Conv3x3, GroupNorm, Module};
-use crate::nn::layout::Scope;
-use crate::nn::unet::{BlockOptions, DecoderLevel, UNetBlock, decode, register_filter};
+use crate::nn::layout::{Layout, Scope};
+use crate::nn::unet::{BlockOptions, DecoderLevel, UNetBlock, decode, multiply_adds, register_filter};
 use crate::ops;
 
 /// Blocks at each resolution, from the lowest.
@@ -81,5 +81,17 @@ impl Decoder {
             }
         }
         Ok(sum.unwrap_or(x))
+    }
+
+    /// Multiply-adds for one image, from the lowest resolution `at` on.
+    pub fn multiply_adds(&self, layout: &Layout, mut at: usize) -> Result<u64> {
+        let mut count = 0;
+        for level in &self.levels {
+            count += multiply_adds(&level.blocks, layout, &mut at)?;
+            if let Some(ToImage { conv, .. }) = &level.image {
+                count += (at as u64).pow(2) * conv.multiply_adds(layout)?;
+            }
+        }
+        Ok(count)
     }
 }

@@ -5,7 +5,7 @@ use crate::autograd::Var;
 use crate::error::Result;
 use crate::nn::context::Context;
 use crate::nn::layers::{Linear, Module};
-use crate::nn::layout::{Init, ParamId, Scope};
+use crate::nn::layout::{Init, Layout, ParamId, Scope};
 use crate::nn::unet::{Conditions, check_labels};
 use crate::ops;
 use crate::tensor::{DType, Tensor};
@@ -56,6 +56,12 @@ impl Embedding {
             augment_dim,
             label_dropout: config.label_dropout,
         }
+    }
+
+    /// Multiply-adds for one sample without an augmentation label.
+    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+        let layers = [Some(&self.map_layer0), Some(&self.map_layer1), self.map_label.as_ref()];
+        layers.into_iter().flatten().map(|layer| layer.multiply_adds(layout)).sum()
     }
 
     /// For noise labels `[n]`.

@@ -5,8 +5,8 @@ use crate::autograd::Var;
 use crate::error::Result;
 use crate::nn::context::Context;
 use crate::nn::layers::{Conv3x3, Linear, Module};
-use crate::nn::layout::Scope;
-use crate::nn::unet::{BlockOptions, Resampling, UNetBlock, register_filter};
+use crate::nn::layout::{Layout, Scope};
+use crate::nn::unet::{BlockOptions, Resampling, UNetBlock, multiply_adds, register_filter};
 use crate::ops;
 
 /// A first convolution, then blocks at each resolution.
@@ -89,6 +89,30 @@ impl Encoder {
         }
         Ok((x, skips))
     }
+
+    /// Multiply-adds for one image of resolution `at`, which becomes the lowest one.
+    pub fn multiply_adds(&self, layout: &Layout, at: &mut usize) -> Result<u64> {
+        let mut count = (*at as u64).pow(2) * self.stem.multiply_adds(layout)?;
+        for level in &self.levels {
+            let before = *at;
+            count += multiply_adds(level.down.iter().chain(&level.blocks), layout, at)?;
+            count += match &level.pyramid {
+                None => 0,
+                Some(Pyramid::Skip(conv)) => (*at as u64).pow(2) * conv.multiply_adds(layout)?,
+                Some(Pyramid::Residual(conv)) => {
+                    // A 3x3 convolution takes one pixel of the padding off each side.
+                    let wide = before + 2 * (residual_padding(&self.filter) - 1);
+                    (wide as u64).pow(2) * conv.multiply_adds(layout)?
+                }
+            };
+        }
+        Ok(count)
+    }
+}
+
+/// The border around an image of the residual pyramid: the 3x3 convolution's, and what the filter after it needs.
+fn residual_padding(filter: &[f64]) -> usize {
+    1 + (filter.len() - 1) / 2
 }
 
 impl Pyramid {
@@ -118,7 +142,7 @@ impl Pyramid {
             }
             Pyramid::Residual(conv) => {
                 // The convolution keeps a border for the filter, which then needs no padding of its own.
-                let wide = conv.forward_padded(cx, image, 1 + (filter.len() - 1) / 2)?;
+                let wide = conv.forward_padded(cx, image, residual_padding(filter))?;
                 let half = std::f64::consts::FRAC_1_SQRT_2;
                 let x = ops::add_scaled(x, half, &ops::downsample2x_padded(&wide, filter, 0)?, half)?;
                 Ok((x.clone(), x))

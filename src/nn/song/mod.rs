@@ -10,7 +10,7 @@ pub use config::{DecoderType, EmbeddingType, EncoderType, SongConfig};
 
 use super::context::Context;
 use super::layers::LayerInit;
-use super::layout::Scope;
+use super::layout::{Layout, Scope};
 use super::unet::{BlockOptions, Heads, check_images};
 use crate::autograd::Var;
 use crate::error::Result;
@@ -74,5 +74,13 @@ impl SongUNet {
         let emb = self.embedding.forward(cx, noise, conditions)?;
         let (x, skips) = self.encoder.forward(cx, &ops::cast(x, cx.compute())?, &emb)?;
         self.decoder.forward(cx, x, skips, &emb)
+    }
+
+    /// Multiply-adds for one image, as [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds) counts them.
+    /// Errors if the network is another layout's.
+    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+        let mut at = self.config.img_resolution;
+        let encoder = self.encoder.multiply_adds(layout, &mut at)?;
+        Ok(self.embedding.multiply_adds(layout)? + encoder + self.decoder.multiply_adds(layout, at)?)
     }
 }

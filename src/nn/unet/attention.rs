@@ -4,7 +4,7 @@ use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::nn::context::Context;
 use crate::nn::layers::{GroupNorm, LayerInit, Linear, Module};
-use crate::nn::layout::Scope;
+use crate::nn::layout::{Layout, Scope};
 use crate::ops;
 
 /// Into how many heads channels fall.
@@ -60,5 +60,11 @@ impl Attention {
         let a = ops::attention(&part(0)?, &part(1)?, &part(2)?, self.heads, false)?;
         let a = self.proj.forward(cx, &a.reshape([n, h, w, c])?)?;
         ops::add_scaled(&a, scale, x, scale)
+    }
+
+    /// For one image of so many pixels, each with `channels`: the layers, the scores and the weighted sums.
+    pub fn multiply_adds(&self, layout: &Layout, pixels: u64, channels: u64) -> Result<u64> {
+        let layers = self.qkv.multiply_adds(layout)? + self.proj.multiply_adds(layout)?;
+        Ok(pixels * layers + 2 * pixels * pixels * channels)
     }
 }

@@ -8,7 +8,7 @@ use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::nn::context::Context;
 use crate::nn::layers::{Conv3x3, GroupNorm, LayerInit, Linear, Module};
-use crate::nn::layout::Scope;
+use crate::nn::layout::{Layout, Scope};
 use crate::ops;
 
 /// How a block changes the resolution, before its first convolution.
@@ -155,6 +155,30 @@ impl UNetBlock {
             });
         }
         self.run(cx, x, emb)
+    }
+
+    /// The resolution of the block's result for images of resolution `at`.
+    pub fn resolution(&self, at: usize) -> usize {
+        match self.resampling {
+            Resampling::None => at,
+            Resampling::Down => at / 2,
+            Resampling::Up => 2 * at,
+        }
+    }
+
+    /// Multiply-adds of the block's layers and attention products for one image of resolution `at`. Errors if the block is
+    /// another layout's.
+    pub fn multiply_adds(&self, layout: &Layout, at: usize) -> Result<u64> {
+        let pixels = (self.resolution(at) as u64).pow(2);
+        let mut of_a_pixel = self.conv0.multiply_adds(layout)? + self.conv1.multiply_adds(layout)?;
+        if let Skip::Projected(layer) = &self.skip {
+            of_a_pixel += layer.multiply_adds(layout)?;
+        }
+        let mut count = pixels * of_a_pixel + self.affine.multiply_adds(layout)?;
+        if let Some(attention) = &self.attention {
+            count += attention.multiply_adds(layout, pixels, self.outputs as u64)?;
+        }
+        Ok(count)
     }
 
     fn run(&self, cx: &Context, x: &Var, emb: &Var) -> Result<Var> {

@@ -9,7 +9,7 @@ mod block;
 pub use attention::Heads;
 pub use block::{BlockOptions, Resampling, UNetBlock};
 
-use super::layout::{Init, Scope};
+use super::layout::{Init, Layout, Scope};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
@@ -49,6 +49,20 @@ pub(super) fn decode(cx: &super::Context, block: &UNetBlock, x: &Var, skips: &mu
         Some(skip) => block.forward(cx, &ops::concat(&[x, &skip], 3)?, emb),
         None => block.forward(cx, x, emb),
     }
+}
+
+/// Multiply-adds of blocks one after the other for one image of resolution `at`, which becomes that of the last one's result.
+pub(super) fn multiply_adds<'a>(
+    blocks: impl IntoIterator<Item = &'a UNetBlock>,
+    layout: &Layout,
+    at: &mut usize,
+) -> Result<u64> {
+    let mut count = 0;
+    for block in blocks {
+        count += block.multiply_adds(layout, *at)?;
+        *at = block.resolution(*at);
+    }
+    Ok(count)
 }
 
 /// The blocks of a decoder at one resolution.

@@ -16,6 +16,7 @@ mod with;
 
 use toml::{Table, Value};
 
+use super::trainer::TrainOptions;
 use crate::data::{Batches, Images};
 use crate::diffusion::ModelConfig;
 use crate::error::{Error, Result};
@@ -94,6 +95,19 @@ impl RunConfig {
     /// The order in which a run sees `len` samples. Errors if there are none, or too many.
     pub fn batches(&self, len: usize) -> Result<Batches> {
         Batches::shuffled(self.data.shuffle, len, self.train.batch, self.train.seed)
+    }
+
+    /// How the weights are trained. Errors on names that do not exist.
+    pub fn train_options(&self) -> Result<TrainOptions> {
+        Ok(TrainOptions {
+            seed: self.train.seed,
+            optimizer: self.optimizer.config()?,
+            schedule: self.optimizer.schedule(self.train.images)?,
+            max_norm: self.optimizer.max_norm,
+            average: self.average.half_life(),
+            compute: self.train.compute()?,
+            recompute: self.train.checkpoint_activations,
+        })
     }
 
     /// The augmentation pipe; `None` without augmentation.
