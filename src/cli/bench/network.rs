@@ -237,3 +237,25 @@ impl Line for NetworkLine {
         self.ceiling_tflops.map(|ceiling| (unit, 1e3 * ceiling)).into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both figures were counted from the layers of an implementation in PyTorch.
+    #[test]
+    fn the_network_of_cifar10_is_edms_without_classes() {
+        let network = Network::of("cifar10-ddpmpp").unwrap();
+        assert_eq!(network.parameters, 55_733_891);
+        assert_eq!(format!("{:.3}", network.gflop), "42.380");
+        assert_eq!(network.describe(), "cifar10-ddpmpp: 55,733,891 parameters, 42.3804 GFLOP an image and call");
+    }
+
+    #[test]
+    fn every_preset_has_a_network() {
+        for preset in veridical::train::config::preset_names() {
+            let network = Network::of(preset).unwrap();
+            assert!(network.gflop > 0.0 && network.parameters > 0, "{preset}");
+        }
+    }
+}
