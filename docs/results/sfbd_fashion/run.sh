@@ -2,7 +2,7 @@
 # The tables of README.md: Fashion-MNIST at half its resolution, every method with 61,440 training images, measured on the test images.
 #   docs/results/sfbd_fashion/run.sh VERIDICAL DATA WORK SEEDS...      (DATA: what halve.py wrote)
 # Several copies may share WORK: each takes a run that no other has begun. Bits do not depend on the number of threads, so on two
-# cores two copies with RAYON_NUM_THREADS=1 are the fastest.
+# cores two copies with RAYON_NUM_THREADS=1 are the fastest. SETTINGS and METHODS choose some of them.
 set -euo pipefail
 veridical=$1 data=$2 work=$3
 shift 3
@@ -13,9 +13,10 @@ common=(--preset fashion --data "$data" --device cpu --set model.model_channels=
     --set average.half_life=8000 --set sampling.columns=10 --set sampling.rows=5 --set train.sample_every=0 --set judge.images=1000
     --set "judge.features='$judge'")
 total=61440 first=20480 round=10240
-rounds=(--set train.images=$first --set sfbd.round_images=$round --rounds 4 --set sfbd.steps=18)
+rounds=(--set train.images=$first --set sfbd.round_images=$round --rounds 4)
 
-take() { # METHOD SETTING SEED COMMAND...: unless the run is there, or another copy is at it
+take() { # METHOD SETTING SEED COMMAND...: unless it was not chosen, or is there, or another copy is at it
+    [[ " ${METHODS:-$1} " == *" $1 "* ]] || return 0
     local out=$work/$1-$2-$3
     local as=("${@:4}" --seed "$3" --out "$out" "${common[@]}")
     if [ -e "$out/metrics.json" ] || ! mkdir "$out.begun" 2>/dev/null; then return; fi
@@ -23,18 +24,23 @@ take() { # METHOD SETTING SEED COMMAND...: unless the run is there, or another c
     "$veridical" "${as[@]}" || { rmdir "$out.begun"; return 1; }
 }
 
-for seed in "$@"; do
-    take all-clean 1-0 "$seed" ambient --on all-clean --images $total --clean-share 0.04 --sigma 0.59
-    for setting in 0.004-0.59 0.04-0.59 0.10-0.59 0.04-0.2; do
-        share=${setting%-*} sigma=${setting#*-}
-        from=(--clean-share "$share" --sigma "$sigma")
-        [ "$setting" = 0.04-0.2 ] || take clean "$share-0" "$seed" ambient --on clean --images $total "${from[@]}"
+read -ra settings <<<"${SETTINGS:-0.001-0.59 0.04-0.59 0.10-0.59 0.04-0.2}"
+for setting in "${settings[@]}"; do
+    share=${setting%-*} sigma=${setting#*-}
+    from=(--clean-share "$share" --sigma "$sigma")
+    for seed in "$@"; do
         [ "$share" != 0.04 ] || take noisy "$setting" "$seed" ambient --on noisy --loss plain --images $total "${from[@]}"
+        [ "$setting" != 0.04-0.59 ] || take all-clean 1-0 "$seed" ambient --on all-clean --images $total "${from[@]}"
+        [ "$sigma" != 0.59 ] || take clean "$share-0" "$seed" ambient --on clean --images $total "${from[@]}"
         take ambient "$setting" "$seed" ambient --on both --images $total "${from[@]}"
-        [ -n "${BASELINES_ONLY:-}" ] && continue
-        take sfbd-ode "$setting" "$seed" sfbd --denoiser ode "${rounds[@]}" "${from[@]}"
-        take sfbd-sde "$setting" "$seed" sfbd --denoiser sde "${rounds[@]}" "${from[@]}"
+        take sfbd-ode "$setting" "$seed" sfbd --denoiser ode --set sfbd.steps=14 "${rounds[@]}" "${from[@]}"
         take online "$setting" "$seed" sfbd --online --set train.images=$first --set online.images=$((total - first)) \
-            --set online.ramp_images=$round --set sfbd.steps=18 "${from[@]}"
+            --set online.ramp_images=$round --set sfbd.steps=14 "${from[@]}"
+    done
+done
+# One call a step instead of two, so that more steps take no longer; with few of them it draws from wider laws than the posterior.
+for setting in "${settings[@]}"; do
+    for seed in "$@"; do
+        take sfbd-sde "$setting" "$seed" sfbd --denoiser sde "${rounds[@]}" --clean-share "${setting%-*}" --sigma "${setting#*-}"
     done
 done
