@@ -25,4 +25,4 @@ for name, seeds in rows.items():
     print(f"| {name} | {len(seeds)} | " + " | ".join(cells) + " |")
 (here / "curves.json").write_text(json.dumps({
     "title": "Fashion-MNIST at 14x14, fine-tuned for Heun's method", "x": "denoiser calls", "y": "Fréchet distance, classifier's features", "log_y": True,
-    "curves": [[name, {seed: [[int(nfe), y] for nfe, y in row.items()] for seed, row in seeds.items()}] for name, seeds in rows.items()]}))
+    "curves": [[name.replace("csc-temperature", "csc, T "), {seed: [[int(nfe), y] for nfe, y in row.items()] for seed, row in seeds.items()}] for name, seeds in rows.items()]}))

@@ -61,8 +61,8 @@ setting = "0.001-0.59"
 by_round = lambda d: {seed: [[k, rows[setting][f"sfbd-{d} {k}"][seed]["frechet_distance"]] for k in range(5)]
                       for seed in rows[setting].get(f"sfbd-{d} 0", {})}
 level = lambda seeds: {seed: [[k, row["frechet_distance"]] for k in range(5)] for seed, row in (seeds or {}).items()}
-curves = [["SFBD, ODE", by_round("ode")], ["SFBD, SDE", by_round("sde")], ["clean-only", level(rows.get("0.001-0", {}).get("clean"))],
-          ["Ambient-Tweedie", level(rows[setting].get("ambient"))], ["Online SFBD", level(rows[setting].get("online"))],
+curves = [["ODE", by_round("ode")], ["SDE", by_round("sde")], ["clean-only", level(rows.get("0.001-0", {}).get("clean"))],
+          ["Ambient", level(rows[setting].get("ambient"))], ["Online", level(rows[setting].get("online"))],
           ["all-clean", level(rows.get("1-0", {}).get("all-clean"))]]
 (here / "curves.json").write_text(json.dumps({"title": "Fashion-MNIST at 14x14, 60 clean images, the others behind noise of 0.59",
                                               "x": "round", "y": "Fréchet distance, classifier's features", "log_y": True,
