@@ -7,8 +7,9 @@ use veridical::metrics::classification;
 use veridical::train::{ClassifierTraining, ImageClassifier};
 use veridical::{Device, Error, Result};
 
+use super::output::{self, Form};
 use super::progress::note;
-use super::{Ended, device, interrupt, output, say};
+use super::{Ended, device, interrupt, say};
 
 /// Train a small classifier of images, whose features `veridical evaluate` can measure distances on.
 ///
@@ -39,7 +40,7 @@ pub struct Args {
 const LEARNT_FROM: u64 = 150_000;
 
 pub fn run(args: Args) -> Result<Ended> {
-    output::check([("--output", Some(&args.output))])?;
+    output::check([("--output", Form::Tensors, Some(&args.output))])?;
     let device = Device::named(&args.device)?;
     let data = data::open(&args.data)?;
     if data.train.classes() < 2 {

@@ -6,8 +6,9 @@ use veridical::diffusion::{Model, write_samples};
 use veridical::tensor::TensorFile;
 use veridical::{Device, Result};
 
+use super::output::{self, Form};
 use super::progress::note;
-use super::{Ended, device, output};
+use super::{Ended, device};
 
 /// Denoise given samples once: D(x; sigma), to check a model against its origin.
 ///
@@ -30,7 +31,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    output::check([("--output", Some(&args.output))])?;
+    output::check([("--output", Form::Tensors, Some(&args.output))])?;
     let model = Model::load(&args.model, &Device::named(&args.device)?)?;
     let denoised = model.denoise_file(&TensorFile::open(&args.input)?)?;
     write_samples(&args.output, "denoised", &denoised)?;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use veridical::train::snapshots;
 use veridical::{Error, Result};
 
-use super::{Ended, output, say};
+use super::output::{self, Form};
+use super::{Ended, say};
 
 /// Reconstruct averaged weights of any width from the snapshots of a run.
 ///
@@ -37,7 +38,7 @@ pub fn run(args: Args) -> Result<Ended> {
         _ => args.output.with_file_name(format!("{name}-{std}.safetensors")),
     };
     let paths: Vec<PathBuf> = args.std.iter().map(path).collect();
-    output::check(paths.iter().map(|path| ("--output", Some(path))))?;
+    output::check(paths.iter().map(|path| ("--output", Form::Tensors, Some(path))))?;
     for (std, path) in args.std.iter().zip(&paths) {
         snapshots::reconstruct(&args.run, *std, args.images)?.save(path)?;
         say(&format!("{std} {}", path.display()))?;

@@ -9,8 +9,9 @@ use veridical::train::evaluate::{Comparison, FeatureSpace, Features, compare};
 use veridical::train::{ImageClassifier, write_atomic};
 use veridical::{DType, Device, Error, Result, ops};
 
+use super::output::{self, Form};
 use super::progress::note;
-use super::{Ended, device, output, say};
+use super::{Ended, device, say};
 
 /// Measure how far generated samples are from real ones.
 ///
@@ -55,7 +56,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    output::check([("--json", args.json.as_ref())])?;
+    output::check([("--json", Form::Json, args.json.as_ref())])?;
     let neighbours = args.neighbours as usize;
     let (generated, floor) = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
         (Some(real), Some(generated), ..) => (compare(&given(real)?, &given(generated)?, neighbours, args.seed)?, None),
@@ -135,7 +136,7 @@ fn given(path: &Path) -> Result<Features> {
 
 /// `samples` `[n, channels, height, width]` or `[n, dims]` of a safetensors file, or the training part of a data set.
 fn generated_images(path: &Path) -> Result<Images> {
-    if path.extension().is_none_or(|ending| ending != "safetensors") {
+    if output::ending(path) != "safetensors" {
         return Ok(data::open(path)?.train);
     }
     let file = TensorFile::open(path)?;

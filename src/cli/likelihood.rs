@@ -11,8 +11,9 @@ use veridical::ops::random::SampleIds;
 use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
+use super::output::{self, Form};
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, output, positive, say};
+use super::{Ended, compute, device, interrupt, positive, say};
 
 /// Measure the likelihood of data under a model, in bits per dimension.
 ///
@@ -172,7 +173,7 @@ impl Measured {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    output::check([("--json", args.json.as_ref()), ("--output", args.output.as_ref())])?;
+    output::check([("--json", Form::Json, args.json.as_ref()), ("--output", Form::Tensors, args.output.as_ref())])?;
     let device = Device::named(&args.device)?;
     let model = Model::load(&args.model, &device)?;
     let sample = model.denoiser().sample_shape();

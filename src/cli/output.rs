@@ -5,19 +5,58 @@ use std::path::{Path, PathBuf};
 
 use veridical::{Error, Result};
 
-/// Errors unless a file can be written under every path that was given; flags by name. Nothing is left behind.
-pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Option<&'a PathBuf>)>) -> Result<()> {
+/// The endings of names that say a form; a file of another form under such a name would mislead whoever opens it.
+const ENDINGS: &str = "bin csv gif gz h5 html jpeg jpg json npy npz parquet pkl png pt pth safetensors txt zip";
+
+/// What a file holds, which the ending of its name must not contradict.
+#[derive(Clone, Copy)]
+pub enum Form {
+    /// Named tensors.
+    Tensors,
+    /// Named tensors, or a data set.
+    Samples,
+    Picture,
+    Json,
+}
+
+impl Form {
+    fn endings(self) -> &'static [&'static str] {
+        match self {
+            Form::Tensors => &["safetensors"],
+            Form::Samples => &["safetensors", "npz"],
+            Form::Picture => &["png"],
+            Form::Json => &["json"],
+        }
+    }
+}
+
+/// Errors unless a file can be written under every path that was given: flags by name, what they write, where.
+/// A name may have no ending, or one that says no form. Nothing is left behind.
+pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a PathBuf>)>) -> Result<()> {
     let mut taken: Vec<(&str, &PathBuf)> = Vec::new();
-    for (flag, path) in outputs {
+    for (flag, form, path) in outputs {
         let Some(path) = path else { continue };
         if let Some((other, _)) = taken.iter().find(|(_, known)| *known == path) {
             let what = format!("{other} and {flag} both name {}: give each a file of its own", path.display());
             return Err(Error::Config(what));
         }
+        let ending = ending(path);
+        if ENDINGS.split(' ').any(|known| known == ending) && !form.endings().contains(&&*ending) {
+            let forms = form.endings().join(" or .");
+            return Err(Error::Config(format!(
+                "{flag} {}: what is written is .{forms}; end the name so",
+                path.display()
+            )));
+        }
         writable(flag, path)?;
         taken.push((flag, path));
     }
     Ok(())
+}
+
+/// What the name ends in after its last dot, in small letters; nothing if there is none.
+pub fn ending(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
 /// Errors unless `path`, which `flag` names, can become a file: its folder is there and takes files, and it is not something else.

@@ -18,7 +18,8 @@ use task::Task;
 use veridical::backend::ceiling::Ceiling;
 use veridical::{DType, Device, Result};
 
-use super::{Ended, device, interrupt, output, progress};
+use super::output::{self, Form};
+use super::{Ended, device, interrupt, progress};
 
 /// Time operations or a whole network and compare them with what the device can do at most.
 ///
@@ -82,7 +83,7 @@ impl Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    output::check([("--json", args.json.as_ref())])?;
+    output::check([("--json", Form::Json, args.json.as_ref())])?;
     interrupt::catch()?;
     let device = Device::named(&args.device)?;
     let ceilings = Ceilings::new(&args, &device);

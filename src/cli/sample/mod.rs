@@ -1,5 +1,6 @@
 //! `veridical sample`: new samples from a model file.
 
+mod results;
 mod seeds;
 mod solver;
 
@@ -7,14 +8,13 @@ use std::path::{Path, PathBuf};
 
 use seeds::Seeds;
 use veridical::data;
-use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes, write_samples};
-use veridical::files::write_atomic;
-use veridical::tensor::{Shape, TensorFile, file};
-use veridical::train::{Grid, png};
-use veridical::{DType, Device, Error, Result, Tensor, ops};
+use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes};
+use veridical::tensor::TensorFile;
+use veridical::{DType, Device, Error, Result, Tensor};
 
+use super::output::{self, Form};
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, output, positive, say};
+use super::{Ended, compute, device, interrupt, positive, say};
 
 /// Draw samples from a model.
 ///
@@ -32,7 +32,8 @@ pub struct Args {
     /// Which samples to draw: numbers and ranges, as in 0-63 or 1,5,9-12 [default: 0-63, or as many as there are images]
     #[arg(long, conflicts_with = "latents")]
     seeds: Option<Seeds>,
-    /// Where `samples` go (safetensors)
+    /// Where `samples` go (safetensors), or `images` [n, height, width, channels] and their `labels` (.npz), which every command reads
+    /// as a data set
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Where a picture of all samples goes
@@ -94,14 +95,14 @@ pub fn run(args: Args) -> Result<Ended> {
         return Err(Error::Config("nowhere to put the samples: give --output, --png or --trajectory".into()));
     }
     output::check([
-        ("--output", args.output.as_ref()),
-        ("--png", args.png.as_ref()),
-        ("--trajectory", args.trajectory.as_ref()),
+        ("--output", Form::Samples, args.output.as_ref()),
+        ("--png", Form::Picture, args.png.as_ref()),
+        ("--trajectory", Form::Tensors, args.trajectory.as_ref()),
     ])?;
     let device = Device::named(&args.device)?;
     let model = Model::load(&args.model, &device)?;
     if args.png.is_some() {
-        picture_size(&model)?;
+        results::picture_size(&model)?;
     }
     let reference = args.guidance_model.as_ref().map(|path| Model::load(path, &device)).transpose()?;
     let guidance = args.guidance.map(|weight| Guidance { weight, interval: args.guidance_interval });
@@ -129,7 +130,7 @@ pub fn run(args: Args) -> Result<Ended> {
         note("stopped before all samples were there: nothing was written");
         return Ok(Ended::Interrupted);
     };
-    args.write(&model, &drawn)?;
+    args.write(&model, &drawn, request.labels.as_ref())?;
     let nfe = drawn.iter().map(|part| part.nfe).max().unwrap_or(0);
     say(&format!("{} samples, {nfe} denoiser calls each ({})", request.samples.len(), args.solver.solver))?;
     Ok(interrupt::ended())
@@ -164,7 +165,7 @@ impl Args {
         let (Some(path), Some(sigma)) = (&self.start_image, self.start_sigma) else {
             return Ok((Start::Noise, self.seeds.clone().map_or_else(|| (0..64).collect(), |seeds| seeds.0)));
         };
-        let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+        let is_png = output::ending(path) == "png";
         let images = if is_png { picture(path, &shape, &device)? } else { samples(model, path, "x")? };
         let n = images.shape()[0];
         let seeds: Vec<u32> = self.seeds.clone().map_or_else(|| (0..n as u32).collect(), |seeds| seeds.0);
@@ -209,60 +210,6 @@ impl Args {
             _ => one_hot(model, &random_classes(0, samples, dim)?).map(Some),
         }
     }
-
-    fn write(&self, model: &Model, drawn: &[Drawn]) -> Result<()> {
-        if self.trajectory.is_some() && drawn.iter().any(|part| !part.same_levels(&drawn[0])) {
-            let solver = &self.solver.solver;
-            let what = format!("{solver} takes other steps for each sample: ask for the trajectory of one alone");
-            return Err(Error::Config(what));
-        }
-        if let Some(path) = &self.output {
-            write_samples(path, "samples", &joined(drawn.iter().map(|part| &part.samples))?)?;
-        }
-        if let Some(path) = &self.trajectory {
-            let steps = drawn[0].trajectory.len();
-            let (mut values, mut extents) = (Vec::new(), vec![steps]);
-            for i in 0..steps {
-                let state = channels_first(&joined(drawn.iter().map(|part| &part.trajectory[i].1))?)?;
-                values.extend(state.to_vec::<f32>()?);
-                extents.splice(1.., state.shape().iter().copied());
-            }
-            let sigmas: Vec<f32> = drawn[0].trajectory.iter().map(|(sigma, _)| *sigma as f32).collect();
-            let tensors = [("x", Shape::from(extents), values), ("sigmas", Shape::from([steps]), sigmas)];
-            file::write(path, tensors, &Default::default())?;
-        }
-        if let Some(path) = &self.png {
-            let [h, w, c] = picture_size(model)?;
-            let pixels: Vec<Vec<f32>> = drawn.iter().map(|part| part.samples.to_vec()).collect::<Result<_>>()?;
-            let pixels = pixels.concat();
-            let columns = ((pixels.len() / (h * w * c)) as f64).sqrt().ceil() as usize;
-            write_atomic(path, &png(&Grid::new([h, w, c]).panel("", &pixels, columns).render()?)?)?;
-        }
-        Ok(())
-    }
-}
-
-/// The size of the model's images, which `--png` can show.
-fn picture_size(model: &Model) -> Result<[usize; 3]> {
-    let shape = model.denoiser().sample_shape();
-    match shape[..] {
-        [h, w, c @ (1 | 3)] => Ok([h, w, c]),
-        [_, _, c] => Err(Error::Config(format!(
-            "--png: the model's images have {c} channels, a picture 1 or 3; take --output instead"
-        ))),
-        _ => Err(Error::Config(format!("--png: the model draws points of {shape:?}, not pictures"))),
-    }
-}
-
-/// Parts along the first axis.
-fn joined<'a>(parts: impl Iterator<Item = &'a Tensor>) -> Result<Tensor> {
-    let parts: Vec<_> = parts.map(|part| part.into()).collect();
-    Ok(ops::concat(&parts.iter().collect::<Vec<_>>(), 0)?.into_value())
-}
-
-/// NHWC images in the order of files; points as they are.
-fn channels_first(x: &Tensor) -> Result<Tensor> {
-    if x.shape().rank() == 4 { Ok(ops::permute(&x.into(), &[0, 3, 1, 2])?.into_value()) } else { Ok(x.clone()) }
 }
 
 /// The samples called `name` in a safetensors file, at least one.

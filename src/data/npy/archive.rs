@@ -8,8 +8,8 @@ use std::path::Path;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{Array, array};
-use crate::data::source;
+use super::{Array, Values, array};
+use crate::data::{Images, source};
 use crate::files::{self, write_atomic};
 use crate::{Error, Result};
 
@@ -37,6 +37,22 @@ pub fn write_npz(path: impl AsRef<Path>, arrays: &BTreeMap<String, Array>) -> Re
         archive.write_all(&array.to_bytes()?).map_err(|e| Error::io(path, e))?;
     }
     write_atomic(path, &archive.finish().map_err(failed)?.into_inner())
+}
+
+/// Writes a data set that every command reads: `images` `[n, h, w, c]` (points: `[n, dims]`) in f32, and `labels` if there are two classes
+/// or more.
+pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<()> {
+    let shape = match images.size() {
+        [1, 1, dims] => vec![images.len(), dims],
+        [h, w, c] => vec![images.len(), h, w, c],
+    };
+    let pixels = Array { shape, values: Values::F32(images.pixels().into_owned()) };
+    let mut arrays = BTreeMap::from([("images".to_string(), pixels)]);
+    if images.classes() > 1 {
+        let labels = images.labels().iter().map(|&label| label.into()).collect();
+        arrays.insert("labels".into(), Array { shape: vec![images.len()], values: Values::I64(labels) });
+    }
+    write_npz(path, &arrays)
 }
 
 /// An archive of which only names are known; members are unpacked when they are asked for.

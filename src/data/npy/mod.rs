@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 use archive::Archive;
-pub use archive::{read_npz, write_npz};
+pub use archive::{read_npz, write_images, write_npz};
 use header::{Header, Kind};
 
 use super::{Images, source};

@@ -47,7 +47,7 @@ use super::fine_tune;
 use super::judge::Judge;
 use super::noisy::{NoisyData, joined};
 use super::online_sfbd::OnlineSfbd;
-use crate::data::DataSet;
+use crate::data::{DataSet, npy};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::random::RandomKey;
@@ -268,7 +268,7 @@ impl<'a> Sfbd<'a> {
         };
         let train = if sfbd.store == "u8" { round::as_bytes(&train)? } else { train };
         if sfbd.files {
-            round::write_npz(&round::directory(place, k), &denoised.images)?;
+            npy::write_images(round::directory(place, k).join("denoised.npz"), &denoised.images)?;
         }
         self.stage(k, &self.data.set(train), Some(model), Some(denoised), place, session, observer)
     }

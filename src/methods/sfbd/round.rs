@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Images;
-use crate::data::npy::{Array, Values, write_npz as write_arrays};
 use crate::error::{Error, Result};
 use crate::methods::noisy::subset;
 use crate::tensor::{TensorFile, file};
@@ -156,14 +155,4 @@ pub(super) fn as_bytes(images: &Images) -> Result<Images> {
     let byte = |x: &f32| ((x.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
     let bytes = images.pixels().iter().map(byte).collect();
     Images::from_bytes(bytes, images.labels().to_vec(), images.size(), images.classes())
-}
-
-/// Writes `denoised.npz`, which every command takes for a data set.
-pub(super) fn write_npz(directory: &Path, images: &Images) -> Result<()> {
-    let [h, w, c] = images.size();
-    let pixels = Array { shape: vec![images.len(), h, w, c], values: Values::F32(images.pixels().into_owned()) };
-    let labels = images.labels().iter().map(|&label| i64::from(label)).collect();
-    let labels = Array { shape: vec![images.len()], values: Values::I64(labels) };
-    let arrays = BTreeMap::from([("images".to_string(), pixels), ("labels".to_string(), labels)]);
-    write_arrays(directory.join("denoised.npz"), &arrays)
 }
