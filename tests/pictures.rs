@@ -2,7 +2,7 @@
 
 use image::{Rgb, RgbImage};
 use veridical::Error;
-use veridical::train::{Chart, Grid, png};
+use veridical::train::{Chart, ImageGrid, png};
 
 fn has(image: &RgbImage, colour: [u8; 3]) -> bool {
     image.pixels().any(|p| p.0 == colour)
@@ -12,7 +12,7 @@ fn has(image: &RgbImage, colour: [u8; 3]) -> bool {
 fn pixels_are_enlarged_by_a_whole_factor_and_keep_their_values() {
     // Two images of 2x2: greys at both ends and the middle, values beyond the range, a NaN.
     let images = [-1.0, 1.0, 0.0, 0.5, -7.0, 7.0, f32::NAN, -1.0];
-    let sheet = Grid::new([2, 2, 1]).panel("", &images, 2).render().unwrap();
+    let sheet = ImageGrid::new([2, 2, 1]).panel("", &images, 2).render().unwrap();
     // Factor 32, so that an image is 64 pixels wide; 20 units of margin at 2 pixels, 6 pixels around images.
     let at = |image: u32, row: u32, column: u32| {
         let (x, y) = (46 + image * 70 + column * 32, 46 + row * 32);
@@ -29,7 +29,7 @@ fn pixels_are_enlarged_by_a_whole_factor_and_keep_their_values() {
 #[test]
 fn smooth_enlargement_keeps_a_ramp() {
     let ramp: Vec<f32> = (0..64).map(|i| (i % 8) as f32 / 4.0 - 0.875).collect();
-    let sheet = Grid::new([8, 8, 1]).smooth().panel("", &ramp, 1).render().unwrap();
+    let sheet = ImageGrid::new([8, 8, 1]).smooth().panel("", &ramp, 1).render().unwrap();
     // Greys between the frame's edges in the middle row, where the frame has another colour.
     let grey = |x: u32| Some(sheet.get_pixel(x, sheet.height() / 2).0).filter(|[r, g, b]| r == g && g == b && *r < 255);
     let row: Vec<f64> = (0..sheet.width()).filter_map(grey).map(|[r, ..]| f64::from(r)).collect();
@@ -42,7 +42,7 @@ fn smooth_enlargement_keeps_a_ramp() {
 
 #[test]
 fn three_channels_are_red_green_blue() {
-    let sheet = Grid::new([1, 1, 3]).panel("", &[1.0, -1.0, -1.0, -1.0, 1.0, -1.0], 2).render().unwrap();
+    let sheet = ImageGrid::new([1, 1, 3]).panel("", &[1.0, -1.0, -1.0, -1.0, 1.0, -1.0], 2).render().unwrap();
     assert_eq!((sheet.get_pixel(46, 46), sheet.get_pixel(46 + 70, 46)), (&Rgb([255, 0, 0]), &Rgb([0, 255, 0])));
 }
 
@@ -50,7 +50,7 @@ fn three_channels_are_red_green_blue() {
 fn large_images_and_long_texts_fit() {
     let long = "word ".repeat(500);
     let images = vec![0.0; 3 * 100 * 80];
-    let sheet = Grid::new([100, 80, 1])
+    let sheet = ImageGrid::new([100, 80, 1])
         .title(&long)
         .footer(&long)
         .row_labels(["label".to_string()])
@@ -65,16 +65,16 @@ fn large_images_and_long_texts_fit() {
 
 #[test]
 fn what_cannot_be_drawn_is_an_error() {
-    let refused = |grid: Grid| assert!(matches!(grid.render(), Err(Error::Argument { .. })));
-    refused(Grid::new([8, 8, 1]));
-    refused(Grid::new([8, 8, 1]).panel("", &[], 1));
-    refused(Grid::new([8, 8, 1]).panel("", &[0.0; 63], 1));
-    refused(Grid::new([8, 8, 1]).panel("", &[0.0; 64], 0));
-    refused(Grid::new([8, 8, 2]).panel("", &[0.0; 128], 1));
-    refused(Grid::new([0, 8, 1]).panel("", &[0.0; 64], 1));
-    refused(Grid::new([usize::MAX, usize::MAX, 3]).panel("", &[0.0; 64], 1));
-    refused(Grid::new([1, 1, 1]).panel("", &[0.0; 100_000], 1));
-    refused(Grid::new([1, 1, 1]).panel("", &[0.0], usize::MAX));
+    let refused = |grid: ImageGrid| assert!(matches!(grid.render(), Err(Error::Argument { .. })));
+    refused(ImageGrid::new([8, 8, 1]));
+    refused(ImageGrid::new([8, 8, 1]).panel("", &[], 1));
+    refused(ImageGrid::new([8, 8, 1]).panel("", &[0.0; 63], 1));
+    refused(ImageGrid::new([8, 8, 1]).panel("", &[0.0; 64], 0));
+    refused(ImageGrid::new([8, 8, 2]).panel("", &[0.0; 128], 1));
+    refused(ImageGrid::new([0, 8, 1]).panel("", &[0.0; 64], 1));
+    refused(ImageGrid::new([usize::MAX, usize::MAX, 3]).panel("", &[0.0; 64], 1));
+    refused(ImageGrid::new([1, 1, 1]).panel("", &[0.0; 100_000], 1));
+    refused(ImageGrid::new([1, 1, 1]).panel("", &[0.0], usize::MAX));
 }
 
 /// The rows of the picture, from the top, in which a colour occurs in a column.

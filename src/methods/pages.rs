@@ -10,7 +10,7 @@ use super::sfbd::{Round, SHOWN, SfbdOutcome, SfbdSettings, shown};
 use crate::data::Images;
 use crate::error::{Error, Result};
 use crate::train::evaluate::Comparison;
-use crate::train::{Chart, End, Grid, Report, RunDir, With, log, png};
+use crate::train::{Chart, End, ImageGrid, Report, RunDir, With, log, png};
 
 /// Whether images can be drawn.
 pub(super) fn are_pictures(size: [usize; 3]) -> bool {
@@ -46,7 +46,7 @@ pub(super) fn triptych(data: &NoisyData, denoised: &[(String, Vec<f32>)]) -> Res
     let count = SHOWN.min(noisy.len());
     let first = |set: &Images| -> Result<Vec<f32>> { Ok(set.gather(&(0..count as u32).collect::<Vec<_>>())?.0) };
     let (clean, noisy_pixels) = (data.originals.as_ref().map(first).transpose()?, first(noisy)?);
-    let mut grid = Grid::new(noisy.size());
+    let mut grid = ImageGrid::new(noisy.size());
     if let Some(clean) = &clean {
         grid = grid.panel("clean", clean, 1);
     }

@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::config::RunConfig;
 use super::run::End;
-use super::{Chart, Grid, Report, grouped, log, measure};
+use super::{Chart, ImageGrid, Report, grouped, log, measure};
 use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::Result;
@@ -37,8 +37,11 @@ pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u
             .collect(),
     };
     // A class with few images would shift the rows below it.
-    let mut grid =
-        Grid::new(size).row_labels(names).panel(format!("generated, after {} images", grouped(seen)), &pixels, columns);
+    let mut grid = ImageGrid::new(size).row_labels(names).panel(
+        format!("generated, after {} images", grouped(seen)),
+        &pixels,
+        columns,
+    );
     if picks.len() == count {
         grid = grid.panel("of the training set", &real, columns);
     }

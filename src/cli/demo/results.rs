@@ -6,7 +6,7 @@ use serde::Serialize;
 use veridical::Result;
 use veridical::data::{Digits, Images, digits};
 use veridical::metrics;
-use veridical::train::{Chart, Grid, Report, RunDir, png};
+use veridical::train::{Chart, ImageGrid, Report, RunDir, png};
 
 use super::Config;
 use super::story::{PER_CLASS, Stage, Story};
@@ -210,7 +210,7 @@ impl Results {
             .flat_map(|c| data.held_out.of_class(c).into_iter().take(shown))
             .collect();
         let (real, _) = data.held_out.gather(&picks)?;
-        Grid::new(data.held_out.size())
+        ImageGrid::new(data.held_out.size())
             .row_labels((0..data.held_out.classes()).map(|class| class.to_string()))
             .panel(format!("generated, after {} steps", self.losses.len()), &generated, shown)
             .panel("real, held out", &real, shown)

@@ -6,7 +6,7 @@ use veridical::Result;
 use veridical::data::{DataSet, Digits};
 use veridical::diffusion::Model;
 use veridical::methods::{NoisyData, Sfbd, sfbd};
-use veridical::train::{End, Existing, Grid, MODEL, Observer, RunDir, RunOptions, Tick, png};
+use veridical::train::{End, Existing, ImageGrid, MODEL, Observer, RunDir, RunOptions, Tick, png};
 
 use super::results::Distance;
 use super::{Config, draw};
@@ -115,7 +115,7 @@ impl Plan {
         let rounds: Vec<(String, Vec<f32>)> = (1..=self.settings.method.sfbd.rounds)
             .filter_map(|k| Some((format!("{k}"), sfbd::shown(place, k, values)?)))
             .collect();
-        let mut grid = Grid::new(noisy.size()).panel("noisy", &shown, 1);
+        let mut grid = ImageGrid::new(noisy.size()).panel("noisy", &shown, 1);
         for (name, pixels) in &rounds {
             grid = grid.panel(if name == "1" { "round 1" } else { name.as_str() }, pixels, 1);
         }

@@ -4,7 +4,7 @@ use veridical::data::{Images, npy};
 use veridical::diffusion::{Drawn, Model, write_samples};
 use veridical::files::write_atomic;
 use veridical::tensor::{Shape, file};
-use veridical::train::{Grid, png};
+use veridical::train::{ImageGrid, png};
 use veridical::{Error, Result, Tensor, ops};
 
 use super::super::output;
@@ -42,7 +42,7 @@ impl Args {
             let pixels: Vec<Vec<f32>> = drawn.iter().map(|part| part.samples.to_vec()).collect::<Result<_>>()?;
             let pixels = pixels.concat();
             let columns = ((pixels.len() / (h * w * c)) as f64).sqrt().ceil() as usize;
-            write_atomic(path, &png(&Grid::new([h, w, c]).panel("", &pixels, columns).render()?)?)?;
+            write_atomic(path, &png(&ImageGrid::new([h, w, c]).panel("", &pixels, columns).render()?)?)?;
         }
         Ok(())
     }

@@ -8,9 +8,9 @@ use crate::{Error, Result};
 /// Images of one size in one or more panels side by side, each `columns` wide; a row's label stands for all panels.
 ///
 /// ```
-/// use veridical::train::Grid;
+/// use veridical::train::ImageGrid;
 /// let images = vec![0.0; 20 * 8 * 8];
-/// let picture = Grid::new([8, 8, 1])
+/// let picture = ImageGrid::new([8, 8, 1])
 ///     .title("Digits")
 ///     .row_labels((0..10).map(|digit| digit.to_string()))
 ///     .panel("generated", &images, 2)
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// # Ok::<(), veridical::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Grid<'a> {
+pub struct ImageGrid<'a> {
     size: [usize; 3],
     title: String,
     footer: String,
@@ -44,11 +44,11 @@ const PANEL_GAP: f32 = 28.0;
 /// An image is enlarged by a whole factor until its longer side is about this many pixels.
 const SHOWN: usize = 64;
 
-impl<'a> Grid<'a> {
+impl<'a> ImageGrid<'a> {
     /// A sheet of images of `[height, width, channels]`; 1 channel is grey, 3 are red, green and blue.
     pub fn new(size: [usize; 3]) -> Self {
         let (title, footer) = (String::new(), String::new());
-        Grid { size, title, footer, row_labels: Vec::new(), panels: Vec::new(), smooth: false }
+        ImageGrid { size, title, footer, row_labels: Vec::new(), panels: Vec::new(), smooth: false }
     }
 
     /// A heading over everything.
@@ -92,7 +92,7 @@ impl<'a> Grid<'a> {
     /// Errors on sizes that are not pictures, panels that do not hold whole images, and sheets beyond 16,384 pixels.
     pub fn render(&self) -> Result<RgbImage> {
         let [height, width, channels] = self.size;
-        let bad = |what: String| Err(Error::argument("Grid::render", what));
+        let bad = |what: String| Err(Error::argument("ImageGrid::render", what));
         if !(1..=4096).contains(&height) || !(1..=4096).contains(&width) || !matches!(channels, 1 | 3) {
             return bad(format!("images of {:?}; sides are 1 to 4096 and channels 1 or 3", self.size));
         }
