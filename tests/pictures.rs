@@ -110,6 +110,19 @@ fn an_exponential_is_straight_on_a_logarithmic_axis() {
 }
 
 #[test]
+fn what_is_counted_has_ticks_at_whole_numbers() {
+    let ticks = |xs: &[f64]| {
+        let chart = Chart::new("", "", "").series("", xs.iter().map(|&x| (x, x)).collect()).render().unwrap();
+        // Across the marks, which reach from the axis at 692 down to 702.
+        let dark: Vec<bool> = (0..chart.width()).map(|x| chart.get_pixel(x, 698) != chart.get_pixel(0, 0)).collect();
+        dark.windows(2).filter(|pair| !pair[0] && pair[1]).count()
+    };
+    assert_eq!(ticks(&[0.0, 1.0, 2.0, 3.0, 4.0]), 5);
+    assert_eq!(ticks(&[0.0, 1.5, 4.0]), 9);
+    assert_eq!(ticks(&[3.0]), 1);
+}
+
+#[test]
 fn smoothing_has_no_lag() {
     // Noise of alternating sign around a slope; the smoothed curve goes through the middle of the slope.
     let points: Vec<_> =

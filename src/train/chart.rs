@@ -225,6 +225,8 @@ struct Axis {
     low: f64,
     high: f64,
     log: bool,
+    /// What is counted (steps, rounds) has ticks at whole numbers only.
+    whole: bool,
 }
 
 /// Both axes, or nothing without a point. Rare spikes of smoothed curves (the outermost 1 %) may leave the plot.
@@ -252,7 +254,7 @@ fn axes(curves: &[Curve], log_y: bool) -> Option<(Axis, Axis)> {
     let (y_low, y_high) = if log_y { (y_low.log10(), y_high.log10()) } else { (y_low, y_high) };
     // Steps that are counted from 1 or logged every so often still begin at 0.
     let x_low = if x_low > 0.0 && x_low < 0.1 * x_high { 0.0 } else { x_low };
-    let x = Axis::around(x_low, x_high, 0.0, false);
+    let x = Axis { whole: xs.iter().all(|x| x.fract() == 0.0), ..Axis::around(x_low, x_high, 0.0, false) };
     Some((x, Axis::around(y_low, y_high, 0.04, log_y)))
 }
 
@@ -263,7 +265,7 @@ impl Axis {
         if half <= middle.abs() * 1e-9 {
             half = if log || middle == 0.0 { 0.5 } else { middle.abs() * 0.1 };
         }
-        Axis { low: middle - half, high: middle + half, log }
+        Axis { low: middle - half, high: middle + half, log, whole: false }
     }
 
     /// The position of `value` on the stretch `from..to` of the picture; far outside values stay near it.
@@ -297,6 +299,7 @@ impl Axis {
         }
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|s| s * power).find(|s| *s >= rough).unwrap_or(rough);
+        let step = if self.whole { step.max(1.0) } else { step };
         let first = (low / step).ceil();
         let count = ((high / step).floor() - first).clamp(0.0, 20.0) as usize;
         let largest = low.abs().max(high.abs());
