@@ -2,11 +2,14 @@
 # The table of README.md: a model of Fashion-MNIST at half its resolution, fine-tuned for Heun's method in 13 steps (25 NFE) in several ways, each
 # for 15,360 images.
 #   docs/results/csc_fashion/run.sh VERIDICAL DATA MODEL JUDGE WORK SEEDS...
-# DATA, MODEL and JUDGE are the data, all-clean-1-0-0/model.safetensors and judge.safetensors of ../sfbd_fashion. Several copies may share WORK.
+# DATA, MODEL and JUDGE are the data, all-clean-1-0-0/model.safetensors and judge.safetensors of ../sfbd_fashion. The features that CSC compares are
+# those of another classifier than the judge. Several copies may share WORK, which the classifier is trained into before them.
 set -euo pipefail
 veridical=$1 data=$2 model=$3 judge=$4 work=$5
 shift 5
 mkdir -p "$work"
+features=$work/features.safetensors
+[ -e "$features" ] || "$veridical" classifier --data "$data" --output "$features" --epochs 3 --channels 16,32,64 --seed 1 --device cpu
 fine() { # NAME SEED SETTINGS...
     local out=$work/$1-$2 seed=$2 settings=()
     shift 2
@@ -21,4 +24,7 @@ for seed in "$@"; do
     fine cdm "$seed" method=cdm weight=2
     fine csc "$seed" steps=13
     fine csc-temperature0.1 "$seed" steps=13 temperature=0.1
+    fine csc-temperature10 "$seed" steps=13 temperature=10
+    fine csc-temperature100 "$seed" steps=13 temperature=100
+    fine csc-features "$seed" steps=13 "similarity='$features'"
 done

@@ -2,17 +2,19 @@
 # The tables of README.md: Fashion-MNIST at half its resolution, every method with 61,440 training images, measured on the test images.
 #   docs/results/sfbd_fashion/run.sh VERIDICAL DATA WORK SEEDS...      (DATA: what halve.py wrote)
 # Several copies may share WORK: each takes a run that no other has begun. Bits do not depend on the number of threads, so on two
-# cores two copies with RAYON_NUM_THREADS=1 are the fastest. SETTINGS and METHODS choose some of them.
+# cores two copies with RAYON_NUM_THREADS=1 are the fastest. SETTINGS and METHODS choose some of them; LENGTH=3 makes everything that is
+# counted in training images three times as long (with a WORK of its own).
 set -euo pipefail
 veridical=$1 data=$2 work=$3
 shift 3
 mkdir -p "$work"
 judge=$work/judge.safetensors
+length=${LENGTH:-1}
 [ -e "$judge" ] || "$veridical" classifier --data "$data" --output "$judge" --epochs 3 --channels 32,64,128 --device cpu
 common=(--preset fashion --data "$data" --device cpu --set model.model_channels=16 --set model.channel_mult=[1,2] --set optimizer.warm_up=2560
-    --set average.half_life=8000 --set sampling.columns=10 --set sampling.rows=5 --set train.sample_every=0 --set judge.images=1000
+    --set average.half_life=$((8000 * length)) --set sampling.columns=10 --set sampling.rows=5 --set train.sample_every=0 --set judge.images=1000
     --set "judge.features='$judge'")
-total=61440 first=20480 round=10240
+total=$((61440 * length)) first=$((20480 * length)) round=$((10240 * length))
 rounds=(--set train.images=$first --set sfbd.round_images=$round --rounds 4)
 
 take() { # METHOD SETTING SEED COMMAND...: unless it was not chosen, or is there, or another copy is at it
