@@ -40,6 +40,12 @@ for setting in "${settings[@]}"; do
             --set online.ramp_images=$round --set sfbd.steps=14 "${from[@]}"
     done
 done
+# What the optimiser and the average of the weights are worth that a round does not begin afresh.
+if [[ $length != 1 && " ${settings[*]} " == *" 0.001-0.59 "* ]]; then
+    for seed in "$@"; do
+        take sfbd-kept 0.001-0.59 "$seed" sfbd --denoiser ode --set sfbd.steps=14 --set "sfbd.optimizer='kept'" "${rounds[@]}" --clean-share 0.001 --sigma 0.59
+    done
+fi
 # One call a step instead of two, so that more steps take no longer; with few of them it draws from wider laws than the posterior.
 for setting in "${settings[@]}"; do
     for seed in "$@"; do

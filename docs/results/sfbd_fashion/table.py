@@ -45,9 +45,9 @@ def chosen(rows, setting, first):
     yield "clean-only", rows.get(f"{share}-0", {}).get("clean")
     yield "Ambient-Tweedie", rows[setting].get("ambient")
     yield f"SFBD pre-training alone ({first:,} images)", rows[setting].get("sfbd-ode 0")
-    for denoiser in ("ode", "sde"):
+    for variant, name in (("ode", "ODE"), ("kept", "ODE, optimiser kept"), ("sde", "SDE")):
         for k in range(1, 5):
-            yield f"SFBD {denoiser.upper()}, round {k}", rows[setting].get(f"sfbd-{denoiser} {k}")
+            yield f"SFBD {name}, round {k}", rows[setting].get(f"sfbd-{variant} {k}")
     yield "Online SFBD, KID-guided", rows[setting].get("online")
     yield "all-clean (ceiling)", rows.get("1-0", {}).get("all-clean")
 
