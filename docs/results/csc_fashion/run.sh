@@ -24,7 +24,8 @@ for seed in "$@"; do
     fine cdm "$seed" method=cdm weight=2
     fine csc "$seed" steps=13
     fine csc-temperature0.1 "$seed" steps=13 temperature=0.1
-    fine csc-temperature10 "$seed" steps=13 temperature=10
+    # A kernel so wide that the softmax has a gradient, and a weight that lets it be felt beside a denoising loss of about 50.
+    fine csc-temperature100-weight100 "$seed" steps=13 temperature=100 weight=100
+    fine csc-features-weight100 "$seed" steps=13 temperature=100 weight=100 "similarity='$features'"
     fine csc-temperature100 "$seed" steps=13 temperature=100
-    fine csc-features "$seed" steps=13 "similarity='$features'"
 done
