@@ -98,7 +98,10 @@ impl Sections for CscSettings {
                 ("steps", "Steps of the deployed grid, over the range of [sampling]."),
                 ("chain", "csc: steps of a chain."),
                 ("to_zero", "csc: whether chains may end at noise level 0."),
-                ("weight", "lambda: of the contrastive loss, or of cdm's consistency (its code: 2)."),
+                (
+                    "weight",
+                    "lambda: of the contrastive loss (some nats, beside a denoising loss summed over pixels), or of cdm's consistency (its code: 2).",
+                ),
                 ("temperature", "csc: T, which the kernel's width is multiplied by."),
                 ("gradients", "csc: last denoiser calls of the chain through which gradients flow."),
                 ("similarity", "csc: pixels, or the file of a classifier whose features are compared."),
