@@ -1,0 +1,274 @@
+//! What the documents tell a reader to type is typed here: every block of commands in README.md, CONTRIBUTING.md and docs, as it stands,
+//! in a folder with data of the form and name that it speaks of. Lengths of trainings are cut (`documents/veridical`), nothing else.
+
+mod locate;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use tempfile::TempDir;
+use veridical::data::npy::{self, Array};
+use veridical::{Device, Tensor};
+
+/// A folder in which a reader might sit.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Place { folder: TempDir::new().unwrap() };
+        copy(&locate::root().join("docs"), &place.path("docs"));
+        let stand_ins = locate::root().join("tests/documents");
+        place.link(&stand_ins.join("veridical"), "target/release/veridical");
+        place.link(&examples(), "target/release/examples");
+        // Programs that are tested elsewhere, or build for an hour: that they are there and are sound scripts is what is looked at.
+        for (name, script) in [
+            (".ci/run", ".ci/run"),
+            ("scripts/pack-gpu-tests", "scripts/pack-gpu-tests"),
+            ("run", "scripts/run-gpu-tests"),
+        ] {
+            place.write(
+                name,
+                format!("#!/bin/sh\nexec bash -n '{}'\n", locate::root().join(script).display()).as_bytes(),
+            );
+            executable(&place.path(name));
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn link(&self, to: &Path, name: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(to, path).unwrap();
+    }
+
+    /// A folder of grey pictures.
+    fn pictures(&self, name: &str, count: usize) {
+        fs::create_dir(self.path(name)).unwrap();
+        for i in 0..count {
+            let pixels = bytes(i as u64, 64);
+            image::GrayImage::from_raw(8, 8, pixels).unwrap().save(self.path(&format!("{name}/{i}.png"))).unwrap();
+        }
+    }
+
+    /// An archive of images behind noise of this standard deviation.
+    fn noisy(&self, name: &str, count: usize, sigma: f32) {
+        let clean = bytes(2, count * 64);
+        // Twelve uniform numbers less six are as good as normal here.
+        let noise = bytes(3, count * 64 * 12);
+        let values: Vec<f32> = clean
+            .iter()
+            .zip(noise.chunks(12))
+            .map(|(&x, n)| {
+                f32::from(x) / 127.5 - 1.0 + sigma * (n.iter().map(|&n| f32::from(n) / 255.0).sum::<f32>() - 6.0)
+            })
+            .collect();
+        let tensor = Tensor::from_slice(&values, [count, 8, 8, 1], &Device::Cpu).unwrap();
+        npy::write_npz(self.path(name), &BTreeMap::from([("images".into(), Array::of(&tensor).unwrap())])).unwrap();
+    }
+
+    /// A folder with the four files of Fashion-MNIST, with fewer images.
+    fn idx(&self, name: &str, train: usize, test: usize) {
+        for (part, count) in [("train", train), ("t10k", test)] {
+            let header = |shape: &[usize]| {
+                let mut header = vec![0, 0, 8, shape.len() as u8];
+                header.extend(shape.iter().flat_map(|&extent| (extent as u32).to_be_bytes()));
+                header
+            };
+            let images = [header(&[count, 28, 28]), bytes(1, count * 28 * 28)].concat();
+            let labels = [header(&[count]), (0..count).map(|i| (i % 10) as u8).collect()].concat();
+            self.write(&format!("{name}/{part}-images-idx3-ubyte"), &images);
+            self.write(&format!("{name}/{part}-labels-idx1-ubyte"), &labels);
+            for kind in ["images-idx3", "labels-idx1"] {
+                let packed =
+                    Command::new("gzip").arg(self.path(&format!("{name}/{part}-{kind}-ubyte"))).status().unwrap();
+                assert!(packed.success());
+            }
+        }
+    }
+
+    /// Types every block of commands of a document.
+    fn type_in(&self, document: &str) {
+        let text = fs::read_to_string(locate::root().join(document)).unwrap();
+        let blocks = blocks(&text);
+        assert!(!blocks.is_empty(), "{document} has no commands");
+        for (line, block) in blocks {
+            if block.contains("python3 ") && !has_python() {
+                eprintln!("{document}:{line}: not run, for there is no python3 here");
+                continue;
+            }
+            let path = env::join_paths(
+                [locate::root().join("tests/documents")]
+                    .into_iter()
+                    .chain(env::split_paths(&env::var_os("PATH").unwrap())),
+            );
+            let done = Command::new("bash")
+                .args(["-euo", "pipefail", "-c", &one_seed(&block)])
+                .current_dir(self.folder.path())
+                .env("PATH", path.unwrap())
+                .env("VERIDICAL_PROGRAM", locate::program())
+                .env("REPOSITORY", locate::root())
+                .env("EXAMPLES", examples())
+                .output()
+                .unwrap();
+            let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+            assert!(done.status.success(), "{document}:{line}: {}\n{block}\n{said}", done.status);
+        }
+    }
+}
+
+/// Bytes without pattern.
+fn bytes(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
+fn executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            drop(fs::copy(entry.path(), target))
+        }
+    }
+}
+
+/// Where `cargo test` puts the examples that it builds: beside the folder of the test programs.
+fn examples() -> PathBuf {
+    let program = env::current_exe().unwrap();
+    program.parent().and_then(Path::parent).unwrap().join("examples")
+}
+
+fn has_python() -> bool {
+    Command::new("python3").arg("--version").output().is_ok_and(|asked| asked.status.success())
+}
+
+/// The blocks of shell commands in a Markdown text, with the lines at which they begin.
+fn blocks(markdown: &str) -> Vec<(usize, String)> {
+    let (mut blocks, mut open) = (Vec::new(), None::<(usize, String)>);
+    for (i, line) in markdown.lines().enumerate() {
+        match &mut open {
+            Some(_) if line.trim_start().starts_with("```") => blocks.extend(open.take()),
+            Some((_, block)) => writeln!(block, "{line}").unwrap(),
+            None if line.trim() == "```sh" => open = Some((i + 2, String::new())),
+            None => {}
+        }
+    }
+    assert!(open.is_none(), "a block of commands is not closed");
+    blocks
+}
+
+/// A table takes several seeds, which differ in nothing that this test looks at.
+fn one_seed(block: &str) -> String {
+    block
+        .replace(" 0 1 2\n", " 0\n")
+        .replace(" 0 1\n", " 0\n")
+        .replace("in 0 1;", "in 0;")
+        .replace("in 1 2 3;", "in 1;")
+}
+
+#[test]
+fn the_readme() {
+    Place::new().type_in("README.md");
+}
+
+#[test]
+fn contributing() {
+    Place::new().type_in("CONTRIBUTING.md");
+}
+
+#[test]
+fn performance() {
+    Place::new().type_in("docs/performance.md");
+}
+
+#[test]
+fn learning_from_noisy_images() {
+    let place = Place::new();
+    place.pictures("CLEAN", 20);
+    place.pictures("SET", 50);
+    place.noisy("NOISY.npz", 40, 0.59);
+    place.idx("DIR", 200, 50);
+    place.type_in("docs/methods/sfbd.md");
+}
+
+#[test]
+fn self_consuming_loops() {
+    let place = Place::new();
+    place.write("input.txt", "We are accounted poor citizens, the patricians good.\n".repeat(200).as_bytes());
+    place.type_in("docs/methods/self-consuming.md");
+    place.type_in("docs/results/self_consuming/README.md");
+}
+
+#[test]
+fn results_on_the_digits_and_the_mixture() {
+    let place = Place::new();
+    place.type_in("docs/results/sfbd_digits/README.md");
+    fs::remove_dir_all(place.path("WORK")).unwrap();
+    place.type_in("docs/results/csc_mixture/README.md");
+}
+
+#[test]
+fn results_on_fashion_mnist() {
+    let place = Place::new();
+    place.idx("DIR", 1000, 50);
+    place.type_in("docs/results/fashion_mnist/README.md");
+    place.type_in("docs/results/sfbd_fashion/README.md");
+    if has_python() {
+        fs::rename(place.path("WORK/all-clean-1-0-0/model.safetensors"), place.path("MODEL")).unwrap();
+        fs::rename(place.path("WORK/judge.safetensors"), place.path("JUDGE")).unwrap();
+        fs::remove_dir_all(place.path("WORK")).unwrap();
+        place.type_in("docs/results/csc_fashion/README.md");
+    }
+}
+
+/// A document that nobody types in would be one whose commands may be wrong.
+#[test]
+fn no_document_is_left_out() {
+    let this = include_str!("documents.rs");
+    let mut folders = vec![locate::root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "md")
+                && !blocks(&fs::read_to_string(&path).unwrap()).is_empty()
+            {
+                let name = path.strip_prefix(locate::root()).unwrap().display().to_string();
+                assert!(
+                    this.contains(&format!("type_in(\"{name}\")")),
+                    "the commands of {name} are not typed in by any test"
+                );
+            }
+        }
+    }
+}
