@@ -1,5 +1,7 @@
 //! Forward-backward deconvolution and what stands beside it: the theory on known densities, and whole runs.
 
+#[path = "sfbd/consistency.rs"]
+mod consistency;
 #[path = "sfbd/contrast.rs"]
 mod contrast;
 #[path = "sfbd/em.rs"]
