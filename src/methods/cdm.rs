@@ -1,14 +1,16 @@
 //! Consistent diffusion models: fine-tuning so that what a model says of its own samples on their way is what it said before (Daras,
 //! Dagan, Dimakis & Daskalakis 2023, arXiv 2302.09057).
 //!
-//! `L = L_score + lambda mean (D(x'; s') - D(x; s)) . (D(x''; s') - D(x; s))`, where `x'` and `x''` are two independent continuations of `x` by
-//! the reverse SDE from level `s` to `s' = max(s - U(0, range), 0.002)`: as they are independent given x, the product is an unbiased square
-//! of the mean difference. Along the reverse SDE a true denoiser keeps its mean, `E[D(x'; s') | x] = D(x; s)`, so that it loses nothing; along
-//! EDM's churned steps of the probability flow it does not. Gradients flow through the denoisings, not through the continuations.
+//! `L = L_score + lambda mean (D(x'; s') - D(x; s)) . (D(x''; s') - D(x; s))`, where `x'` and `x''` are two independent
+//! continuations of `x` by the reverse SDE from level `s` to `s' = max(s - U(0, range), 0.002)`: as they are
+//! independent given x, the product is an unbiased square of the mean difference. Along the reverse SDE a true denoiser
+//! keeps its mean, `E[D(x'; s') | x] = D(x; s)`, so that it loses nothing; along EDM's churned steps of the probability
+//! flow it does not. Gradients flow through the denoisings, not through the continuations.
 //!
-//! Process and defaults are those of the authors' code as its `train.py` calls it: lambda 10 (2 is the default of its loss class alone, which
-//! `train.py` overrides), 6 levels and so 5 Euler steps, range 0.05. Its `S_churn`, `S_min`, `S_max` and `S_noise` do nothing there. Unlike it
-//! the continuations here run without dropout and are told of augmentation, and no level is raised to 0.002.
+//! Process and defaults are those of the authors' code as its `train.py` calls it: lambda 10 (2 is the default of its
+//! loss class alone, which `train.py` overrides), 6 levels and so 5 Euler steps, range 0.05. Its `S_churn`, `S_min`,
+//! `S_max` and `S_noise` do nothing there. Unlike it the continuations here run without dropout and are told of
+//! augmentation, and no level is raised to 0.002.
 
 use super::chain::{self, ChainNoise};
 use crate::autograd::Var;
@@ -97,8 +99,8 @@ mod tests {
     use crate::ops::random::SampleIds;
     use crate::tensor::Tensor;
 
-    /// Mean and variance that Euler's method on the reverse SDE gives `D(x'; s')` for `x = 1`, where `D(x; s) = c(s) x` with
-    /// `c = a^2 / (a^2 + s^2)`: steps are linear, so plain arithmetic has both.
+    /// Mean and variance that Euler's method on the reverse SDE gives `D(x'; s')` for `x = 1`, where `D(x; s) = c(s) x`
+    /// with `c = a^2 / (a^2 + s^2)`: steps are linear, so plain arithmetic has both.
     fn moments(a: f64, from: f64, to: f64, steps: usize) -> (f64, f64) {
         let c = |s: f64| a * a / (a * a + s * s);
         let level = |k: usize| {
@@ -114,7 +116,8 @@ mod tests {
         (c(to) * mean, c(to) * c(to) * variance)
     }
 
-    /// `E[D(x'; s') | x] = D(x; s)` for the exact denoiser of N(0, a^2), which is a network that says nothing behind EDM's preconditioning.
+    /// `E[D(x'; s') | x] = D(x; s)` for the exact denoiser of N(0, a^2), which is a network that says nothing behind
+    /// EDM's preconditioning.
     #[test]
     fn what_the_exact_denoiser_says_keeps_its_mean_along_the_continuations() {
         let (a, n, dims) = (0.5, 4096, 16);

@@ -82,8 +82,9 @@ impl<'a> Prepared<'a> {
         Prepared { document, free, ..self }
     }
 
-    /// Starts from these weights, the average too, which goes on [without a ramp](RunConfig::for_trained_weights): fine-tuning with a fresh
-    /// optimiser. To be called before [`with_document`](Self::with_document). Errors if their number differs.
+    /// Starts from these weights, the average too, which goes on [without a ramp](RunConfig::for_trained_weights):
+    /// fine-tuning with a fresh optimiser. To be called before [`with_document`](Self::with_document). Errors if their
+    /// number differs.
     pub fn from_weights(self, weights: &Weights) -> Result<Self> {
         let flat = weights.flat().to_device(&self.model.weights.device())?;
         let (model, config) = (self.model.with_flat_weights(flat)?, self.config.for_trained_weights());

@@ -1,5 +1,6 @@
-//! What the running average is of: from random weights it forgets its start, from trained ones it goes on from them at its half-life, as under
-//! `--transfer` of EDM's code (`ema_rampup_ratio=None`), which that of SFBD starts every round with.
+//! What the running average is of: from random weights it forgets its start, from trained ones it goes on from them at
+//! its half-life, as under `--transfer` of EDM's code (`ema_rampup_ratio=None`), which that of SFBD starts every round
+//! with.
 
 use std::fs;
 use std::path::Path;
@@ -20,8 +21,9 @@ fn weights(path: &Path) -> Vec<f64> {
     Model::load(path, &Device::Cpu).unwrap().weights.flat().to_f64().unwrap()
 }
 
-/// `a <- beta a + (1 - beta) w` over the weights `w` that a run had after each of its steps, from the model `start` on; `half_life` is that
-/// after so many images. Returns how far the model that the run ended with is from it, at most, and from where it started.
+/// `a <- beta a + (1 - beta) w` over the weights `w` that a run had after each of its steps, from the model `start` on;
+/// `half_life` is that after so many images. Returns how far the model that the run ended with is from it, at most, and
+/// from where it started.
 fn deviation(run: &Path, start: &Path, half_life: &dyn Fn(f64) -> f64) -> (f64, f64) {
     let mut steps: Vec<_> = fs::read_dir(run.join("checkpoints")).unwrap().map(|e| e.unwrap().path()).collect();
     steps.sort();

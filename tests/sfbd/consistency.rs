@@ -9,9 +9,9 @@ use veridical::{DType, Device, Tensor, ops};
 
 use super::losses::of;
 
-/// The exact denoiser of N(0, a^2) is EDM's preconditioning with a network that says nothing. The expected product of differences is 0 but
-/// for the error of the Euler steps, and that of EDM's churned steps is not: 0.0012, 0.045, 0.062 and 0.039 for each number at these
-/// levels, several times the allowance.
+/// The exact denoiser of N(0, a^2) is EDM's preconditioning with a network that says nothing. The expected product of
+/// differences is 0 but for the error of the Euler steps, and that of EDM's churned steps is not: 0.0012, 0.045, 0.062
+/// and 0.039 for each number at these levels and the full range, many times the allowance.
 #[test]
 fn the_consistency_loss_of_the_exact_denoiser_vanishes() {
     let (a, n, dims) = (0.5, 4096, 32);
@@ -28,8 +28,8 @@ fn the_consistency_loss_of_the_exact_denoiser_vanishes() {
         let with = |weight| of(&Cdm { loss, weight, ..Cdm::default() }, &model, &y, 2, step as u32).0;
         let weight = 1e4;
         let term = (with(weight) - with(0.0)) / weight / dims as f64;
-        // What a continuation says has at most this variance for each number, which is the noise of all its steps without the drift, and the
-        // product of two of them has it for a standard deviation.
+        // What a continuation says has at most this variance for each number, which is the noise of all its steps
+        // without the drift, and the product of two of them has it for a standard deviation.
         let lower = level - 0.05;
         let c = a * a / (a * a + lower * lower);
         let spread = c * c * 2.0 * (level - lower) * level;

@@ -216,8 +216,8 @@ fn the_bounds_terms_are_what_they_are_said_to_be_on_gaussian_data() {
     }
 }
 
-/// With the true conditional for a kernel, InfoNCE is minus the mutual information if the negatives are other starts, and stays above it by a
-/// known gap if they are other ends.
+/// With the true conditional for a kernel, InfoNCE is minus the mutual information if the negatives are other starts,
+/// and stays above it by a known gap if they are other ends.
 #[test]
 fn the_true_conditional_meets_the_bound_by_other_starts_only() {
     let (n, batches) = (400, 40);

@@ -44,8 +44,9 @@ pub struct AmbientTweedie {
 /// `sigma' <= sigma` by the reverse SDE in `steps` Euler steps. Where only noisy images teach, it is all that says anything about levels
 /// below theirs. Its authors advise it when nearly all images are noisy, as a late fine-tuning.
 ///
-/// It is a stronger term than theirs (giannisdaras/ambient-laws), which takes the draw of sigma for `sigma'` too, so that it moves only images
-/// whose sigma was raised, makes 5 steps between its 6 levels, on 32 images of the batch at most, and divides by the whole batch.
+/// It is a stronger term than theirs (giannisdaras/ambient-laws), which takes the draw of sigma for `sigma'` too, so
+/// that it moves only images whose sigma was raised, makes 5 steps between its 6 levels, on 32 images of the batch at
+/// most, and divides by the whole batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Consistency {
     /// Factor of the term.

@@ -66,7 +66,8 @@ pub enum Negatives {
     /// True states of other images.
     #[default]
     Data,
-    /// The chain's states of other images, by which the true conditional meets the bound of the mutual information; by `Data` it does not.
+    /// The chain's states of other images, by which the true conditional meets the bound of the mutual information; by
+    /// `Data` it does not.
     Chain,
     /// Both, half each.
     Both,

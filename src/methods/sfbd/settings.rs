@@ -113,11 +113,11 @@ impl Sections for SfbdSettings {
                 ("merge", "Whether the clean images are trained on beside the denoised ones."),
                 (
                     "optimizer",
-                    "fresh (from step 0, weights and average from the averaged weights, as the public code) or kept (everything goes on).",
+                    "fresh (as the public code: step 0, from the averaged weights) or kept (everything goes on).",
                 ),
                 (
                     "half_life_share",
-                    "fresh: the half-life of a round's average is this share of the round, but at most average.half_life (the public code's).",
+                    "fresh: half-life of a round's average as a share of the round; at most average.half_life.",
                 ),
                 ("store", "Denoised images are kept as f32, or as u8 in [-1, 1] (the public code's PNG)."),
                 (
@@ -180,8 +180,9 @@ impl Sections for SfbdSettings {
 }
 
 impl SfbdSection {
-    /// The settings of stage `k`'s training, of which 0 is the pre-training that `run` describes. With a fresh optimiser a round starts at step
-    /// 0 with numbers of its own, and its average from the averaged weights before it; with a kept one it goes on.
+    /// The settings of stage `k`'s training, of which 0 is the pre-training that `run` describes. With a fresh
+    /// optimiser a round starts at step 0 with numbers of its own, and its average from the averaged weights before it;
+    /// with a kept one it goes on.
     pub(super) fn stage(&self, run: &RunConfig, k: u32) -> Result<RunConfig> {
         let mut run = run.clone();
         match (k, self.optimizer.as_str()) {

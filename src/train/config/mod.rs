@@ -169,8 +169,9 @@ impl RunConfig {
         Ok(RunConfig { model: model_table(&self.model_config(data)?)?, ..config })
     }
 
-    /// The same settings for a run that starts from trained weights instead of random ones: the running average starts from them too, at its
-    /// full half-life, as under `--transfer` of EDM's code. A ramp is there to forget a start that says nothing, and would forget these.
+    /// The same settings for a run that starts from trained weights instead of random ones: the running average starts
+    /// from them too, at its full half-life, as under `--transfer` of EDM's code. A ramp is there to forget a start
+    /// that says nothing, and would forget these.
     #[must_use]
     pub fn for_trained_weights(mut self) -> Self {
         self.average.ramp = 0.0;
