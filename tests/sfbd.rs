@@ -1,5 +1,9 @@
 //! Forward-backward deconvolution and what stands beside it: the theory on known densities, and whole runs.
 
+#[path = "sfbd/averages.rs"]
+mod averages;
+#[path = "sfbd/consistency.rs"]
+mod consistency;
 #[path = "sfbd/contrast.rs"]
 mod contrast;
 #[path = "sfbd/em.rs"]

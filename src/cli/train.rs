@@ -167,7 +167,8 @@ impl Args {
         let images = self.steps.map(|steps| steps.saturating_mul(config.train.batch as u64)).or(self.images);
         config.train.images = images.unwrap_or(config.train.images);
         config.check()?;
-        Ok(config)
+        // What --print-config shows is what the run will do.
+        Ok(if config.train.init.is_empty() { config } else { config.for_trained_weights() })
     }
 
     /// What the preset's data look like.

@@ -68,31 +68,6 @@ pub(super) fn reverse_sde(
     Ok(x)
 }
 
-/// EDM's churned Euler steps over `levels`: where a level lies in `[s_min, s_max]` it is raised by the factor `1 + gamma`, with fresh noise,
-/// before the step of the probability-flow ODE (Karras et al. 2022, algorithm 2 without its correction).
-pub(super) fn churned_euler(
-    cx: &Context,
-    denoiser: &Denoiser,
-    mut x: Var,
-    levels: &[Vec<f64>],
-    churn: &crate::diffusion::solvers::Churn,
-    conditions: Conditions,
-    noise: &ChainNoise,
-) -> Result<Var> {
-    let device = x.device();
-    let steps = levels.len().saturating_sub(1);
-    for (k, pair) in levels.windows(2).enumerate() {
-        let raised: Vec<f64> = pair[0].iter().map(|&t| t * (1.0 + churn.gamma(t, steps))).collect();
-        let deviations: Vec<f64> =
-            pair[0].iter().zip(&raised).map(|(&t, &hat)| (hat * hat - t * t).max(0.0).sqrt() * churn.s_noise).collect();
-        x = ops::solver_update(&x, None, Some((column(&deviations, &device)?.into(), &noise.at(k))))?;
-        let denoised = denoiser.denoise(cx, &x, &raised, conditions)?;
-        let rates: Vec<f64> = raised.iter().zip(&pair[1]).map(|(&hat, &next)| (next - hat) / hat).collect();
-        x = ops::solver_update(&x, Some((column(&rates, &device)?.into(), &ops::sub(&x, &denoised)?)), None)?;
-    }
-    Ok(x)
-}
-
 /// The same weights without gradients and without dropout.
 pub(super) fn without_gradient(cx: &Context) -> Context {
     Context::inference(cx.weights()).compute_in(cx.compute())

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::tensor::Device;
 use crate::train::RunConfig;
 
-/// A trained model, and `run` with the model's architecture in place of its own, for data that look like `data`.
+/// A trained model, and `run` with the model's architecture in place of its own, for data that look like `data`, and
+/// without a ramp of the running average ([`RunConfig::for_trained_weights`]).
 ///
 /// Errors if the file is no model, if the settings state another `sigma_data` than it was trained with, and if it takes other images or
 /// more classes than the data have.
@@ -35,7 +36,7 @@ pub fn pretrained(path: impl AsRef<Path>, run: &RunConfig, data: &Images) -> Res
     if classes > 0 && classes != data.classes() {
         return Err(named(format!("the model has {classes} classes, the data {}", data.classes())));
     }
-    let mut run = run.with_architecture(model.config())?;
+    let mut run = run.with_architecture(model.config())?.for_trained_weights();
     run.data.labels = classes > 0;
     Ok((model, run))
 }

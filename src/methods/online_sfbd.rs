@@ -7,9 +7,11 @@
 //!          denoise some noisy images again with the present D, and replace some of their old selves
 //! ```
 //!
-//! Training and sampling share one process and one set of weights. How many of the new images replace their old selves is fixed or decided by
-//! the KID to the clean images. The papers' rule for that is not public to us, so this is ours: with the distances `old` and `new` of the same
-//! images before and after, the share `(old - new) / |old|` of them is replaced, but at least a tenth, so that the buffer never stands still.
+//! Training and sampling share one process and one set of weights. How many of the new images replace their old selves
+//! is fixed or decided by the KID to the clean images. The papers' rule for that is not public to us, so this is ours:
+//! with the distances `old` and `new` of the same images before and after, the share `(old - new) / |old|` of them is
+//! replaced, but at least a tenth, so that the buffer never stands still. Of a few images on their pixels the two are
+//! noisy numbers, and whether the rule is worth anything beside a fixed share was not tried.
 
 use std::fmt::Debug;
 

@@ -93,6 +93,7 @@ pub fn csc(name: &str) -> Result<With<CscSettings>> {
     run.optimizer.warm_up = images / 20;
     run.optimizer.schedule = "constant".into();
     run.average.half_life = images as f64 / 10.0;
+    run = run.for_trained_weights();
     run.average.power.clear();
     run.average.snapshot_every = 0;
     run.augment.p = 0.0;

@@ -82,11 +82,14 @@ impl<'a> Prepared<'a> {
         Prepared { document, free, ..self }
     }
 
-    /// Starts from these weights, the average too: fine-tuning with a fresh optimiser. Errors if their number differs.
-    pub fn from_weights(mut self, weights: &Weights) -> Result<Self> {
+    /// Starts from these weights, the average too, which goes on [without a ramp](RunConfig::for_trained_weights):
+    /// fine-tuning with a fresh optimiser. To be called before [`with_document`](Self::with_document). Errors if their
+    /// number differs.
+    pub fn from_weights(self, weights: &Weights) -> Result<Self> {
         let flat = weights.flat().to_device(&self.model.weights.device())?;
-        self.model = self.model.with_flat_weights(flat)?;
-        Ok(self)
+        let (model, config) = (self.model.with_flat_weights(flat)?, self.config.for_trained_weights());
+        let (options, document) = (config.train_options()?, config.document()?);
+        Ok(Prepared { model, config, options, document, ..self })
     }
 
     /// Goes on from the end of another run, with its optimiser, averages and count of steps: fine-tuning with a kept optimiser.

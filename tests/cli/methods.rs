@@ -229,6 +229,8 @@ fn wishes_that_make_no_sense_are_refused_before_anything_is_written() {
     refused(&alone, 2, "csc", &["--set", "model.sigma_data=0.75"], "no model to fine-tune");
     refused(&alone, 2, "csc", &["--method", "magic"], "csc, cdm, plain");
     refused(&alone, 2, "csc", &["--set", "csc.chain=40"], "csc.chain = 40");
+    refused(&alone, 2, "csc", &["--method", "cdm", "--set", "csc.weight=2"], "the lambda of cdm is csc.cdm_weight");
+    refused(&alone, 2, "csc", &["--set", "csc.cdm_weight=-1"], "csc.cdm_weight = -1");
     refused(&alone, 1, "csc", &["--model", "/nowhere/model.safetensors"], "/nowhere/model.safetensors");
     for command in ["sfbd", "ambient", "csc"] {
         let error = fails(2, &[command, "--resume", "--out", out.to_str().unwrap()]);

@@ -209,8 +209,37 @@ fn the_bounds_terms_are_what_they_are_said_to_be_on_gaussian_data() {
         assert!(nce >= -at.information(), "{nce} < {}", -at.information());
         let term = (nce + at.information()) + (coverage - entropy);
         approx::assert_abs_diff_eq!(term, at.step(), epsilon = 0.03);
-        // 4. Concavity: the coverage is at most the mean squared error of all pairs, up to the kernel's constant.
-        let pairs = (at.low + at.c * at.c * at.high) / (2.0 * at.v) + 0.5 * (std::f64::consts::TAU * at.v).ln();
-        assert!(coverage <= pairs + 1e-9);
+        // 4. The positive alone: the coverage is at most its squared error, up to the kernel's constant and ln N.
+        let squared = at.low - 2.0 * at.c * at.both + at.c * at.c * at.high;
+        let positive = squared / (2.0 * at.v) + 0.5 * (std::f64::consts::TAU * at.v).ln();
+        assert!(coverage <= (n as f64).ln() + positive, "{coverage} > ln {n} + {positive}");
+    }
+}
+
+/// With the true conditional for a kernel, InfoNCE is minus the mutual information if the negatives are other starts,
+/// and stays above it by a known gap if they are other ends.
+#[test]
+fn the_true_conditional_meets_the_bound_by_other_starts_only() {
+    let (n, batches) = (400, 40);
+    for shared in [true, false] {
+        let at = Gaussian::of(0.3, 1.2, 0.5, shared, 0.15);
+        let (slope, v) = (at.both / at.high, at.low - at.both * at.both / at.high);
+        let (mut by_ends, mut by_starts) = (0.0, 0.0);
+        for batch in 0..batches {
+            let (z, e) = (normals(n, 1, 200 + 2 * batch), normals(n, 1, 201 + 2 * batch));
+            let mean: Vec<f64> = z.iter().map(|z| slope * at.high.sqrt() * z).collect();
+            let low: Vec<f64> = mean.iter().zip(&e).map(|(mean, e)| mean + v.sqrt() * e).collect();
+            let rows = |x: &[f64]| Var::from(Tensor::from_slice(x, [n, 1], &Device::Cpu).unwrap());
+            by_ends += info_nce(&rows(&mean), &rows(&low), v).unwrap().value().item().unwrap() / f64::from(batches);
+            by_starts += info_nce(&rows(&low), &rows(&mean), v).unwrap().value().item().unwrap() / f64::from(batches);
+        }
+        // E ln N(m; 0, low + v) - E ln N(x_j; 0, low), where the mean m has the variance r low and v = (1 - r) low.
+        let r = 1.0 - v / at.low;
+        let gap = 0.5 * (1.0 - (2.0 - r).ln() - r / (2.0 - r));
+        if !shared {
+            approx::assert_abs_diff_eq!(gap, 0.146, epsilon = 0.001);
+        }
+        approx::assert_abs_diff_eq!(by_starts + at.information(), 0.0, epsilon = 0.03);
+        approx::assert_abs_diff_eq!(by_ends + at.information(), gap, epsilon = 0.03);
     }
 }

@@ -12,7 +12,7 @@ use veridical::random::{Normal, Purpose, RandomKey, Samples, fill};
 use veridical::train::{End, Existing, Observer, RunDir, RunOptions, Tick, With};
 
 /// Points of two clusters in the plane.
-fn data() -> NoisyData {
+pub fn data() -> NoisyData {
     let n = 300;
     let mut z = vec![0f32; 2 * n];
     fill(Normal, &RandomKey::new(1, Purpose::Synthetic).stream().unwrap(), Samples::From(0), 2, &mut z).unwrap();
@@ -23,7 +23,7 @@ fn data() -> NoisyData {
     NoisyData::simulated(set, 0.1, 0.3, 0).unwrap()
 }
 
-fn settings(more: &[&str]) -> With<SfbdSettings> {
+pub fn settings(more: &[&str]) -> With<SfbdSettings> {
     let base = [
         "train.device=\"cpu\"",
         "model.hidden=16",
@@ -220,5 +220,6 @@ fn what_makes_no_sense_is_said_before_anything_is_written() {
     says(&["sfbd.denoiser=\"magic\""], "no solver");
     says(&["sfbd.denoiser=\"rk45\""], "depend on each other");
     says(&["sfbd.optimizer=\"old\""], "fresh, kept");
+    says(&["sfbd.half_life_share=0"], "sfbd.half_life_share = 0, expected a share of a round above 0");
     says(&["model.sigma_max=0.1", "train.device=\"cpu\""], "the model knows levels from 0 to 0.1");
 }

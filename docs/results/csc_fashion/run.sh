@@ -16,12 +16,13 @@ fine() { # NAME SEED SETTINGS...
     if [ -e "$out/metrics.json" ] || ! mkdir "$out.begun" 2>/dev/null; then return; fi
     for setting in "$@"; do settings+=(--set "csc.$setting"); done
     "$veridical" csc --preset fashion --data "$data" --model "$model" --device cpu --seed "$seed" --out "$out" --overwrite --images 15360 \
-        --set data.labels=false --set average.half_life=8000 --set train.sample_every=0 --set judge.images=500 \
+        --set data.labels=false --set average.half_life=1536 --set train.sample_every=0 --set judge.images=500 \
         --set "judge.features='$judge'" --set sampling.columns=10 --set sampling.rows=5 "${settings[@]}"
 }
 for seed in "$@"; do
     fine plain "$seed" method=plain
-    fine cdm "$seed" method=cdm weight=2
+    fine cdm "$seed" method=cdm
+    fine cdm-weight2 "$seed" method=cdm cdm_weight=2
     fine csc "$seed" steps=13
     fine csc-temperature0.1 "$seed" steps=13 temperature=0.1
     # A kernel so wide that the softmax has a gradient, and a weight that lets it be felt beside a denoising loss of about 50.

@@ -17,7 +17,8 @@ fine() { # NAME SEED SETTINGS...
 }
 for seed in "$@"; do
     fine plain "$seed" method=plain
-    fine cdm "$seed" method=cdm weight=2
+    fine cdm "$seed" method=cdm
+    fine cdm-weight2 "$seed" method=cdm cdm_weight=2
     fine csc "$seed" steps=7
     fine csc-temperature0.5 "$seed" steps=7 temperature=0.5
 done

@@ -16,7 +16,8 @@ for seed in "$@"; do
         [ -e "$out/metrics.json" ] && continue
         common=(--seed "$seed" --out "$out" "${noisy[@]}")
         [ -e "$out" ] && common+=(--overwrite)
-        rounds=(--set train.images=$first --set sfbd.round_images=$round --rounds 4)
+        # An average as long as the other methods end with, a tenth of the whole.
+        rounds=(--set train.images=$first --set sfbd.round_images=$round --set sfbd.half_life_share=0.6 --rounds 4)
         case $method in
         clean) "$veridical" ambient --on clean --images $total "${common[@]}" ;;
         noisy) "$veridical" ambient --on noisy --loss plain --images $total "${common[@]}" ;;

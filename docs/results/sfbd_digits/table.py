@@ -6,7 +6,7 @@ import sys
 
 KEYS = ["frechet_distance", "kid", "sliced_wasserstein", "precision", "recall", "coverage"]
 NAMES = {"clean": "clean-only", "noisy": "noisy-only, plain loss", "ambient": "Ambient-Tweedie", "all-clean": "all-clean (ceiling)",
-         "online": "Online SFBD, KID-guided"}
+         "online": "Online SFBD"}
 rows = {}
 for place in sorted(pathlib.Path(sys.argv[1]).glob("*-[0-9]")):
     method, seed = place.name.rsplit("-", 1)

@@ -15,7 +15,8 @@ common=(--preset fashion --data "$data" --device cpu --set model.model_channels=
     --set average.half_life=$((8000 * length)) --set sampling.columns=10 --set sampling.rows=5 --set train.sample_every=0 --set judge.images=1000
     --set "judge.features='$judge'")
 total=$((61440 * length)) first=$((20480 * length)) round=$((10240 * length))
-rounds=(--set train.images=$first --set sfbd.round_images=$round --rounds 4)
+# An average as long as the other methods end with, a tenth of the whole.
+rounds=(--set train.images=$first --set sfbd.round_images=$round --set sfbd.half_life_share=0.6 --rounds 4)
 
 take() { # METHOD SETTING SEED COMMAND...: unless it was not chosen, or is there, or another copy is at it
     [[ " ${METHODS:-$1} " == *" $1 "* ]] || return 0

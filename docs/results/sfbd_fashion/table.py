@@ -48,7 +48,7 @@ def chosen(rows, setting, first):
     for variant, name in (("ode", "ODE"), ("kept", "ODE, optimiser kept"), ("sde", "SDE")):
         for k in range(1, 5):
             yield f"SFBD {name}, round {k}", rows[setting].get(f"sfbd-{variant} {k}")
-    yield "Online SFBD, KID-guided", rows[setting].get("online")
+    yield "Online SFBD", rows[setting].get("online")
     yield "all-clean (ceiling)", rows.get("1-0", {}).get("all-clean")
 
 

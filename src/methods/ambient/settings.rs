@@ -64,7 +64,7 @@ impl Sections for AmbientSettings {
                 ),
                 ("loss", "tweedie (Ambient-Tweedie), or plain: noisy images are taken as they are."),
                 ("consistency", "Factor of the consistency term; 0: none."),
-                ("consistency_steps", "Euler steps of its continuations."),
+                ("consistency_steps", "Euler steps of its continuations; 5 join the 6 levels of its authors' code."),
                 ("consistency_copies", "Its continuations of each sample."),
                 ("consistency_gradient", "Whether gradients flow through the continuations."),
             ],

@@ -63,10 +63,11 @@ pub enum Width {
 /// Whose other members are the negatives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Negatives {
-    /// True states of other images: the bound's.
+    /// True states of other images.
     #[default]
     Data,
-    /// The chain's states of other images.
+    /// The chain's states of other images, by which the true conditional meets the bound of the mutual information; by
+    /// `Data` it does not.
     Chain,
     /// Both, half each.
     Both,

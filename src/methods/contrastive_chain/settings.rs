@@ -29,7 +29,7 @@ pub struct CscSection {
     pub chain: usize,
     /// Whether chains may end at 0.
     pub to_zero: bool,
-    /// lambda, of the contrastive loss or of CDM's consistency.
+    /// lambda of the contrastive loss.
     pub weight: f64,
     /// T.
     pub temperature: f64,
@@ -43,6 +43,8 @@ pub struct CscSection {
     pub negatives: String,
     /// `shared` or `forward`.
     pub coupling: String,
+    /// CDM: lambda of the consistency.
+    pub cdm_weight: f64,
     /// CDM: most that a continuation goes down by.
     pub cdm_range: f64,
     /// CDM: Euler steps of a continuation.
@@ -76,8 +78,9 @@ impl Default for CscSection {
             width: "fitted".into(),
             negatives: "data".into(),
             coupling: "shared".into(),
+            cdm_weight: 10.0,
             cdm_range: 0.05,
-            cdm_steps: 6,
+            cdm_steps: 5,
             measured_steps: vec![3, 5, 7, 9, 13, 18],
         }
     }
@@ -100,7 +103,7 @@ impl Sections for CscSettings {
                 ("to_zero", "csc: whether chains may end at noise level 0."),
                 (
                     "weight",
-                    "lambda: of the contrastive loss (some nats, beside a denoising loss summed over pixels), or of cdm's consistency (its code: 2).",
+                    "csc: lambda of the contrastive loss (some nats, beside a denoising loss summed over pixels).",
                 ),
                 ("temperature", "csc: T, which the kernel's width is multiplied by."),
                 ("gradients", "csc: last denoiser calls of the chain through which gradients flow."),
@@ -108,8 +111,15 @@ impl Sections for CscSettings {
                 ("width", "csc: fitted (mean squared distance of the positives) or level (the noise level's square)."),
                 ("negatives", "csc: data (true states of other images), chain (its states), or both."),
                 ("coupling", "csc: shared (one noise for both levels) or forward (the forward process)."),
+                (
+                    "cdm_weight",
+                    "cdm: lambda of the consistency; 10 in its authors' train.py, 2 in their loss class alone.",
+                ),
                 ("cdm_range", "cdm: most that a continuation's noise level goes down by."),
-                ("cdm_steps", "cdm: Euler steps of a continuation."),
+                (
+                    "cdm_steps",
+                    "cdm: Euler steps of a continuation by the reverse SDE; 5 join the 6 levels of its authors' code.",
+                ),
                 (
                     "measured_steps",
                     "Steps that the model is sampled with before and after; Heun makes 2 n - 1 calls in n.",
@@ -139,6 +149,7 @@ impl Sections for CscSettings {
         }
         for (name, value, sound) in [
             ("weight", csc.weight, csc.weight >= 0.0),
+            ("cdm_weight", csc.cdm_weight, csc.cdm_weight >= 0.0),
             ("temperature", csc.temperature, csc.temperature > 0.0),
             ("cdm_range", csc.cdm_range, csc.cdm_range > 0.0),
         ] {
@@ -148,6 +159,10 @@ impl Sections for CscSettings {
         }
         if let Some(bad) = csc.measured_steps.iter().find(|steps| !(1..=10_000).contains(*steps)) {
             return Err(Error::Config(format!("csc.measured_steps names {bad}, expected 1 to 10000")));
+        }
+        if csc.method == "cdm" && csc.weight != CscSection::default().weight {
+            let what = format!("csc.weight = {} is of method csc; the lambda of cdm is csc.cdm_weight", csc.weight);
+            return Err(Error::Config(what));
         }
         if csc.method == "csc" && run.train.batch < 2 || run.train.micro_batch == 1 {
             return Err(Error::Config(
@@ -197,7 +212,7 @@ impl CscSettings {
 
     /// CDM's objective.
     pub fn cdm(&self, run: &RunConfig) -> Result<Cdm> {
-        let CscSection { weight, cdm_range: range, cdm_steps: steps, .. } = self.csc;
-        Ok(Cdm { loss: run.loss.loss()?, weight, range, steps, ..Cdm::default() })
+        let CscSection { cdm_weight: weight, cdm_range: range, cdm_steps: steps, .. } = self.csc;
+        Ok(Cdm { loss: run.loss.loss()?, weight, range, steps })
     }
 }

@@ -211,12 +211,12 @@ impl<'a> Sfbd<'a> {
         if sfbd.files {
             return Ok((0..noisy.len() as u32).collect());
         }
-        let config = self.stage_config(k)?;
+        let config = self.stage_settings(k)?;
         let (set, clean) = match sfbd.merge {
             true => (joined(&[&self.clean.train, noisy])?, self.clean.train.len()),
             false => (noisy.clone(), 0),
         };
-        let first = if sfbd.optimizer == "kept" { self.stage_config(k - 1)?.train.steps() } else { 0 };
+        let first = if sfbd.optimizer == "kept" { self.stage_settings(k - 1)?.train.steps() } else { 0 };
         let mut needed = config.batches(set.len())?.drawn(first..config.train.steps())?;
         for index in training_pages::shown(&config, &set, model.denoiser().label_dim()) {
             needed[index as usize] = true;
@@ -280,23 +280,8 @@ impl<'a> Sfbd<'a> {
         Ok(Some((Model::load(file, &like.weights.device())?, record)))
     }
 
-    /// The settings of a stage's training: with a fresh optimiser it starts at step 0 with numbers of its own, with a kept one it goes on.
-    fn stage_config(&self, k: u32) -> Result<RunConfig> {
-        let (mut run, sfbd) = (self.settings.run.clone(), &self.settings.method.sfbd);
-        match (k, sfbd.optimizer.as_str()) {
-            (0, _) => {}
-            (_, "kept") => {
-                // Whole batches, so that a stage ends where the next begins.
-                let batch = run.train.batch as u64;
-                let steps = run.train.images.div_ceil(batch) + u64::from(k) * sfbd.round_images.div_ceil(batch);
-                run.train.images = steps * batch;
-            }
-            _ => {
-                run.train.images = sfbd.round_images;
-                run.train.seed = RandomKey::stage_seed(run.train.seed, k)?;
-            }
-        }
-        Ok(run)
+    fn stage_settings(&self, k: u32) -> Result<RunConfig> {
+        self.settings.method.sfbd.stage(&self.settings.run, k)
     }
 
     /// Trains a stage in its own directory, or finds it trained, and measures the result.
@@ -311,7 +296,7 @@ impl<'a> Sfbd<'a> {
         observer: &mut dyn Observer,
     ) -> Result<ControlFlow<(End, Option<Model>), (Model, Round)>> {
         let directory = round::directory(place, k);
-        let config = self.stage_config(k)?;
+        let config = self.stage_settings(k)?;
         let mut prepared = Prepared::new(&config, set)?;
         if let Some(finished) = self.finished(k, place, prepared.model())? {
             return Ok(ControlFlow::Continue(finished));
@@ -375,10 +360,11 @@ impl<'a> Sfbd<'a> {
         let source = OnlineSfbd::new(online, self.data, self.denoising.clone(), &config, first)?;
         let set = self.data.set(source.placeholder()?);
         let document = With { run: config.clone(), method: self.settings.method.clone() }.document()?;
-        let mut prepared = Prepared::new(&config, &set)?.with_document(document, &["judge.", "noisy.path"]);
+        let mut prepared = Prepared::new(&config, &set)?;
         if let Some(given) = &self.given {
             prepared = prepared.from_weights(&given.weights)?;
         }
+        let prepared = prepared.with_document(document, &["judge.", "noisy.path"]);
         let directory = round::directory(place, 0);
         let resume = round::begun(&directory);
         let at = round::open(&directory, resume)?;

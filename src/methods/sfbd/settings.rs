@@ -7,6 +7,7 @@ use crate::methods::ambient::one_of;
 use crate::methods::denoising::Denoising;
 use crate::methods::judge::JudgeSection;
 use crate::methods::noisy::NoisySection;
+use crate::random::RandomKey;
 use crate::train::config::About;
 use crate::train::{RunConfig, Sections};
 
@@ -25,6 +26,8 @@ pub struct SfbdSection {
     pub merge: bool,
     /// `fresh` or `kept`.
     pub optimizer: String,
+    /// `fresh`: half-life of a round's running average, as a share of the round's images.
+    pub half_life_share: f64,
     /// `f32` or `u8`.
     pub store: String,
     /// Whether each round's denoised images are written as `.npz`.
@@ -72,6 +75,7 @@ impl Default for SfbdSection {
             steps: 40,
             merge: true,
             optimizer: "fresh".into(),
+            half_life_share: 0.1,
             store: "f32".into(),
             files: false,
             model: String::new(),
@@ -109,7 +113,11 @@ impl Sections for SfbdSettings {
                 ("merge", "Whether the clean images are trained on beside the denoised ones."),
                 (
                     "optimizer",
-                    "fresh (averaged weights, from step 0, as the public code) or kept (everything goes on).",
+                    "fresh (as the public code: step 0, from the averaged weights) or kept (everything goes on).",
+                ),
+                (
+                    "half_life_share",
+                    "fresh: half-life of a round's average as a share of the round; at most average.half_life.",
                 ),
                 ("store", "Denoised images are kept as f32, or as u8 in [-1, 1] (the public code's PNG)."),
                 (
@@ -158,12 +166,43 @@ impl Sections for SfbdSettings {
                 return Err(Error::Config(format!("{name} = {value}, expected {least} to {most}")));
             }
         }
+        if !(sfbd.half_life_share > 0.0 && sfbd.half_life_share.is_finite()) {
+            let what = format!("sfbd.half_life_share = {}, expected a share of a round above 0", sfbd.half_life_share);
+            return Err(Error::Config(what));
+        }
         if sfbd.optimizer == "kept" && !sfbd.model.is_empty() {
             return Err(Error::Config(
                 "sfbd.optimizer = \"kept\" needs the optimiser of a pre-training, which a model file (sfbd.model) has not".into(),
             ));
         }
         self.denoising(run)?.sigmas(self.noisy.sigma).map(|_| ())
+    }
+}
+
+impl SfbdSection {
+    /// The settings of stage `k`'s training, of which 0 is the pre-training that `run` describes. With a fresh
+    /// optimiser a round starts at step 0 with numbers of its own, and its average from the averaged weights before it;
+    /// with a kept one it goes on.
+    pub(super) fn stage(&self, run: &RunConfig, k: u32) -> Result<RunConfig> {
+        let mut run = run.clone();
+        match (k, self.optimizer.as_str()) {
+            (0, _) => {}
+            (_, "kept") => {
+                // Whole batches, so that a stage ends where the next begins.
+                let batch = run.train.batch as u64;
+                let steps = run.train.images.div_ceil(batch) + u64::from(k) * self.round_images.div_ceil(batch);
+                run.train.images = steps * batch;
+            }
+            _ => {
+                run = run.for_trained_weights();
+                run.train.images = self.round_images;
+                run.train.seed = RandomKey::stage_seed(run.train.seed, k)?;
+                // Were it longer, a round would be measured by the weights of the round before it.
+                let longest = self.half_life_share * self.round_images as f64;
+                run.average.half_life = run.average.half_life.min(longest);
+            }
+        }
+        Ok(run)
     }
 }
 

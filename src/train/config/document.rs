@@ -109,7 +109,7 @@ pub(super) const SECTIONS: [About; 8] = [
         "Running averages of the weights, in images.",
         &[
             ("half_life", "Images after which a weight counts half; 0: no average."),
-            ("ramp", "Keeps the half-life below this part of the images seen so far; 0: no such limit."),
+            ("ramp", "Keeps the half-life below this part of the images seen; 0: no limit, as from trained weights."),
             (
                 "power",
                 "Widths of power-function averages that are kept besides, for `veridical ema`; EDM2: [0.05, 0.1].",

@@ -162,9 +162,20 @@ impl RunConfig {
         Ok(RunConfig { model: model_table(model)?, ..self.clone() })
     }
 
-    /// The same settings with the architecture written out for these data.
+    /// The same settings with what follows from them and these data: the architecture written out, and the average as
+    /// [`for_trained_weights`](Self::for_trained_weights) has it where the run starts from a model file.
     pub fn completed(&self, data: &Images) -> Result<Self> {
-        Ok(RunConfig { model: model_table(&self.model_config(data)?)?, ..self.clone() })
+        let config = if self.train.init.is_empty() { self.clone() } else { self.clone().for_trained_weights() };
+        Ok(RunConfig { model: model_table(&self.model_config(data)?)?, ..config })
+    }
+
+    /// The same settings for a run that starts from trained weights instead of random ones: the running average starts
+    /// from them too, at its full half-life, as under `--transfer` of EDM's code. A ramp is there to forget a start
+    /// that says nothing, and would forget these.
+    #[must_use]
+    pub fn for_trained_weights(mut self) -> Self {
+        self.average.ramp = 0.0;
+        self
     }
 
     /// The settings as TOML, with a comment over each key.

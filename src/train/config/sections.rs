@@ -138,7 +138,8 @@ impl OptimizerSection {
 pub struct Average {
     /// Images after which a weight counts half; 0: no average.
     pub half_life: f64,
-    /// Keeps the half-life below this part of the images seen; 0: no such limit.
+    /// Keeps the half-life below this part of the images seen; 0: no such limit. See
+    /// [`RunConfig::for_trained_weights`].
     pub ramp: f64,
     /// Widths of power-function averages that are kept besides, for `veridical ema`.
     pub power: Vec<f64>,
