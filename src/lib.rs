@@ -21,6 +21,7 @@
 //! | [`random`] | random numbers as a pure function of where they are used |
 //! | [`tensor`] | shapes, dtypes, storage, [`Device`], named tensors in files |
 //! | [`backend`] | where bytes live and how kernels are started: CPU, CUDA, emulator |
+//! | [`stop`] | how a computation is left from outside |
 //!
 //! # An example
 //!
@@ -73,6 +74,7 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod random;
+pub mod stop;
 pub mod tensor;
 pub mod train;
 
