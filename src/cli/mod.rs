@@ -72,6 +72,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
         }
     };
+    interrupt::catch();
     match threads::start().and_then(|notes| run(cli.command, &notes)) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
