@@ -111,6 +111,9 @@ pub enum Error {
     /// Settings that contradict each other or make no sense.
     #[error("{0}")]
     Config(String),
+    /// The [`Stop`](crate::stop::Stop) that the calling thread heeds was requested.
+    #[error("stopped before it was done, as was asked for; call it again to have the result")]
+    Stopped,
 }
 
 impl Error {

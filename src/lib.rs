@@ -21,6 +21,7 @@
 //! | [`random`] | random numbers as a pure function of where they are used |
 //! | [`tensor`] | shapes, dtypes, storage, [`Device`], named tensors in files |
 //! | [`backend`] | where bytes live and how kernels are started: CPU, CUDA, emulator |
+//! | [`stop`], [`threads`] | how a computation is left from outside, and how many threads the CPU's kernels run on |
 //!
 //! # An example
 //!
@@ -73,7 +74,9 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod random;
+pub mod stop;
 pub mod tensor;
+pub mod threads;
 pub mod train;
 
 pub use autograd::{Tape, Var};

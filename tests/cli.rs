@@ -26,6 +26,8 @@ mod outputs;
 mod resume;
 #[path = "cli/sample.rs"]
 mod sample;
+#[path = "cli/stop.rs"]
+mod stop;
 #[path = "cli/train.rs"]
 mod train;
 #[path = "cli/training.rs"]

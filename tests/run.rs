@@ -1,9 +1,18 @@
 //! Whole runs through the library: what must not change the result, and every loss.
 
+use std::cell::Cell;
+use std::path::Path;
+
 use tempfile::TempDir;
-use veridical::Result;
+use veridical::autograd::Var;
 use veridical::data::{DataSet, Images};
-use veridical::train::{self, End, Existing, Observer, RunConfig, RunDir, RunOptions, Tick};
+use veridical::diffusion::Denoiser;
+use veridical::nn::Context;
+use veridical::stop::Stop;
+use veridical::train::{
+    self, Batch, End, Existing, Objective, Observer, Outcome, Prepared, RunConfig, RunDir, RunOptions, Tick,
+};
+use veridical::{Error, Result};
 
 const TINY: &str = "
 [model]
@@ -45,9 +54,6 @@ impl Observer for Losses {
     }
     fn note(&mut self, text: &str) {
         panic!("{text}");
-    }
-    fn stop(&mut self) -> bool {
-        false
     }
 }
 
@@ -128,4 +134,79 @@ fn a_network_that_is_told_nothing_of_classes_has_none() {
     assert!(weights.iter().all(|w| w.is_finite()));
     assert_ne!(with[5], without[5]);
     assert!(run(&["model.label_dim=3"]).unwrap_err().to_string().contains("model.label_dim is 3, but the data have 2"));
+}
+
+/// The loss of the settings, which requests a stop in the middle of a step.
+#[derive(Debug)]
+struct Stopping {
+    loss: veridical::diffusion::Loss,
+    stop: Stop,
+    /// Steps that are still made whole.
+    left: Cell<u64>,
+}
+
+impl Objective for Stopping {
+    fn loss(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var> {
+        let loss = self.loss.loss(cx, denoiser, batch)?;
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None => self.stop.request(),
+        }
+        Ok(loss)
+    }
+}
+
+/// A session that makes `steps` whole steps and is stopped in the middle of the next.
+fn session(dir: &Path, resume: bool, steps: u64) -> Result<Outcome> {
+    let config = RunConfig::build(None, Some(TINY), &["train.images=100".into(), "train.log_every=1".into()])?;
+    let place = RunDir::create(dir, if resume { Existing::Resume } else { Existing::Refuse })?;
+    let data = data();
+    let (stop, options) = (Stop::new(), RunOptions { resume, budget: None });
+    let objective = Stopping { loss: config.loss.loss()?, stop: stop.clone(), left: Cell::new(steps) };
+    let _heeding = stop.enter();
+    Prepared::new(&config, &data)?.with_objective(objective).run(&place, options, &mut ())
+}
+
+#[test]
+fn a_step_that_is_stopped_is_dropped_and_made_again() {
+    let (straight, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let whole = session(straight.path(), false, 100).unwrap();
+    assert_eq!((whole.end, whole.steps), (End::Finished, 10));
+    let mut steps = 0;
+    for (i, count) in [0, 3, 1, 0, 4].into_iter().enumerate() {
+        let outcome = session(stopped.path(), i > 0, count).unwrap();
+        steps += count;
+        assert_eq!((outcome.end, outcome.steps), (End::Stopped, steps), "session {i}");
+        assert!(!stopped.path().join("samples").exists(), "a picture was drawn after the stop");
+        assert!(stopped.path().join("report.html").is_file());
+    }
+    let outcome = session(stopped.path(), true, 100).unwrap();
+    assert_eq!((outcome.end, outcome.steps), (End::Finished, 10));
+    assert_eq!(
+        outcome.model.weights.flat().to_vec::<f32>().unwrap(),
+        whole.model.weights.flat().to_vec::<f32>().unwrap()
+    );
+    let log = |dir: &TempDir| -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(dir.path().join("log.jsonl")).unwrap();
+        let mut lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for line in &mut lines {
+            for time in ["seconds", "images_per_second"] {
+                line[time].take();
+            }
+        }
+        lines
+    };
+    assert_eq!(log(&straight), log(&stopped));
+}
+
+#[test]
+fn what_is_stopped_before_there_is_anything_to_keep_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, data) = (RunConfig::build(None, Some(TINY), &[]).unwrap(), data());
+    let place = RunDir::create(dir.path(), Existing::Refuse).unwrap();
+    let stop = Stop::new();
+    let _heeding = stop.enter();
+    stop.request();
+    let outcome = train::run(&config, &data, &place, RunOptions::default(), &mut ());
+    assert!(matches!(outcome, Err(Error::Stopped)), "{outcome:?}");
 }

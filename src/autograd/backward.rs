@@ -6,6 +6,7 @@ use std::fmt;
 use super::tape::{Kind, Node, Tape, Var};
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::stop;
 use crate::tensor::Tensor;
 
 /// How to run a backward pass; see [`Var::backward_with`].
@@ -73,8 +74,8 @@ fn add(by_id: &mut BTreeMap<usize, Tensor>, id: usize, gradient: Tensor) -> Resu
 impl Var {
     /// The gradients of this scalar with respect to every leaf it depends on. What the tape kept for it is freed.
     ///
-    /// Errors if the variable has more than one element, does not require a gradient, or if an earlier pass already
-    /// freed a part of its graph.
+    /// Errors if the variable has more than one element, does not require a gradient, if an earlier pass already
+    /// freed a part of its graph, and once the calling thread is to [stop](crate::stop).
     pub fn backward(&self) -> Result<Gradients> {
         self.backward_with(Backward::default())
     }
@@ -152,6 +153,7 @@ fn walk(tape: &Tape, last: usize, seed: Tensor, wanted: &[bool], keep: &[usize],
         let needs: Vec<bool> = inputs.iter().map(|input| input.is_some_and(|input| wanted[input])).collect();
         if needs.contains(&true) {
             let gradients = rule(&gradient, &needs)?;
+            stop::check()?;
             drop(rule);
             for ((input, needed), gradient) in inputs.iter().zip(needs).zip(gradients) {
                 if let (Some(input), true) = (*input, needed) {

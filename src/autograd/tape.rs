@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::stop;
 use crate::tensor::{DType, Device, Shape, Tensor};
 
 /// Turns the gradient of a result into the gradients of its inputs; `true` marks the inputs that need one.
@@ -136,7 +137,8 @@ impl Var {
     ///
     /// `rule` gets the gradient of `y` and, for each input, whether its gradient is wanted; it returns the wanted ones,
     /// each in the input's shape and dtype. It keeps what it needs by capturing it. If no input requires a gradient
-    /// nothing is recorded and `rule` is dropped at once. Errors if the inputs are on different tapes.
+    /// nothing is recorded and `rule` is dropped at once. Errors if the inputs are on different tapes, and once the calling thread is to
+    /// [stop](crate::stop).
     pub fn record<const N: usize>(
         op: &'static str,
         y: Tensor,
@@ -156,6 +158,7 @@ impl Var {
         inputs: &[&Var],
         rule: impl Fn(&Tensor, &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
     ) -> Result<Var> {
+        stop::check()?;
         let mut nodes = inputs.iter().filter_map(|input| input.node.as_ref());
         let Some(Node { tape, .. }) = nodes.next() else {
             return Ok(Var::constant(y));
@@ -178,8 +181,9 @@ impl Var {
     }
 
     /// Wraps the result of an operation that has no gradient. Errors if an input requires one: a gradient must never get
-    /// lost in silence.
+    /// lost in silence. Errors, too, once the calling thread is to [stop](crate::stop).
     pub fn record_without_gradient(op: &'static str, y: Tensor, inputs: &[&Var]) -> Result<Var> {
+        stop::check()?;
         match inputs.iter().any(|input| input.requires_grad()) {
             true => Err(Error::NoGradient { op }),
             false => Ok(Var::constant(y)),

@@ -27,8 +27,8 @@ impl Ceiling {
         match device {
             Device::Cpu => {
                 let threads = rayon::current_num_threads();
-                let f32 = 1e9 * cpu::multiply_add_gflops(threads, 5);
-                Ok(Ceiling { f32, bf16: f32, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3) })
+                let f32 = 1e9 * cpu::multiply_add_gflops(threads, 5)?;
+                Ok(Ceiling { f32, bf16: f32, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3)? })
             }
             Device::Gpu(gpu) => Ok(Ceiling {
                 f32: arithmetic(gpu, "ceiling_fwd_fma_f32", 8192, 8192)?,

@@ -52,13 +52,11 @@ pub fn run(args: Args) -> Result<Ended> {
         seed: args.seed,
         ..ClassifierTraining::default()
     };
-    interrupt::catch()?;
     note(&format!("training on {} images of {} classes", data.train.len(), data.train.classes()));
-    let trained = ImageClassifier::train(&data.train, &training, &device, || !interrupt::requested())?;
-    let Some(classifier) = trained else {
-        note("stopped: no classifier was written");
-        return Ok(Ended::Interrupted);
+    let Some(classifier) = ImageClassifier::train(&data.train, &training, &device, || true)? else {
+        return Err(Error::Stopped);
     };
+    let _writing = interrupt::writing();
     classifier.save(&args.output)?;
     match &data.test {
         Some(test) => {

@@ -8,7 +8,7 @@ use veridical::{Device, Result};
 
 use super::output::{self, Form};
 use super::progress::note;
-use super::{Ended, device};
+use super::{Ended, device, interrupt};
 
 /// Denoise given samples once: D(x; sigma), to check a model against its origin.
 ///
@@ -34,7 +34,8 @@ pub fn run(args: Args) -> Result<Ended> {
     output::check([("--output", Form::Tensors, Some(&args.output))])?;
     let model = Model::load(&args.model, &Device::named(&args.device)?)?;
     let denoised = model.denoise_file(&TensorFile::open(&args.input)?)?;
+    let _writing = interrupt::writing();
     write_samples(&args.output, "denoised", &denoised)?;
     note(&format!("{} samples denoised on {}", denoised.shape()[0], model.weights.device()));
-    Ok(Ended::Done)
+    Ok(interrupt::ended())
 }

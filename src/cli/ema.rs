@@ -6,7 +6,7 @@ use veridical::train::snapshots;
 use veridical::{Error, Result};
 
 use super::output::{self, Form};
-use super::{Ended, say};
+use super::{Ended, interrupt, say};
 
 /// Reconstruct averaged weights of any width from the snapshots of a run.
 ///
@@ -40,8 +40,13 @@ pub fn run(args: Args) -> Result<Ended> {
     let paths: Vec<PathBuf> = args.std.iter().map(path).collect();
     output::check(paths.iter().map(|path| ("--output", Form::Tensors, Some(path))))?;
     for (std, path) in args.std.iter().zip(&paths) {
-        snapshots::reconstruct(&args.run, *std, args.images)?.save(path)?;
+        if interrupt::requested() {
+            break;
+        }
+        let model = snapshots::reconstruct(&args.run, *std, args.images)?;
+        let _writing = interrupt::writing();
+        model.save(path)?;
         say(&format!("{std} {}", path.display()))?;
     }
-    Ok(Ended::Done)
+    Ok(interrupt::ended())
 }

@@ -11,7 +11,7 @@ use veridical::{DType, Device, Error, Result, ops};
 
 use super::output::{self, Form};
 use super::progress::note;
-use super::{Ended, device, say};
+use super::{Ended, device, interrupt, say};
 
 /// Measure how far generated samples are from real ones.
 ///
@@ -67,13 +67,14 @@ pub fn run(args: Args) -> Result<Ended> {
             ));
         }
     };
+    let _writing = interrupt::writing();
     say(&table(&generated, floor.as_ref()))?;
     if let Some(path) = &args.json {
         let figures = json!({ "generated": generated, "floor": floor });
         let text = serde_json::to_string_pretty(&figures).map_err(|e| Error::argument("evaluate", e.to_string()))?;
         write_atomic(path, (text + "\n").as_bytes())?;
     }
-    Ok(Ended::Done)
+    Ok(interrupt::ended())
 }
 
 /// The comparison of images, and that of training with test images if it is wanted.

@@ -200,14 +200,9 @@ pub fn run(args: Args) -> Result<Ended> {
             None => Integrator::Adaptive { tolerance: args.tolerance, max_steps: 10_000 },
         },
     };
-    interrupt::catch()?;
     let mut progress = Progress::new("likelihood", n as u64);
     let (mut nats, mut calls) = (Vec::new(), 0);
     for first in (0..n).step_by(args.batch as usize) {
-        if interrupt::requested() {
-            note("stopped before all samples were measured: there is no result");
-            return Ok(Ended::Interrupted);
-        }
         let count = (args.batch as usize).min(n - first);
         let (mut x, labels) = measured.part(&model, first, count)?;
         if spread {
@@ -240,6 +235,7 @@ pub fn run(args: Args) -> Result<Ended> {
         sigma_max: likelihood.sigma_max,
         nfe: calls as f64 / n as f64,
     };
+    let _writing = interrupt::writing();
     if let Some(path) = &args.output {
         let column = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
         let tensors = [("bits_per_dim", Shape::from([n]), column(&bits)), ("nats", Shape::from([n]), column(&nats))];

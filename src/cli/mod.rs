@@ -1,6 +1,6 @@
 //! The command line: flags in, library calls, results on standard output, everything else on standard error.
 //!
-//! Exit codes: 0 done, 1 failed at run time, 2 asked for something impossible, 130 stopped by Ctrl-C (its files are
+//! Exit codes: 0 done, 1 failed at run time, 2 asked for something impossible, 130 stopped by Ctrl-C, SIGTERM or SIGHUP (its files are
 //! complete all the same).
 
 mod bench;
@@ -24,7 +24,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use veridical::{DType, Error, Result};
+use veridical::{DType, Error, Result, threads};
 
 /// Learn the true data distribution, even when the data you have is not it.
 #[derive(Parser)]
@@ -72,7 +72,25 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
         }
     };
-    let done = match cli.command {
+    interrupt::catch();
+    match threads::start().and_then(|notes| run(cli.command, &notes)) {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
+        Err(Error::Stopped) => {
+            progress::note("stopped before the first new step; what was there is as it was");
+            ExitCode::from(Ended::INTERRUPTED)
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// Does what a command says, after what there is to say of the threads.
+fn run(command: Command, notes: &[String]) -> Result<Ended> {
+    notes.iter().for_each(|note| progress::note(note));
+    match command {
         Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(args),
         Command::Sfbd(args) => methods::sfbd::run(args),
@@ -87,14 +105,6 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Sample(args) => sample::run(*args),
         Command::Likelihood(args) => likelihood::run(args),
-    };
-    match done {
-        Ok(Ended::Done) => ExitCode::SUCCESS,
-        Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::from(exit_code(&error))
-        }
     }
 }
 

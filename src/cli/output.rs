@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use veridical::{Error, Result};
 
+use super::interrupt;
+
 /// The endings of names that say a form; a file of another form under such a name would mislead whoever opens it.
 const ENDINGS: &str = "bin csv gif gz h5 html jpeg jpg json npy npz parquet pkl png pt pth safetensors txt zip";
 
@@ -33,6 +35,7 @@ impl Form {
 /// Errors unless a file can be written under every path that was given: flags by name, what they write, where.
 /// A name may have no ending, or one that says no form. Nothing is left behind.
 pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a PathBuf>)>) -> Result<()> {
+    let _writing = interrupt::writing();
     let mut taken: Vec<(&str, &PathBuf)> = Vec::new();
     for (flag, form, path) in outputs {
         let Some(path) = path else { continue };

@@ -16,7 +16,8 @@ use super::{Ended, device, interrupt, say};
 ///
 /// Settings come from a preset, then a file, then --set, then the flags below. The run's directory gets config.toml (complete; good for
 /// --config), log.jsonl, samples/, checkpoints/, report.html and at the end model.safetensors.
-/// Ctrl-C makes a checkpoint and stops (exit code 130); --resume goes on as if nothing had happened.
+/// Ctrl-C and SIGTERM stop it within seconds, with a checkpoint of the last whole step (exit code 130); --resume goes on as if nothing had
+/// happened.
 #[derive(clap::Args)]
 pub struct Args {
     /// Settings to start from; without a preset or a file: digits
@@ -63,6 +64,9 @@ pub struct Args {
     print_config: bool,
 }
 
+/// What becomes of a run that is stopped.
+pub const RESUMABLE: &str = "what is in progress is dropped, and what is whole kept for --resume";
+
 /// A settings file is some kilobytes.
 const MAX_BYTES: u64 = 1 << 18;
 
@@ -85,8 +89,8 @@ pub fn run(args: Args) -> Result<Ended> {
     let prepared = Prepared::new(&config, &data)?;
     let deviation = data.train.deviation();
     note(&format!("{}: {}, standard deviation {deviation:.3}", data.name, data.train.fingerprint()));
+    let _keeping = interrupt::keeping(RESUMABLE);
     let place = directory(&args.out, args.resume, args.overwrite)?;
-    interrupt::catch()?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = prepared.run(&place, RunOptions { resume: args.resume, budget }, &mut terminal)?;
     terminal.finish();
@@ -129,7 +133,10 @@ pub fn ended(end: End) -> &'static str {
 
 /// Says where a run's results are.
 pub fn files(out: &Path, end: End) -> Result<Ended> {
-    say(&format!("model {}", out.join("model.safetensors").display()))?;
+    let model = out.join("model.safetensors");
+    if model.is_file() {
+        say(&format!("model {}", model.display()))?;
+    }
     say(&format!("report {}", out.join("report.html").display()))?;
     Ok(if end == End::Stopped { Ended::Interrupted } else { Ended::Done })
 }
@@ -225,9 +232,5 @@ impl Observer for Terminal<'_> {
     fn note(&mut self, text: &str) {
         self.finish();
         note(text);
-    }
-
-    fn stop(&mut self) -> bool {
-        interrupt::requested()
     }
 }

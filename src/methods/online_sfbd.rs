@@ -52,6 +52,8 @@ pub struct OnlineSfbd<'a> {
     held: Vec<u32>,
     /// Pixels of these, denoised; empty before it is filled.
     buffer: Vec<f32>,
+    /// The step before which they were last denoised.
+    refreshed: Option<u64>,
 }
 
 impl<'a> OnlineSfbd<'a> {
@@ -77,6 +79,7 @@ impl<'a> OnlineSfbd<'a> {
             by_kid: section.refresh == "kid",
             held: Vec::new(),
             buffer: Vec::new(),
+            refreshed: None,
         };
         // What the run never touches need not be denoised, and changes nothing.
         let mut held = run.batches(clean.len() + noisy.len())?.drawn(first..steps.max(first))?.split_off(clean.len());
@@ -153,13 +156,15 @@ impl<'a> OnlineSfbd<'a> {
 
 impl Source for OnlineSfbd<'_> {
     fn before(&mut self, step: u64, model: &dyn Fn() -> Result<Model>, note: &mut dyn FnMut(&str)) -> Result<()> {
-        if step < self.first || !(step - self.first).is_multiple_of(self.every) {
+        // A step that is left and made again finds what was denoised for it.
+        if step < self.first || !(step - self.first).is_multiple_of(self.every) || self.refreshed == Some(step) {
             return Ok(());
         }
         let refresh = (step - self.first) / self.every;
         if self.buffer.is_empty() {
             note(&format!("filling the buffer with {} denoised images", self.held.len()));
             self.buffer = self.denoise(&model()?, &self.held, refresh)?;
+            self.refreshed = Some(step);
             return Ok(());
         }
         let chosen = self.chosen(refresh)?;
@@ -171,6 +176,7 @@ impl Source for OnlineSfbd<'_> {
         for (place, pixels) in places.into_iter().zip(new.chunks_exact(self.noisy.values())).take(count) {
             self.buffer[place].copy_from_slice(pixels);
         }
+        self.refreshed = Some(step);
         Ok(())
     }
 
@@ -204,7 +210,9 @@ impl Source for OnlineSfbd<'_> {
         let bad = |e: safetensors::SafeTensorError| Error::argument("OnlineSfbd", e.to_string());
         let bytes: Vec<u8> = self.buffer.iter().flat_map(|x| x.to_le_bytes()).collect();
         let view = TensorView::new(Dtype::F32, vec![self.buffer.len()], &bytes).map_err(bad)?;
-        safetensors::serialize([("buffer", view)], None).map_err(bad)
+        let steps: Vec<u8> = self.refreshed.iter().flat_map(|step| step.to_le_bytes()).collect();
+        let refreshed = TensorView::new(Dtype::U64, vec![steps.len() / 8], &steps).map_err(bad)?;
+        safetensors::serialize([("buffer", view), ("refreshed", refreshed)], None).map_err(bad)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {
@@ -218,6 +226,9 @@ impl Source for OnlineSfbd<'_> {
             return Err(bad(format!("{} values, expected none or {whole}; {what}", buffer.len())));
         }
         self.buffer = buffer;
+        // Checkpoints of earlier versions, which never left a step, do not say it.
+        let refreshed = tensors.tensor("refreshed").ok();
+        self.refreshed = refreshed.and_then(|view| view.data().first_chunk().map(|&step| u64::from_le_bytes(step)));
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use nalgebra::{DMatrix, SymmetricEigen};
 use rayon::prelude::*;
 
 use super::{Real, Rows, finite};
-use crate::{Error, Result};
+use crate::{Error, Result, stop};
 
 /// Columns of a covariance that one task adds up.
 const PANEL: usize = 128;
@@ -34,13 +34,16 @@ pub fn frechet_distance<T: Real>(a: &[T], b: &[T], dims: usize) -> Result<f64> {
         found: "eigenvalues that do not settle; scale the features".into(),
     };
     // (Sa Sb)^(1/2) has the trace of (Ra^T Sb Ra)^(1/2), Ra Ra^T = Sa, which is symmetric.
-    let eigen = SymmetricEigen::try_new(a.covariance, f64::EPSILON, SWEEPS).ok_or_else(unsettled)?;
+    // Minutes for thousands of dimensions, which nothing can interrupt.
+    let eigen =
+        stop::or_leave(|| SymmetricEigen::try_new(a.covariance, f64::EPSILON, SWEEPS))?.ok_or_else(unsettled)?;
     let mut root = eigen.eigenvectors;
     for (mut column, value) in root.column_iter_mut().zip(eigen.eigenvalues.iter()) {
         column *= value.max(0.0).sqrt();
     }
     let product = root.transpose() * (b.covariance * &root);
-    let values = SymmetricEigen::try_new(product, f64::EPSILON, SWEEPS).ok_or_else(unsettled)?.eigenvalues;
+    let values =
+        stop::or_leave(|| SymmetricEigen::try_new(product, f64::EPSILON, SWEEPS))?.ok_or_else(unsettled)?.eigenvalues;
     let root_trace: f64 = values.iter().map(|value| value.max(0.0).sqrt()).sum();
     finite(NAME, traces - 2.0 * root_trace)
 }
@@ -59,13 +62,14 @@ impl Gaussian {
             mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value.into());
         }
         mean.iter_mut().for_each(|sum| *sum /= n as f64);
+        let stopped = stop::watch();
         // Each task owns some columns and sees the rows in their order: equal bits for any number of threads.
         let panels: Vec<DMatrix<f64>> = (0..d.div_ceil(PANEL))
             .into_par_iter()
             .map(|panel| {
                 let (first, width) = (panel * PANEL, PANEL.min(d - panel * PANEL));
                 let mut sums = DMatrix::zeros(d, width);
-                for rows in x.values.chunks(ROWS * d) {
+                for rows in x.values.chunks(ROWS * d).take_while(|_| !stopped()) {
                     let centred = DMatrix::from_iterator(
                         d,
                         rows.len() / d,

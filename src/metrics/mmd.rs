@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::{Real, Rows, finite, fold, squared_distance};
-use crate::{Error, Result};
+use crate::{Error, Result, stop};
 
 /// A kernel `k(x, y)` on rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -161,6 +161,7 @@ fn kernel_sum<T: Real>(x: Rows<T>, y: Option<Rows<T>>, kernels: &[Kernel]) -> f6
     let inner_used = kernels.iter().any(|k| !k.uses_distance());
     let distance_used = kernels.iter().any(Kernel::uses_distance);
     let others = y.unwrap_or(x);
+    let stopped = stop::watch();
     let tasks: Vec<f64> = (0..x.len().div_ceil(TILE))
         .into_par_iter()
         .map(|tile| {
@@ -168,7 +169,7 @@ fn kernel_sum<T: Real>(x: Rows<T>, y: Option<Rows<T>>, kernels: &[Kernel]) -> f6
             let xs: Vec<f64> = to_f64(&x.values[mine.start * x.dims..mine.end * x.dims]);
             let first = if y.is_some() { 0 } else { mine.start };
             let mut sum = 0.0;
-            for start in (first..others.len()).step_by(TILE) {
+            for start in (first..others.len()).step_by(TILE).take_while(|_| !stopped()) {
                 let end = others.len().min(start + TILE);
                 let ys: Vec<f64> = to_f64(&others.values[start * x.dims..end * x.dims]);
                 for (i, xi) in mine.clone().zip(xs.chunks_exact(x.dims)) {

@@ -16,7 +16,7 @@ pub use mmd::{Blocks, Kernel, kid, kid_blocks, median_distance, mmd2};
 pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, precision_recall};
 pub use wasserstein::{sliced_wasserstein, sliced_wasserstein_along, wasserstein_1d};
 
-use crate::{Error, Result};
+use crate::{Error, Result, stop};
 
 /// A scalar that metrics take: `f32` or `f64`.
 pub trait Real: Copy + Into<f64> + Send + Sync {}
@@ -56,8 +56,9 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 }
 
-/// A result that overflowed is an error, not a distance.
+/// A result that overflowed is an error, not a distance; nor is one that was left half-way because the calling thread is to [stop](crate::stop).
 fn finite(metric: &'static str, value: f64) -> Result<f64> {
+    stop::check()?;
     if value.is_finite() {
         return Ok(value);
     }

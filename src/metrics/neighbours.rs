@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::{Real, Rows, squared_distance};
-use crate::{Error, Result};
+use crate::{Error, Result, stop};
 
 /// Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991), both in `[0, 1]`.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -31,19 +31,21 @@ pub struct DensityCoverage {
 pub fn precision_recall<T: Real>(real: &[T], fake: &[T], dims: usize, k: usize) -> Result<PrecisionRecall> {
     let (real, fake) = check("precision_recall", real, fake, dims, k)?;
     Ok(PrecisionRecall {
-        precision: share_inside(fake, real, &squared_radii(real, k)),
-        recall: share_inside(real, fake, &squared_radii(fake, k)),
+        precision: share_inside(fake, real, &squared_radii(real, k)?)?,
+        recall: share_inside(real, fake, &squared_radii(fake, k)?)?,
     })
 }
 
 /// Density and coverage of `fake` rows against `real` ones; `k` is usually 5. Work and errors as [`precision_recall`].
 pub fn density_coverage<T: Real>(real: &[T], fake: &[T], dims: usize, k: usize) -> Result<DensityCoverage> {
     let (real, fake) = check("density_coverage", real, fake, dims, k)?;
-    let radii = squared_radii(real, k);
+    let (radii, stopped) = (squared_radii(real, k)?, stop::watch());
     let held: Vec<usize> = (0..real.len())
         .into_par_iter()
+        .filter(|_| !stopped())
         .map(|i| (0..fake.len()).filter(|&j| squared_distance(real.row(i), fake.row(j)) <= radii[i]).count())
         .collect();
+    stop::check()?;
     Ok(DensityCoverage {
         density: held.iter().sum::<usize>() as f64 / (k * fake.len()) as f64,
         coverage: held.iter().filter(|&&count| count > 0).count() as f64 / real.len() as f64,
@@ -65,18 +67,22 @@ fn check<'a, T: Real>(
 }
 
 /// The squared distance from each row to its `k`-th nearest other one.
-fn squared_radii<T: Real>(x: Rows<T>, k: usize) -> Vec<f64> {
+fn squared_radii<T: Real>(x: Rows<T>, k: usize) -> Result<Vec<f64>> {
+    let stopped = stop::watch();
     let radius = |i: usize| {
         let others = (0..x.len()).filter(|&j| j != i);
         let mut distances: Vec<f64> = others.map(|j| squared_distance(x.row(i), x.row(j))).collect();
         *distances.select_nth_unstable_by(k - 1, f64::total_cmp).1
     };
-    (0..x.len()).into_par_iter().map(radius).collect()
+    let radii = (0..x.len()).into_par_iter().filter(|_| !stopped()).map(radius).collect();
+    stop::check().map(|()| radii)
 }
 
 /// The share of `points` that lie inside the ball of some centre.
-fn share_inside<T: Real>(points: Rows<T>, centres: Rows<T>, squared_radii: &[f64]) -> f64 {
+fn share_inside<T: Real>(points: Rows<T>, centres: Rows<T>, squared_radii: &[f64]) -> Result<f64> {
+    let stopped = stop::watch();
     let inside =
         |&i: &usize| (0..centres.len()).any(|j| squared_distance(points.row(i), centres.row(j)) <= squared_radii[j]);
-    (0..points.len()).into_par_iter().filter(inside).count() as f64 / points.len() as f64
+    let count = (0..points.len()).into_par_iter().filter(|_| !stopped()).filter(inside).count();
+    stop::check().map(|()| count as f64 / points.len() as f64)
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Real, Rows, finite};
 use crate::random::{self, Purpose, RandomKey, Samples};
-use crate::{Error, Result};
+use crate::{Error, Result, stop};
 
 /// A gigabyte of directions: far more than anyone needs.
 const MAX_DIRECTION_VALUES: usize = 1 << 27;
@@ -33,8 +33,10 @@ pub fn sliced_wasserstein_along<T: Real>(a: &[T], b: &[T], dims: usize, directio
     check_order(NAME, p)?;
     let (a, b) = (Rows::check(NAME, "a", a, dims, 1)?, Rows::check(NAME, "b", b, dims, 1)?);
     let directions = Rows::check(NAME, "directions", directions, dims, 1)?;
+    let stopped = stop::watch();
     let costs: Vec<f64> = (0..directions.len())
         .into_par_iter()
+        .filter(|_| !stopped())
         .map(|l| transport(&project(a, directions.row(l)), &project(b, directions.row(l)), p))
         .collect();
     finite(NAME, (costs.iter().sum::<f64>() / costs.len() as f64).powf(1.0 / p))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::layout::{Entry, Init, Layout, ParamId};
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose, RandomKey, Samples};
+use crate::stop;
 use crate::tensor::{DType, Device, Tensor};
 
 /// A value for every parameter and buffer of a layout, in f32: two flat tensors, of which each parameter is a view.
@@ -23,6 +24,7 @@ impl Weights {
     pub fn init(layout: &Arc<Layout>, seed: u64, device: &Device) -> Result<Self> {
         let (mut flat, mut buffers) = (zeros(layout.flat_len())?, zeros(layout.buffer_len())?);
         for (site, entry) in layout.entries().iter().enumerate() {
+            stop::check()?;
             let all = if entry.trainable { &mut flat } else { &mut buffers };
             let values = &mut all[entry.offset..entry.offset + entry.shape.elements()];
             fill(&entry.init, RandomKey::new(seed, Purpose::Init).at_site(site as u32), values)?;

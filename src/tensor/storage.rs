@@ -6,6 +6,7 @@ use super::Device;
 use crate::backend::cpu::CpuBuffer;
 use crate::backend::gpu::{GpuBuffer, Ptr};
 use crate::error::{Error, Result};
+use crate::threads;
 
 pub(super) enum Storage {
     Cpu(CpuBuffer),
@@ -15,14 +16,14 @@ pub(super) enum Storage {
 impl Storage {
     pub fn new(bytes: usize, device: &Device) -> Result<Self> {
         match device {
-            Device::Cpu => CpuBuffer::new(bytes).map(Storage::Cpu),
+            Device::Cpu => threads::ensure().and_then(|()| CpuBuffer::new(bytes)).map(Storage::Cpu),
             Device::Gpu(gpu) => gpu.allocate(bytes).map(Storage::Gpu),
         }
     }
 
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self> {
         match device {
-            Device::Cpu => CpuBuffer::from_bytes(bytes).map(Storage::Cpu),
+            Device::Cpu => threads::ensure().and_then(|()| CpuBuffer::from_bytes(bytes)).map(Storage::Cpu),
             Device::Gpu(gpu) => gpu.upload(bytes).map(Storage::Gpu),
         }
     }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use super::trainer::{Trainer, TrainerState};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomic};
+use crate::stop;
 use crate::tensor::{DType, Device, Tensor, TensorFile, file};
 
 const FORMAT: u32 = 1;
@@ -94,7 +96,8 @@ fn power_file(width: f64) -> String {
 /// Writes a checkpoint of `trainer`, which trains `model`, below `directory`. Returns its path. `source` is the state of samples that change
 /// while they are trained on.
 ///
-/// Errors on output, a full disk for example; earlier checkpoints are then as they were, and nothing of this one is left.
+/// Errors on output, a full disk for example; earlier checkpoints are then as they were, and nothing of this one is left. Written whole even
+/// where the calling thread is to [stop](crate::stop).
 pub fn save(
     directory: &Path,
     trainer: &Trainer,
@@ -106,7 +109,9 @@ pub fn save(
     let path = directory.join(name(trainer.steps()));
     let partial = directory.join(format!("{PARTIAL}{}-{}", name(trainer.steps()), std::process::id()));
     fs::create_dir_all(&partial).map_err(|e| Error::io(&partial, e))?;
-    let written = write_files(&partial, trainer, model, config, data, source).and_then(|()| publish(&partial, &path));
+    let written = stop::shielded(|| {
+        write_files(&partial, trainer, model, config, data, source).and_then(|()| publish(&partial, &path))
+    });
     if written.is_err() {
         let _ = fs::remove_dir_all(&partial);
     }
@@ -180,9 +185,19 @@ fn publish(partial: &Path, path: &Path) -> Result<()> {
 /// Length and checksum of what was written, read back.
 fn checked(path: &Path) -> Result<FileState> {
     let mut file = files::open(path)?;
-    let mut crc = flate2::CrcWriter::new(std::io::sink());
-    let bytes = std::io::copy(&mut file, &mut crc).map_err(|e| Error::io(path, e))?;
-    Ok(FileState { bytes, crc32: crc.crc().sum() })
+    let (mut bytes, mut crc, mut chunk) = (0, flate2::Crc::new(), vec![0; 1 << 20]);
+    loop {
+        stop::check()?;
+        match file.read(&mut chunk) {
+            Ok(0) => return Ok(FileState { bytes, crc32: crc.sum() }),
+            Ok(count) => {
+                bytes += count as u64;
+                crc.update(&chunk[..count]);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io(path, e)),
+        }
+    }
 }
 
 impl Checkpoint {
@@ -313,6 +328,7 @@ pub fn latest(directory: &Path) -> Result<(Option<Checkpoint>, Vec<Error>)> {
                 let what = format!("the directory of step {step} holds step {}", other.state.step);
                 problems.push(Error::format(&other.path, what));
             }
+            Err(Error::Stopped) => return Err(Error::Stopped), // says nothing of the checkpoint
             Err(problem) => problems.push(problem),
         }
     }

@@ -16,6 +16,7 @@ use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::nn::Conditions;
 use crate::ops;
+use crate::stop;
 use crate::tensor::{DType, Tensor};
 
 /// What a run tells whoever started it, and asks.
@@ -26,8 +27,10 @@ pub trait Observer {
     fn ticked(&mut self, tick: &Tick, rate: f64, images: u64);
     /// Something worth a line.
     fn note(&mut self, text: &str);
-    /// Whether to stop after this step; asked before each.
-    fn stop(&mut self) -> bool;
+    /// Whether to stop after this step; asked before each. A [`Stop`](crate::stop::Stop) is heeded within a step, too.
+    fn stop(&mut self) -> bool {
+        false
+    }
 }
 
 /// Nobody looks.
@@ -35,9 +38,6 @@ impl Observer for () {
     fn started(&mut self, _: &Model, _: u64, _: u64) {}
     fn ticked(&mut self, _: &Tick, _: f64, _: u64) {}
     fn note(&mut self, _: &str) {}
-    fn stop(&mut self) -> bool {
-        false
-    }
 }
 
 /// How a run came to its end.
@@ -47,7 +47,7 @@ pub enum End {
     Finished,
     /// The time was up.
     OutOfTime,
-    /// The observer asked to stop.
+    /// The observer asked to stop, or the calling thread was to [stop](crate::stop).
     Stopped,
 }
 
@@ -80,9 +80,12 @@ pub struct RunOptions {
 
 /// Trains as `config` says on `data`, in the directory `place`.
 ///
-/// The result is a pure function of settings and data: on any number of threads, and however often it was interrupted and resumed. Errors on
-/// settings that make no sense together, on a checkpoint of other settings or data (naming the difference), on output that fails, and
-/// on a loss that is not finite (naming the step and the last good checkpoint).
+/// The result is a pure function of settings and data: on any number of threads, and however often it was interrupted and resumed. Where
+/// the calling thread is to [stop](crate::stop), the step, picture or measurement in progress is dropped and the checkpoint of the last whole
+/// step written; where that is so before there is anything to keep, it is an error.
+///
+/// Errors on settings that make no sense together, on a checkpoint of other settings or data (naming the difference), on output that fails,
+/// and on a loss that is not finite (naming the step and the last good checkpoint).
 pub fn run(
     config: &RunConfig,
     data: &DataSet,
@@ -142,7 +145,15 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Trains until the last step, or as long as time and stop allow.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<End> {
+        match self.make_steps(observer) {
+            Err(Error::Stopped) => Ok(End::Stopped),
+            end => end,
+        }
+    }
+
+    fn make_steps(&mut self, observer: &mut dyn Observer) -> Result<End> {
         let steps = self.at.config.train.steps();
         observer.started(&self.at.model, self.trainer.steps(), steps);
         let mut recent = Recent::new(self.trainer.seen());
@@ -212,7 +223,7 @@ impl<'a> Run<'a> {
             self.write_log(tick, rate)?;
         }
         if snapshots::due(tick.seen, train.batch as u64, self.at.config.average.snapshot_every) {
-            snapshots::store(self.place.path(), &self.trainer, &self.at.model)?;
+            stop::shielded(|| snapshots::store(self.place.path(), &self.trainer, &self.at.model))?;
         }
         if due(train.checkpoint_every) && tick.step != train.steps() {
             self.checkpoint()?;
@@ -312,6 +323,17 @@ impl<'a> Run<'a> {
     }
 
     pub fn finish(mut self, end: End, observer: &mut dyn Observer) -> Result<Outcome> {
+        let (model, checkpoint) = stop::shielded(|| self.keep(end))?;
+        let end = match self.show(end, observer) {
+            Err(Error::Stopped) => End::Stopped,
+            shown => shown.map(|()| end)?,
+        };
+        self.report(Some(end))?;
+        Ok(Outcome { end, model, steps: self.trainer.steps(), checkpoint })
+    }
+
+    /// Writes what the run is resumed from, and the model.
+    fn keep(&mut self, end: End) -> Result<(Model, PathBuf)> {
         let steps = self.trainer.steps();
         if let Some((tick, rate)) = self.last.take()
             && self.since.1 > 0
@@ -329,11 +351,15 @@ impl<'a> Run<'a> {
             snapshots::store(self.place.path(), &self.trainer, &self.at.model)?;
         }
         model.save(self.place.path().join(MODEL))?;
+        Ok((model, checkpoint))
+    }
+
+    /// What the model draws at the end.
+    fn show(&mut self, end: End, observer: &mut dyn Observer) -> Result<()> {
         self.picture(observer)?;
-        if end != End::Stopped {
-            self.measure(observer)?;
+        match end {
+            End::Stopped => Ok(()),
+            End::Finished | End::OutOfTime => self.measure(observer),
         }
-        self.report(Some(end))?;
-        Ok(Outcome { end, model, steps, checkpoint })
     }
 }

@@ -41,6 +41,9 @@ impl Objective for Loss {
 /// Samples that change while a model is trained on them. The set of the run keeps its length; what stands at an index may change.
 pub trait Source: Debug {
     /// Asked before step `step`, counted from 0. `model` gives the averaged model as it is then.
+    ///
+    /// If the step is left because the run is to [stop](crate::stop), this is asked again when the run goes on, perhaps after
+    /// [`state`](Self::state) and [`restore`](Self::restore): what has been done for the step is not to be done twice.
     fn before(&mut self, step: u64, model: &dyn Fn() -> Result<Model>, note: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Pixels and labels of samples for step `step`; `first` is the place of the first of them in the batch.

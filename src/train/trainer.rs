@@ -8,6 +8,7 @@ use crate::nn::{Context, Training, Weights};
 use crate::ops;
 use crate::ops::random::SampleIds;
 use crate::optim::{HalfLife, Optimizer, OptimizerConfig, PowerFunction, Schedule, StepOptions};
+use crate::stop;
 use crate::tensor::{DType, Tensor};
 
 /// How to train.
@@ -199,7 +200,8 @@ impl Trainer {
     /// One step down the gradient of `loss`, the mean over `batch` samples. `loss` gets the context to run networks in, and what
     /// its random numbers are to depend on.
     ///
-    /// Errors where `loss` does, and if it or its gradient is not finite: the weights are then what they were before.
+    /// Errors where `loss` does, if it or its gradient is not finite, and once the calling thread is to [stop](crate::stop): the weights are then
+    /// what they were before.
     pub fn step(&mut self, batch: usize, loss: impl FnOnce(&Context, &Training) -> Result<Var>) -> Result<Tick> {
         let mut loss = Some(loss);
         self.step_in_parts(batch, batch, |cx, training, _| match loss.take() {
@@ -248,10 +250,15 @@ impl Trainer {
         let beta = self.options.average.map_or(0.0, |average| average.beta(self.seen, batch as u64));
         let options =
             StepOptions { lr_factor, clip: Some(&clip), ema: self.average.as_mut().map(|ema| (ema, beta)), copy: None };
-        self.optimizer.step(self.weights.flat_mut(), &gradient, options)?;
-        for (_, profile, average) in &mut self.powers {
-            ops::average(average, self.weights.flat(), profile.beta(self.seen, batch as u64))?;
-        }
+        stop::check()?;
+        // Weights, averages and counts belong together, so what is begun here is done whole.
+        stop::shielded(|| -> Result<()> {
+            self.optimizer.step(self.weights.flat_mut(), &gradient, options)?;
+            for (_, profile, average) in &mut self.powers {
+                ops::average(average, self.weights.flat(), profile.beta(self.seen, batch as u64))?;
+            }
+            Ok(())
+        })?;
         (self.step, self.seen) = (step, seen);
         Ok(Tick { step, seen, loss: total, gradient_norm, learning_rate: self.options.optimizer.lr() * lr_factor })
     }

@@ -57,15 +57,11 @@ fn json(path: &Path) -> Value {
 
 fn check_results(out: &Path) -> Value {
     let metrics = json(&out.join("metrics.json"));
-    // The second part is left out where the first was stopped.
-    let story = |name: &&str| metrics["interrupted"] == false || !["denoised.png", "sfbd"].contains(name);
-    assert_eq!(names(out), FILES.into_iter().filter(story).map(String::from).collect());
-    if metrics["interrupted"] == false {
-        let stages = metrics["noisy"].as_array().unwrap();
-        assert_eq!(stages.len(), 1 + 3 + 1, "clean only, three rounds, the ceiling");
-        assert!(stages.iter().all(|stage| stage["kid"].is_number() && stage["swd"].as_f64().unwrap() > 0.0));
-        assert!(stages[1..4].iter().all(|stage| stage["rms_error"].as_f64().unwrap() > 0.0));
-    }
+    assert_eq!(names(out), FILES.map(String::from).into());
+    let stages = metrics["noisy"].as_array().unwrap();
+    assert_eq!(stages.len(), 1 + 3 + 1, "clean only, three rounds, the ceiling");
+    assert!(stages.iter().all(|stage| stage["kid"].is_number() && stage["swd"].as_f64().unwrap() > 0.0));
+    assert!(stages[1..4].iter().all(|stage| stage["rms_error"].as_f64().unwrap() > 0.0));
     for key in ["kid_before", "kid_after", "swd_before", "swd_after", "classifier_accuracy", "seconds"] {
         assert!(metrics[key].as_f64().is_some_and(f64::is_finite), "{key} of {metrics}");
     }
@@ -210,7 +206,7 @@ fn a_run_that_diverges_says_so() {
 /// Starts a run that would take for ever, waits until it has logged a step, and stops it.
 #[cfg(unix)]
 #[test]
-fn ctrl_c_keeps_what_there_is() {
+fn a_stop_keeps_what_was_learned() {
     use std::process::Stdio;
     let place = Place::new(TINY);
     let args = place.args(&["--steps", "10000000"]);
@@ -221,14 +217,21 @@ fn ctrl_c_keeps_what_there_is() {
         assert!(started.elapsed().as_secs() < 120, "no step in two minutes");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let killed = std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
+    // Not by -INT, which a shell's `&` makes its commands ignore, and with them those that they start.
+    let killed = std::process::Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
     assert!(killed.success());
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("stopping"), "{output:?}");
-    let metrics = check_results(&place.out);
-    assert_eq!(metrics["interrupted"], true);
-    assert!(metrics["steps"].as_u64().unwrap() >= 20);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stopping: what was learned is kept"), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("stopped after ") && said.contains("veridical sample --model"), "{said}");
+    let kept = [".veridical-run", "config.toml", "log.jsonl", "model.safetensors"];
+    assert_eq!(names(&place.out), kept.into_iter().map(String::from).collect());
+    let (model, picture) = (place.out.join("model.safetensors"), place.out.join("samples.png"));
+    let (model, picture) = (model.to_str().unwrap(), picture.to_str().unwrap());
+    super::succeeds(&[
+        "sample", "--device", "cpu", "--model", model, "--steps", "2", "--seeds", "0-3", "--png", picture,
+    ]);
 }
 
 #[cfg(feature = "emulator")]

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use veridical::Error;
 use veridical::methods::self_consuming::families::Categorical;
 use veridical::methods::self_consuming::{Arm, Law, Plan, Schedule, Settings, Weight, simulate, theory};
+use veridical::stop::Stop;
 
 use super::{agrees, plan, run};
 
@@ -234,4 +236,10 @@ fn what_cannot_be_done_is_an_error() {
     // Stopped before the first round: no result, and no error.
     let stop = Settings { stop: &|| true, ..Settings::default() };
     assert!(simulate(&family, &plan(Arm::Mixture, 2, "0", "5", None), &stop).unwrap().stopped);
+    // A stop that the calling thread heeds reaches the repeats on other threads, in the middle of them.
+    let stop = Stop::new();
+    let _heeding = stop.enter();
+    let requesting = Settings { repeats: 50, progress: &|| stop.request(), ..Settings::default() };
+    let stopped = simulate(&family, &plan(Arm::Mixture, 1000, "0", "5", None), &requesting);
+    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
 }

@@ -9,6 +9,7 @@ use veridical::diffusion::Model;
 use veridical::methods::sfbd::Round;
 use veridical::methods::{NoisyData, Sfbd, SfbdSettings, presets};
 use veridical::random::{Normal, Purpose, RandomKey, Samples, fill};
+use veridical::stop::Stop;
 use veridical::train::{End, Existing, Observer, RunDir, RunOptions, Tick, With};
 
 /// Points of two clusters in the plane.
@@ -112,6 +113,50 @@ fn an_interrupted_run_comes_to_the_same_bits() {
         }
         assert!(sessions > 3, "{more:?}: {sessions} sessions");
         assert!(weights(dir.path()) == expected, "{more:?}: another model");
+    }
+}
+
+/// A stop from another thread, some time later, in the middle of whatever is done then.
+#[test]
+fn a_run_that_is_stopped_anywhere_comes_to_the_same_bits() {
+    let data = data();
+    for more in [
+        &["sfbd.optimizer=\"kept\"", "judge.images=40"][..],
+        &["online.enabled=true", "online.images=400", "online.every=2", "online.count=40", "online.refresh=\"kid\""],
+    ] {
+        let settings = settings(more);
+        let (straight, rounds) = whole(&settings, &data);
+        let (expected, dir) = (weights(straight.path()), tempfile::tempdir().unwrap());
+        // Longer from session to session, so that it comes to an end on any machine.
+        let mut patience = std::time::Duration::from_millis(2);
+        let mut stops = 0;
+        loop {
+            let resume = dir.path().join("config.toml").is_file();
+            let place =
+                RunDir::create(dir.path(), if resume { Existing::Resume } else { Existing::Overwrite }).unwrap();
+            let sfbd = Sfbd::new(&settings, &data).unwrap();
+            let stop = Stop::new();
+            let (remote, done) = (stop.clone(), std::sync::mpsc::channel::<()>());
+            let waiting = std::thread::spawn(move || {
+                let _ = done.1.recv_timeout(patience);
+                remote.request();
+            });
+            let outcome = {
+                let _heeding = stop.enter();
+                sfbd.run(&place, RunOptions { resume, budget: None }, &mut patient()).unwrap()
+            };
+            drop(done.0);
+            waiting.join().unwrap();
+            if outcome.end == End::Finished {
+                assert_eq!(outcome.rounds, rounds);
+                break;
+            }
+            assert_eq!(outcome.end, End::Stopped);
+            stops += 1;
+            patience = patience * 5 / 4;
+        }
+        assert!(stops > 0, "{more:?}: never stopped");
+        assert!(weights(dir.path()) == expected, "{more:?}: another model after {stops} stops");
     }
 }
 

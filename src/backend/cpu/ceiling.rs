@@ -1,19 +1,21 @@
 //! What the CPU can do at most, measured: multiply-adds that touch no memory, and copies too large for any cache.
 
 use std::hint::black_box;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::isa::Isa;
+use crate::error::{Error, Result};
 
 /// GFLOP/s (two per multiply-add) of f32 multiply-adds between registers, with the vector instructions in use, on `threads` threads at
-/// once (at least one). The median of `rounds` rounds, each about 10 ms.
-pub fn multiply_add_gflops(threads: usize, rounds: usize) -> f64 {
+/// once (at least one). The median of `rounds` rounds, each about 10 ms. Errors if so many threads cannot be had.
+pub fn multiply_add_gflops(threads: usize, rounds: usize) -> Result<f64> {
     median(rounds, || {
-        let rates = on_threads(threads, || {
+        let work = |()| {
             let start = Instant::now();
             one_round() / start.elapsed().as_secs_f64()
-        });
-        rates.iter().sum::<f64>() / 1e9
+        };
+        Ok(at_once(vec![(); threads.max(1)], work)?.iter().sum::<f64>() / 1e9)
     })
 }
 
@@ -26,46 +28,58 @@ pub(super) fn one_round() -> f64 {
 }
 
 /// GB/s of a copy, bytes read plus bytes written, of `bytes` per thread (64 MB and more leave the caches behind) on `threads` threads at
-/// once (at least one). The median of `rounds` rounds.
-pub fn copy_gbytes_per_second(threads: usize, bytes: usize, rounds: usize) -> f64 {
+/// once (at least one). The median of `rounds` rounds. Errors if so many threads cannot be had.
+pub fn copy_gbytes_per_second(threads: usize, bytes: usize, rounds: usize) -> Result<f64> {
     let mut buffers: Vec<_> = (0..threads.max(1)).map(|_| (vec![1u8; bytes], vec![0u8; bytes])).collect();
     median(rounds, || {
-        let barrier = std::sync::Barrier::new(buffers.len());
-        let slowest = std::thread::scope(|scope| {
-            let barrier = &barrier;
-            let copies: Vec<_> = buffers
-                .iter_mut()
-                .map(|(from, to)| {
-                    scope.spawn(move || {
-                        barrier.wait();
-                        let start = Instant::now();
-                        to.copy_from_slice(black_box(from));
-                        black_box(to);
-                        start.elapsed().as_secs_f64()
-                    })
-                })
-                .collect();
-            copies.into_iter().filter_map(|copy| copy.join().ok()).fold(0.0, f64::max)
-        });
-        2.0 * (bytes * threads.max(1)) as f64 / slowest / 1e9
+        let copy = |(from, to): &mut (Vec<u8>, Vec<u8>)| {
+            let start = Instant::now();
+            to.copy_from_slice(black_box(from));
+            black_box(to);
+            start.elapsed().as_secs_f64()
+        };
+        let slowest = at_once(buffers.iter_mut().collect(), copy)?.into_iter().fold(0.0, f64::max);
+        Ok(2.0 * (bytes * threads.max(1)) as f64 / slowest / 1e9)
     })
 }
 
-fn median(rounds: usize, mut measure: impl FnMut() -> f64) -> f64 {
-    let mut found: Vec<f64> = (0..rounds.max(1)).map(|_| measure()).collect();
+fn median(rounds: usize, mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
+    let mut found: Vec<f64> = (0..rounds.max(1)).map(|_| measure()).collect::<Result<_>>()?;
     found.sort_by(f64::total_cmp);
-    found[found.len() / 2]
+    Ok(found[found.len() / 2])
 }
 
-fn on_threads(threads: usize, work: impl Fn() -> f64 + Sync) -> Vec<f64> {
-    let barrier = std::sync::Barrier::new(threads.max(1));
+/// Does the work of all parts at once, each on a thread of its own; of a single one on the calling thread. Errors if these cannot be had.
+fn at_once<P: Send>(parts: Vec<P>, work: impl Fn(P) -> f64 + Sync) -> Result<Vec<f64>> {
+    let (count, work) = (parts.len(), &work);
+    if count == 1 {
+        return Ok(parts.into_iter().map(work).collect());
+    }
+    // Those that are there wait for the others at a gate; should one not come, it never opens and they do nothing.
+    let gate = &(Mutex::new(None), Condvar::new());
+    let opens = |all: bool| {
+        *gate.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(all);
+        gate.1.notify_all();
+    };
     std::thread::scope(|scope| {
-        let start = || {
-            barrier.wait();
-            work()
-        };
-        let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(start)).collect();
-        running.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        let mut running = Vec::with_capacity(count);
+        for part in parts {
+            let run = move || {
+                let closed = gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let all = *gate.1.wait_while(closed, |all| all.is_none()).unwrap_or_else(PoisonError::into_inner);
+                (all == Some(true)).then(|| work(part))
+            };
+            match std::thread::Builder::new().spawn_scoped(scope, run) {
+                Ok(thread) => running.push(thread),
+                Err(error) => {
+                    opens(false);
+                    let what = format!("{count} threads are needed, which cannot be had: {error}; raise ulimit -u");
+                    return Err(Error::Device { op: "measuring the CPU", what });
+                }
+            }
+        }
+        opens(true);
+        Ok(running.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect())
     })
 }
 
@@ -142,7 +156,7 @@ mod tests {
     #[test]
     fn ceilings_are_positive_and_finite() {
         for found in [multiply_add_gflops(2, 1), copy_gbytes_per_second(2, 1 << 20, 3), multiply_add_gflops(0, 0)] {
-            assert!(found.is_finite() && found > 0.0, "{found}");
+            assert!(found.as_ref().is_ok_and(|rate| rate.is_finite() && *rate > 0.0), "{found:?}");
         }
     }
 

@@ -84,7 +84,7 @@ impl Args {
 
 pub fn run(args: Args) -> Result<Ended> {
     output::check([("--json", Form::Json, args.json.as_ref())])?;
-    interrupt::catch()?;
+    let _keeping = interrupt::keeping("the case in progress is dropped");
     let device = Device::named(&args.device)?;
     let ceilings = Ceilings::new(&args, &device);
     match args.network.as_deref() {

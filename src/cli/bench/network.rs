@@ -14,7 +14,7 @@ use super::report::{Column, Line, NOTHING, Report, duration, share};
 use super::task::{self, Task};
 use super::timing::{self, Effort, Timing};
 use super::{Args, Ceilings};
-use crate::cli::{interrupt, progress, say};
+use crate::cli::{progress, say};
 
 pub fn run(preset: &str, args: &Args, device: &Device, mut ceilings: Ceilings) -> Result<()> {
     let network = Network::of(preset)?;
@@ -31,12 +31,10 @@ pub fn run(preset: &str, args: &Args, device: &Device, mut ceilings: Ceilings) -
                 progress::note(&format!("{error}; skipped"));
                 None
             }
+            Err(Error::Stopped) => break,
             Err(error) => return Err(error),
         };
         report.add(&NetworkLine::new(&network, case, device, measured, ceiling)?)?;
-        if interrupt::requested() {
-            break;
-        }
     }
     report.finish()
 }

@@ -11,22 +11,33 @@ use super::op_table::{self, Row};
 use super::report::{Column, Line, Report, duration, share};
 use super::timing::{self, Effort, Timing};
 use super::{Args, Ceilings};
-use crate::cli::interrupt;
 
 pub fn run(args: &Args, device: &Device, mut ceilings: Ceilings) -> Result<()> {
     let cases = cases(args)?;
     let mut report = Report::new(device, columns(&cases), args.json.clone())?;
     ceilings.note();
     for (row, dtype, direction) in cases {
-        let Some(mut work) = case::prepare(&row, dtype, device, direction)? else { continue };
-        let ceiling = ceilings.now()?;
-        let timing = timing::time(&mut work, device, effort(device, args.quick))?;
-        report.add(&OpLine::new(&row, dtype, device, direction, &timing, ceiling)?)?;
-        if interrupt::requested() {
-            break;
+        match measure(&row, dtype, direction, device, args.quick, &mut ceilings) {
+            Err(Error::Stopped) => break,
+            line => line?.iter().try_for_each(|line| report.add(line))?,
         }
     }
     report.finish()
+}
+
+/// `None` if the row has no gradient to run backward.
+fn measure(
+    row: &Row,
+    dtype: DType,
+    direction: Direction,
+    device: &Device,
+    quick: bool,
+    ceilings: &mut Ceilings,
+) -> Result<Option<OpLine>> {
+    let Some(mut work) = case::prepare(row, dtype, device, direction)? else { return Ok(None) };
+    let ceiling = ceilings.now()?;
+    let timing = timing::time(&mut work, device, effort(device, quick))?;
+    OpLine::new(row, dtype, device, direction, &timing, ceiling).map(Some)
 }
 
 /// Rows, dtypes and directions that the flags ask for. Errors if none is left.

@@ -54,7 +54,10 @@ impl Report {
     /// Prints the heading.
     pub fn new(device: &Device, columns: Vec<Column>, json: Option<PathBuf>) -> Result<Report> {
         let threads = if matches!(device, Device::Cpu) {
-            format!(", {} threads", rayon::current_num_threads())
+            match rayon::current_num_threads() {
+                1 => ", 1 thread".into(),
+                threads => format!(", {threads} threads"),
+            }
         } else {
             String::new()
         };

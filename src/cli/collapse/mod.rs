@@ -21,7 +21,7 @@ use veridical::nn::TransformerConfig;
 use veridical::train::{Existing, RunDir};
 use veridical::{Device, Error, Result};
 
-use super::progress::{Progress, note};
+use super::progress::Progress;
 use super::{Ended, interrupt, say};
 
 pub fn run(args: Args) -> Result<Ended> {
@@ -106,12 +106,12 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
     let plan = Plan::new(args.arm()?, args.rounds, &args.fresh, &args.samples, law.as_ref())?;
     let run = match &args.out {
         Some(path) => {
+            let _writing = interrupt::writing();
             let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
             Some(RunDir::create(path, existing)?)
         }
         None => None,
     };
-    interrupt::catch()?;
     let repeats = args.repeats();
     let total = u64::from(repeats) * plan.rounds().len() as u64;
     let (done, progress) = (AtomicU64::new(0), Mutex::new(Progress::new("rounds", total)));
@@ -127,15 +127,11 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
                 bar.tick(done, None);
             }
         },
-        stop: &interrupt::requested,
+        stop: &|| false,
     };
     let found = simulate(family, &plan, &settings)?;
     if let Ok(bar) = progress.into_inner() {
         bar.finish();
-    }
-    if found.stopped {
-        note("stopped before all rounds were done: there is no result");
-        return Ok(Ended::Interrupted);
     }
     let exact = law.filter(|law| law.widening == Widening::None);
     let judged = match (exact, args.on_the_mixture()) {
@@ -145,6 +141,7 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
     let variance = law.map(|law| law.variance);
     let results =
         Results { args, plan: &plan, found, variance, verdict: judged, seconds: started.elapsed().as_secs_f64() };
+    let _writing = interrupt::writing();
     if let Some(path) = &args.json {
         results.write_json(path)?;
     }
@@ -163,6 +160,7 @@ fn can_be_written(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::Config(format!("{}: is a directory; give a file for --json", path.display())));
     }
+    let _writing = interrupt::writing();
     let beside = path.with_file_name(format!(".veridical-{}.part", std::process::id()));
     std::fs::File::create(&beside).map_err(|e| Error::io(path, e))?;
     std::fs::remove_file(&beside).map_err(|e| Error::io(&beside, e))

@@ -12,8 +12,8 @@ use veridical::data::{Batches, Digits, digits};
 use veridical::diffusion::Model;
 use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
-use veridical::train::{ClassifierTraining, Existing, ImageClassifier, RunDir, Trainer};
-use veridical::{DType, Device, Result, Tensor, ops};
+use veridical::train::{ClassifierTraining, Existing, ImageClassifier, MODEL, RunDir, Trainer};
+use veridical::{DType, Device, Error, Result, Tensor, ops, stop};
 
 use super::progress::{Progress, clock, note};
 use super::{Ended, interrupt, say};
@@ -33,28 +33,30 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut model = Model::new(&config.model(side, channels, data.train.classes()), config.seed, &device)?;
     let plan = story::Plan::new(&config, &data)?;
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
+    let writing = interrupt::writing();
     let run = RunDir::create(&args.out, existing)?;
     run.write_toml("config.toml", &config)?;
-    interrupt::catch()?;
+    drop(writing);
     note(&format!("{} parameters on {device}; results go to {}", count(&model), run.path().display()));
 
-    let Some(judge) = judge(&config, &data)? else { return stopped_early() };
-    let Some(before) = draw(&config, &model, true)? else { return stopped_early() };
+    let judge = judge(&config, &data)?;
+    let before = draw(&config, &model)?;
+    let mut keeping = interrupt::keeping("what was learned is kept, pictures are not drawn");
     let losses = train(&config, &mut model, &data, &run)?;
-    if losses.is_empty() {
-        return stopped_early();
-    }
-    model.save(run.path().join("model.safetensors"))?;
-    // A stop that was asked for while training leaves enough time for the pictures.
-    let generated = draw(&config, &model, false)?.unwrap_or_default();
+    stop::shielded(|| model.save(run.path().join(MODEL)))?;
+    let generated = match draw(&config, &model) {
+        Err(Error::Stopped) => return learned(&run, losses.len()),
+        generated => generated?,
+    };
+    keeping.now("the second part is left out");
+    let story = match plan.tell(&config, &data, &run, existing, &generated) {
+        Err(Error::Stopped) => None,
+        story => story?,
+    };
 
+    let _writing = interrupt::writing();
     let accuracy = |pixels: &[f32], labels: &[u32]| -> Result<f64> {
         Ok(classification(&judge.logits(pixels)?, data.train.classes(), labels, 15)?.accuracy)
-    };
-    let interrupted = interrupt::requested();
-    let story = match interrupted {
-        true => None,
-        false => plan.tell(&config, &data, &run, existing, &generated)?,
     };
     let results = Results {
         story,
@@ -63,7 +65,6 @@ pub fn run(args: Args) -> Result<Ended> {
         real: Distance::of_real(&data, config.per_class)?,
         accuracy: accuracy(&generated, &classes(&config))?,
         accuracy_real: accuracy(&data.held_out.pixels(), data.held_out.labels())?,
-        interrupted: (losses.len() as u64) < config.steps,
         losses,
         generated,
         started,
@@ -75,8 +76,13 @@ pub fn run(args: Args) -> Result<Ended> {
     Ok(interrupt::ended())
 }
 
-fn stopped_early() -> Result<Ended> {
-    note("stopped before training began: there are no results");
+/// Says what a training that was stopped leaves.
+fn learned(run: &RunDir, steps: usize) -> Result<Ended> {
+    let model = run.path().join(MODEL);
+    say(&format!(
+        "stopped after {steps} steps; `veridical sample --model {}` draws what was learned",
+        model.display()
+    ))?;
     Ok(Ended::Interrupted)
 }
 
@@ -86,9 +92,9 @@ fn count(model: &Model) -> usize {
 
 /// Trains the classifier that judges the digits, on real ones only. On the CPU whatever the device: a measure must not
 /// depend on where the measured thing was made.
-fn judge(config: &Config, data: &Digits) -> Result<Option<ImageClassifier>> {
+fn judge(config: &Config, data: &Digits) -> Result<ImageClassifier> {
     let training = ClassifierTraining { epochs: config.classifier_epochs, seed: config.seed, ..Default::default() };
-    ImageClassifier::train(&data.train, &training, &Device::Cpu, || !interrupt::requested())
+    ImageClassifier::train(&data.train, &training, &Device::Cpu, || true)?.ok_or(Error::Stopped)
 }
 
 /// The classes of the digits that are generated, `per_class` of each.
@@ -96,22 +102,19 @@ fn classes(config: &Config) -> Vec<u32> {
     (0..10).flat_map(|class| std::iter::repeat_n(class, config.per_class)).collect()
 }
 
-/// Samples digits, sorted by class. `None` if a stop was asked for and `heed` says to heed it.
-fn draw(config: &Config, model: &Model, heed: bool) -> Result<Option<Vec<f32>>> {
+/// Samples digits, sorted by class.
+fn draw(config: &Config, model: &Model) -> Result<Vec<f32>> {
     let classes = classes(config);
     let mut pixels = Vec::new();
     let mut progress = Progress::new("sampling", classes.len() as u64);
     for (i, classes) in classes.chunks(SAMPLED_AT_ONCE).enumerate() {
-        if heed && interrupt::requested() {
-            return Ok(None);
-        }
         let first = (i * SAMPLED_AT_ONCE) as u32;
         let samples = config.sampler().sample_classes(model, config.seed, first, classes)?;
         pixels.extend(samples.to_vec::<f32>()?);
         progress.tick(first as u64 + classes.len() as u64, None);
     }
     progress.finish();
-    Ok(Some(pixels))
+    Ok(pixels)
 }
 
 /// Trains until the last step or until a stop is asked for, and leaves the averaged weights in `model`. Returns step and
@@ -124,16 +127,20 @@ fn train(config: &Config, model: &mut Model, data: &Digits, run: &RunDir) -> Res
     let mut progress = Progress::new("training", config.steps);
     let mut losses = Vec::new();
     let (loss, denoiser) = (config.loss(), model.denoiser());
-    while trainer.steps() < config.steps && !interrupt::requested() {
+    while trainer.steps() < config.steps {
         let (pixels, labels) = data.train.gather(&batches.at(trainer.steps())?)?;
         let [h, w, c] = data.train.size();
         let y = Tensor::from_slice(&pixels, [labels.len(), h, w, c], &device)?;
         let index = Tensor::from_slice(&labels, [labels.len()], &device)?;
-        let classes = ops::one_hot(&index, data.train.classes(), DType::F32)?.into();
-        let tick = trainer.step(labels.len(), |cx, at| {
+        let classes = stop::shielded(|| ops::one_hot(&index, data.train.classes(), DType::F32))?.into();
+        let made = trainer.step(labels.len(), |cx, at| {
             let conditions = Conditions { class_labels: Some(&classes), augment_labels: None };
             loss.forward(cx, denoiser, &y, conditions, (at.seed, at.step), &at.samples)
-        })?;
+        });
+        let tick = match made {
+            Err(Error::Stopped) => break,
+            made => made?,
+        };
         losses.push((tick.step as f64, tick.loss));
         progress.tick(tick.step, Some(tick.loss));
         if tick.step % LOG_EVERY == 0 || tick.step == config.steps {

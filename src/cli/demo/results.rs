@@ -52,7 +52,6 @@ pub struct Results {
     pub accuracy: f64,
     /// Share of the held-out real digits that it recognises.
     pub accuracy_real: f64,
-    pub interrupted: bool,
     /// Step and loss of every training step.
     pub losses: Vec<(f64, f64)>,
     /// Generated digits sorted by class, `per_class` of each.
@@ -90,11 +89,10 @@ impl Results {
         run.write("samples.png", &png(&samples)?)?;
         run.write("loss.png", &png(&loss)?)?;
 
-        let ended = if self.interrupted { ", stopped early," } else { "" };
         let toml = std::fs::read_to_string(run.path().join("config.toml")).unwrap_or_default();
         let mut report = Report::new("Handwritten digits, learned")
             .text(&format!(
-                "A class-conditional score network saw {} real digits for {} steps{ended} on {} with seed {}, then drew the digits below.",
+                "A class-conditional score network saw {} real digits for {} steps on {} with seed {}, then drew the digits below.",
                 data.train.len(),
                 self.losses.len(),
                 config.device,
@@ -130,6 +128,9 @@ impl Results {
                     config.noise
                 ));
         }
+        if self.story.is_none() {
+            report = report.section("From noisy digits").text("This part was stopped before it was done.");
+        }
         let report = report
             .section("Loss")
             .picture(&loss, "Training loss over the steps", "")?
@@ -150,7 +151,7 @@ impl Results {
                 classifier_accuracy: self.accuracy,
                 classifier_accuracy_real: self.accuracy_real,
                 steps: self.losses.len() as u64,
-                interrupted: self.interrupted,
+                interrupted: self.story.is_none(),
                 noisy: self.story.as_ref().map(|story| story.stages.clone()).unwrap_or_default(),
                 seconds: self.started.elapsed().as_secs_f64(),
             },

@@ -10,7 +10,6 @@ use veridical::train::{End, Existing, ImageGrid, MODEL, Observer, RunDir, RunOpt
 
 use super::results::Distance;
 use super::{Config, draw};
-use crate::cli::interrupt;
 use crate::cli::progress::{Progress, note};
 
 /// Digits of each class that a stage draws: a stage more would otherwise cost as much as its training.
@@ -55,8 +54,8 @@ impl Plan {
         Ok(Plan { data, settings })
     }
 
-    /// Clean-only pre-training and rounds, in `sfbd/` of the run's directory. `ceiling` are digits of the model of all digits. `None` if a stop
-    /// was asked for.
+    /// Clean-only pre-training and rounds, in `sfbd/` of the run's directory. `ceiling` are digits of the model of all digits. `None` if that was
+    /// stopped.
     pub fn tell(
         &self,
         config: &Config,
@@ -78,7 +77,7 @@ impl Plan {
             let file = place.path().join(format!("rounds/{:02}", round.round)).join(MODEL);
             let model = Model::load(file, &veridical::Device::named(&config.device)?)?;
             let few = Config { per_class: PER_CLASS.min(config.per_class), ..config.clone() };
-            let Some(drawn) = draw(&few, &model, true)? else { return Ok(None) };
+            let drawn = draw(&few, &model)?;
             let name = match round.round {
                 0 => format!("{} clean digits alone", self.clean()?),
                 k => format!("noisy ones denoised, round {k}"),
@@ -161,8 +160,5 @@ impl Observer for Watch {
     fn note(&mut self, text: &str) {
         self.finish();
         note(text);
-    }
-    fn stop(&mut self) -> bool {
-        interrupt::requested()
     }
 }

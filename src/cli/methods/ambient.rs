@@ -61,7 +61,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let data = settings.method.noisy.open(&settings.run.data.path)?;
     let training = AmbientTraining::new(&settings, &data)?;
     data.warning().iter().for_each(|warning| note(warning));
-    let (place, options) = args.common.place(&args.out)?;
+    let (place, options, _keeping) = args.common.place(&args.out)?;
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = training.run(&place, options, &mut terminal)?;
     terminal.finish();

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use veridical::train::{RunDir, RunOptions, Sections, With};
 use veridical::{Error, Result};
 
-use super::{device, interrupt, say, train};
+use super::interrupt::{self, Keeping};
+use super::{device, say, train};
 
 /// What every method's command takes.
 #[derive(clap::Args)]
@@ -92,10 +93,11 @@ impl Common {
         Ok(self.print_config)
     }
 
-    fn place(&self, out: &Path) -> Result<(RunDir, RunOptions)> {
+    /// The run's directory, which from here on a stop leaves whole.
+    fn place(&self, out: &Path) -> Result<(RunDir, RunOptions, Keeping)> {
         let budget = train::budget(self.minutes)?;
+        let keeping = interrupt::keeping(train::RESUMABLE);
         let place = train::directory(out, self.resume, self.overwrite)?;
-        interrupt::catch()?;
-        Ok((place, RunOptions { resume: self.resume, budget }))
+        Ok((place, RunOptions { resume: self.resume, budget }, keeping))
     }
 }

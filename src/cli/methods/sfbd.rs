@@ -15,7 +15,7 @@ use crate::cli::{Ended, say};
 ///
 /// Clean images come from --data and noisy ones, of known noise level, from --noisy; without --noisy, noise is put on all images of --data but
 /// a share. The run's directory gets config.toml, rounds/ (a training run each), metrics.json, report.html and model.safetensors.
-/// Ctrl-C stops with everything complete (exit code 130); --resume goes on as if nothing had happened.
+/// Ctrl-C and SIGTERM stop it within seconds, with everything complete (exit code 130); --resume goes on as if nothing had happened.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -69,7 +69,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
     note(&format!("{}: {} clean and {} noisy images", data.name, count(&data.clean), count(&data.noisy)));
     data.warning().iter().for_each(|warning| note(warning));
-    let (place, options) = args.common.place(&args.out)?;
+    let (place, options, _keeping) = args.common.place(&args.out)?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = sfbd.run(&place, options, &mut terminal)?;
     terminal.finish();

@@ -12,9 +12,10 @@ use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_
 use veridical::tensor::TensorFile;
 use veridical::{DType, Device, Error, Result, Tensor};
 
+use super::interrupt::{self, Keeping};
 use super::output::{self, Form};
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, positive, say};
+use super::{Ended, compute, device, positive, say};
 
 /// Draw samples from a model.
 ///
@@ -125,32 +126,38 @@ pub fn run(args: Args) -> Result<Ended> {
         trajectory: args.trajectory.is_some(),
     };
 
-    interrupt::catch()?;
-    let Some(drawn) = draw(&sampler, &request, args.batch as usize)? else {
-        note("stopped before all samples were there: nothing was written");
-        return Ok(Ended::Interrupted);
-    };
-    args.write(&model, &drawn, request.labels.as_ref())?;
+    let (drawn, _keeping) = draw(&sampler, &request, args.batch as usize)?;
+    let _writing = interrupt::writing();
+    let count: usize = drawn.iter().map(|part| part.samples.shape()[0]).sum();
+    let labels = request.labels.as_ref().map(|labels| labels.narrow(0, count));
+    args.write(&model, &drawn, labels.transpose()?.as_ref())?;
     let nfe = drawn.iter().map(|part| part.nfe).max().unwrap_or(0);
-    say(&format!("{} samples, {nfe} denoiser calls each ({})", request.samples.len(), args.solver.solver))?;
+    say(&format!("{count} samples, {nfe} denoiser calls each ({})", args.solver.solver))?;
+    if let Some(missing) = request.samples.get(count) {
+        let total = request.samples.len();
+        note(&format!("stopped: seed {missing} and those after it were not drawn, {} of {total}", total - count));
+    }
     Ok(interrupt::ended())
 }
 
-/// All samples, batch by batch; `None` if a stop was asked for.
-fn draw(sampler: &Sampler, request: &Request, batch: usize) -> Result<Option<Vec<Drawn>>> {
+/// All samples, batch by batch, or the batches that are whole when a stop is asked for: as each sample depends on its seed alone, those are
+/// as good as all. Before the first there is nothing to keep.
+fn draw(sampler: &Sampler, request: &Request, batch: usize) -> Result<(Vec<Drawn>, Option<Keeping>)> {
     let total = request.samples.len();
     let mut progress = Progress::new("sampling", total as u64);
     let mut parts = Vec::new();
+    let mut keeping = None;
     for first in (0..total).step_by(batch) {
-        if interrupt::requested() {
-            return Ok(None);
-        }
         let count = batch.min(total - first);
-        parts.push(sampler.draw(&request.part(first, count)?)?);
+        match sampler.draw(&request.part(first, count)?) {
+            Err(Error::Stopped) => break,
+            part => parts.push(part?),
+        }
+        keeping.get_or_insert_with(|| interrupt::keeping("whole batches are written, the one in progress is dropped"));
         progress.tick((first + count) as u64, None);
     }
     progress.finish();
-    Ok(Some(parts))
+    Ok((parts, keeping))
 }
 
 impl Args {

@@ -47,9 +47,15 @@ impl AmbientTraining {
         let prepared = Prepared::new(&self.settings.run, &self.set)?
             .with_objective(self.objective.clone())
             .with_document(document.clone(), AmbientSettings::FREE);
-        let outcome = prepared.run(place, options, observer)?;
+        let mut outcome = prepared.run(place, options, observer)?;
         let measured = match (&self.judge, outcome.end) {
-            (Some(judge), End::Finished) => Some(judge.model(&outcome.model)?),
+            (Some(judge), End::Finished) => match judge.model(&outcome.model) {
+                Err(Error::Stopped) => {
+                    outcome.end = End::Stopped;
+                    None
+                }
+                measured => Some(measured?),
+            },
             _ => None,
         };
         if let Some(measured) = &measured {

@@ -73,15 +73,22 @@ impl<'a> FineTuning<'a> {
         options: RunOptions,
         observer: &mut dyn Observer,
     ) -> Result<(Outcome, Vec<Measured>)> {
+        if !options.resume {
+            // First, so that whatever is stopped can be resumed.
+            place.write("config.toml", self.settings.document()?.as_bytes())?;
+        }
         let path = place.path().join(METRICS);
         let mut measured: Vec<Measured> = match options.resume {
             true => pages::read_json(&path)?.unwrap_or_default(),
             false => Vec::new(),
         };
         self.measure("before", &self.model, &mut measured, place, observer)?;
-        let outcome = self.prepared()?.run(place, options, observer)?;
+        let mut outcome = self.prepared()?.run(place, options, observer)?;
         if outcome.end == End::Finished {
-            self.measure("after", &outcome.model, &mut measured, place, observer)?;
+            match self.measure("after", &outcome.model, &mut measured, place, observer) {
+                Err(Error::Stopped) => outcome.end = End::Stopped,
+                measured => measured?,
+            }
         }
         let rows: Vec<(String, &Comparison)> =
             measured.iter().map(|m| (format!("{}, {} steps", m.when, m.steps), &m.comparison)).collect();

@@ -6,6 +6,7 @@ use super::family::{Draw, Drawn, Family, Part};
 use super::plan::{Arm, Plan, Round};
 use crate::error::{Error, Result};
 use crate::random::binomial;
+use crate::stop::{self, Stop};
 
 /// How a plan is simulated.
 pub struct Settings<'a> {
@@ -55,14 +56,19 @@ pub struct Simulated {
 /// Runs `plan` on `family`.
 ///
 /// The result is a pure function of family, plan, repeats and seed, for any number of threads. Errors if a fit needs more samples than
-/// the first round has, if the samples would not fit into the memory that they may take, and where the family does.
+/// the first round has, if the samples would not fit into the memory that they may take, where the family does, and once the calling thread is
+/// to [stop](crate::stop).
 pub fn simulate<F: Family>(family: &F, plan: &Plan, settings: &Settings) -> Result<Simulated> {
     check(family, plan, settings)?;
     let names = family.measures();
     let theory = family.theory(plan)?;
+    let stop = Stop::current();
     let histories: Vec<Vec<Vec<f64>>> = (0..settings.repeats)
         .into_par_iter()
-        .map(|repeat| one(family, plan, settings, repeat))
+        .map(|repeat| {
+            let _heeding = stop::heed(stop.clone());
+            one(family, plan, settings, repeat)
+        })
         .collect::<Result<_>>()?;
     if (settings.stop)() {
         return Ok(Simulated { measures: Vec::new(), stopped: true });
@@ -112,6 +118,7 @@ fn one<F: Family>(family: &F, plan: &Plan, settings: &Settings, repeat: u32) -> 
     // The real set of an anchored loop, or everything so far of an accumulating one.
     let mut kept: Option<F::Data> = None;
     for (t, &round) in plan.rounds().iter().enumerate() {
+        stop::check()?;
         if (settings.stop)() {
             return Ok(history);
         }

@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod online;
 mod round;
 mod settings;
 
@@ -46,11 +47,11 @@ use super::denoising::Denoising;
 use super::fine_tune;
 use super::judge::Judge;
 use super::noisy::{NoisyData, joined};
-use super::online_sfbd::OnlineSfbd;
 use crate::data::{DataSet, npy};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::random::RandomKey;
+use crate::stop;
 use crate::train::pages as training_pages;
 use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, With, checkpoint};
 
@@ -131,56 +132,70 @@ impl<'a> Sfbd<'a> {
 
     /// The whole algorithm, or what is left of it, in the directory `place`.
     ///
-    /// The result is a pure function of settings and data, however often it was interrupted and resumed. Errors where training and sampling do.
+    /// The result is a pure function of settings and data, however often it was interrupted and resumed. Where the calling thread is to
+    /// [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
     pub fn run(&self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
         let session = Session { started: Instant::now(), options };
         place.write("config.toml", self.settings.document()?.as_bytes())?;
-        let outcome = match self.settings.method.online.enabled {
-            true => self.online(place, &session, observer)?,
-            false => self.rounds(place, &session, observer)?,
+        let mut outcome = SfbdOutcome { end: End::Finished, model: None, rounds: Vec::new() };
+        let end = match self.settings.method.online.enabled {
+            true => self.online(place, &session, observer, &mut outcome),
+            false => self.rounds(place, &session, observer, &mut outcome),
+        };
+        outcome.end = match end {
+            Err(Error::Stopped) => End::Stopped,
+            end => end?,
         };
         place.write_json("metrics.json", &outcome.rounds)?;
         if let Some(model) = &outcome.model {
-            model.save(place.path().join(crate::train::MODEL))?;
+            stop::shielded(|| model.save(place.path().join(crate::train::MODEL)))?;
         }
         self.report(place, &outcome)?;
         Ok(outcome)
     }
 
-    fn rounds(&self, place: &RunDir, session: &Session, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
-        let mut outcome = SfbdOutcome { end: End::Finished, model: None, rounds: Vec::new() };
-        let stopped = |outcome: SfbdOutcome, (end, model): (End, Option<Model>)| {
-            Ok(SfbdOutcome { end, model: model.or(outcome.model), ..outcome })
+    /// The algorithm above. What it has come to stands in `outcome`, however it ends.
+    fn rounds(
+        &self,
+        place: &RunDir,
+        session: &Session,
+        observer: &mut dyn Observer,
+        outcome: &mut SfbdOutcome,
+    ) -> Result<End> {
+        let ended = |outcome: &mut SfbdOutcome, (end, model): (End, Option<Model>)| {
+            outcome.model = model.or(outcome.model.take());
+            Ok(end)
         };
         let mut model = match self.pre_train(place, session, observer)? {
-            ControlFlow::Break(early) => return stopped(outcome, early),
+            ControlFlow::Break(early) => return ended(outcome, early),
             ControlFlow::Continue((model, record)) => {
                 outcome.rounds.push(record);
                 model
             }
         };
         for k in 1..=self.settings.method.sfbd.rounds {
+            outcome.model = Some(model.clone());
             if let Some((finished, record)) = self.finished(k, place, &model)? {
                 outcome.rounds.push(record);
                 model = finished;
                 continue;
             }
-            outcome.model = Some(model.clone());
             let denoised = match self.denoise_all(k, &model, place, session, observer)? {
-                ControlFlow::Break(end) => return stopped(outcome, (end, None)),
+                ControlFlow::Break(end) => return Ok(end),
                 ControlFlow::Continue(denoised) => denoised,
             };
             model = match self.fine_tune(k, &model, &denoised, place, session, observer)? {
-                ControlFlow::Break(early) => return stopped(outcome, early),
+                ControlFlow::Break(early) => return ended(outcome, early),
                 ControlFlow::Continue((model, record)) => {
                     outcome.rounds.push(record);
                     model
                 }
             };
             place.write_json("metrics.json", &outcome.rounds)?;
-            self.report(place, &outcome)?;
+            self.report(place, outcome)?;
         }
-        Ok(SfbdOutcome { model: Some(model), ..outcome })
+        outcome.model = Some(model);
+        Ok(End::Finished)
     }
 
     /// `phi_0`: on the clean images, or a model that was given.
@@ -322,7 +337,10 @@ impl<'a> Sfbd<'a> {
         if outcome.end != End::Finished {
             return Ok(ControlFlow::Break((outcome.end, Some(outcome.model))));
         }
-        let record = self.measure(k, &config, &outcome.model, denoised)?.write(place)?;
+        let record = match self.measure(k, &config, &outcome.model, denoised) {
+            Err(Error::Stopped) => return Ok(ControlFlow::Break((End::Stopped, Some(outcome.model)))),
+            measured => measured?.write(place)?,
+        };
         round::tidy(&directory)?;
         if let (Some(generated), Some(judge)) = (&record.generated, &self.judge) {
             observer.note(&format!(
@@ -349,32 +367,6 @@ impl<'a> Sfbd<'a> {
             denoised: denoised.map(|(set, judge)| judge.images(&set)).transpose()?,
             rms_error,
         })
-    }
-
-    /// The variant without rounds: one training run, whose data are refreshed meanwhile.
-    fn online(&self, place: &RunDir, session: &Session, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
-        let mut config = self.settings.run.clone();
-        let online = &self.settings.method.online;
-        let first = config.train.steps();
-        config.train.images = first * config.train.batch as u64 + online.images;
-        let source = OnlineSfbd::new(online, self.data, self.denoising.clone(), &config, first)?;
-        let set = self.data.set(source.placeholder()?);
-        let document = With { run: config.clone(), method: self.settings.method.clone() }.document()?;
-        let mut prepared = Prepared::new(&config, &set)?;
-        if let Some(given) = &self.given {
-            prepared = prepared.from_weights(&given.weights)?;
-        }
-        let prepared = prepared.with_document(document, &["judge.", "noisy.path"]);
-        let directory = round::directory(place, 0);
-        let resume = round::begun(&directory);
-        let at = round::open(&directory, resume)?;
-        let options = RunOptions { resume, budget: session.left() };
-        let outcome = prepared.with_source(source).run(&at, options, observer)?;
-        let mut rounds = Vec::new();
-        if outcome.end == End::Finished {
-            rounds.push(self.measure(0, &config, &outcome.model, None)?.write(place)?);
-        }
-        Ok(SfbdOutcome { end: outcome.end, model: Some(outcome.model), rounds })
     }
 
     fn report(&self, place: &RunDir, outcome: &SfbdOutcome) -> Result<()> {

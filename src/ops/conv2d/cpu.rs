@@ -1,5 +1,6 @@
 use crate::backend::cpu::gemm::{self, Convolution};
 use crate::error::Result;
+use crate::stop;
 use crate::tensor::{Tensor, real};
 
 pub fn forward(
@@ -13,20 +14,20 @@ pub fn forward(
     real!(op, x.dtype(), T => {
         let bias = bias.map(|bias| bias.as_slice::<T>().map(gemm::widened)).transpose()?;
         gemm::convolve(shape, x.as_slice::<T>()?, w.as_slice()?, bias.as_deref(), y.as_mut_slice()?);
-        Ok(())
+        stop::check()
     })
 }
 
 pub fn input_gradient(op: &'static str, shape: &Convolution, dy: &Tensor, w: &Tensor, dx: &mut Tensor) -> Result<()> {
     real!(op, dy.dtype(), T => {
         gemm::input_gradient(shape, dy.as_slice::<T>()?, w.as_slice()?, dx.as_mut_slice()?, false);
-        Ok(())
+        stop::check()
     })
 }
 
 pub fn weight_gradient(op: &'static str, shape: &Convolution, dy: &Tensor, x: &Tensor, dw: &mut Tensor) -> Result<()> {
     real!(op, dy.dtype(), T => {
         gemm::weight_gradient(shape, x.as_slice::<T>()?, dy.as_slice()?, dw.as_mut_slice()?, false);
-        Ok(())
+        stop::check()
     })
 }

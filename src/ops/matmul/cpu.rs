@@ -1,6 +1,7 @@
 use super::{Factor, Sizes};
 use crate::backend::cpu::gemm::{self, Bias, Matrix, Product, Stored, Sum};
 use crate::error::Result;
+use crate::stop;
 use crate::tensor::{Tensor, real};
 
 pub fn product(
@@ -15,7 +16,7 @@ pub fn product(
         let bias = bias.map(|bias| bias.as_slice::<T>().map(gemm::widened)).transpose()?;
         let (left, right) = (a.tensor.as_slice::<T>()?, b.tensor.as_slice::<T>()?);
         multiply(left, a.transposed, right, b.transposed, bias.as_deref(), sizes, y.as_mut_slice::<T>()?);
-        Ok(())
+        stop::check()
     })
 }
 

@@ -15,6 +15,7 @@ use super::region::{BLOCK_ROWS, Region, Shared, Side};
 use super::rows::{Stored, Sum};
 use super::scratch::Scratch;
 use super::{Bias, Product};
+use crate::stop;
 
 /// Multiply-adds below which a product is not worth waking other threads for (some 20 µs of one core).
 const LARGE: usize = 1 << 20;
@@ -111,9 +112,12 @@ fn evenly(cuts: usize, width: usize, lines: Range<usize>) -> impl Iterator<Item 
     (0..cuts).map(move |cut| at(cut)..at(cut + 1))
 }
 
+/// Does the work of every item. On several threads the items that are left are passed over once the calling thread is to stop: whoever
+/// calls asks for that afterwards, and has no use for the result then.
 fn each<I: Sync>(parallel: bool, items: &[I], work: impl Fn(&I) + Sync + Send) {
     if parallel && items.len() > 1 {
-        items.par_iter().with_max_len(1).for_each(work);
+        let stopped = stop::watch();
+        items.par_iter().with_max_len(1).filter(|_| !stopped()).for_each(work);
     } else {
         items.iter().for_each(work);
     }
