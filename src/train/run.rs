@@ -10,7 +10,7 @@ use super::rate::Recent;
 use super::run_dir::RunDir;
 use super::task::Batch;
 use super::trainer::{Tick, Trainer};
-use super::{log, measure, pages, resume, snapshots};
+use super::{config, log, measure, pages, resume, snapshots};
 use crate::data::{Batches, DataSet};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         if let (Some(start), None) = (&at.start, &last_checkpoint) {
             start.restore(&at.model, &mut trainer)?;
         }
-        place.write("config.toml", at.document.as_bytes())?;
+        config::store(place.path(), &at.document)?;
         let batches = at.config.batches(at.data.train.len())?;
         let log = place.log()?;
         let started = Instant::now();
