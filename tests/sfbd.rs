@@ -2,6 +2,8 @@
 
 #[path = "sfbd/contrast.rs"]
 mod contrast;
+#[path = "sfbd/damage.rs"]
+mod damage;
 #[path = "sfbd/em.rs"]
 mod em;
 #[path = "sfbd/losses.rs"]

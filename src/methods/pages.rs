@@ -103,11 +103,10 @@ pub(super) fn sfbd(
         0 => "pre-trained on clean images".to_string(),
         k => format!("after round {k}"),
     };
-    let denoised: Vec<(String, Vec<f32>)> = outcome
-        .rounds
-        .iter()
-        .filter_map(|round| Some((format!("round {}", round.round), shown(place, round.round, values)?)))
-        .collect();
+    let mut denoised = Vec::new();
+    for round in &outcome.rounds {
+        denoised.extend(shown(place, round.round, values)?.map(|pixels| (format!("round {}", round.round), pixels)));
+    }
     if let Some(picture) = triptych(data, &denoised)? {
         place.write("samples/denoised.png", &png(&picture)?)?;
         page = page.section("Denoised").picture(

@@ -12,7 +12,7 @@ use veridical::random::{Normal, Purpose, RandomKey, Samples, fill};
 use veridical::train::{End, Existing, Observer, RunDir, RunOptions, Tick, With};
 
 /// Points of two clusters in the plane.
-fn data() -> NoisyData {
+pub fn data() -> NoisyData {
     let n = 300;
     let mut z = vec![0f32; 2 * n];
     fill(Normal, &RandomKey::new(1, Purpose::Synthetic).stream().unwrap(), Samples::From(0), 2, &mut z).unwrap();
@@ -23,7 +23,7 @@ fn data() -> NoisyData {
     NoisyData::simulated(set, 0.1, 0.3, 0).unwrap()
 }
 
-fn settings(more: &[&str]) -> With<SfbdSettings> {
+pub fn settings(more: &[&str]) -> With<SfbdSettings> {
     let base = [
         "train.device=\"cpu\"",
         "model.hidden=16",
@@ -47,9 +47,9 @@ fn settings(more: &[&str]) -> With<SfbdSettings> {
 }
 
 /// Stops at the `left`-th question.
-struct Impatient {
+pub struct Impatient {
     left: usize,
-    notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 impl Observer for Impatient {
@@ -64,15 +64,15 @@ impl Observer for Impatient {
     }
 }
 
-fn patient() -> Impatient {
+pub fn patient() -> Impatient {
     Impatient { left: usize::MAX, notes: Vec::new() }
 }
 
-fn weights(place: &Path) -> Vec<u8> {
+pub fn weights(place: &Path) -> Vec<u8> {
     fs::read(place.join("model.safetensors")).unwrap()
 }
 
-fn whole(settings: &With<SfbdSettings>, data: &NoisyData) -> (TempDir, Vec<Round>) {
+pub fn whole(settings: &With<SfbdSettings>, data: &NoisyData) -> (TempDir, Vec<Round>) {
     let dir = tempfile::tempdir().unwrap();
     let place = RunDir::create(dir.path(), Existing::Refuse).unwrap();
     let outcome = Sfbd::new(settings, data).unwrap().run(&place, RunOptions::default(), &mut patient()).unwrap();
