@@ -1,5 +1,6 @@
 //! Files: only regular ones are read, and none is ever half-written.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -45,6 +46,21 @@ pub fn read_text(path: impl AsRef<Path>, most: u64, what: &str) -> Result<String
     Ok(text)
 }
 
+/// What a file called `name` is called while [`write_atomic`] writes it.
+fn part_of(name: &OsStr) -> OsString {
+    let mut part = OsString::from(".");
+    part.push(name);
+    part.push(format!(".{}.part", std::process::id()));
+    part
+}
+
+/// The name of the file that was being written, if `part` is what a process calls a file while it writes it. One that
+/// nobody writes any more was left by a process that died.
+pub(crate) fn being_written(part: &OsStr) -> Option<&str> {
+    let (name, process) = part.to_str()?.strip_prefix('.')?.strip_suffix(".part")?.rsplit_once('.')?;
+    (!name.is_empty() && !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
+}
+
 /// Writes a file so that its name holds either the old bytes or the new ones, whatever happens in between: into a file
 /// beside it, flushed to the disk, then renamed.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
@@ -53,10 +69,7 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let Some(name) = path.file_name() else {
         return Err(Error::argument("write_atomic", format!("{} does not name a file", path.display())));
     };
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(beside);
+    let part = path.with_file_name(part_of(name));
     let written = (|| {
         let mut file = File::create(&part)?;
         file.write_all(bytes)?;
@@ -74,4 +87,20 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
         let _ = dir.sync_all();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_told_from_other_files() {
+        let part = part_of(OsStr::new("model.safetensors"));
+        assert_eq!(being_written(&part), Some("model.safetensors"));
+        for other in
+            ["model.safetensors", ".12.part", ".hidden", ".a.part", ".a.b.part", "a.12.part", ".a.12.part2", ".a..part"]
+        {
+            assert_eq!(being_written(OsStr::new(other)), None, "{other}");
+        }
+    }
 }

@@ -64,6 +64,7 @@
 
 pub mod autograd;
 pub mod backend;
+mod checksum;
 pub mod data;
 pub mod diffusion;
 pub mod error;

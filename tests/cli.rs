@@ -4,6 +4,8 @@
 mod bench;
 #[path = "cli/collapse.rs"]
 mod collapse;
+#[path = "cli/damage.rs"]
+mod damage;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/denoise.rs"]

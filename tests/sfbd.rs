@@ -6,6 +6,8 @@ mod averages;
 mod consistency;
 #[path = "sfbd/contrast.rs"]
 mod contrast;
+#[path = "sfbd/damage.rs"]
+mod damage;
 #[path = "sfbd/em.rs"]
 mod em;
 #[path = "sfbd/losses.rs"]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use veridical::data::{self, Images};
 use veridical::diffusion::Model;
-use veridical::train::config::{preset_names, preset_shape};
+use veridical::train::config::{self, preset_names, preset_shape};
 use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Tick};
 use veridical::{Error, Result, files};
 
@@ -146,14 +146,7 @@ impl Args {
     fn settings(&self) -> Result<RunConfig> {
         let file = match (&self.config, self.resume) {
             (Some(path), _) => Some(read(path)?),
-            (None, true) => {
-                let path = self.out.join("config.toml");
-                if !path.is_file() {
-                    let what = format!("{}: there is no run of veridical to resume", self.out.display());
-                    return Err(Error::Config(what));
-                }
-                Some(read(&path)?)
-            }
+            (None, true) => Some(stored(&self.out)?),
             (None, false) => None,
         };
         let preset = match (&self.preset, &file) {
@@ -191,6 +184,15 @@ impl Args {
 /// A settings file, of a size that such files have.
 pub fn read(path: &Path) -> Result<String> {
     files::read_text(path, MAX_BYTES, "settings file")
+}
+
+/// The settings of the run that is to be gone on with.
+pub fn stored(out: &Path) -> Result<String> {
+    let stored = config::stored(out)?;
+    if !stored.checked {
+        note("config.toml has no checksum (an earlier version wrote it, or somebody took it away): taken as it is");
+    }
+    Ok(stored.text)
 }
 
 /// Progress on standard error.

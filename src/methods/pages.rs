@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::noisy::NoisyData;
 use super::sfbd::{Round, SHOWN, SfbdOutcome, SfbdSettings, shown};
 use crate::data::Images;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::train::evaluate::Comparison;
 use crate::train::{Chart, End, ImageGrid, Report, RunDir, With, log, png};
 
@@ -103,11 +103,10 @@ pub(super) fn sfbd(
         0 => "pre-trained on clean images".to_string(),
         k => format!("after round {k}"),
     };
-    let denoised: Vec<(String, Vec<f32>)> = outcome
-        .rounds
-        .iter()
-        .filter_map(|round| Some((format!("round {}", round.round), shown(place, round.round, values)?)))
-        .collect();
+    let mut denoised = Vec::new();
+    for round in &outcome.rounds {
+        denoised.extend(shown(place, round.round, values)?.map(|pixels| (format!("round {}", round.round), pixels)));
+    }
     if let Some(picture) = triptych(data, &denoised)? {
         place.write("samples/denoised.png", &png(&picture)?)?;
         page = page.section("Denoised").picture(
@@ -182,13 +181,4 @@ pub(super) fn single(
         page = page.section("Loss").picture(&chart.render()?, "Loss over the images seen", "")?;
     }
     Ok(page.section("Settings").verbatim(document).html())
-}
-
-/// Reads a comparison back from a JSON file of a run.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match std::fs::read_to_string(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(path, e)),
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| Error::format(path, e.to_string())),
-    }
 }

@@ -86,6 +86,16 @@ impl Weights {
         all.narrow(entry.offset, entry.shape.elements())?.reshape(&entry.shape)
     }
 
+    /// A short text that changes when any value does: their CRC-32, in the order of the layout.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut crc = flate2::Crc::new();
+        for entry in self.layout.entries() {
+            let values = self.view(entry)?.to_vec::<f32>()?;
+            values.iter().for_each(|value| crc.update(&value.to_le_bytes()));
+        }
+        Ok(format!("{:08x}", crc.sum()))
+    }
+
     /// Replaces everything: `values[i]` are entry `i`'s, in memory order.
     pub(super) fn from_values(layout: &Arc<Layout>, values: &[Vec<f32>], device: &Device) -> Result<Self> {
         let (mut flat, mut buffers) = (zeros(layout.flat_len())?, zeros(layout.buffer_len())?);

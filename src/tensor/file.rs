@@ -9,12 +9,17 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Map, Value, json};
 
 use super::{DType, Device, Shape, Tensor};
+use crate::checksum;
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomic};
 
+/// The metadata key under which a file states the CRC-32 of all its bytes, with zeros in the place of its eight digits.
+const CHECKSUM: &str = "veridical.crc32";
+
 /// A safetensors file in memory: metadata, and tensors by name.
 ///
-/// It is checked as it is opened: header, names, shapes, and that the bytes are all there.
+/// It is checked as it is opened: header, names, shapes, that the bytes are all there, and, in a file that [`write`]
+/// made, that they are those which were written.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
@@ -25,7 +30,8 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Reads the file at `path`. Errors on input and on files that are no sound safetensors.
+    /// Reads the file at `path`. Errors on input, on files that are no sound safetensors, and on those whose bytes are
+    /// not the ones of their checksum; files of other programs have none.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let bytes = files::read(&path)?;
@@ -33,6 +39,13 @@ impl TensorFile {
             let what = format!("not a sound safetensors file ({error}); it has {} bytes, is it complete?", bytes.len());
             Error::format(&path, what)
         })?;
+        if let checksum::Seal::Broken { .. } = checksum::check(&bytes, &checksum_mark(), header_len + 8) {
+            let what = format!(
+                "its bytes are not those of its checksum: torn or changed since it was written; take another copy, or, \
+                 if the change was meant, remove {CHECKSUM} from its metadata"
+            );
+            return Err(Error::format(&path, what));
+        }
         Ok(TensorFile { path, data: header_len + 8, bytes, header })
     }
 
@@ -46,10 +59,10 @@ impl TensorFile {
         self.bytes.len()
     }
 
-    /// What it says about itself.
+    /// What it says about itself, without its checksum.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let entries = self.header.metadata().iter().flatten();
-        entries.map(|(key, value)| (key.clone(), value.clone())).collect()
+        entries.filter(|(key, _)| *key != CHECKSUM).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// The tensors' names, sorted.
@@ -118,8 +131,13 @@ impl TensorFile {
     }
 }
 
-/// Writes f32 tensors under their names, in this order, with metadata: beside `path` first, then renamed. Equal contents give
-/// equal bytes.
+/// What stands before the checksum in a header.
+fn checksum_mark() -> String {
+    format!("\"{CHECKSUM}\":\"")
+}
+
+/// Writes f32 tensors under their names, in this order, with metadata and a checksum: beside `path` first, then
+/// renamed. Equal contents give equal bytes.
 ///
 /// Errors on output, on names that occur twice, and if a shape does not fit its values.
 pub fn write<'a>(
@@ -129,9 +147,9 @@ pub fn write<'a>(
 ) -> Result<()> {
     let path = path.as_ref();
     let mut header = Map::new();
-    if !metadata.is_empty() {
-        header.insert("__metadata__".into(), json!(metadata));
-    }
+    let mut metadata = metadata.clone();
+    metadata.insert(CHECKSUM.into(), checksum::BLANK.into());
+    header.insert("__metadata__".into(), json!(metadata));
     let mut data: Vec<u8> = Vec::new();
     for (name, shape, values) in tensors {
         if shape.elements() != values.len() {
@@ -150,6 +168,7 @@ pub fn write<'a>(
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
     bytes.extend(text.into_bytes());
     bytes.extend(data);
+    checksum::seal(&mut bytes, &checksum_mark());
     write_atomic(path, &bytes)
 }
 
@@ -157,6 +176,30 @@ pub fn write<'a>(
 mod tests {
     use super::*;
     use safetensors::tensor::TensorView;
+
+    #[test]
+    fn a_changed_byte_is_noticed_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        let metadata = BTreeMap::from([("note".to_string(), "\"veridical.crc32\":\"00000000\"".to_string())]);
+        write(&path, [("x", [3].into(), vec![1.0, 2.0, 4.0])], &metadata).unwrap();
+        assert_eq!(TensorFile::open(&path).unwrap().metadata(), metadata);
+        let whole = std::fs::read(&path).unwrap();
+        for i in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[i] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            // In the checksum's own name a change is not seen, and changes nothing else.
+            let values = TensorFile::open(&path).and_then(|file| file.floats("x"));
+            assert!(!values.is_ok_and(|values| values != Some(vec![1.0, 2.0, 4.0])), "byte {i}");
+            std::fs::write(&path, &whole[..i]).unwrap();
+            assert!(TensorFile::open(&path).is_err(), "cut at {i}");
+        }
+        let mut bytes = whole.clone();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(TensorFile::open(&path).unwrap_err().to_string().contains("torn or changed"));
+    }
 
     #[test]
     fn what_f32_cannot_hold_is_no_f32() {

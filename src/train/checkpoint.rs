@@ -2,9 +2,9 @@
 //!
 //! A directory for each step, `step-000001200/`, with `model.safetensors` (the weights), `ema.safetensors` (their running average),
 //! `ema-0.050.safetensors` for each power-function average, `optimizer.safetensors`, and `state.json`, which says what the others must be.
-//! It is written under another name, flushed and then renamed: a directory of this name is whole, whenever the process or the machine
-//! died. What is not whole all the same, or not ours, is recognised by its sizes and checksums. [`recover`] clears up after a
-//! process that died.
+//! It is written under another name, flushed and then renamed: a directory of this name is whole, whenever the process
+//! or the machine died. What is not whole all the same, or not ours, is recognised by its sizes and checksums, of which
+//! `state.json` has one of itself. [`recover`] clears up after a process that died.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,13 +14,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::trainer::{Trainer, TrainerState};
+use crate::backend::cpu::Isa;
+use crate::checksum;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::files::{self, write_atomic};
 use crate::stop;
 use crate::tensor::{DType, Device, Tensor, TensorFile, file};
 
-const FORMAT: u32 = 1;
+/// In format 1 `state.json` had no checksum, and did not say what the numbers were computed with.
+const FORMATS: [u32; 2] = [1, 2];
 const STATE: &str = "state.json";
 const MODEL: &str = "model.safetensors";
 const AVERAGE: &str = "ema.safetensors";
@@ -46,6 +49,9 @@ pub struct State {
     pub step: u64,
     /// Images seen.
     pub seen: u64,
+    /// What the numbers were computed with, as [`arithmetic`] says it; `None` in format 1.
+    #[serde(default)]
+    pub arithmetic: Option<String>,
     /// The run's settings, as TOML.
     pub config: String,
     /// The data's fingerprint.
@@ -71,6 +77,28 @@ pub struct Checkpoint {
     pub path: PathBuf,
     /// What it says of itself.
     pub state: State,
+}
+
+/// What computes on a device, as far as it decides how sums round: equal settings give equal bits where this is equal.
+/// On the CPU it is the level of its vector instructions, such as `cpu avx512` (`VERIDICAL_CPU_KERNEL` can ask for
+/// another).
+pub fn arithmetic(device: &Device) -> String {
+    match device {
+        Device::Cpu => format!("cpu {}", Isa::current()),
+        other => other.to_string(),
+    }
+}
+
+/// What to say where a run goes on with another [`arithmetic`] than `there`; nothing if it is the same, or was not
+/// recorded.
+pub fn other_arithmetic(there: Option<&str>, device: &Device) -> Option<String> {
+    let here = arithmetic(device);
+    there.filter(|there| **there != here).map(|there| {
+        format!(
+            "warning: computed with {there} so far and with {here} from here on: bits will differ from those of an \
+             uninterrupted run"
+        )
+    })
 }
 
 /// The name of a step's directory.
@@ -151,16 +179,16 @@ fn write_files(
         file::write(path, buffers, &BTreeMap::new())
     })?;
     let state = State {
-        format: FORMAT,
+        format: FORMATS[FORMATS.len() - 1],
         version: env!("CARGO_PKG_VERSION").into(),
         step: trainer.steps(),
         seen: trainer.seen(),
+        arithmetic: Some(arithmetic(&model.weights.device())),
         config: config.into(),
         data: data.into(),
         files,
     };
-    let text = serde_json::to_string_pretty(&state).map_err(|e| Error::argument("checkpoint", e.to_string()))?;
-    write_atomic(partial.join(STATE), (text + "\n").as_bytes())
+    checksum::write_json(&partial.join(STATE), &state)
 }
 
 /// Gives a finished directory its name.
@@ -207,18 +235,21 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let file = path.join(STATE);
-        let text = files::read_text(&file, MAX_STATE, "state of a checkpoint").map_err(|e| match e {
+        let (value, sealed) = checksum::read_json(&file, MAX_STATE, "state of a checkpoint").map_err(|e| match e {
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Error::format(&path, format!("has no {STATE}: not a checkpoint"))
             }
             other => other,
         })?;
-        let format: serde_json::Value = serde_json::from_str(&text).map_err(|e| Error::format(&file, e.to_string()))?;
-        if format["format"] != FORMAT {
-            let what = format!("format {}, but this version reads {FORMAT}", format["format"]);
+        let [old, new] = FORMATS;
+        if ![old, new].iter().any(|format| value["format"] == *format) {
+            let what = format!("format {}, but this version reads {old} and {new}", value["format"]);
             return Err(Error::format(&file, what));
         }
-        let state: State = serde_json::from_value(format).map_err(|e| Error::format(&file, e.to_string()))?;
+        let state: State = serde_json::from_value(value).map_err(|e| Error::format(&file, e.to_string()))?;
+        if state.format == new && !sealed {
+            return Err(Error::format(&file, "its checksum is not there: torn or changed"));
+        }
         for (name, expected) in &state.files {
             let file = path.join(name);
             if Path::new(name).components().count() != 1 {
@@ -236,6 +267,11 @@ impl Checkpoint {
         Ok(Checkpoint { path, state })
     }
 
+    /// Whether its `state.json` has a checksum, which those of earlier versions have not.
+    pub fn is_sealed(&self) -> bool {
+        self.state.format != FORMATS[0]
+    }
+
     /// The averaged weights, or the weights themselves if the run keeps no average.
     pub fn model(&self, device: &Device) -> Result<Model> {
         let name = if self.state.files.contains_key(AVERAGE) { AVERAGE } else { MODEL };
@@ -247,8 +283,7 @@ impl Checkpoint {
         if !self.state.files.contains_key(SOURCE) {
             return Err(Error::format(&self.path, format!("no {SOURCE}: the checkpoint is of a run on fixed data")));
         }
-        let path = self.path.join(SOURCE);
-        fs::read(&path).map_err(|e| Error::io(path, e))
+        files::read(self.path.join(SOURCE))
     }
 
     /// Puts the stored state into `trainer`, which trains a model of the architecture `like`.

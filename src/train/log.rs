@@ -32,6 +32,12 @@ impl Log {
         Ok(Log { file, path })
     }
 
+    /// Waits until what was appended is on the disk: what a checkpoint goes on from is then there, should the machine
+    /// die.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io(&self.path, e))
+    }
+
     /// Appends one object. Numbers that are not finite become `null`, as JSON has none.
     ///
     /// Errors if `tick` is not an object, or cannot be written.

@@ -28,6 +28,14 @@ pub(super) fn resume(
         None => observer.note("there is no checkpoint yet: from the beginning"),
         Some(checkpoint) => {
             check_same(checkpoint, at)?;
+            if !checkpoint.is_sealed() {
+                let path = checkpoint.path.display();
+                observer.note(&format!(
+                    "{path}: an earlier version wrote it without a checksum of its state: taken as it is"
+                ));
+            }
+            let there = checkpoint.state.arithmetic.as_deref();
+            checkpoint::other_arithmetic(there, &at.model.weights.device()).iter().for_each(|text| observer.note(text));
             checkpoint.restore(&at.model, trainer)?;
             if let Some(source) = &mut at.source {
                 source.restore(&checkpoint.source()?)?;
@@ -49,6 +57,12 @@ fn check_same(checkpoint: &Checkpoint, at: &Prepared) -> Result<()> {
     config::continues(&at.document, &checkpoint.state.config, at.free).map_err(named)?;
     if checkpoint.state.data != at.fingerprint {
         let what = format!("the checkpoint is of other data: {} there, {} here", checkpoint.state.data, at.fingerprint);
+        return Err(named(Error::Config(what)));
+    }
+    // Every step sees a whole batch: what a state without a checksum can be held against.
+    let (step, seen) = (checkpoint.state.step, checkpoint.state.seen);
+    if step.checked_mul(at.config.train.batch as u64) != Some(seen) {
+        let what = format!("{seen} images in {step} steps of {}: its state is damaged", at.config.train.batch);
         return Err(named(Error::Config(what)));
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::rate::Recent;
 use super::run_dir::RunDir;
 use super::task::Batch;
 use super::trainer::{Tick, Trainer};
-use super::{log, measure, pages, resume, snapshots};
+use super::{config, log, measure, pages, resume, snapshots};
 use crate::data::{Batches, DataSet};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
@@ -127,7 +127,7 @@ impl<'a> Run<'a> {
         if let (Some(start), None) = (&at.start, &last_checkpoint) {
             start.restore(&at.model, &mut trainer)?;
         }
-        place.write("config.toml", at.document.as_bytes())?;
+        config::store(place.path(), &at.document)?;
         let batches = at.config.batches(at.data.train.len())?;
         let log = place.log()?;
         let started = Instant::now();
@@ -156,6 +156,7 @@ impl<'a> Run<'a> {
     fn make_steps(&mut self, observer: &mut dyn Observer) -> Result<End> {
         let steps = self.at.config.train.steps();
         observer.started(&self.at.model, self.trainer.steps(), steps);
+        self.make_up(observer)?;
         let mut recent = Recent::new(self.trainer.seen());
         while self.trainer.steps() < steps {
             if observer.stop() {
@@ -236,6 +237,21 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// A process may have died between a checkpoint and what follows it: the checkpoint's picture and distances are
+    /// then still to be made.
+    fn make_up(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let (step, every) = (self.trainer.steps(), self.at.config.train.sample_every);
+        let due = self.last_checkpoint.is_some() && every != 0 && step.is_multiple_of(every);
+        if !due || step >= self.at.config.train.steps() {
+            return Ok(());
+        }
+        if !self.place.path().join(self.picture_name()).is_file() {
+            self.picture(observer)?;
+        }
+        self.measure(observer)?;
+        self.report(None)
+    }
+
     /// A line of the log, with the mean loss since the line before.
     fn write_log(&mut self, tick: &Tick, rate: f64) -> Result<()> {
         let (sum, steps) = std::mem::take(&mut self.since);
@@ -251,15 +267,21 @@ impl<'a> Run<'a> {
     }
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
+        self.log.sync()?;
         let directory = self.place.path().join(CHECKPOINTS);
         let Prepared { model, document, fingerprint, source, .. } = &self.at;
         let source = source.as_ref().map(|source| source.state()).transpose()?;
         let saved = checkpoint::save(&directory, &self.trainer, model, document, fingerprint, source.as_deref());
         let path = saved.map_err(|e| self.named_checkpoint(e))?;
         self.last_checkpoint = Some(path.clone());
-        let train = &self.at.config.train;
-        checkpoint::prune(&directory, self.trainer.steps(), train.keep_last, train.keep_every)?;
+        self.prune()?;
         Ok(path)
+    }
+
+    fn prune(&self) -> Result<()> {
+        let train = &self.at.config.train;
+        let directory = self.place.path().join(CHECKPOINTS);
+        checkpoint::prune(&directory, self.trainer.steps(), train.keep_last, train.keep_every)
     }
 
     /// Says in an error where the run can be taken up again.
@@ -282,12 +304,15 @@ impl<'a> Run<'a> {
         self.at.model.with_flat_weights(self.trainer.average()?.flat().clone())
     }
 
+    fn picture_name(&self) -> String {
+        format!("samples/{:012}.png", self.trainer.seen())
+    }
+
     /// Draws samples into `samples/`. A model that has diverged is not drawn, which is no reason to stop.
     fn picture(&self, observer: &mut dyn Observer) -> Result<()> {
         let model = self.model()?;
-        let name = format!("samples/{:012}.png", self.trainer.seen());
         match pages::samples(&self.at.config, self.at.data, &model, self.trainer.seen()) {
-            Ok(Some(picture)) => self.place.write(name, &super::png(&picture)?).map(|_| ()),
+            Ok(Some(picture)) => self.place.write(self.picture_name(), &super::png(&picture)?).map(|_| ()),
             Ok(None) => Ok(()),
             Err(Error::NonFinite { what, found }) => {
                 observer
@@ -342,7 +367,10 @@ impl<'a> Run<'a> {
         }
         // A run that had nothing left to do has its last checkpoint already.
         let checkpoint = match self.last_checkpoint.take_if(|path| checkpoint::is_of(path, steps)) {
-            Some(path) => path,
+            Some(path) => {
+                self.prune()?; // which the session that wrote it may not have come to
+                path
+            }
             None => self.checkpoint()?,
         };
         let model = self.model()?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Log;
-use crate::files::write_atomic;
+use crate::files::{being_written, write_atomic};
 use crate::{Error, Result};
 
 /// What shows that a directory is ours; it is locked as long as a run writes there.
@@ -23,16 +23,20 @@ const OWN: &[&str] = &[
     "risk.png",
     "model.safetensors",
     "samples.png",
+    "denoised.png",
+    "measured.json",
     "samples",
     "checkpoints",
     "snapshots",
     "rounds",
 ];
+/// What stages write at the top of their directories besides; only a run that starts them again clears these.
+const OWN_OF_STAGES: &[&str] = &["round.json", "denoised.npz", "denoised"];
 
 /// What to do with a directory that is already there and not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// Refuse, whoever it belongs to.
+    /// Refuse, whoever it belongs to. A run that died before it wrote its settings has left nothing to refuse for.
     Refuse,
     /// Clear the files of an earlier run; refuse if no run made it.
     ReplaceRun,
@@ -64,7 +68,7 @@ impl RunDir {
             _ => Error::io(&path, e),
         })?;
         let ours = path.join(MARKER).is_file();
-        let empty = fs::read_dir(&path).map_err(|e| Error::io(&path, e))?.next().is_none();
+        let empty = nothing_begun(&path)?;
         let refuse = |why: &str| Err(Error::Config(format!("{}: {why}", path.display())));
         match existing {
             Existing::Refuse if !empty => return refuse("the directory is not empty; choose another"),
@@ -77,6 +81,10 @@ impl RunDir {
             _ => {}
         }
         let marker = lock(&path)?;
+        // Whoever holds the lock knows that nobody writes these any more.
+        if ours {
+            clear_parts(&path, true)?;
+        }
         if matches!(existing, Existing::ReplaceRun | Existing::Overwrite) {
             clear(&path, ours)?;
         }
@@ -116,6 +124,40 @@ impl RunDir {
     }
 }
 
+/// Whether a directory holds nothing, but for the marker and what was being written when a process died before its
+/// first file was whole.
+fn nothing_begun(path: &Path) -> Result<bool> {
+    let ours = path.join(MARKER).is_file();
+    for entry in fs::read_dir(path).map_err(|e| Error::io(path, e))? {
+        let name = entry.map_err(|e| Error::io(path, e))?.file_name();
+        if !(ours && (name == MARKER || being_written(&name).is_some_and(is_own))) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a run or one of its stages writes a file or folder of this name at the top of its directory.
+fn is_own(name: &str) -> bool {
+    OWN.iter().chain(OWN_OF_STAGES).any(|own| *own == name)
+}
+
+/// Removes what processes that died were writing, in a run's directory and the folders below it that are a run's. At
+/// the `top` others may write too, so only files of a run's own names go.
+fn clear_parts(path: &Path, top: bool) -> Result<()> {
+    for entry in fs::read_dir(path).map_err(|e| Error::io(path, e))? {
+        let entry = entry.map_err(|e| Error::io(path, e))?;
+        let (name, kind) = (entry.file_name(), entry.file_type().map_err(|e| Error::io(path, e))?);
+        let ours = |name: &str| !top || is_own(name);
+        if kind.is_dir() && name.to_str().is_some_and(ours) {
+            clear_parts(&entry.path(), false)?;
+        } else if kind.is_file() && being_written(&name).is_some_and(ours) {
+            fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes the marker's lock; this is also the proof that the directory can be written to.
 fn lock(path: &Path) -> Result<File> {
     let marker = path.join(MARKER);
@@ -131,9 +173,10 @@ fn lock(path: &Path) -> Result<File> {
         Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
         Err(TryLockError::Error(e)) => return Err(Error::io(marker, e)),
     }
-    if file.metadata().map_err(|e| Error::io(&marker, e))?.len() == 0 {
-        let text = "A run of veridical made this directory and may replace its files.\n";
-        file.write_all(text.as_bytes()).map_err(|e| Error::io(&marker, e))?;
+    let text = "A run of veridical made this directory and may replace its files.\n";
+    // New, or cut short by the death of the process that made it.
+    if file.metadata().map_err(|e| Error::io(&marker, e))?.len() != text.len() as u64 {
+        file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(|e| Error::io(&marker, e))?;
     }
     Ok(file)
 }
@@ -186,6 +229,30 @@ mod tests {
         drop(run);
         RunDir::create(dir.path(), Existing::ReplaceRun).unwrap();
         assert!(!dir.path().join("loss.png").exists());
+    }
+
+    #[test]
+    fn what_dead_processes_were_writing_goes_with_the_next_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(RunDir::create(dir.path(), Existing::Refuse).unwrap());
+        // A process that died before its settings were written: the same command can be given again.
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at(".config.toml.17.part"), "[tr").unwrap();
+        let marker = fs::read(at(MARKER)).unwrap();
+        fs::write(at(MARKER), &marker[..7]).unwrap();
+        let run = RunDir::create(dir.path(), Existing::Refuse).unwrap();
+        assert!(!at(".config.toml.17.part").exists() && fs::read(at(MARKER)).unwrap() == marker);
+        run.write("rounds/01/samples/1.png", b"x").unwrap();
+        run.write("samples/1.png", b"x").unwrap();
+        let parts = [".model.safetensors.17.part", "samples/.1.png.17.part", "rounds/01/samples/.1.png.17.part"];
+        let others = [".thesis.tex.17.part", ".model.safetensors.part", "samples/.1.png.swp"];
+        parts.iter().chain(&others).for_each(|name| fs::write(at(name), "x").unwrap());
+        refused(dir.path(), Existing::Resume, "another run is writing here");
+        assert!(parts.iter().all(|name| at(name).exists()), "they may be the owner's");
+        drop(run);
+        RunDir::create(dir.path(), Existing::Resume).unwrap();
+        assert!(parts.iter().all(|name| !at(name).exists()) && others.iter().all(|name| at(name).exists()));
+        refused(dir.path(), Existing::Refuse, "not empty");
     }
 
     #[test]

@@ -244,11 +244,10 @@ fn wishes_that_make_no_sense_are_refused_before_anything_is_written() {
     succeeds(&place.args("sfbd", &foreign, &["--rounds", "0"]));
     let rounds = foreign.join("rounds/00");
     fs::remove_file(rounds.join("round.json")).unwrap();
-    for checkpoint in fs::read_dir(rounds.join("checkpoints")).unwrap() {
-        let state = checkpoint.unwrap().path().join("state.json");
-        let text = fs::read_to_string(&state).unwrap().replace("model_channels = 8", "model_channels = 16");
-        fs::write(&state, text).unwrap();
-    }
+    let other = place.out("other");
+    succeeds(&place.args("sfbd", &other, &["--rounds", "0", "--set", "model.model_channels=16"]));
+    fs::remove_dir_all(rounds.join("checkpoints")).unwrap();
+    fs::rename(other.join("rounds/00/checkpoints"), rounds.join("checkpoints")).unwrap();
     let error = fails(2, &["sfbd", "--resume", "--out", foreign.to_str().unwrap()]);
     assert!(error.contains("model.model_channels is 16 there and 8 here"), "{error}");
 }

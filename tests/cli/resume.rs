@@ -167,7 +167,9 @@ fn torn_and_foreign_checkpoints_are_told_from_good_ones() {
         fs::write(out.join(format!("checkpoints/step-0000000{name}/state.json")), damage).unwrap();
     }
     let error = fails(1, &resume(&out, &[]));
-    for says in ["no checkpoint is whole", "format 99", "step-000000015", "missing field"] {
+    for says in
+        ["no checkpoint is whole", "format 99, but this version reads 1 and 2", "step-000000015", "missing field"]
+    {
         assert!(error.contains(says), "{error}");
     }
 }
@@ -233,6 +235,37 @@ fn damaged_checkpoints_do_not_push_out_good_ones() {
     succeeds(&place.first(&straight, &["--steps", "12"]));
     let model = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
     assert!(model(&out) == model(&straight));
+}
+
+/// A process can die between a checkpoint and the picture and distances that are due at the same step.
+#[test]
+fn a_picture_that_was_not_drawn_any_more_is_made_up() {
+    let place =
+        Place::new(&TINY.replace("sample_every = 0", "sample_every = 5").replace("images = 480", "images = 80"));
+    let more = ["--set", "sampling.measured=20"];
+    let (straight, out) = (place.out("straight"), place.out("killed"));
+    succeeds(&place.first(&straight, &more));
+    succeeds(&place.first(&out, &more));
+    // What is there at that moment: the log up to the step's own line, the checkpoint, nothing after it.
+    let text = fs::read_to_string(out.join("log.jsonl")).unwrap();
+    let kept: Vec<&str> = text.lines().take_while(|line| !line.contains("\"kid\"")).collect();
+    assert_eq!((kept.len(), text.lines().count()), (1, 4));
+    fs::write(out.join("log.jsonl"), kept.join("\n") + "\n").unwrap();
+    for made_later in ["checkpoints/step-000000010", "samples"] {
+        fs::remove_dir_all(out.join(made_later)).unwrap();
+    }
+    fs::remove_file(out.join("model.safetensors")).unwrap();
+    // And what another process was writing when it was killed.
+    fs::write(out.join("checkpoints/.x.17.part"), "").unwrap();
+    succeeds(&resume(&out, &[]));
+    assert_same(&straight, &out);
+    assert_eq!(fs::read_dir(out.join("samples")).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(out.join("checkpoints")).unwrap().count(), 2);
+    let figures = |out: &Path| {
+        let line = |tick: &serde_json::Value| (tick["step"].clone(), tick["loss"].clone(), tick["kid"].clone());
+        log(out).iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(figures(&straight), figures(&out));
 }
 
 /// A process can die between the two renames by which a checkpoint takes the place of another.

@@ -48,9 +48,9 @@ pub fn settings(more: &[&str]) -> With<SfbdSettings> {
 }
 
 /// Stops at the `left`-th question.
-struct Impatient {
+pub struct Impatient {
     left: usize,
-    notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 impl Observer for Impatient {
@@ -65,15 +65,15 @@ impl Observer for Impatient {
     }
 }
 
-fn patient() -> Impatient {
+pub fn patient() -> Impatient {
     Impatient { left: usize::MAX, notes: Vec::new() }
 }
 
-fn weights(place: &Path) -> Vec<u8> {
+pub fn weights(place: &Path) -> Vec<u8> {
     fs::read(place.join("model.safetensors")).unwrap()
 }
 
-fn whole(settings: &With<SfbdSettings>, data: &NoisyData) -> (TempDir, Vec<Round>) {
+pub fn whole(settings: &With<SfbdSettings>, data: &NoisyData) -> (TempDir, Vec<Round>) {
     let dir = tempfile::tempdir().unwrap();
     let place = RunDir::create(dir.path(), Existing::Refuse).unwrap();
     let outcome = Sfbd::new(settings, data).unwrap().run(&place, RunOptions::default(), &mut patient()).unwrap();

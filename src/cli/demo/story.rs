@@ -111,9 +111,10 @@ impl Plan {
         let values = noisy.values();
         let count = sfbd::SHOWN.min(noisy.len());
         let (shown, _) = noisy.gather(&(0..count as u32).collect::<Vec<_>>())?;
-        let rounds: Vec<(String, Vec<f32>)> = (1..=self.settings.method.sfbd.rounds)
-            .filter_map(|k| Some((format!("{k}"), sfbd::shown(place, k, values)?)))
-            .collect();
+        let mut rounds = Vec::new();
+        for k in 1..=self.settings.method.sfbd.rounds {
+            rounds.extend(sfbd::shown(place, k, values)?.map(|pixels| (k.to_string(), pixels)));
+        }
         let mut grid = ImageGrid::new(noisy.size()).panel("noisy", &shown, 1);
         for (name, pixels) in &rounds {
             grid = grid.panel(if name == "1" { "round 1" } else { name.as_str() }, pixels, 1);

@@ -55,13 +55,7 @@ impl Common {
     ) -> Result<With<S>> {
         let stored = match self.resume {
             false => None,
-            true => {
-                let path = out.join("config.toml");
-                if !path.is_file() {
-                    return Err(Error::Config(format!("{}: there is no run of veridical to resume", out.display())));
-                }
-                Some(train::read(&path)?)
-            }
+            true => Some(train::stored(out)?),
         };
         let file = match (&stored, &self.config) {
             (Some(stored), _) => Some(stored.clone()),

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::CscSettings;
+use crate::checksum;
 use crate::data::DataSet;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::methods::judge::Judge;
 use crate::methods::{fine_tune, pages};
 use crate::train::evaluate::Comparison;
-use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With};
+use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With, config};
 
 /// How far a model is from the data when it is sampled with so many steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,21 @@ pub struct FineTuning<'a> {
 
 /// The measurements of a run.
 const METRICS: &str = "metrics.json";
+/// The same, with a checksum and what they are of: for a session that goes on.
+const MEASURED: &str = "measured.json";
+/// A measurement is half a kilobyte.
+const MAX_BYTES: u64 = 1 << 22;
+
+/// `measured.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    /// What was measured by what: the model's weights, the data, and the judge's settings.
+    of: String,
+    /// The weights of the model that was measured afterwards: a run that goes on further comes to another.
+    after: Option<String>,
+    measured: Vec<Measured>,
+}
 
 impl<'a> FineTuning<'a> {
     /// Loads the model and checks everything that can be checked. Errors without a model, and where [`fine_tune::pretrained`] does.
@@ -73,23 +89,29 @@ impl<'a> FineTuning<'a> {
         options: RunOptions,
         observer: &mut dyn Observer,
     ) -> Result<(Outcome, Vec<Measured>)> {
-        if !options.resume {
-            // First, so that whatever is stopped can be resumed.
-            place.write("config.toml", self.settings.document()?.as_bytes())?;
+        // Before what is measured first, so that there is a run to go on with from there.
+        config::store(place.path(), &self.settings.document()?)?;
+        let mut kept = Kept { of: self.identity()?, after: None, measured: Vec::new() };
+        if options.resume {
+            match self.kept(place, &kept.of) {
+                Ok(known) => kept = known.unwrap_or(kept),
+                Err(problem) => observer.note(&format!("measured again: {problem}")),
+            }
         }
-        let path = place.path().join(METRICS);
-        let mut measured: Vec<Measured> = match options.resume {
-            true => pages::read_json(&path)?.unwrap_or_default(),
-            false => Vec::new(),
-        };
-        self.measure("before", &self.model, &mut measured, place, observer)?;
+        self.measure("before", &self.model, &mut kept, place, observer)?;
         let mut outcome = self.prepared()?.run(place, options, observer)?;
+        let after = Some(outcome.model.weights.fingerprint()?);
+        if kept.after != after {
+            kept.measured.retain(|m| m.when != "after");
+            kept.after = after;
+        }
         if outcome.end == End::Finished {
-            match self.measure("after", &outcome.model, &mut measured, place, observer) {
+            match self.measure("after", &outcome.model, &mut kept, place, observer) {
                 Err(Error::Stopped) => outcome.end = End::Stopped,
                 measured => measured?,
             }
         }
+        let measured = kept.measured;
         let rows: Vec<(String, &Comparison)> =
             measured.iter().map(|m| (format!("{}, {} steps", m.when, m.steps), &m.comparison)).collect();
         let about = format!(
@@ -107,18 +129,39 @@ impl<'a> FineTuning<'a> {
         Ok((outcome, measured))
     }
 
+    /// What the measurements of a run hang on, in words that differ where one of these does.
+    fn identity(&self) -> Result<String> {
+        let data = self.data.test.as_ref().unwrap_or(&self.data.train).fingerprint();
+        Ok(format!("{} {data} {:?}", self.model.weights.fingerprint()?, self.settings.method.judge))
+    }
+
+    /// What an earlier session measured, if it did. Errors if the file is not as it was written, or of something else.
+    fn kept(&self, place: &RunDir, of: &str) -> Result<Option<Kept>> {
+        let path = place.path().join(MEASURED);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let (value, sealed) = checksum::read_json(&path, MAX_BYTES, "list of measurements")?;
+        let kept: Kept = serde_json::from_value(value).map_err(|e| Error::format(&path, e.to_string()))?;
+        match (sealed, kept.of == of) {
+            (false, _) => Err(Error::format(path, "its checksum is not there: torn or changed")),
+            (true, false) => Err(Error::format(path, "of another model, other data or another judge")),
+            (true, true) => Ok(Some(kept)),
+        }
+    }
+
     fn measure(
         &self,
         when: &str,
         model: &Model,
-        measured: &mut Vec<Measured>,
+        kept: &mut Kept,
         place: &RunDir,
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let With { run, method } = &self.settings;
         let real = self.data.test.as_ref().unwrap_or(&self.data.train);
         for &steps in &method.csc.measured_steps {
-            if measured.iter().any(|m| m.steps == steps && m.when == when) || observer.stop() {
+            if kept.measured.iter().any(|m| m.steps == steps && m.when == when) || observer.stop() {
                 continue;
             }
             let Some(judge) = Judge::new(&method.judge, real, method.sampler(run, steps)?)? else { return Ok(()) };
@@ -127,8 +170,9 @@ impl<'a> FineTuning<'a> {
                 "{when}, {steps} steps: Fréchet distance {:.4}, KID {:.5}",
                 comparison.frechet_distance, comparison.kid
             ));
-            measured.push(Measured { steps, when: when.into(), comparison });
-            place.write_json(METRICS, measured)?;
+            kept.measured.push(Measured { steps, when: when.into(), comparison });
+            place.write_json(METRICS, &kept.measured)?;
+            checksum::write_json(&place.path().join(MEASURED), kept)?;
         }
         Ok(())
     }

@@ -33,9 +33,11 @@
 //! ```
 
 mod online;
+mod record;
 mod round;
 mod settings;
 
+use record::{Record, Trace};
 use round::Denoised;
 pub use round::{Round, SHOWN, shown};
 pub use settings::{OnlineSection, SfbdSection, SfbdSettings};
@@ -53,7 +55,7 @@ use crate::error::{Error, Result};
 use crate::random::RandomKey;
 use crate::stop;
 use crate::train::pages as training_pages;
-use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, With, checkpoint};
+use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, With, config};
 
 /// A run of SFBD, ready to start.
 #[derive(Debug)]
@@ -63,6 +65,8 @@ pub struct Sfbd<'a> {
     clean: DataSet,
     denoising: Denoising,
     judge: Option<Judge>,
+    /// Fingerprints of the clean and the noisy images.
+    identity: String,
     /// The model to start from, if it is not pre-trained here.
     given: Option<Model>,
 }
@@ -117,7 +121,8 @@ impl<'a> Sfbd<'a> {
         let denoising = settings.method.denoising(&settings.run)?;
         let real = data.test.as_ref().unwrap_or(&clean.train);
         let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
-        Ok(Sfbd { settings, data, clean, denoising, judge, given })
+        let identity = format!("clean {}, noisy {}", clean.train.fingerprint(), data.noisy()?.fingerprint());
+        Ok(Sfbd { settings, data, clean, denoising, judge, identity, given })
     }
 
     /// The settings, complete.
@@ -136,7 +141,7 @@ impl<'a> Sfbd<'a> {
     /// [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
     pub fn run(&self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
         let session = Session { started: Instant::now(), options };
-        place.write("config.toml", self.settings.document()?.as_bytes())?;
+        config::store(place.path(), &self.settings.document()?)?;
         let mut outcome = SfbdOutcome { end: End::Finished, model: None, rounds: Vec::new() };
         let end = match self.settings.method.online.enabled {
             true => self.online(place, &session, observer, &mut outcome),
@@ -175,7 +180,7 @@ impl<'a> Sfbd<'a> {
         };
         for k in 1..=self.settings.method.sfbd.rounds {
             outcome.model = Some(model.clone());
-            if let Some((finished, record)) = self.finished(k, place, &model)? {
+            if let Some((finished, record)) = self.finished(k, place, &model, observer)? {
                 outcome.rounds.push(record);
                 model = finished;
                 continue;
@@ -209,14 +214,7 @@ impl<'a> Sfbd<'a> {
             observer.note(&format!("pre-training on {} clean images", self.clean.train.len()));
             return self.stage(0, &self.clean, None, None, place, session, observer);
         };
-        let record = match Round::read(place, 0)? {
-            Some(record) => record,
-            None => {
-                let generated = self.judge.as_ref().map(|judge| judge.model(given)).transpose()?;
-                Round { round: 0, images: 0, generated, denoised: None, rms_error: None }.write(place)?
-            }
-        };
-        Ok(ControlFlow::Continue((given.clone(), record)))
+        Ok(ControlFlow::Continue((given.clone(), self.of_given(given, place, observer)?)))
     }
 
     /// The noisy images that round `k` cannot do without: those that its training draws, and those that pictures show. Denoising is a pure
@@ -254,8 +252,13 @@ impl<'a> Sfbd<'a> {
         let of =
             if needed.len() < noisy.len() { format!("the {} that are drawn of ", needed.len()) } else { String::new() };
         observer.note(&format!("round {k}: denoising {of}{} images of noise {}", noisy.len(), self.data.sigma));
+        if !round::begun(&round::directory(place, k)) {
+            self.say_other_arithmetic(k - 1, model, place, observer)?;
+        }
         let seed = RandomKey::stage_seed(self.settings.run.train.seed, k)?;
-        round::denoised(&directory, noisy, needed, |indices| {
+        let (weights, sigma) = (model.weights.fingerprint()?, self.data.sigma);
+        let of = format!("{weights} {} {sigma} {seed} {:?}", noisy.fingerprint(), self.denoising);
+        round::denoised(&directory, noisy, needed, &of, observer, |indices, observer| {
             if observer.stop() {
                 return Ok(ControlFlow::Break(End::Stopped));
             }
@@ -288,13 +291,6 @@ impl<'a> Sfbd<'a> {
         self.stage(k, &self.data.set(train), Some(model), Some(denoised), place, session, observer)
     }
 
-    /// The model of a stage that an earlier session finished, and what it measured. `like` has its architecture.
-    fn finished(&self, k: u32, place: &RunDir, like: &Model) -> Result<Option<(Model, Round)>> {
-        let Some(record) = Round::read(place, k)? else { return Ok(None) };
-        let file = round::directory(place, k).join(crate::train::MODEL);
-        Ok(Some((Model::load(file, &like.weights.device())?, record)))
-    }
-
     fn stage_settings(&self, k: u32) -> Result<RunConfig> {
         self.settings.method.sfbd.stage(&self.settings.run, k)
     }
@@ -313,17 +309,17 @@ impl<'a> Sfbd<'a> {
         let directory = round::directory(place, k);
         let config = self.stage_settings(k)?;
         let mut prepared = Prepared::new(&config, set)?;
-        if let Some(finished) = self.finished(k, place, prepared.model())? {
+        // The rounds asked already.
+        if k == 0
+            && let Some(finished) = self.finished(k, place, prepared.model(), observer)?
+        {
             return Ok(ControlFlow::Continue(finished));
         }
         if let Some(model) = before {
             prepared = match self.settings.method.sfbd.optimizer.as_str() {
                 "kept" => {
-                    let last = round::directory(place, k - 1).join(crate::train::CHECKPOINTS);
-                    let (newest, _) = checkpoint::latest(&last)?;
-                    prepared.from_checkpoint(newest.ok_or_else(|| {
-                        Error::Config(format!("{}: there is no checkpoint to keep the optimiser of", last.display()))
-                    })?)
+                    let steps = self.stage_settings(k - 1)?.train.steps();
+                    prepared.from_checkpoint(record::last_checkpoint(&round::directory(place, k - 1), steps)?)
                 }
                 _ => prepared.from_weights(&model.weights)?,
             };
@@ -337,12 +333,13 @@ impl<'a> Sfbd<'a> {
         if outcome.end != End::Finished {
             return Ok(ControlFlow::Break((outcome.end, Some(outcome.model))));
         }
-        let record = match self.measure(k, &config, &outcome.model, denoised) {
+        let round = match self.measure(k, &config, &outcome.model, denoised) {
             Err(Error::Stopped) => return Ok(ControlFlow::Break((End::Stopped, Some(outcome.model)))),
-            measured => measured?.write(place)?,
+            measured => measured?,
         };
+        Record::write(&round, &Trace::of(&outcome.model, &self.identity)?, &directory)?;
         round::tidy(&directory)?;
-        if let (Some(generated), Some(judge)) = (&record.generated, &self.judge) {
+        if let (Some(generated), Some(judge)) = (&round.generated, &self.judge) {
             observer.note(&format!(
                 "round {k}: Fréchet distance {:.4} and KID {:.5} on {}",
                 generated.frechet_distance,
@@ -350,7 +347,7 @@ impl<'a> Sfbd<'a> {
                 judge.features()
             ));
         }
-        Ok(ControlFlow::Continue((outcome.model, record)))
+        Ok(ControlFlow::Continue((outcome.model, round)))
     }
 
     fn measure(&self, k: u32, config: &RunConfig, model: &Model, denoised: Option<&Denoised>) -> Result<Round> {

@@ -1,5 +1,6 @@
 //! The run without rounds, whose data are refreshed while it trains.
 
+use super::record::{Record, Trace};
 use super::{Session, Sfbd, SfbdOutcome, round};
 use crate::error::Result;
 use crate::methods::online_sfbd::OnlineSfbd;
@@ -33,7 +34,9 @@ impl Sfbd<'_> {
         let trained = prepared.with_source(source).run(&at, options, observer)?;
         let model = outcome.model.insert(trained.model);
         if trained.end == End::Finished {
-            outcome.rounds.push(self.measure(0, &config, model, None)?.write(place)?);
+            let round = self.measure(0, &config, model, None)?;
+            Record::write(&round, &Trace::of(model, &self.identity)?, &directory)?;
+            outcome.rounds.push(round);
         }
         Ok(trained.end)
     }

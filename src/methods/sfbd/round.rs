@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::record::Record;
 use crate::data::Images;
 use crate::error::{Error, Result};
 use crate::methods::noisy::subset;
 use crate::tensor::{TensorFile, file};
 use crate::train::evaluate::Comparison;
-use crate::train::{End, Existing, RunDir};
+use crate::train::{End, Existing, Observer, RunDir};
 
 /// Images that are denoised at once, and stand in one file until the round is over.
 const PART: usize = 256;
 /// Images of a round that are kept for pictures.
 pub const SHOWN: usize = 10;
-/// Says that a stage is over.
-const RECORD: &str = "round.json";
+/// In the metadata of a part: the checksum of all that its images follow from.
+const ORIGIN: &str = "veridical.origin";
 
 /// What a finished stage measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,22 +53,9 @@ pub(super) fn open(directory: &Path, resume: bool) -> Result<RunDir> {
 }
 
 impl Round {
-    /// What the stage wrote when it was over; `None` if it is not.
+    /// What the stage wrote when it was over; `None` if it is not. Errors on a record that is not as it was written.
     pub fn read(place: &RunDir, k: u32) -> Result<Option<Self>> {
-        let path = directory(place, k).join(RECORD);
-        match fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, e)),
-            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| Error::format(&path, e.to_string())),
-        }
-    }
-
-    /// Says that the stage is over.
-    pub(super) fn write(self, place: &RunDir) -> Result<Self> {
-        let path = directory(place, self.round).join(RECORD);
-        let relative = path.strip_prefix(place.path()).unwrap_or(&path).to_path_buf();
-        place.write_json(relative, &self)?;
-        Ok(self)
+        Ok(Record::read(&directory(place, k))?.map(|record| record.round))
     }
 }
 
@@ -93,27 +81,44 @@ impl Denoised {
     }
 }
 
-/// The `needed` images of `noisy`, denoised by `denoise`, which is asked for some at a time. What an earlier session denoised is read from
-/// `directory`.
+/// The metadata of the part that holds the images `indices`, which follow from `origin`.
+fn metadata(origin: &str, indices: &[u32]) -> BTreeMap<String, String> {
+    let mut crc = flate2::Crc::new();
+    crc.update(origin.as_bytes());
+    indices.iter().for_each(|i| crc.update(&i.to_le_bytes()));
+    [(ORIGIN.into(), format!("{:08x}", crc.sum()))].into()
+}
+
+/// The `needed` images of `noisy`, denoised by `denoise`, which is asked for some at a time. `origin` is what they
+/// follow from besides: model, noise and solver, in words that differ where one of these does. What an earlier session
+/// denoised from the same is read from `directory`; what is not whole, or follows from something else, is made again,
+/// with a note.
 pub(super) fn denoised(
     directory: &Path,
     noisy: &Images,
     needed: Vec<u32>,
-    mut denoise: impl FnMut(&[u32]) -> Result<ControlFlow<End, Vec<f32>>>,
+    origin: &str,
+    observer: &mut dyn Observer,
+    mut denoise: impl FnMut(&[u32], &mut dyn Observer) -> Result<ControlFlow<End, Vec<f32>>>,
 ) -> Result<ControlFlow<End, Denoised>> {
     fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
     let values = noisy.values();
     let mut pixels = noisy.pixels().into_owned();
     for indices in needed.chunks(PART) {
         let path = directory.join(format!("part-{:06}.safetensors", indices[0]));
-        let known = part(&path).filter(|part| part.len() == indices.len() * values);
+        let metadata = metadata(origin, indices);
+        let known = path.exists().then(|| known(&path, &metadata, indices.len() * values)).transpose();
+        let known = known.unwrap_or_else(|problem| {
+            observer.note(&format!("denoised images are made again: {problem}"));
+            None
+        });
         let part = match known {
             Some(part) => part,
-            None => match denoise(indices)? {
+            None => match denoise(indices, observer)? {
                 ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
                 ControlFlow::Continue(part) => {
                     let shape = [indices.len(), values].into();
-                    file::write(&path, [("images", shape, part.clone())], &BTreeMap::new())?;
+                    file::write(&path, [("images", shape, part.clone())], &metadata)?;
                     part
                 }
             },
@@ -126,16 +131,26 @@ pub(super) fn denoised(
     Ok(ControlFlow::Continue(Denoised { images, indices: needed }))
 }
 
-/// A part that was written; torn or foreign ones are made again.
-fn part(path: &Path) -> Option<Vec<f32>> {
-    TensorFile::open(path).ok()?.floats("images").ok()?
+/// A part of an earlier session, of so many `values`. Errors if it is not whole, or not of this `metadata`.
+fn known(path: &Path, metadata: &BTreeMap<String, String>, values: usize) -> Result<Vec<f32>> {
+    let file = TensorFile::open(path)?;
+    let part = file.floats("images")?.filter(|part| part.len() == values && file.metadata() == *metadata);
+    part.ok_or_else(|| Error::format(path, "of other images, another model or other settings"))
 }
 
 /// The first denoised images of a round, of `values` numbers each, for pictures: as many of [`SHOWN`] as there are.
-pub fn shown(place: &RunDir, k: u32, values: usize) -> Option<Vec<f32>> {
-    let mut pixels = part(&directory(place, k).join("denoised/part-000000.safetensors"))?;
-    pixels.truncate(SHOWN * values);
-    Some(pixels)
+/// None if there are none, or none that are whole: a picture less is no reason to end a run. Errors on input.
+pub fn shown(place: &RunDir, k: u32, values: usize) -> Result<Option<Vec<f32>>> {
+    let path = directory(place, k).join("denoised/part-000000.safetensors");
+    let pixels = match TensorFile::open(path).and_then(|file| file.floats("images")) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+        Err(Error::Format { .. }) => None,
+        other => other?,
+    };
+    Ok(pixels.map(|mut pixels| {
+        pixels.truncate(SHOWN * values);
+        pixels
+    }))
 }
 
 /// Removes the denoised images of a stage that is over, but for those that pictures show.

@@ -12,6 +12,7 @@
 mod document;
 mod presets;
 mod sections;
+mod stored;
 mod with;
 
 use toml::{Table, Value};
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 
 pub use presets::{names as preset_names, shape as preset_shape};
 pub use sections::{Augment, Average, Data, LossSection, OptimizerSection, Sampling, TrainSection};
+pub use stored::{Stored, store, stored};
 pub use with::{About, Sections, With};
 
 /// The settings of a run.

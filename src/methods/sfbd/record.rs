@@ -1,0 +1,193 @@
+//! `round.json`: that a stage is over, what it measured, and what a later session knows its files by.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Sfbd;
+use super::round::{self, Round};
+use crate::checksum;
+use crate::diffusion::Model;
+use crate::error::{Error, Result};
+use crate::tensor::Device;
+use crate::train::{CHECKPOINTS, MODEL, Observer, RunDir, checkpoint};
+
+const RECORD: &str = "round.json";
+/// A record is a kilobyte or two.
+const MAX_BYTES: u64 = 1 << 20;
+/// The field that holds the [`Trace`].
+const TRACE: &str = "trace";
+
+/// What a finished stage was made from, with what, and what it came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trace {
+    /// [`Weights::fingerprint`](crate::nn::Weights::fingerprint) of its model.
+    pub weights: String,
+    /// Fingerprint of the images that the whole run learns from.
+    pub data: String,
+    /// [`checkpoint::arithmetic`].
+    pub arithmetic: String,
+}
+
+impl Trace {
+    pub fn of(model: &Model, data: &str) -> Result<Self> {
+        let arithmetic = checkpoint::arithmetic(&model.weights.device());
+        Ok(Trace { weights: model.weights.fingerprint()?, data: data.into(), arithmetic })
+    }
+}
+
+/// A stage that is over.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    /// What it measured.
+    pub round: Round,
+    /// How its files are known; `None` in records of earlier versions, which had no checksum either.
+    pub trace: Option<Trace>,
+}
+
+impl Record {
+    /// What the stage in `directory` wrote when it was over; `None` if it is not. Errors on a record that is not as it
+    /// was written.
+    pub fn read(directory: &Path) -> Result<Option<Self>> {
+        let path = directory.join(RECORD);
+        let (mut value, sealed) = match checksum::read_json(&path, MAX_BYTES, "record of a stage") {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let bad = |what: &dyn std::fmt::Display| Error::format(&path, what.to_string());
+        let trace = value.as_object_mut().and_then(|fields| fields.remove(TRACE));
+        if trace.is_some() != sealed {
+            return Err(bad(&"its checksum is not there: torn or changed"));
+        }
+        let trace = trace.map(serde_json::from_value).transpose().map_err(|e| bad(&e))?;
+        Ok(Some(Record { round: serde_json::from_value(value).map_err(|e| bad(&e))?, trace }))
+    }
+
+    /// Says that the stage in `directory` is over.
+    pub fn write(round: &Round, trace: &Trace, directory: &Path) -> Result<()> {
+        let json = |e: serde_json::Error| Error::argument("record", e.to_string());
+        let mut value = serde_json::to_value(round).map_err(json)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert(TRACE.into(), serde_json::to_value(trace).map_err(json)?);
+        }
+        std::fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+        checksum::write_json(&directory.join(RECORD), &value)
+    }
+
+    /// The model in the file of the stage. Errors if it is not the one that the stage came to.
+    pub fn model(&self, directory: &Path, device: &Device) -> Result<Model> {
+        let path = directory.join(MODEL);
+        let model = Model::load(&path, device)?;
+        match &self.trace {
+            Some(trace) if trace.weights != model.weights.fingerprint()? => {
+                Err(Error::format(path, format!("another model than {RECORD} says")))
+            }
+            _ => Ok(model),
+        }
+    }
+
+    /// Errors unless the stage learned from these images.
+    pub fn check_data(&self, place: &RunDir, data: &str) -> Result<()> {
+        match &self.trace {
+            Some(trace) if trace.data != data => {
+                let (stage, there) = (round::directory(place, self.round.round), &trace.data);
+                Err(Error::Config(format!("{}: is of other data: {there} there, {data} here", stage.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Sfbd<'_> {
+    /// The model of a stage that an earlier session finished, and what it measured. `like` has its architecture. A
+    /// stage whose files are not what they were is done again from its last checkpoint, which comes to the same bits,
+    /// with a note.
+    pub(super) fn finished(
+        &self,
+        k: u32,
+        place: &RunDir,
+        like: &Model,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Model, Round)>> {
+        let directory = round::directory(place, k);
+        let sound = || -> Result<Option<(Model, Record)>> {
+            let Some(record) = Record::read(&directory)? else { return Ok(None) };
+            if self.settings.method.sfbd.optimizer == "kept" {
+                last_checkpoint(&directory, self.stage_settings(k)?.train.steps())?;
+            }
+            Ok(Some((record.model(&directory, &like.weights.device())?, record)))
+        };
+        match sound() {
+            Ok(None) => Ok(None),
+            Ok(Some((model, record))) => {
+                record.check_data(place, &self.identity)?;
+                if record.trace.is_none() {
+                    observer.note(&format!(
+                        "stage {k}: an earlier version wrote its record without a checksum: taken as it is"
+                    ));
+                }
+                round::tidy(&directory)?; // which the session that finished it may not have come to
+                Ok(Some((model, record.round)))
+            }
+            Err(Error::Io { path, source }) if source.kind() != ErrorKind::NotFound => Err(Error::Io { path, source }),
+            Err(problem) => {
+                observer.note(&format!("stage {k} is done again: {problem}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The record of a model that was given in place of a pre-trained one. Errors if an earlier session was given
+    /// another.
+    pub(super) fn of_given(&self, given: &Model, place: &RunDir, observer: &mut dyn Observer) -> Result<Round> {
+        let directory = round::directory(place, 0);
+        let trace = Trace::of(given, &self.identity)?;
+        let known = Record::read(&directory).or_else(|problem| match problem {
+            Error::Format { .. } => {
+                observer.note(&format!("the model is measured again: {problem}"));
+                Ok(None)
+            }
+            other => Err(other),
+        })?;
+        if let Some(known) = known {
+            known.check_data(place, &self.identity)?;
+            if known.trace.is_some_and(|known| known.weights != trace.weights) {
+                let path = &self.settings.method.sfbd.model;
+                return Err(Error::Config(format!("{path}: another model than the one that this run started from")));
+            }
+            return Ok(known.round);
+        }
+        let generated = self.judge.as_ref().map(|judge| judge.model(given)).transpose()?;
+        let round = Round { round: 0, images: 0, generated, denoised: None, rms_error: None };
+        Record::write(&round, &trace, &directory)?;
+        Ok(round)
+    }
+
+    /// Says so if stage `k` was computed with something else than what computes `model`'s next stage.
+    pub(super) fn say_other_arithmetic(
+        &self,
+        k: u32,
+        model: &Model,
+        place: &RunDir,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let there = Record::read(&round::directory(place, k))?.and_then(|record| record.trace);
+        let there = there.as_ref().map(|trace| trace.arithmetic.as_str());
+        checkpoint::other_arithmetic(there, &model.weights.device()).iter().for_each(|text| observer.note(text));
+        Ok(())
+    }
+}
+
+/// Errors unless the newest checkpoint of the stage in `directory` is whole and of step `steps`, its last: what a stage
+/// with a kept optimiser goes on from.
+pub(super) fn last_checkpoint(directory: &Path, steps: u64) -> Result<checkpoint::Checkpoint> {
+    let checkpoints = directory.join(CHECKPOINTS);
+    let (newest, problems) = checkpoint::latest(&checkpoints)?;
+    newest.filter(|newest| newest.state.step == steps).ok_or_else(|| {
+        let why: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let what = format!("there is no whole checkpoint of step {steps} to keep the optimiser of; {}", why.join("; "));
+        Error::format(checkpoints, what.trim_end_matches("; "))
+    })
+}
