@@ -28,8 +28,26 @@ impl Display for Escaped<'_> {
     }
 }
 
+/// As [`escaped`], for text of several lines, whose ends stay.
+pub fn escaped_lines(text: &str) -> String {
+    text.split('\n').map(|line| escaped(line).to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// The same JSON, in which whatever [`escaped`] writes out stands as `\u001b` does: it may be printed, and reads as before.
+pub fn escaped_json(json: &str) -> String {
+    let mut printed = String::with_capacity(json.len());
+    for c in json.chars() {
+        match acts(c) && c != '\n' {
+            // All of them are below U+10000: one unit of UTF-16.
+            true => printed.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => printed.push(c),
+        }
+    }
+    printed
+}
+
 /// Whether a character does something to what stands around it, instead of being seen.
-fn acts(c: char) -> bool {
+pub(crate) fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -52,6 +70,15 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(escaped(name).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn lines_keep_their_ends_and_json_its_meaning() {
+        assert_eq!(escaped_lines("a\x1b\nb\r\n"), "a\\u{1b}\nb\\r\n");
+        let value = serde_json::json!({"a\u{1b}[2J": "\u{9b}\u{202e}x\u{7f}", "b": "two\nlines"});
+        let printed = escaped_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!printed.chars().any(|c| acts(c) && c != '\n'), "{printed}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
     }
 
     #[cfg(unix)]

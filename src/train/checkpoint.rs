@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::trainer::{Trainer, TrainerState};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
+use crate::escape::escaped;
 use crate::files::{self, write_atomic};
 use crate::tensor::{DType, Device, Tensor, TensorFile, file};
 
@@ -207,7 +208,7 @@ impl Checkpoint {
         for (name, expected) in &state.files {
             let file = path.join(name);
             if Path::new(name).components().count() != 1 {
-                return Err(Error::format(path.join(STATE), format!("names a file elsewhere: {name}")));
+                return Err(Error::format(path.join(STATE), format!("names a file elsewhere: {}", escaped(name))));
             }
             let found = checked(&file)?;
             if found != *expected {
