@@ -110,9 +110,13 @@ pub fn directory(out: &Path, resume: bool, overwrite: bool) -> Result<RunDir> {
         (_, true) => Existing::ReplaceRun,
         _ => Existing::Refuse,
     };
+    let there = RunDir::is_run(out);
     RunDir::create(out, existing).map_err(|e| match e {
-        Error::Config(what) if existing == Existing::Refuse && out.is_dir() => {
-            Error::Config(format!("{what}, go on with it by --resume, or replace it by --overwrite"))
+        Error::Config(what) if existing == Existing::Refuse && there => {
+            Error::Config(format!("{what}, go on with the run by --resume, or replace it by --overwrite"))
+        }
+        Error::Config(what) if existing == Existing::ReplaceRun && !there && out.is_dir() => {
+            Error::Config(format!("{what}: --overwrite replaces the files of a run, and these are somebody else's"))
         }
         other => other,
     })

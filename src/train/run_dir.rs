@@ -63,15 +63,15 @@ impl RunDir {
             }
             _ => Error::io(&path, e),
         })?;
-        let ours = path.join(MARKER).is_file();
+        let ours = Self::is_run(&path);
         let empty = fs::read_dir(&path).map_err(|e| Error::io(&path, e))?.next().is_none();
         let refuse = |why: &str| Err(Error::Config(format!("{}: {why}", path.display())));
         match existing {
-            Existing::Refuse if !empty => return refuse("the directory is not empty; choose another"),
-            Existing::ReplaceRun if !empty && !ours => {
-                return refuse(
-                    "the directory is not empty, and no run of veridical made it; choose another, or ask to overwrite",
-                );
+            Existing::Refuse if ours => {
+                return refuse("the directory is not empty: a run of veridical is there; choose another");
+            }
+            Existing::Refuse | Existing::ReplaceRun if !empty && !ours => {
+                return refuse("the directory is not empty, and no run of veridical made it; choose another");
             }
             Existing::Resume if !ours => return refuse("there is no run of veridical to resume"),
             _ => {}
@@ -81,6 +81,11 @@ impl RunDir {
             clear(&path, ours)?;
         }
         Ok(RunDir { path, _marker: marker })
+    }
+
+    /// Whether a run of veridical made the directory, so that it can be resumed or replaced.
+    pub fn is_run(path: impl AsRef<Path>) -> bool {
+        path.as_ref().join(MARKER).is_file()
     }
 
     /// The directory.

@@ -18,11 +18,10 @@ use veridical::methods::self_consuming::families::{
 };
 use veridical::methods::self_consuming::{Family, Law, Plan, Settings, Widening, simulate, verdict};
 use veridical::nn::TransformerConfig;
-use veridical::train::{Existing, RunDir};
 use veridical::{Device, Error, Result};
 
 use super::progress::{Progress, note};
-use super::{Ended, interrupt, say};
+use super::{Ended, interrupt, output, say};
 
 pub fn run(args: Args) -> Result<Ended> {
     let device = Device::named(&args.device)?;
@@ -105,10 +104,7 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
     let started = Instant::now();
     let plan = Plan::new(args.arm()?, args.rounds, &args.fresh, &args.samples, law.as_ref())?;
     let run = match &args.out {
-        Some(path) => {
-            let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
-            Some(RunDir::create(path, existing)?)
-        }
+        Some(path) => Some(output::directory(path, args.overwrite)?),
         None => None,
     };
     interrupt::catch()?;

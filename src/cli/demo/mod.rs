@@ -16,7 +16,7 @@ use veridical::train::{ClassifierTraining, Existing, ImageClassifier, RunDir, Tr
 use veridical::{DType, Device, Result, Tensor, ops};
 
 use super::progress::{Progress, clock, note};
-use super::{Ended, interrupt, say};
+use super::{Ended, interrupt, output, say};
 
 /// Between two lines of the log, in steps.
 const LOG_EVERY: u64 = 10;
@@ -33,7 +33,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut model = Model::new(&config.model(side, channels, data.train.classes()), config.seed, &device)?;
     let plan = story::Plan::new(&config, &data)?;
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
-    let run = RunDir::create(&args.out, existing)?;
+    let run = output::directory(&args.out, args.overwrite)?;
     run.write_toml("config.toml", &config)?;
     interrupt::catch()?;
     note(&format!("{} parameters on {device}; results go to {}", count(&model), run.path().display()));
