@@ -68,6 +68,7 @@ pub mod diffusion;
 pub mod error;
 pub mod escape;
 pub mod files;
+pub mod memory;
 pub mod methods;
 pub mod metrics;
 pub mod nn;
