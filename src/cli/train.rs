@@ -82,7 +82,8 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let data = data::open(&config.data.path)?;
     // Everything that can be wrong with the settings shows here, before a directory is made.
-    let prepared = Prepared::new(&config, &data)?;
+    let mut prepared = Prepared::new(&config, &data)?;
+    prepared.rehearse()?;
     let deviation = data.train.deviation();
     note(&format!("{}: {}, standard deviation {deviation:.3}", data.name, data.train.fingerprint()));
     let place = directory(&args.out, args.resume, args.overwrite)?;

@@ -13,7 +13,7 @@ use veridical::diffusion::Model;
 use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
 use veridical::train::{ClassifierTraining, Existing, ImageClassifier, RunDir, Trainer};
-use veridical::{DType, Device, Result, Tensor, ops};
+use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::progress::{Progress, clock, note};
 use super::{Ended, interrupt, output, say};
@@ -31,6 +31,8 @@ pub fn run(args: Args) -> Result<Ended> {
     let [side, _, channels] = data.train.size();
     // Everything that can be wrong with the settings shows here, before a directory is made.
     let mut model = Model::new(&config.model(side, channels, data.train.classes()), config.seed, &device)?;
+    let sampler = config.sampler().rehearse(&model, None);
+    sampler.map_err(|e| Error::Config(format!("sampler_steps = {}: {e}", config.sampler_steps)))?;
     let plan = story::Plan::new(&config, &data)?;
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
     let run = output::directory(&args.out, args.overwrite)?;

@@ -12,7 +12,7 @@ use crate::methods::ambient::one_of;
 use crate::methods::judge::JudgeSection;
 use crate::tensor::Device;
 use crate::train::config::About;
-use crate::train::{ImageClassifier, RunConfig, Sections};
+use crate::train::{ImageClassifier, RunConfig, Sections, at_fault};
 
 /// `[csc]`: which fine-tuning, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,10 +149,11 @@ impl Sections for CscSettings {
         if let Some(bad) = csc.measured_steps.iter().find(|steps| !(1..=10_000).contains(*steps)) {
             return Err(Error::Config(format!("csc.measured_steps names {bad}, expected 1 to 10000")));
         }
-        if csc.method == "csc" && run.train.batch < 2 || run.train.micro_batch == 1 {
-            return Err(Error::Config(
-                "csc compares images of a batch: train.batch and micro_batch must hold two".into(),
-            ));
+        if csc.method == "csc" && run.train.smallest_part() < 2 {
+            return Err(Error::Config(format!(
+                "csc compares images of a batch: train.batch = {} in parts of train.micro_batch = {} leaves a part of one",
+                run.train.batch, run.train.micro_batch
+            )));
         }
         self.sampler(run, csc.steps).map(|_| ())
     }
@@ -175,7 +176,10 @@ impl CscSettings {
         };
         let objective = ContrastiveChain {
             loss: run.loss.loss()?,
-            sigmas: sampler.sigmas(model, None)?,
+            sigmas: sampler.sigmas(model, None).map_err(|e| {
+                let (steps, rho) = (csc.steps, run.sampling.rho);
+                at_fault(&format!("no grid of csc.steps = {steps} with sampling.rho = {rho:?}"), e)
+            })?,
             solver: sampler.solver,
             length: csc.chain,
             to_zero: csc.to_zero,
