@@ -24,6 +24,8 @@ mod locate;
 mod methods;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/rehearsal.rs"]
+mod rehearsal;
 #[path = "cli/resume.rs"]
 mod resume;
 #[path = "cli/sample.rs"]

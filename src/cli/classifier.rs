@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use veridical::data;
+use veridical::data::{self, Images};
 use veridical::metrics::classification;
 use veridical::train::{ClassifierTraining, ImageClassifier};
-use veridical::{Device, Error, Result};
+use veridical::{Device, Error, Result, memory};
 
 use super::output::{self, Form};
 use super::progress::note;
@@ -52,6 +52,20 @@ pub fn run(args: Args) -> Result<Ended> {
         seed: args.seed,
         ..ClassifierTraining::default()
     };
+    if let Some(test) = &data.test {
+        if test.classes() != data.train.classes() || test.size() != data.train.size() {
+            let of = |images: &Images| format!("{} classes, images of {:?}", images.classes(), images.size());
+            return Err(Error::Config(format!(
+                "{}: the training images have {}, the test images {}: make them alike",
+                args.data,
+                of(&data.train),
+                of(test)
+            )));
+        }
+        let values = test.values() + training.channels.last().copied().unwrap_or(0) + test.classes();
+        let what = format!("judging {} test images", test.len());
+        memory::check(8 * test.len() as u128 * values as u128, &what, "lower --channels or give fewer test images")?;
+    }
     note(&format!("training on {} images of {} classes", data.train.len(), data.train.classes()));
     let Some(classifier) = ImageClassifier::train(&data.train, &training, &device, || true)? else {
         return Err(Error::Stopped);

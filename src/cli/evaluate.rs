@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use veridical::data::{self, Images, npy};
+use veridical::escape::escaped;
 use veridical::tensor::TensorFile;
 use veridical::train::evaluate::{Comparison, FeatureSpace, Features, compare};
 use veridical::train::{ImageClassifier, write_atomic};
@@ -142,7 +143,8 @@ fn generated_images(path: &Path) -> Result<Images> {
     }
     let file = TensorFile::open(path)?;
     let Some(samples) = file.tensor("samples", DType::F32, &Device::Cpu)? else {
-        return Err(Error::format(path, format!("no tensor \"samples\"; it holds {}", file.names().join(", "))));
+        let names: Vec<String> = file.names().iter().map(|name| escaped(name).to_string()).collect();
+        return Err(Error::format(path, format!("no tensor \"samples\"; it holds {}", names.join(", "))));
     };
     match samples.shape()[..] {
         [n, c, h, w] => {

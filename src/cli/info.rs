@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use veridical::diffusion::ModelConfig;
+use veridical::escape::{escaped, escaped_json};
 use veridical::tensor::TensorFile;
 use veridical::train::grouped;
 use veridical::{Result, nn};
@@ -24,7 +25,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let file = TensorFile::open(&args.file)?;
     let info = describe(&file);
     if args.json {
-        say(&info.to_string())?;
+        say(&escaped_json(&info.to_string()))?;
     } else {
         for line in lines(&info) {
             say(&line)?;
@@ -70,7 +71,7 @@ fn describe(file: &TensorFile) -> Value {
 }
 
 fn lines(info: &Value) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let text = |value: &Value| escaped(value.as_str().unwrap_or(&value.to_string())).to_string();
     let count = |key: &str| grouped(info[key].as_u64().unwrap_or(0));
     let tensors = info["tensors"].as_array().map_or(&[][..], Vec::as_slice);
     let mut lines = vec![format!("{}: {} bytes", text(&info["file"]), count("bytes"))];
@@ -78,7 +79,7 @@ fn lines(info: &Value) -> Vec<String> {
         let limit = |key: &str, none: &str| info[key].as_f64().map_or(none.into(), |sigma| format!("{sigma}"));
         lines.push(format!("network          {}", text(&architecture["model_type"])));
         for (key, value) in architecture.iter().filter(|(key, _)| !["model_type", "precond"].contains(&key.as_str())) {
-            lines.push(format!("  {key:<20} {}", text(value)));
+            lines.push(format!("  {:<20} {}", escaped(key).to_string(), text(value)));
         }
         let range = format!("noise levels from {} to {}", limit("sigma_min", "0"), limit("sigma_max", "any"));
         lines.push(format!("preconditioning  {}, {range}", text(&info["precond"])));

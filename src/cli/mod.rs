@@ -24,6 +24,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use veridical::escape::escaped_lines;
 use veridical::{DType, Error, Result, threads};
 
 /// Learn the true data distribution, even when the data you have is not it.
@@ -81,7 +82,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(Ended::INTERRUPTED)
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {}", escaped_lines(&error.to_string()));
             ExitCode::from(exit_code(&error))
         }
     }
@@ -129,9 +130,9 @@ fn compute(name: &str) -> DType {
     if name == "bf16" { DType::BF16 } else { DType::F32 }
 }
 
-/// Writes a line of results. A reader that went away (`veridical demo | head -1`) is its own business.
+/// Writes a line of results, in which nothing that stood in a file acts on the terminal. A reader that went away (`veridical demo | head -1`) is its own business.
 fn say(line: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{line}") {
+    match writeln!(std::io::stdout(), "{}", escaped_lines(line)) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),
         _ => Ok(()),
     }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use veridical::train::{Existing, RunDir};
 use veridical::{Error, Result};
 
 use super::interrupt;
@@ -55,6 +56,18 @@ pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a Pa
         taken.push((flag, path));
     }
     Ok(())
+}
+
+/// A directory of results, where those of an earlier run are replaced; with `overwrite` they may go beside anybody's files.
+pub fn directory(out: &Path, overwrite: bool) -> Result<RunDir> {
+    let existing = if overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
+    let foreign = out.is_dir() && !RunDir::is_run(out);
+    RunDir::create(out, existing).map_err(|e| match e {
+        Error::Config(what) if foreign && !overwrite => {
+            Error::Config(format!("{what}, or write beside what is there by --overwrite"))
+        }
+        other => other,
+    })
 }
 
 /// What the name ends in after its last dot, in small letters; nothing if there is none.

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use veridical::escape::escaped_lines;
 
 /// Before this a rate is a guess.
 const FIRST_RATE: Duration = Duration::from_millis(500);
@@ -71,9 +72,9 @@ impl Progress {
     }
 }
 
-/// A line of news on standard error.
+/// A line of news on standard error, in which nothing that stood in a file acts on the terminal.
 pub fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", escaped_lines(text));
 }
 
 /// Minutes and seconds.

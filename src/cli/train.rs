@@ -86,7 +86,8 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let data = data::open(&config.data.path)?;
     // Everything that can be wrong with the settings shows here, before a directory is made.
-    let prepared = Prepared::new(&config, &data)?;
+    let mut prepared = Prepared::new(&config, &data)?;
+    prepared.rehearse()?;
     let deviation = data.train.deviation();
     note(&format!("{}: {}, standard deviation {deviation:.3}", data.name, data.train.fingerprint()));
     let _keeping = interrupt::keeping(RESUMABLE);
@@ -114,9 +115,13 @@ pub fn directory(out: &Path, resume: bool, overwrite: bool) -> Result<RunDir> {
         (_, true) => Existing::ReplaceRun,
         _ => Existing::Refuse,
     };
+    let there = RunDir::is_run(out);
     RunDir::create(out, existing).map_err(|e| match e {
-        Error::Config(what) if existing == Existing::Refuse && out.is_dir() => {
-            Error::Config(format!("{what}, go on with it by --resume, or replace it by --overwrite"))
+        Error::Config(what) if existing == Existing::Refuse && there => {
+            Error::Config(format!("{what}, go on with the run by --resume, or replace it by --overwrite"))
+        }
+        Error::Config(what) if existing == Existing::ReplaceRun && !there && out.is_dir() => {
+            Error::Config(format!("{what}: --overwrite replaces the files of a run, and these are somebody else's"))
         }
         other => other,
     })

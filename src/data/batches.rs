@@ -66,9 +66,13 @@ impl Batches {
     /// Errors where [`at`](Self::at) does.
     pub fn drawn(&mut self, steps: Range<u64>) -> Result<Vec<bool>> {
         let mut drawn = vec![false; self.len as usize];
+        let mut left = drawn.len();
         for step in steps {
             for index in self.at(step)? {
-                drawn[index as usize] = true;
+                left -= usize::from(!std::mem::replace(&mut drawn[index as usize], true));
+            }
+            if left == 0 {
+                break; // however long the run is meant to be
             }
         }
         Ok(drawn)

@@ -105,9 +105,11 @@ impl Likelihood {
         x: &Tensor,
         (seed, samples): (u64, &SampleIds),
     ) -> Result<LogDensity> {
-        if !(self.sigma_min > 0.0 && self.sigma_min < self.sigma_max && self.sigma_max.is_finite()) {
-            let what =
-                format!("likelihood needs 0 < sigma_min < sigma_max, got {} and {}", self.sigma_min, self.sigma_max);
+        // In f32, as networks see it, and squared, as the last density has it.
+        let finite = (self.sigma_max * self.sigma_max).is_finite() && (self.sigma_max as f32).is_finite();
+        if !(self.sigma_min > 0.0 && self.sigma_min < self.sigma_max && finite) {
+            let (low, high) = (self.sigma_min, self.sigma_max);
+            let what = format!("likelihood needs 0 < sigma_min < sigma_max < 1e38, got {low} and {high}");
             return Err(Error::Config(what));
         }
         if x.shape().rank() < 2 || x.is_empty() {

@@ -198,19 +198,7 @@ impl Sampler {
         let device = model.weights.device();
         let ids = SampleIds::Each(Tensor::from_slice(&request.samples, [request.samples.len()], &device)?);
         let (x, sigmas) = self.start(request, &ids)?;
-        let path_use = self.solver.path_use();
-        if self.brownian == Some(true) && path_use == PathUse::Never {
-            return Err(Error::Config(format!(
-                "{:?} needs fresh noise, from one Brownian path it would draw another distribution; leave out the path, or the churn or corrector steps",
-                self.solver
-            )));
-        }
-        let positive: Vec<f64> = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).collect();
-        let mut noise: Box<dyn Noise> = match (self.brownian.unwrap_or(path_use == PathUse::Meant), positive.as_slice())
-        {
-            (true, [first, .., last]) => Box::new(BrownianPath::new(request.seed, ids, *last, *first)?),
-            _ => Box::new(FreshNoise::new(request.seed, ids)),
-        };
+        let mut noise = self.noise(request.seed, ids, &sigmas)?;
         let main = Conditioned::new(model, request.labels.as_ref(), self.compute)?;
         let mut denoise: Box<dyn Denoise> = match &self.guidance {
             None => Box::new(main),
@@ -234,6 +222,23 @@ impl Sampler {
             return Err(Error::NonFinite { what, found });
         }
         Ok(Drawn { samples, nfe: solution.nfe, trajectory })
+    }
+
+    /// What a stochastic solver adds on its way over `sigmas`: fresh noise, or that of one Brownian path. Errors on a path for a solver that
+    /// cannot do with one.
+    pub(super) fn noise(&self, seed: u64, ids: SampleIds, sigmas: &[f64]) -> Result<Box<dyn Noise>> {
+        let path_use = self.solver.path_use();
+        if self.brownian == Some(true) && path_use == PathUse::Never {
+            return Err(Error::Config(format!(
+                "{:?} needs fresh noise, from one Brownian path it would draw another distribution; leave out the path, or the churn or corrector steps",
+                self.solver
+            )));
+        }
+        let positive: Vec<f64> = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).collect();
+        Ok(match (self.brownian.unwrap_or(path_use == PathUse::Meant), positive.as_slice()) {
+            (true, [first, .., last]) => Box::new(BrownianPath::new(seed, ids, *last, *first)?),
+            _ => Box::new(FreshNoise::new(seed, ids)),
+        })
     }
 
     /// The denoiser that guidance steers away from.

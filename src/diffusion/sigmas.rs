@@ -188,14 +188,14 @@ fn falling(op: &'static str, rho: Option<f64>, sigmas: Vec<f64>) -> Result<Vec<f
         Some(i) => {
             let (a, b) = (sigmas[i], sigmas[i + 1]);
             let (with, what) = match rho {
-                Some(rho) => (format!(" with rho {rho}"), "a rho nearer to 7, "),
+                Some(rho) => (format!(" with rho {rho:?}"), "a rho nearer to 7, "),
                 None => (String::new(), ""),
             };
             let (n, first) = (sigmas.len() - 1, sigmas[0]);
             Err(Error::argument(
                 op,
                 format!(
-                    "{n} noise levels from {first}{with} must fall strictly, but level {i} is {a} and the next {b}; take {what}fewer steps or a wider range"
+                    "{n} noise levels from {first:?}{with} must fall strictly, but level {i} is {a:?} and the next {b:?}; take {what}fewer steps or a wider range"
                 ),
             ))
         }
@@ -207,7 +207,7 @@ fn check(op: &'static str, steps: usize, sigma_min: f64, sigma_max: f64, rho: f6
     // More levels than this are no grid but a slip, and would take the memory.
     if !(1..=1_000_000).contains(&steps) || !sound || (steps > 1 && sigma_min == sigma_max) {
         let what = format!(
-            "steps from 1 to 1000000, 0 < sigma_min < sigma_max (equal for one step) and rho > 0; got {steps}, {sigma_min}, {sigma_max}, {rho}"
+            "steps from 1 to 1000000, 0 < sigma_min < sigma_max (equal for one step) and rho > 0; got {steps}, {sigma_min:?}, {sigma_max:?}, {rho:?}"
         );
         return Err(Error::argument(op, what));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::data::Images;
 use crate::diffusion::solvers::{self, Denoise, FreshNoise, Solver, solve};
-use crate::diffusion::{Conditioned, Grid, Model, one_hot, sigmas_from};
+use crate::diffusion::{Conditioned, Grid, Model, one_hot, rehearse, sigmas_from};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::random::SampleIds;
@@ -60,6 +60,13 @@ impl Denoising {
     /// The levels from `sigma` on. Errors unless it lies above the grid's last level.
     pub fn sigmas(&self, sigma: f64) -> Result<Vec<f64>> {
         sigmas_from(&self.grid.sigmas(self.steps, self.sigma_min, self.sigma_max)?, sigma)
+    }
+
+    /// Errors where denoising noise of level `sigma` by `model` would, but for what its weights do on the way: the solver runs over its whole
+    /// grid with one sample of a Gaussian, and the network is asked twice.
+    pub fn rehearse(&self, model: &Model, sigma: f64) -> Result<()> {
+        let mut noise = FreshNoise::new(0, SampleIds::From(0));
+        rehearse(self.solver.as_ref(), &self.sigmas(sigma)?, &mut noise, model, DType::F32)
     }
 
     /// Denoises `noisy` `[n, ...]`, whose noise is of level `sigma`, with any denoiser; arithmetic is in its dtype. What a stochastic solver

@@ -6,10 +6,9 @@ use crate::data::Images;
 use crate::diffusion::{Model, Sampler, random_classes};
 use crate::error::{Error, Result};
 use crate::tensor::Device;
-use crate::train::ImageClassifier;
 use crate::train::config::About;
-use crate::train::draw;
-use crate::train::evaluate::{Comparison, FeatureSpace, Features, compare};
+use crate::train::evaluate::{self, Comparison, FeatureSpace, Features, compare};
+use crate::train::{ImageClassifier, at_fault, draw};
 
 /// `[judge]`: what models are measured by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +67,7 @@ pub struct Judge {
 
 impl Judge {
     /// Against `real` images, with samples by `sampler`. `None` if nothing is to be measured. Errors on the file of a classifier that cannot be
-    /// read or takes other images.
+    /// read or takes other images, and on fewer real images than the metrics need.
     pub fn new(section: &JudgeSection, real: &Images, sampler: Sampler) -> Result<Option<Self>> {
         if section.images == 0 {
             return Ok(None);
@@ -77,7 +76,11 @@ impl Judge {
             "pixels" => FeatureSpace::Pixels,
             file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(file, &Device::Cpu)?)),
         };
-        let real_features = space.of(real)?;
+        let features = section.features.as_str();
+        let settings = format!("judge.images = {} by judge.features = {features:?} cannot be measured", section.images);
+        let fault = |e| at_fault(&format!("{settings} (judge.images = 0 measures nothing)"), e);
+        let real_features = space.of(real).map_err(fault)?;
+        evaluate::check(&real_features, section.images).map_err(fault)?;
         Ok(Some(Judge { section: section.clone(), real: real_features, size: real.size(), space, sampler }))
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::layout::{Entry, FileForm, Init, Layout};
 use super::weights::Weights;
 use crate::error::{Error, Result};
+use crate::escape::escaped;
 use crate::tensor::{Device, TensorFile, file};
 
 /// Writes `weights` and `metadata` to `path`: beside it first, then renamed. Errors on input or output.
@@ -63,7 +64,7 @@ pub fn check(file: &TensorFile, layout: &Layout) -> Result<()> {
     }
     let known: HashSet<&str> = layout.entries().iter().map(|entry| entry.name.as_str()).collect();
     for name in file.names().iter().filter(|name| !known.contains(name.as_str())) {
-        problems.push(format!("unexpected {name} {:?}", file.shape(name).unwrap_or_default()));
+        problems.push(format!("unexpected {} {:?}", escaped(name), file.shape(name).unwrap_or_default()));
     }
     if problems.is_empty() {
         return Ok(());

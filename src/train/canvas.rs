@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// Sides beyond this are a mistake, not a picture.
 const MAX_SIDE: u32 = 1 << 14;
@@ -37,17 +37,30 @@ pub(super) struct Canvas {
 
 impl Canvas {
     pub(super) fn new(width: f32, height: f32, density: f32) -> Result<Self> {
+        let (w, h) = Self::sides(width, height, density)?;
+        memory::check(
+            3 * u128::from(w) * u128::from(h),
+            &format!("a picture of {w} x {h} pixels"),
+            "show fewer images",
+        )?;
+        let font = FONT.as_ref().ok_or_else(|| Error::argument("picture", "the embedded font cannot be read"))?;
+        Ok(Canvas { image: RgbImage::from_pixel(w, h, PAPER), density, font })
+    }
+
+    /// Width and height in pixels. Errors on sides that are no picture's.
+    pub(super) fn sides(width: f32, height: f32, density: f32) -> Result<(u32, u32)> {
         let side = |units: f32| {
             let pixels = (units * density).ceil();
             if pixels >= 1.0 && pixels <= MAX_SIDE as f32 { Some(pixels as u32) } else { None }
         };
-        let (Some(w), Some(h)) = (side(width), side(height)) else {
-            let what =
-                format!("a picture of {width} x {height} units at density {density}; sides are 1 to {MAX_SIDE} pixels");
-            return Err(Error::argument("picture", what));
-        };
-        let font = FONT.as_ref().ok_or_else(|| Error::argument("picture", "the embedded font cannot be read"))?;
-        Ok(Canvas { image: RgbImage::from_pixel(w, h, PAPER), density, font })
+        match (side(width), side(height)) {
+            (Some(w), Some(h)) => Ok((w, h)),
+            _ => {
+                let (w, h) = (width * density, height * density);
+                let what = format!("{w} x {h} pixels; sides are 1 to {MAX_SIDE}, so show fewer images");
+                Err(Error::argument("picture", what))
+            }
+        }
     }
 
     /// Fills a rectangle whose edges are rounded to whole pixels.

@@ -18,6 +18,7 @@ use crate::backend::cpu::Isa;
 use crate::checksum;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
+use crate::escape::escaped;
 use crate::files::{self, write_atomic};
 use crate::stop;
 use crate::tensor::{DType, Device, Tensor, TensorFile, file};
@@ -253,7 +254,7 @@ impl Checkpoint {
         for (name, expected) in &state.files {
             let file = path.join(name);
             if Path::new(name).components().count() != 1 {
-                return Err(Error::format(path.join(STATE), format!("names a file elsewhere: {name}")));
+                return Err(Error::format(path.join(STATE), format!("names a file elsewhere: {}", escaped(name))));
             }
             let found = checked(&file)?;
             if found != *expected {

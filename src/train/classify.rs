@@ -195,6 +195,14 @@ impl Architecture {
         if self.img_size.iter().any(|extent| !(1..=1 << 14).contains(extent)) {
             return Err(Error::Config(format!("img_size must be between 1 and 16384, got {:?}", self.img_size)));
         }
+        let halved = self.network.channels.len().saturating_sub(1);
+        if self.img_size.iter().any(|extent| extent.checked_shr(halved as u32).unwrap_or(0) == 0) {
+            return Err(Error::Config(format!(
+                "images of {:?} cannot be halved {halved} times, as between {} convolutions; give fewer channels",
+                self.img_size,
+                halved + 1
+            )));
+        }
         let mut layout = Layout::new();
         let network = Classifier::new(&mut layout.scope("classifier"), &self.network)?;
         Ok((network, layout))

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ImageClassifier;
 use crate::data::Images;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::metrics::{self, Blocks, Kernel};
 use crate::random::{Purpose, RandomKey, permutation};
 
@@ -16,6 +17,9 @@ const NEIGHBOURS: (usize, usize) = (3, 5);
 const DIRECTIONS: usize = 500;
 /// Parts of the inception score.
 const SPLITS: usize = 10;
+
+/// Rows that every metric can do with.
+const LEAST_ROWS: usize = NEIGHBOURS.1 + 1;
 
 /// What distances are measured on. None of these is the Inception network, so no figure here is "the FID" unless the features given are
 /// that network's.
@@ -101,6 +105,24 @@ impl FeatureSpace {
             }
         }
     }
+}
+
+/// Errors where [`compare`] would, whatever the generated rows, of which there will be `generated`, turn out to be.
+pub(crate) fn check(real: &Features, generated: usize) -> Result<()> {
+    let (dims, rows) = (real.dims, real.values.len() / real.dims.max(1));
+    if rows < LEAST_ROWS || generated < LEAST_ROWS {
+        let got = format!("{rows} real and {generated} generated");
+        return Err(Error::shape("distances", format!("at least {LEAST_ROWS} images on either side"), got));
+    }
+    // The generated rows drawn, gathered, made features, and put in order; the directions in two precisions; what the covariances
+    // are compared by, of as many rows as there are, or as many as columns.
+    let (wide, rank) = (dims as u128, dims.min(rows.max(generated)) as u128);
+    let bytes = 16 * generated as u128 * wide + 12 * DIRECTIONS as u128 * wide + 24 * rank * wide + 32 * rank * rank;
+    let what = format!("comparing {generated} rows of {dims} numbers");
+    memory::check(bytes, &what, "draw fewer images, or measure on a classifier's features")?;
+    let few = &real.values[..LEAST_ROWS * dims];
+    metrics::kid(few, few, dims)?;
+    metrics::sliced_wasserstein(few, few, dims, DIRECTIONS, 1.0, 0).map(drop)
 }
 
 /// Every metric of a generated sample against a real one.

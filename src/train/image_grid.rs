@@ -31,7 +31,25 @@ pub struct ImageGrid<'a> {
 struct Panel<'a> {
     caption: String,
     images: &'a [f32],
+    /// How many images are still to come, in a panel that is there to be measured.
+    room: usize,
     columns: usize,
+}
+
+/// Where everything stands, in units.
+struct Sheet {
+    /// Pixels that a side of an image's pixel becomes.
+    zoom: usize,
+    /// Width and height of an image.
+    cell: [f32; 2],
+    rows: usize,
+    left: f32,
+    top: f32,
+    /// Width without the margins.
+    inner: f32,
+    /// Height with them.
+    height: f32,
+    footer: Vec<String>,
 }
 
 /// Two pixels make one unit of length: sharp text on dense screens.
@@ -82,8 +100,21 @@ impl<'a> ImageGrid<'a> {
     /// Adds a panel of images `[n, height, width, channels]` in `[-1, 1]`, row by row; the last row may be short.
     #[must_use]
     pub fn panel(mut self, caption: impl Into<String>, images: &'a [f32], columns: usize) -> Self {
-        self.panels.push(Panel { caption: caption.into(), images, columns });
+        self.panels.push(Panel { caption: caption.into(), images, room: 0, columns });
         self
+    }
+
+    /// Adds a panel for `count` images that are not there yet: for [`check`](Self::check).
+    #[must_use]
+    pub fn room(mut self, caption: impl Into<String>, count: usize, columns: usize) -> Self {
+        self.panels.push(Panel { caption: caption.into(), images: &[], room: count, columns });
+        self
+    }
+
+    /// Errors where [`render`](Self::render) would; draws nothing.
+    pub fn check(&self) -> Result<()> {
+        let sheet = self.sheet()?;
+        Canvas::sides(sheet.inner + 2.0 * MARGIN, sheet.height, DENSITY).map(drop)
     }
 
     /// Draws the sheet. Values beyond `[-1, 1]` are clipped; a pixel that is not a number is drawn in magenta, which no
@@ -91,6 +122,43 @@ impl<'a> ImageGrid<'a> {
     ///
     /// Errors on sizes that are not pictures, panels that do not hold whole images, and sheets beyond 16,384 pixels.
     pub fn render(&self) -> Result<RgbImage> {
+        let Sheet { zoom, cell: [cell_w, cell_h], rows, left, top, inner, height: sheet_height, footer } =
+            self.sheet()?;
+        let [height, width, channels] = self.size;
+        let values = height * width * channels;
+        let mut canvas = Canvas::new(inner + 2.0 * MARGIN, sheet_height, DENSITY)?;
+
+        let title = canvas.fit(&self.title, 17.0, inner);
+        canvas.text(&title, MARGIN, MARGIN + 14.0, 17.0, INK, Anchor::Left);
+        for (row, label) in self.row_labels.iter().take(rows).enumerate() {
+            let middle = top + GAP + row as f32 * (cell_h + GAP) + cell_h / 2.0;
+            canvas.text(label, left - 10.0, middle + 4.5, 13.0, QUIET, Anchor::Right);
+        }
+        let mut x = left;
+        for panel in &self.panels {
+            let wide = panel.wide(&canvas, cell_w);
+            let caption = canvas.fit(&panel.caption, 13.0, wide);
+            canvas.text(&caption, x, top - 9.0, 13.0, INK, Anchor::Left);
+            let height = panel.rows(values) as f32 * (cell_h + GAP) + GAP;
+            canvas.rect(x, top, panel.width(cell_w), height, FRAME);
+            for (i, image) in panel.images.chunks_exact(values).enumerate() {
+                let corner_x = x + GAP + (i % panel.columns) as f32 * (cell_w + GAP);
+                let corner_y = top + GAP + (i / panel.columns) as f32 * (cell_h + GAP);
+                let corner = [(corner_x * DENSITY).round() as u32, (corner_y * DENSITY).round() as u32];
+                let shown = if self.smooth { enlarge(image, self.size, zoom) } else { repeat(image, self.size, zoom) };
+                paste(&mut canvas.image, &shown, width * zoom, channels, corner);
+            }
+            x += wide + PANEL_GAP;
+        }
+        for (i, line) in footer.iter().enumerate() {
+            let y = sheet_height - MARGIN - 15.0 * (footer.len() - 1 - i) as f32;
+            canvas.text(line, MARGIN, y, 11.0, QUIET, Anchor::Left);
+        }
+        Ok(canvas.image)
+    }
+
+    /// Errors on sizes that are not pictures and on panels that do not hold whole images.
+    fn sheet(&self) -> Result<Sheet> {
         let [height, width, channels] = self.size;
         let bad = |what: String| Err(Error::argument("ImageGrid::render", what));
         if !(1..=4096).contains(&height) || !(1..=4096).contains(&width) || !matches!(channels, 1 | 3) {
@@ -101,17 +169,15 @@ impl<'a> ImageGrid<'a> {
             return bad("no panel to draw".into());
         }
         for panel in &self.panels {
-            if panel.columns == 0 || panel.images.is_empty() || !panel.images.len().is_multiple_of(values) {
+            if panel.columns == 0 || panel.count(values) == 0 || !panel.images.len().is_multiple_of(values) {
                 let (len, columns) = (panel.images.len(), panel.columns);
                 return bad(format!("panel `{}`: {len} values in {columns} columns of {values}", panel.caption));
             }
         }
 
         let zoom = (SHOWN / height.max(width)).max(1);
-        let cell = |side: usize| (side * zoom) as f32 / DENSITY;
-        let (cell_w, cell_h) = (cell(width), cell(height));
-        let rows_of = |panel: &Panel| (panel.images.len() / values).div_ceil(panel.columns);
-        let rows = self.panels.iter().map(rows_of).max().unwrap_or(1);
+        let cell = [width, height].map(|side| (side * zoom) as f32 / DENSITY);
+        let rows = self.panels.iter().map(|panel| panel.rows(values)).max().unwrap_or(1);
 
         // A canvas only to measure text with; the real one needs its size first.
         let ruler = Canvas::new(1.0, 1.0, DENSITY)?;
@@ -124,41 +190,34 @@ impl<'a> ImageGrid<'a> {
         if self.panels.iter().any(|p| !p.caption.is_empty()) {
             top += 20.0;
         }
-        let panel_width = |panel: &Panel| panel.columns as f32 * (cell_w + GAP) + GAP;
-        let wide = |panel: &Panel| panel_width(panel).max(ruler.text_width(&panel.caption, 13.0).min(320.0));
-        let panels: f32 = self.panels.iter().map(wide).sum::<f32>() + PANEL_GAP * (self.panels.len() - 1) as f32;
+        let wide = self.panels.iter().map(|panel| panel.wide(&ruler, cell[0]));
+        let panels: f32 = wide.sum::<f32>() + PANEL_GAP * (self.panels.len() - 1) as f32;
         let inner = (left - MARGIN + panels).max(ruler.text_width(&self.title, 17.0).min(900.0)).max(240.0);
         let footer = wrap(&ruler, &self.footer, 11.0, inner);
         let bottom = MARGIN + if footer.is_empty() { 0.0 } else { 6.0 + 15.0 * footer.len() as f32 };
-        let sheet_height = top + rows as f32 * (cell_h + GAP) + GAP + bottom;
-        let mut canvas = Canvas::new(inner + 2.0 * MARGIN, sheet_height, DENSITY)?;
+        let height = top + rows as f32 * (cell[1] + GAP) + GAP + bottom;
+        Ok(Sheet { zoom, cell, rows, left, top, inner, height, footer })
+    }
+}
 
-        let title = canvas.fit(&self.title, 17.0, inner);
-        canvas.text(&title, MARGIN, MARGIN + 14.0, 17.0, INK, Anchor::Left);
-        for (row, label) in self.row_labels.iter().take(rows).enumerate() {
-            let middle = top + GAP + row as f32 * (cell_h + GAP) + cell_h / 2.0;
-            canvas.text(label, left - 10.0, middle + 4.5, 13.0, QUIET, Anchor::Right);
-        }
-        let mut x = left;
-        for panel in &self.panels {
-            let caption = canvas.fit(&panel.caption, 13.0, wide(panel));
-            canvas.text(&caption, x, top - 9.0, 13.0, INK, Anchor::Left);
-            let height = rows_of(panel) as f32 * (cell_h + GAP) + GAP;
-            canvas.rect(x, top, panel_width(panel), height, FRAME);
-            for (i, image) in panel.images.chunks_exact(values).enumerate() {
-                let corner_x = x + GAP + (i % panel.columns) as f32 * (cell_w + GAP);
-                let corner_y = top + GAP + (i / panel.columns) as f32 * (cell_h + GAP);
-                let corner = [(corner_x * DENSITY).round() as u32, (corner_y * DENSITY).round() as u32];
-                let shown = if self.smooth { enlarge(image, self.size, zoom) } else { repeat(image, self.size, zoom) };
-                paste(&mut canvas.image, &shown, width * zoom, channels, corner);
-            }
-            x += wide(panel) + PANEL_GAP;
-        }
-        for (i, line) in footer.iter().enumerate() {
-            let y = sheet_height - MARGIN - 15.0 * (footer.len() - 1 - i) as f32;
-            canvas.text(line, MARGIN, y, 11.0, QUIET, Anchor::Left);
-        }
-        Ok(canvas.image)
+impl Panel<'_> {
+    /// Images, of so many values each.
+    fn count(&self, values: usize) -> usize {
+        self.images.len() / values + self.room
+    }
+
+    fn rows(&self, values: usize) -> usize {
+        self.count(values).div_ceil(self.columns)
+    }
+
+    /// Width of the images with their frames.
+    fn width(&self, cell: f32) -> f32 {
+        self.columns as f32 * (cell + GAP) + GAP
+    }
+
+    /// Width with the caption.
+    fn wide(&self, ruler: &Canvas, cell: f32) -> f32 {
+        self.width(cell).max(ruler.text_width(&self.caption, 13.0).min(320.0))
     }
 }
 

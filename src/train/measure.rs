@@ -6,6 +6,7 @@ use super::config::RunConfig;
 use crate::data::{DataSet, Images};
 use crate::diffusion::{Model, Sampler, random_classes};
 use crate::error::Result;
+use crate::memory;
 use crate::metrics;
 use crate::random::{Purpose, RandomKey, permutation};
 
@@ -28,7 +29,27 @@ pub(super) struct Distances {
     pub sliced_wasserstein: f64,
 }
 
-/// The distances of `sampling.measured` samples, `None` if that is 0. The samples start from the same noise and have the same classes
+/// Errors where [`distances`] would whatever the samples are; says so if there will be none though they are asked for.
+pub(super) fn check(config: &RunConfig, data: &DataSet) -> Result<Option<String>> {
+    let (count, dims) = (config.sampling.measured as u128, data.train.values() as u128);
+    let real = data.test.as_ref().unwrap_or(&data.train);
+    if count == 0 {
+        return Ok(None);
+    }
+    if real.len() < 2 {
+        let what = "distances are left out: they need two images or more to compare samples with, and there is one";
+        return Ok(Some(format!("{what} (sampling.measured = {count})")));
+    }
+    // Samples twice, as tensors and as rows, and the directions in two precisions.
+    let bytes = 4 * dims * (2 * count + REFERENCE as u128) + 12 * dims * DIRECTIONS as u128;
+    memory::check(bytes, &format!("measuring {count} samples"), "lower sampling.measured")?;
+    let (few, _) = real.gather(&[0, 1])?;
+    metrics::kid(&few, &few, data.train.values())?;
+    metrics::sliced_wasserstein(&few, &few, data.train.values(), DIRECTIONS, 1.0, 0)?;
+    Ok(None)
+}
+
+/// The distances of `sampling.measured` samples, `None` if that is 0 or there is but one image to compare them with. The samples start from the same noise and have the same classes
 /// each time, and the images are the same, so that a curve shows the model's change alone.
 pub(super) fn distances(
     config: &RunConfig,
@@ -37,7 +58,8 @@ pub(super) fn distances(
     (step, seen): (u64, u64),
 ) -> Result<Option<Distances>> {
     let count = config.sampling.measured;
-    if count == 0 {
+    let images = data.test.as_ref().unwrap_or(&data.train);
+    if count == 0 || images.len() < 2 {
         return Ok(None);
     }
     let (sampler, seed) = (config.sampling.sampler(), config.sampling.seed);
@@ -45,7 +67,7 @@ pub(super) fn distances(
     let ids: Vec<u32> = (0..count as u32).collect();
     let labels = if classes > 0 { random_classes(seed, &ids, classes)? } else { Vec::new() };
     let samples = draw(&sampler, model, seed, count, &labels)?;
-    let real = reference(data.test.as_ref().unwrap_or(&data.train))?;
+    let real = reference(images)?;
     let dims = data.train.values();
     Ok(Some(Distances {
         step,

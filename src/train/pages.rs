@@ -12,38 +12,76 @@ use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::Result;
 use crate::files;
+use crate::memory;
 
 /// Pictures over time that the page shows at most.
 const SHOWN: usize = 6;
-/// A picture of samples, beside real ones; `None` if the data are no pictures.
-pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u64) -> Result<Option<RgbImage>> {
-    let size = data.train.size();
-    if model.denoiser().sample_shape().len() != 3 || !matches!(size[2], 1 | 3) {
-        return Ok(None);
+/// What a picture of samples shows.
+struct Shown {
+    /// The classes of the samples, where the model has any.
+    labels: Vec<u32>,
+    /// Samples.
+    count: usize,
+    /// The training images beside them.
+    picks: Vec<u32>,
+    /// The rows' names.
+    names: Vec<String>,
+}
+
+impl Shown {
+    /// `None` if the data are no pictures.
+    fn of(config: &RunConfig, data: &DataSet, model: &Model) -> Option<Self> {
+        if model.denoiser().sample_shape().len() != 3 || !matches!(data.train.size()[2], 1 | 3) {
+            return None;
+        }
+        let columns = config.sampling.columns;
+        let classes = model.denoiser().label_dim();
+        let labels = if classes > 0 { shown_classes(config, &data.train, classes) } else { Vec::new() };
+        let count = if classes > 0 { labels.len() } else { columns * config.sampling.rows };
+        let name = |class: u32| data.class_names.get(class as usize).cloned().unwrap_or_else(|| class.to_string());
+        let names = labels.chunks(columns).map(|row| name(row[0])).collect();
+        Some(Shown { count, picks: shown(config, &data.train, classes), names, labels })
     }
-    let (sampler, seed) = (config.sampling.sampler(), config.sampling.seed);
+
+    /// A class with few images would shift the rows below it.
+    fn beside_real(&self) -> bool {
+        self.picks.len() == self.count
+    }
+}
+
+const REAL: &str = "of the training set";
+
+fn caption(seen: u64) -> String {
+    format!("generated, after {} images", grouped(seen))
+}
+
+/// Errors where [`samples`] would, whatever the samples are.
+pub(super) fn check(config: &RunConfig, data: &DataSet, model: &Model) -> Result<()> {
+    let Some(shown) = Shown::of(config, data, model) else { return Ok(()) };
     let columns = config.sampling.columns;
-    let classes = model.denoiser().label_dim();
-    let labels = if classes > 0 { shown_classes(config, &data.train, classes) } else { Vec::new() };
-    let count = if classes > 0 { labels.len() } else { columns * config.sampling.rows };
-    let pixels = measure::draw(&sampler, model, seed, count, &labels)?;
-    let picks = shown(config, &data.train, classes);
-    let (real, _) = data.train.gather(&picks)?;
-    let names: Vec<String> = match classes {
-        0 => Vec::new(),
-        _ => labels
-            .chunks(columns)
-            .map(|row| data.class_names.get(row[0] as usize).cloned().unwrap_or_else(|| row[0].to_string()))
-            .collect(),
-    };
-    // A class with few images would shift the rows below it.
-    let mut grid = ImageGrid::new(size).row_labels(names).panel(
-        format!("generated, after {} images", grouped(seen)),
-        &pixels,
+    let bytes = 3 * 4 * shown.count as u128 * data.train.values() as u128;
+    memory::check(bytes, &format!("a picture of {} samples", shown.count), "lower sampling.columns or sampling.rows")?;
+    let mut grid = ImageGrid::new(data.train.size()).row_labels(shown.names.clone()).room(
+        caption(config.train.images),
+        shown.count,
         columns,
     );
-    if picks.len() == count {
-        grid = grid.panel("of the training set", &real, columns);
+    if shown.beside_real() {
+        grid = grid.room(REAL, shown.count, columns);
+    }
+    grid.check()
+}
+
+/// A picture of samples, beside real ones; `None` if the data are no pictures.
+pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u64) -> Result<Option<RgbImage>> {
+    let Some(shown) = Shown::of(config, data, model) else { return Ok(None) };
+    let columns = config.sampling.columns;
+    let pixels = measure::draw(&config.sampling.sampler(), model, config.sampling.seed, shown.count, &shown.labels)?;
+    let (real, _) = data.train.gather(&shown.picks)?;
+    let mut grid =
+        ImageGrid::new(data.train.size()).row_labels(shown.names.clone()).panel(caption(seen), &pixels, columns);
+    if shown.beside_real() {
+        grid = grid.panel(REAL, &real, columns);
     }
     grid.render().map(Some)
 }

@@ -4,15 +4,17 @@ use std::path::Path;
 
 use super::checkpoint::{self, Checkpoint};
 use super::config::RunConfig;
-use super::run::{Observer, Outcome, Run, RunOptions};
+use super::run::{CHECKPOINTS, MODEL, Observer, Outcome, Run, RunOptions};
 use super::run_dir::RunDir;
-use super::task::{Objective, Source};
+use super::task::{Batch, Objective, Source};
 use super::trainer::TrainOptions;
+use crate::autograd::Var;
 use crate::data::DataSet;
 use crate::diffusion::{AugmentPipe, Model};
 use crate::error::Result;
-use crate::nn::Weights;
-use crate::tensor::Device;
+use crate::nn::{Conditions, Context, Training, Weights};
+use crate::ops;
+use crate::tensor::{DType, Device, Tensor};
 
 /// What settings and data make before anything is written: to find out early what is wrong with them.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub struct Prepared<'a> {
     pub(super) start: Option<Checkpoint>,
     pub(super) pipe: Option<AugmentPipe>,
     pub(super) options: TrainOptions,
+    /// Whether the run was rehearsed, and what it is then known to leave out, for a person to read.
+    pub(super) rehearsed: bool,
+    pub(super) left_out: Vec<String>,
 }
 
 impl<'a> Prepared<'a> {
@@ -59,6 +64,8 @@ impl<'a> Prepared<'a> {
             start: None,
             pipe,
             options,
+            rehearsed: false,
+            left_out: Vec::new(),
         })
     }
 
@@ -108,8 +115,44 @@ impl<'a> Prepared<'a> {
         &self.model
     }
 
-    /// The run itself; see [`run`](super::run()).
-    pub fn run(self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
+    /// The mean loss of the samples at `indices` of the set, which are those from `first` on of step `step`.
+    pub(super) fn loss(
+        &self,
+        cx: &Context,
+        training: &Training,
+        step: u64,
+        first: usize,
+        indices: &[u32],
+    ) -> Result<Var> {
+        let (denoiser, device) = (self.model.denoiser(), self.model.weights.device());
+        let (mut pixels, labels) = match &self.source {
+            None => self.data.train.gather(indices)?,
+            Some(source) => source.gather(step, first, indices)?,
+        };
+        let (n, seed) = (labels.len(), self.config.train.seed);
+        let told = match &self.pipe {
+            None => None,
+            Some(pipe) => {
+                let told = pipe.apply(&mut pixels, self.data.train.size(), (seed, training.step), first as u32)?;
+                Some(Tensor::from_slice(&told, [n, pipe.labels()], &device)?.into())
+            }
+        };
+        let shape = [&[n][..], &denoiser.sample_shape()].concat();
+        let y = Tensor::from_slice(&pixels, shape, &device)?;
+        let class_labels = match denoiser.label_dim() {
+            0 => None,
+            classes => Some(ops::one_hot(&Tensor::from_slice(&labels, [n], &device)?, classes, DType::F32)?.into()),
+        };
+        let conditions = Conditions { class_labels: class_labels.as_ref(), augment_labels: told.as_ref() };
+        let (seed, step, samples) = (training.seed, training.step, &training.samples);
+        self.objective.loss(cx, denoiser, &Batch { y: &y, indices, conditions, seed, step, samples })
+    }
+
+    /// The run itself; see [`run`](super::run()). Errors where [`rehearse`](Self::rehearse) does before anything is written.
+    pub fn run(mut self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
+        self.rehearse()?;
+        place.check_writable(&["config.toml", "log.jsonl", "report.html", MODEL], &[CHECKPOINTS, "samples"])?;
+        self.left_out.iter().for_each(|what| observer.note(what));
         let mut run = Run::start(self, place, options, observer)?;
         let end = run.train(observer)?;
         run.finish(end, observer)

@@ -6,6 +6,7 @@ use image::RgbImage;
 
 use super::png;
 use crate::Result;
+use crate::escape::acts;
 
 /// A page of sections in the order in which they were added.
 ///
@@ -134,6 +135,7 @@ fn escape(text: &str) -> String {
             '<' => escaped += "&lt;",
             '>' => escaped += "&gt;",
             '"' => escaped += "&quot;",
+            c if acts(c) && c != '\n' && c != '\t' => escaped.extend(c.escape_debug()),
             _ => escaped.push(c),
         }
     }

@@ -8,16 +8,12 @@ use super::config::RunConfig;
 use super::prepared::Prepared;
 use super::rate::Recent;
 use super::run_dir::RunDir;
-use super::task::Batch;
 use super::trainer::{Tick, Trainer};
 use super::{config, log, measure, pages, resume, snapshots};
 use crate::data::{Batches, DataSet};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
-use crate::nn::Conditions;
-use crate::ops;
 use crate::stop;
-use crate::tensor::{DType, Tensor};
 
 /// What a run tells whoever started it, and asks.
 pub trait Observer {
@@ -180,35 +176,11 @@ impl<'a> Run<'a> {
             let average = || model.with_flat_weights(trainer.average()?.flat().clone());
             source.before(step, &average, &mut |text| observer.note(text))?;
         }
-        let Prepared { config, data, model, objective, source, pipe, .. } = &self.at;
-        let seed = config.train.seed;
+        let (at, trainer) = (&self.at, &mut self.trainer);
         let indices = self.batches.at(step)?;
-        let micro = if config.train.micro_batch == 0 { indices.len() } else { config.train.micro_batch };
-        let classes = model.denoiser().label_dim();
-        let device = model.weights.device();
-        self.trainer.step_in_parts(indices.len(), micro, |cx, at, range| {
-            let (first, indices) = (range.start, &indices[range]);
-            let (mut pixels, labels) = match source {
-                None => data.train.gather(indices)?,
-                Some(source) => source.gather(step, first, indices)?,
-            };
-            let n = labels.len();
-            let told = match pipe {
-                None => None,
-                Some(pipe) => {
-                    let told = pipe.apply(&mut pixels, data.train.size(), (seed, at.step), first as u32)?;
-                    Some(Tensor::from_slice(&told, [n, pipe.labels()], &device)?.into())
-                }
-            };
-            let shape = [&[n][..], &model.denoiser().sample_shape()].concat();
-            let y = Tensor::from_slice(&pixels, shape, &device)?;
-            let class_labels = match classes {
-                0 => None,
-                _ => Some(ops::one_hot(&Tensor::from_slice(&labels, [n], &device)?, classes, DType::F32)?.into()),
-            };
-            let conditions = Conditions { class_labels: class_labels.as_ref(), augment_labels: told.as_ref() };
-            let batch = Batch { y: &y, indices, conditions, seed: at.seed, step: at.step, samples: &at.samples };
-            objective.loss(cx, model.denoiser(), &batch)
+        let micro = at.config.train.part();
+        trainer.step_in_parts(indices.len(), micro, |cx, training, range| {
+            at.loss(cx, training, step, range.start, &indices[range])
         })
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Log;
+use crate::escape::escaped;
 use crate::files::{being_written, write_atomic};
 use crate::{Error, Result};
 
@@ -67,15 +68,15 @@ impl RunDir {
             }
             _ => Error::io(&path, e),
         })?;
-        let ours = path.join(MARKER).is_file();
+        let ours = Self::is_run(&path);
         let empty = nothing_begun(&path)?;
         let refuse = |why: &str| Err(Error::Config(format!("{}: {why}", path.display())));
         match existing {
-            Existing::Refuse if !empty => return refuse("the directory is not empty; choose another"),
-            Existing::ReplaceRun if !empty && !ours => {
-                return refuse(
-                    "the directory is not empty, and no run of veridical made it; choose another, or ask to overwrite",
-                );
+            Existing::Refuse if ours => {
+                return refuse("the directory is not empty: a run of veridical is there; choose another");
+            }
+            Existing::Refuse | Existing::ReplaceRun if !empty && !ours => {
+                return refuse("the directory is not empty, and no run of veridical made it; choose another");
             }
             Existing::Resume if !ours => return refuse("there is no run of veridical to resume"),
             _ => {}
@@ -91,9 +92,35 @@ impl RunDir {
         Ok(RunDir { path, _marker: marker })
     }
 
+    /// Whether a run of veridical made the directory, so that it can be resumed or replaced.
+    pub fn is_run(path: impl AsRef<Path>) -> bool {
+        path.as_ref().join(MARKER).is_file()
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Errors unless these files and files in these folders can be written, which need not be there yet. Leaves nothing behind.
+    pub fn check_writable(&self, files: &[&str], folders: &[&str]) -> Result<()> {
+        for file in files.iter().map(|name| self.path.join(name)) {
+            if file.is_dir() {
+                let what = "a directory, where the run is to write a file; move it away";
+                return Err(Error::Config(format!("{}: {what}", escaped(&file))));
+            }
+        }
+        for folder in folders.iter().map(|name| self.path.join(name)) {
+            let new = !folder.exists();
+            let failed = |e| Error::io(&folder, e);
+            fs::create_dir_all(&folder).map_err(failed)?;
+            let trial = folder.join(format!(".trial.{}.part", std::process::id()));
+            File::create(&trial).and_then(|_| fs::remove_file(&trial)).map_err(failed)?;
+            if new {
+                fs::remove_dir(&folder).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a file, whole or not at all; `name` may lie in a sub-directory, which is made. Returns its path.
@@ -269,6 +296,21 @@ mod tests {
         RunDir::create(dir.path(), Existing::Overwrite).unwrap();
         assert!(dir.path().join("thesis.tex").exists() && dir.path().join("samples").exists());
         assert!(!dir.path().join("metrics.json").exists());
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_found_before_it_is_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path(), Existing::Refuse).unwrap();
+        let there = || fs::read_dir(dir.path()).unwrap().count();
+        run.check_writable(&["report.html"], &["samples", "checkpoints"]).unwrap();
+        assert_eq!(there(), 1, "a trial leaves nothing behind");
+        fs::write(dir.path().join("samples"), "a file").unwrap();
+        let error = run.check_writable(&[], &["samples"]).unwrap_err().to_string();
+        assert!(error.contains("samples"), "{error}");
+        fs::create_dir(dir.path().join("report.html")).unwrap();
+        let error = run.check_writable(&["report.html"], &[]).unwrap_err().to_string();
+        assert!(error.contains("report.html: a directory"), "{error}");
     }
 
     #[test]

@@ -141,7 +141,8 @@ fn a_run_directory_has_page_chart_and_figures() {
     assert!(std::fs::read_to_string(out.join("config.toml")).unwrap().contains("fresh = \"0.1\""));
     std::fs::write(dir.path().join("thesis.tex"), "years").unwrap();
     let foreign = ["collapse", "--rounds", "1", "--out", dir.path().to_str().unwrap()];
-    assert!(fails(2, &foreign).contains("not empty"));
+    let error = fails(2, &foreign);
+    assert!(error.contains("not empty") && error.contains("by --overwrite"), "{error}");
 }
 
 #[test]

@@ -44,6 +44,26 @@ fn a_model_file_is_described() {
 }
 
 #[test]
+fn names_in_a_file_do_not_act_on_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("evil.safetensors");
+    let (file_name, evil) = (path.to_str().unwrap(), "\u{1b}[2J\u{9b}31mevil\u{7}\nproblem none\u{202e}");
+    let metadata = [("veridical.model".to_string(), format!("{{\"{}\": 1}}", "\\u001b[2J"))].into();
+    file::write(&path, [(evil, [1].into(), vec![1.0])], &metadata).unwrap();
+    for printed in [
+        succeeds(&["info", file_name]),
+        succeeds(&["info", file_name, "--json"]),
+        fails(1, &["sample", "--model", file_name, "--png", "x.png"]),
+        fails(1, &["evaluate", "--real", "digits", "--generated", file_name]),
+    ] {
+        let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!printed.contains(acts) && !printed.contains("\nproblem none"), "{printed:?}");
+    }
+    let info: Value = serde_json::from_str(&succeeds(&["info", file_name, "--json"])).unwrap();
+    assert_eq!(info["tensors"][0]["name"], evil);
+}
+
+#[test]
 fn a_file_that_is_no_sound_model_is_described_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("some.safetensors");

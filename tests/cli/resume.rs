@@ -207,6 +207,35 @@ fn a_checkpoint_of_something_else_is_refused_by_name() {
     assert!(error.contains("other data: 1500x8x8x1") && error.contains("10x8x8x1"), "{error}");
 }
 
+#[test]
+fn a_finished_run_is_made_longer_where_the_schedule_allows_it_and_else_says_how_to_go_on() {
+    let steps = |place: &Place, out: &Path, first: &str, then: &[&str]| {
+        succeeds(&place.first(out, &["--steps", first]));
+        succeeds(&resume(out, then));
+    };
+    // As if it had been meant to be so long from the start.
+    let constant = Place::new(TINY);
+    let (longer, straight) = (constant.out("longer"), constant.out("straight"));
+    steps(&constant, &longer, "5", &["--steps", "10"]);
+    succeeds(&constant.first(&straight, &["--steps", "10"]));
+    assert_same(&longer, &straight);
+    // The fall of the learning rate begins where it did.
+    let inverse = Place::new(&TINY.replace("warm_up = 200", "warm_up = 8\nschedule = \"inverse-sqrt\""));
+    let (longer, straight) = (inverse.out("longer"), inverse.out("straight"));
+    steps(&inverse, &longer, "5", &["--steps", "10", "--set", "optimizer.schedule_images=40"]);
+    succeeds(&inverse.first(&straight, &["--steps", "10", "--set", "optimizer.schedule_images=40"]));
+    assert_same(&longer, &straight);
+    let error = fails(2, &resume(&longer, &["--steps", "12", "--set", "optimizer.schedule_images=0"]));
+    assert!(error.contains("spans 40 images there and 96 here") && error.contains("schedule_images=40"), "{error}");
+    // A cosine that has come to its end has nowhere to go.
+    let cosine = Place::new(&TINY.replace("warm_up = 200", "schedule = \"cosine\""));
+    let out = cosine.out("run");
+    steps(&cosine, &out, "5", &["--steps", "5"]);
+    let error = fails(2, &resume(&out, &["--steps", "10"]));
+    assert!(error.contains("spans 40 images there and 80 here") && error.contains("--init"), "{error}");
+    assert!(!error.contains("schedule_images="), "{error}");
+}
+
 /// Copies a checkpoint, for a test to damage it.
 fn copy_step(out: &Path, from: u64, to: &str) -> PathBuf {
     let checkpoints = out.join("checkpoints");

@@ -133,6 +133,16 @@ fn impossible_wishes_are_refused_before_anything_is_written() {
     fs::write(place.out("file"), "").unwrap();
     let error = fails(2, &place.first(&place.out("file"), &[]));
     assert!(error.contains("give a directory") && !error.contains("--resume"), "{error}");
+    // Somebody else's folder: nothing is advised that would not help, or was done.
+    let foreign = place.out("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("thesis.tex"), "years").unwrap();
+    for (more, says) in [(&[][..], "choose another"), (&["--overwrite"], "--overwrite replaces the files of a run")] {
+        let error = fails(2, &place.first(&foreign, more));
+        assert!(error.contains(says) && error.contains("no run of veridical made it"), "{error}");
+        assert!(!error.contains("--resume") && !error.contains("ask to"), "{error}");
+    }
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
     let out = place.out("run");
     assert!(fails(2, &place.first(&out, &["--preset", "cifar11"])).contains("cifar10-ddpmpp"));
     assert!(fails(2, &place.first(&out, &["--minutes=-1"])).contains("minutes"));

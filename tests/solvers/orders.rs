@@ -117,6 +117,11 @@ fn rk45_gives_up_at_its_limit() {
     let mut denoise = |x: &Tensor, sigma| data.denoise(x, sigma);
     let error = solve(&solver, &mut denoise, &x, &[80.0, 0.002, 0.0], &mut fresh(0), &mut |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("5 steps"), "{error}");
+    // Nor does a tolerance that no number of 64 bits can keep, whatever the limit.
+    let solver = Rk45 { atol: 1e-300, rtol: 1e-300, max_steps: usize::MAX };
+    let mut denoise = |x: &Tensor, sigma| data.denoise(x, sigma);
+    let error = solve(&solver, &mut denoise, &x, &[80.0, 0.002, 0.0], &mut fresh(0), &mut |_| Ok(())).unwrap_err();
+    assert!(error.to_string().contains("tolerance"), "{error}");
     // A denoiser that breaks does not keep it busy.
     let mut denoise = |x: &Tensor, _: f64| combine(&[(f64::NAN, x)]);
     assert!(solve(&Rk45::default(), &mut denoise, &x, &[80.0, 0.002, 0.0], &mut fresh(0), &mut |_| Ok(())).is_err());

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
+use veridical::escape::escaped;
 use veridical::methods::self_consuming::{Arm, Schedule, Weight};
 use veridical::{Error, Result};
 
@@ -83,6 +84,7 @@ pub struct Args {
     pub noise: f64,
     /// The text to learn, UTF-8; its last tenth is held out (transformer)
     #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "as_name")]
     pub text: Option<PathBuf>,
     /// Characters of a sample (transformer)
     #[arg(long, default_value_t = 64)]
@@ -126,6 +128,14 @@ pub struct Args {
     #[arg(long)]
     #[serde(skip)]
     pub overwrite: bool,
+}
+
+/// A path, which need not be UTF-8.
+fn as_name<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => serializer.collect_str(&escaped(path)),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn as_text<S: Serializer>(schedule: &Schedule, serializer: S) -> std::result::Result<S::Ok, S::Error> {

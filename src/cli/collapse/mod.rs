@@ -18,11 +18,10 @@ use veridical::methods::self_consuming::families::{
 };
 use veridical::methods::self_consuming::{Family, Law, Plan, Settings, Widening, simulate, verdict};
 use veridical::nn::TransformerConfig;
-use veridical::train::{Existing, RunDir};
 use veridical::{Device, Error, Result};
 
-use super::progress::Progress;
-use super::{Ended, interrupt, say};
+use super::progress::{Progress, note};
+use super::{Ended, interrupt, output, say};
 
 pub fn run(args: Args) -> Result<Ended> {
     let device = Device::named(&args.device)?;
@@ -107,8 +106,7 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
     let run = match &args.out {
         Some(path) => {
             let _writing = interrupt::writing();
-            let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
-            Some(RunDir::create(path, existing)?)
+            Some(output::directory(path, args.overwrite)?)
         }
         None => None,
     };

@@ -16,7 +16,7 @@ use veridical::train::{ClassifierTraining, Existing, ImageClassifier, MODEL, Run
 use veridical::{DType, Device, Error, Result, Tensor, ops, stop};
 
 use super::progress::{Progress, clock, note};
-use super::{Ended, interrupt, say};
+use super::{Ended, interrupt, output, say};
 
 /// Between two lines of the log, in steps.
 const LOG_EVERY: u64 = 10;
@@ -31,10 +31,12 @@ pub fn run(args: Args) -> Result<Ended> {
     let [side, _, channels] = data.train.size();
     // Everything that can be wrong with the settings shows here, before a directory is made.
     let mut model = Model::new(&config.model(side, channels, data.train.classes()), config.seed, &device)?;
+    let sampler = config.sampler().rehearse(&model, None);
+    sampler.map_err(|e| Error::Config(format!("sampler_steps = {}: {e}", config.sampler_steps)))?;
     let plan = story::Plan::new(&config, &data)?;
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
     let writing = interrupt::writing();
-    let run = RunDir::create(&args.out, existing)?;
+    let run = output::directory(&args.out, args.overwrite)?;
     run.write_toml("config.toml", &config)?;
     drop(writing);
     note(&format!("{} parameters on {device}; results go to {}", count(&model), run.path().display()));

@@ -10,7 +10,8 @@ use seeds::Seeds;
 use veridical::data;
 use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes};
 use veridical::tensor::TensorFile;
-use veridical::{DType, Device, Error, Result, Tensor};
+use veridical::train::ImageGrid;
+use veridical::{DType, Device, Error, Result, Tensor, memory};
 
 use super::interrupt::{self, Keeping};
 use super::output::{self, Form};
@@ -102,9 +103,6 @@ pub fn run(args: Args) -> Result<Ended> {
     ])?;
     let device = Device::named(&args.device)?;
     let model = Model::load(&args.model, &device)?;
-    if args.png.is_some() {
-        results::picture_size(&model)?;
-    }
     let reference = args.guidance_model.as_ref().map(|path| Model::load(path, &device)).transpose()?;
     let guidance = args.guidance.map(|weight| Guidance { weight, interval: args.guidance_interval });
     let sampler = Sampler { guidance, compute: compute(&args.compute), ..args.solver.sampler(&model)? };
@@ -115,6 +113,7 @@ pub fn run(args: Args) -> Result<Ended> {
         }
     }
     let (start, samples) = args.start(&model)?;
+    args.check(&model, &sampler, samples.len())?;
     let labels = args.labels(&model, &samples)?;
     let request = Request {
         model: &model,
@@ -152,6 +151,13 @@ fn draw(sampler: &Sampler, request: &Request, batch: usize) -> Result<(Vec<Drawn
         match sampler.draw(&request.part(first, count)?) {
             Err(Error::Stopped) => break,
             part => parts.push(part?),
+        }
+        if let [one, .., other] = &parts[..]
+            && !other.same_levels(one)
+        {
+            let what =
+                format!("{:?} takes other steps for each sample: ask for the trajectory of one alone", sampler.solver);
+            return Err(Error::Config(what));
         }
         keeping.get_or_insert_with(|| interrupt::keeping("whole batches are written, the one in progress is dropped"));
         progress.tick((first + count) as u64, None);
@@ -191,6 +197,26 @@ impl Args {
         };
         let start = if self.start_noisy { Start::Noisy { images, sigma } } else { Start::Image { images, sigma } };
         Ok((start, seeds))
+    }
+
+    /// Errors now rather than when all samples are drawn: where they do not fit in memory, or no picture can show them.
+    fn check(&self, model: &Model, sampler: &Sampler, count: usize) -> Result<()> {
+        let values = model.denoiser().sample_shape().iter().product::<usize>() as u128;
+        let states = if self.trajectory.is_some() { sampler.sigmas(model, None)?.len() as u128 } else { 0 };
+        // Of each sample its tensor, its part of all of them, and what a file is made of; of the states the same.
+        let bytes = 12 * (count as u128) * values * (1 + states);
+        let advice = match states {
+            0 => "draw fewer at a time (--seeds)",
+            _ => "draw fewer (--seeds), in fewer steps (--steps), or leave out --trajectory",
+        };
+        let what = format!("keeping {count} samples of {values} numbers in {} states", 1 + states);
+        memory::check(bytes, &what, advice)?;
+        if self.png.is_some() {
+            let size = results::picture_size(model)?;
+            let fits = ImageGrid::new(size).room("", count, results::columns(count)).check();
+            fits.map_err(|e| Error::Config(format!("--png: {e}; draw fewer (--seeds), or take --output instead")))?;
+        }
+        Ok(())
     }
 
     fn labels(&self, model: &Model, samples: &[u32]) -> Result<Option<Tensor>> {

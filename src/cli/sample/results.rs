@@ -13,11 +13,6 @@ use super::Args;
 impl Args {
     /// Writes what was asked for; `labels` `[n, classes]` are those that the samples were drawn with.
     pub(super) fn write(&self, model: &Model, drawn: &[Drawn], labels: Option<&Tensor>) -> Result<()> {
-        if self.trajectory.is_some() && drawn.iter().any(|part| !part.same_levels(&drawn[0])) {
-            let solver = &self.solver.solver;
-            let what = format!("{solver} takes other steps for each sample: ask for the trajectory of one alone");
-            return Err(Error::Config(what));
-        }
         if let Some(path) = &self.output {
             let samples = joined(drawn.iter().map(|part| &part.samples))?;
             match &*output::ending(path) {
@@ -41,11 +36,16 @@ impl Args {
             let [h, w, c] = picture_size(model)?;
             let pixels: Vec<Vec<f32>> = drawn.iter().map(|part| part.samples.to_vec()).collect::<Result<_>>()?;
             let pixels = pixels.concat();
-            let columns = ((pixels.len() / (h * w * c)) as f64).sqrt().ceil() as usize;
-            write_atomic(path, &png(&ImageGrid::new([h, w, c]).panel("", &pixels, columns).render()?)?)?;
+            let grid = ImageGrid::new([h, w, c]).panel("", &pixels, columns(pixels.len() / (h * w * c)));
+            write_atomic(path, &png(&grid.render()?)?)?;
         }
         Ok(())
     }
+}
+
+/// Columns of a picture of so many samples: about as many as rows.
+pub(super) fn columns(count: usize) -> usize {
+    (count as f64).sqrt().ceil() as usize
 }
 
 /// The size of the model's images, which `--png` can show.

@@ -59,6 +59,10 @@ impl DormandPrince {
             let left = (end - t).abs();
             let last = h >= left * (1.0 - 1e-12);
             let step = sign * if last { left } else { h };
+            if !last && t + step == t {
+                let what = format!("a tolerance of {} cannot be kept: steps at {t} have shrunk to {h:.1e}", self.atol);
+                return Err(Error::argument("rk45", format!("{what}, which no longer move; raise it")));
+            }
             let mut slopes: Vec<State> = vec![first.clone()];
             let mut next = y.clone();
             for stage in 1..7 {

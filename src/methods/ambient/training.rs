@@ -26,11 +26,14 @@ impl AmbientTraining {
         let mut settings = settings.clone();
         let (set, objective) = settings.method.task(&settings.run, data)?;
         settings.run = settings.run.completed(&set.train)?;
-        let (low, high) = Prepared::new(&settings.run, &set)?.model().denoiser().sigma_range();
+        let mut prepared = Prepared::new(&settings.run, &set)?.with_objective(objective.clone());
+        let (low, high) = prepared.model().denoiser().sigma_range();
         if !(low..=high).contains(&data.sigma) {
             let what = format!("noisy.sigma = {}: the model knows levels from {low} to {high}", data.sigma);
             return Err(Error::Config(what));
         }
+        prepared.rehearse()?;
+        drop(prepared);
         let real = data.test.as_ref().or(data.clean.as_ref()).unwrap_or(&set.train);
         let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
         Ok(AmbientTraining { settings, set, objective, judge })

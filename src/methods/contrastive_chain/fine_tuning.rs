@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::CscSettings;
 use crate::checksum;
-use crate::data::DataSet;
+use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::methods::judge::Judge;
 use crate::methods::{fine_tune, pages};
 use crate::train::evaluate::Comparison;
-use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With, config};
+use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With, at_fault, config};
 
 /// How far a model is from the data when it is sampled with so many steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ struct Kept {
 }
 
 impl<'a> FineTuning<'a> {
-    /// Loads the model and checks everything that can be checked. Errors without a model, and where [`fine_tune::pretrained`] does.
+    /// Loads the model, checks everything that can be checked and [rehearses](Prepared::rehearse) the run. Errors without a model, and where [`fine_tune::pretrained`] does.
     pub fn new(settings: &With<CscSettings>, data: &'a DataSet) -> Result<Self> {
         settings.check()?;
         let mut settings = settings.clone();
@@ -62,13 +62,31 @@ impl<'a> FineTuning<'a> {
         let (model, run) = fine_tune::pretrained(&settings.method.csc.model, &settings.run, &data.train)?;
         settings.run = run;
         let fine_tuning = FineTuning { settings, data, model };
-        fine_tuning.prepared()?;
+        fine_tuning.rehearse()?;
         Ok(fine_tuning)
     }
 
     /// The model as it is before.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What [`run`](Self::run) does, in small.
+    fn rehearse(&self) -> Result<()> {
+        let With { run, method } = &self.settings;
+        self.prepared()?.rehearse()?;
+        for &steps in &method.csc.measured_steps {
+            method.sampler(run, steps)?.rehearse(&self.model, None).map_err(|e| {
+                let solver = &method.csc.solver;
+                at_fault(&format!("csc.measured_steps names {steps}, in which {solver} draws no samples"), e)
+            })?;
+        }
+        Judge::new(&method.judge, self.real(), method.sampler(run, method.csc.steps)?).map(drop)
+    }
+
+    /// What samples are compared with.
+    fn real(&self) -> &'a Images {
+        self.data.test.as_ref().unwrap_or(&self.data.train)
     }
 
     fn prepared(&self) -> Result<Prepared<'a>> {
@@ -159,12 +177,13 @@ impl<'a> FineTuning<'a> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let With { run, method } = &self.settings;
-        let real = self.data.test.as_ref().unwrap_or(&self.data.train);
         for &steps in &method.csc.measured_steps {
             if kept.measured.iter().any(|m| m.steps == steps && m.when == when) || observer.stop() {
                 continue;
             }
-            let Some(judge) = Judge::new(&method.judge, real, method.sampler(run, steps)?)? else { return Ok(()) };
+            let Some(judge) = Judge::new(&method.judge, self.real(), method.sampler(run, steps)?)? else {
+                return Ok(());
+            };
             let comparison = judge.model(model)?;
             observer.note(&format!(
                 "{when}, {steps} steps: Fréchet distance {:.4}, KID {:.5}",

@@ -12,7 +12,7 @@ use crate::methods::ambient::one_of;
 use crate::methods::judge::JudgeSection;
 use crate::tensor::Device;
 use crate::train::config::About;
-use crate::train::{ImageClassifier, RunConfig, Sections};
+use crate::train::{ImageClassifier, RunConfig, Sections, at_fault};
 
 /// `[csc]`: which fine-tuning, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,10 +164,11 @@ impl Sections for CscSettings {
             let what = format!("csc.weight = {} is of method csc; the lambda of cdm is csc.cdm_weight", csc.weight);
             return Err(Error::Config(what));
         }
-        if csc.method == "csc" && run.train.batch < 2 || run.train.micro_batch == 1 {
-            return Err(Error::Config(
-                "csc compares images of a batch: train.batch and micro_batch must hold two".into(),
-            ));
+        if csc.method == "csc" && run.train.smallest_part() < 2 {
+            return Err(Error::Config(format!(
+                "csc compares images of a batch: train.batch = {} in parts of train.micro_batch = {} leaves a part of one",
+                run.train.batch, run.train.micro_batch
+            )));
         }
         self.sampler(run, csc.steps).map(|_| ())
     }
@@ -190,7 +191,10 @@ impl CscSettings {
         };
         let objective = ContrastiveChain {
             loss: run.loss.loss()?,
-            sigmas: sampler.sigmas(model, None)?,
+            sigmas: sampler.sigmas(model, None).map_err(|e| {
+                let (steps, rho) = (csc.steps, run.sampling.rho);
+                at_fault(&format!("no grid of csc.steps = {steps} with sampling.rho = {rho:?}"), e)
+            })?,
             solver: sampler.solver,
             length: csc.chain,
             to_zero: csc.to_zero,

@@ -3,6 +3,7 @@
 use super::law::Law;
 use super::schedule::{Quantity, Schedule};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// What a round's model is fitted on. `n` is the round's size and `alpha` its share of real data.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,6 +102,7 @@ impl Plan {
         if rounds > MOST_ROUNDS {
             return Err(Error::Config(format!("{rounds} rounds; at most {MOST_ROUNDS} are possible")));
         }
+        memory::check(64 * rounds as u128, &format!("a plan of {rounds} rounds"), "do fewer rounds")?;
         let adaptive = [alpha, samples].map(|schedule| matches!(schedule, Schedule::Adaptive { .. }));
         if adaptive == [true, true] {
             return Err(Error::Config("both schedules are adaptive; fix one of them".into()));

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::family::{Draw, Drawn, Family, Part};
 use super::plan::{Arm, Plan, Round};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::random::binomial;
 use crate::stop::{self, Stop};
 
@@ -98,9 +99,20 @@ fn check<F: Family>(family: &F, plan: &Plan, settings: &Settings) -> Result<()> 
     }
     let (most, at_once) = (plan.most_samples(), settings.repeats.min(rayon::current_num_threads() as u32));
     let one = u64::try_from(most).map_or(u128::MAX, |most| family.bytes(most));
+    let gigabytes = |bytes: u128| bytes as f64 / 1e9;
+    // Every measure of every round of every repeat, with what two vectors around them take.
+    let (rounds, measures) = (plan.rounds().len() as u128, family.measures().len() as u128);
+    let found = u128::from(settings.repeats) * (24 + rounds * (48 + 8 * measures));
+    if found > settings.memory {
+        return Err(Error::Config(format!(
+            "the results of {} repeats of {rounds} rounds take about {:.1} GB, and {:.1} GB may be used; do fewer repeats or rounds",
+            settings.repeats,
+            gigabytes(found),
+            gigabytes(settings.memory)
+        )));
+    }
     let needed = one.saturating_mul(u128::from(at_once));
     if needed > settings.memory {
-        let gigabytes = |bytes: u128| bytes as f64 / 1e9;
         return Err(Error::Config(format!(
             "the plan holds up to {most} samples in a repeat, about {:.1} GB for {at_once} repeats at once, and {:.1} GB may be used; \
              let --samples grow more slowly, or do fewer rounds",
@@ -108,7 +120,12 @@ fn check<F: Family>(family: &F, plan: &Plan, settings: &Settings) -> Result<()> 
             gigabytes(settings.memory)
         )));
     }
-    Ok(())
+    let what = format!("a plan of {most} samples in a repeat, {at_once} repeats at once");
+    memory::check(
+        needed.saturating_add(found),
+        &what,
+        "lower --samples, --vocab or --dims, or do fewer rounds or repeats",
+    )
 }
 
 /// All measures after each round of one repeat; cut short by a stop.

@@ -95,7 +95,7 @@ impl Session {
 }
 
 impl<'a> Sfbd<'a> {
-    /// Checks everything that can be checked before anything is written.
+    /// Checks everything that can be checked before anything is written, and [rehearses](Prepared::rehearse) training and denoising.
     ///
     /// Errors without clean or noisy images, on settings that make no sense, on a noise level that the model does not know, and where
     /// [`Prepared::new`] does.
@@ -113,12 +113,10 @@ impl<'a> Sfbd<'a> {
             }
         };
         settings.run = settings.run.completed(&clean.train)?;
-        let (low, high) = Prepared::new(&settings.run, &clean)?.model().denoiser().sigma_range();
-        if !(low..=high).contains(&data.sigma) {
-            let what = format!("noisy.sigma = {}: the model knows levels from {low} to {high}", data.sigma);
-            return Err(Error::Config(what));
-        }
-        let denoising = settings.method.denoising(&settings.run)?;
+        let mut prepared = Prepared::new(&settings.run, &clean)?;
+        let denoising = settings.method.rehearsed(&settings.run, prepared.model(), data.sigma)?;
+        prepared.rehearse()?;
+        drop(prepared);
         let real = data.test.as_ref().unwrap_or(&clean.train);
         let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
         let identity = format!("clean {}, noisy {}", clean.train.fingerprint(), data.noisy()?.fingerprint());

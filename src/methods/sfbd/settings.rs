@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::methods::ambient::one_of;
 use crate::methods::denoising::Denoising;
@@ -9,7 +10,7 @@ use crate::methods::judge::JudgeSection;
 use crate::methods::noisy::NoisySection;
 use crate::random::RandomKey;
 use crate::train::config::About;
-use crate::train::{RunConfig, Sections};
+use crate::train::{RunConfig, Sections, at_fault};
 
 /// `[sfbd]`: the rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -170,12 +171,32 @@ impl Sections for SfbdSettings {
             let what = format!("sfbd.half_life_share = {}, expected a share of a round above 0", sfbd.half_life_share);
             return Err(Error::Config(what));
         }
+        // Steps of a kept optimiser are counted on, as are those of the variant without rounds.
+        let more = match (online.enabled, sfbd.optimizer == "kept") {
+            (true, _) => u128::from(online.images),
+            (_, true) => u128::from(sfbd.rounds) * u128::from(sfbd.round_images),
+            (_, false) => 0,
+        };
+        let steps = (u128::from(run.train.images) + more).max(sfbd.round_images.into()) / run.train.batch as u128;
+        if steps > 1 << 32 {
+            return Err(Error::Config(format!(
+                "{steps} training steps in one count, and at most 2^32 can be told apart; lower train.images, sfbd.round_images or \
+                 online.images, or raise train.batch"
+            )));
+        }
         if sfbd.optimizer == "kept" && !sfbd.model.is_empty() {
             return Err(Error::Config(
                 "sfbd.optimizer = \"kept\" needs the optimiser of a pre-training, which a model file (sfbd.model) has not".into(),
             ));
         }
-        self.denoising(run)?.sigmas(self.noisy.sigma).map(|_| ())
+        let grid = |e| {
+            let (steps, rho, sigma) = (sfbd.steps, run.sampling.rho, self.noisy.sigma);
+            at_fault(
+                &format!("no grid of sfbd.steps = {steps} with sampling.rho = {rho:?} from noisy.sigma = {sigma:?}"),
+                e,
+            )
+        };
+        self.denoising(run)?.sigmas(self.noisy.sigma).map(drop).map_err(grid)
     }
 }
 
@@ -207,6 +228,20 @@ impl SfbdSection {
 }
 
 impl SfbdSettings {
+    /// As [`denoising`](Self::denoising), tried in small on noise of level `sigma`. Errors where denoising with `model` would, and on a level
+    /// that it does not know.
+    pub(super) fn rehearsed(&self, run: &RunConfig, model: &Model, sigma: f64) -> Result<Denoising> {
+        let (low, high) = model.denoiser().sigma_range();
+        if !(low..=high).contains(&sigma) {
+            return Err(Error::Config(format!("noisy.sigma = {sigma}: the model knows levels from {low} to {high}")));
+        }
+        let denoising = self.denoising(run)?;
+        let SfbdSection { denoiser, steps, .. } = &self.sfbd;
+        let fault = |e| at_fault(&format!("sfbd.denoiser = {denoiser:?} in sfbd.steps = {steps} cannot denoise"), e);
+        denoising.rehearse(model, sigma).map_err(fault)?;
+        Ok(denoising)
+    }
+
     /// How noisy images are denoised. Errors on the name of a solver that there is not.
     pub fn denoising(&self, run: &RunConfig) -> Result<Denoising> {
         let s = &run.sampling;

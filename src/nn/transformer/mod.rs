@@ -44,9 +44,10 @@ impl TransformerConfig {
 
     fn check(&self) -> Result<()> {
         let sizes = [self.vocab, self.context, self.width, self.layers, self.heads];
-        if sizes.iter().any(|size| !(1..=1 << 20).contains(size)) || !self.width.is_multiple_of(self.heads) {
+        let deep = self.layers > 1 << 12;
+        if deep || sizes.iter().any(|size| !(1..=1 << 20).contains(size)) || !self.width.is_multiple_of(self.heads) {
             return Err(Error::Config(format!(
-                "a transformer needs sizes between 1 and 1048576, and heads that divide the width; got {self:?}"
+                "a transformer needs sizes between 1 and 1048576, 4096 layers at most, and heads that divide the width; got {self:?}"
             )));
         }
         match (0.0..1.0).contains(&self.dropout) {

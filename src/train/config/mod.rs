@@ -187,28 +187,55 @@ impl RunConfig {
 }
 
 /// Errors with the settings in which the document `here` differs from `there`, that of a checkpoint, apart from those that may; these are
-/// [`FREE`] and what starts as one of `free` does.
+/// [`FREE`] and what starts as one of `free` does. Where all that differs is a length which the learning rate hangs on, it says how to go on.
 pub(super) fn continues(here: &str, there: &str, free: &[&str]) -> Result<()> {
     let table = |text: &str| -> Result<Table> {
         text.parse().map_err(|e: toml::de::Error| Error::Config(format!("the checkpoint's settings: {e}")))
     };
     let (here, there) = (flat(&table(here)?), flat(&table(there)?));
     let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-    let mut free: Vec<&str> = FREE.iter().chain(free).copied().collect();
-    let is = |key: &str, value: Value| here.get(key) == Some(&value);
-    if !is("optimizer.schedule", "constant".into()) && is("optimizer.schedule_images", Value::Integer(0)) {
-        free.retain(|key| *key != "train.images"); // the learning rate depends on how long the run is meant to be
-    }
     let show = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
+    let is_free = |key: &str| FREE.iter().chain(free).any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES;
     let differ: Vec<String> = keys
         .into_iter()
-        .filter(|key| here.get(*key) != there.get(*key) && !free.iter().any(|free| key.starts_with(free)))
+        .filter(|key| here.get(*key) != there.get(*key) && !is_free(key))
         .map(|key| format!("{key} is {} there and {} here", show(there.get(key)), show(here.get(key))))
         .collect();
-    match differ.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Config(format!("the checkpoint is of other settings: {}", differ.join("; ")))),
+    if !differ.is_empty() {
+        return Err(Error::Config(format!("the checkpoint is of other settings: {}", differ.join("; "))));
     }
+    match (schedule_length(&there), schedule_length(&here)) {
+        (there, here) if there == here => Ok(()),
+        (there, here) => {
+            let schedule = show(there.0.as_ref());
+            let inverse = there.0 == Some("inverse-sqrt".into());
+            let keep = match (inverse, &there.1) {
+                (true, Some(length)) => format!("keep it as it was (--set {SCHEDULE_IMAGES}={length}), "),
+                _ => String::new(),
+            };
+            Err(Error::Config(format!(
+                "the learning rate's schedule, {schedule}, spans {} images there and {} here, so the run cannot be made longer or shorter \
+                 with the same bits: {keep}resume without changing the length, or start a new run from the model's file with --init, \
+                 where the optimiser begins anew",
+                show(there.1.as_ref()),
+                show(here.1.as_ref())
+            )))
+        }
+    }
+}
+
+/// Compared by what it means, not as it stands: 0 is the run's own length.
+const SCHEDULE_IMAGES: &str = "optimizer.schedule_images";
+
+/// The learning rate's schedule, and the images that it spans; none for a constant one, which no length changes.
+fn schedule_length(settings: &std::collections::BTreeMap<String, Value>) -> (Option<Value>, Option<Value>) {
+    let schedule = settings.get("optimizer.schedule").cloned();
+    let own = settings.get(SCHEDULE_IMAGES).filter(|images| **images != Value::Integer(0));
+    let length = match schedule == Some("constant".into()) {
+        true => None,
+        false => own.or(settings.get("train.images")).cloned(),
+    };
+    (schedule, length)
 }
 
 fn table_of(config: &impl serde::Serialize) -> Result<Table> {

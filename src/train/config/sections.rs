@@ -197,6 +197,19 @@ impl TrainSection {
         }
     }
 
+    /// Images that are in memory at once.
+    pub fn part(&self) -> usize {
+        if self.micro_batch == 0 { self.batch } else { self.micro_batch.min(self.batch) }
+    }
+
+    /// Images of the smallest part of a batch.
+    pub fn smallest_part(&self) -> usize {
+        match self.batch % self.part().max(1) {
+            0 => self.part(),
+            rest => rest,
+        }
+    }
+
     /// Steps of the whole run.
     pub fn steps(&self) -> u64 {
         self.images.div_ceil(self.batch.max(1) as u64)
@@ -263,21 +276,24 @@ pub(super) fn check_ranges(config: &RunConfig) -> Result<()> {
         ("optimizer.max_norm", optimizer.max_norm, optimizer.max_norm > 0.0),
         ("optimizer.beta1", optimizer.beta1, (0.0..1.0).contains(&optimizer.beta1)),
         ("optimizer.beta2", optimizer.beta2, (0.0..1.0).contains(&optimizer.beta2)),
-        ("optimizer.eps", optimizer.eps, optimizer.eps > 0.0),
-        ("optimizer.weight_decay", optimizer.weight_decay, optimizer.weight_decay >= 0.0),
+        // In f32, as the optimiser has it.
+        ("optimizer.eps", optimizer.eps, optimizer.eps as f32 > 0.0 && (optimizer.eps as f32).is_finite()),
+        ("optimizer.weight_decay", optimizer.weight_decay, (0.0..=1e30).contains(&optimizer.weight_decay)),
         ("optimizer.momentum", optimizer.momentum, (0.0..1.0).contains(&optimizer.momentum)),
         ("average.half_life", average.half_life, average.half_life >= 0.0),
         ("average.ramp", average.ramp, average.ramp >= 0.0),
         ("sampling.rho", sampling.rho, sampling.rho > 0.0),
-        (
-            "sampling.sigma_min",
-            sampling.sigma_min,
-            sampling.sigma_min > 0.0 && sampling.sigma_min <= sampling.sigma_max,
-        ),
+        ("sampling.sigma_min", sampling.sigma_min, sampling.sigma_min > 0.0),
+        ("sampling.sigma_max", sampling.sigma_max, sampling.sigma_max > 0.0 && sampling.sigma_max.is_finite()),
     ] {
         if !sound || value.is_nan() {
             return Err(Error::Config(format!("{name} = {value} is out of range")));
         }
+    }
+    let Sampling { sigma_min, sigma_max, .. } = *sampling;
+    if sigma_min > sigma_max {
+        let what = format!("sampling.sigma_min = {sigma_min:?} lies above sampling.sigma_max = {sigma_max:?}");
+        return Err(Error::Config(what));
     }
     for &width in &average.power {
         crate::optim::PowerFunction::new(width).map_err(|_| {

@@ -2,6 +2,7 @@
 
 use super::super::{Draw, Family, Law, Part, Plan};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::random::multinomial::{Alias, draws_are_cheaper};
 use crate::random::{Sequence, multinomial};
 
@@ -25,6 +26,8 @@ pub struct Frequencies {
 impl Categorical {
     /// The truth with these weights. Errors unless they are finite, not negative, and one is positive.
     pub fn new(weights: &[f64]) -> Result<Self> {
+        // Probabilities, and the two columns of the alias table with the scratch that makes them.
+        room(weights.len(), 40)?;
         let alias = Alias::new(weights)?;
         let total: f64 = weights.iter().sum();
         Ok(Categorical { theta: weights.iter().map(|w| w / total).collect(), alias })
@@ -33,12 +36,15 @@ impl Categorical {
     /// A truth drawn from Dirichlet(1, ..., 1): uniform over all distributions of `vocab` tokens. Errors on less than two.
     pub fn random(vocab: usize, seed: u64) -> Result<Self> {
         check_vocab(vocab)?;
+        // Drawn; then the probabilities and the alias table that are made of them.
+        room(vocab, 48)?;
         Self::new(&dirichlet(&mut Draw::truth(seed).sequence()?, vocab))
     }
 
     /// Token i has a weight of `1 / i^exponent`, i from 1 on: words of a language, about, for 1. Errors on less than two tokens.
     pub fn zipf(vocab: usize, exponent: f64) -> Result<Self> {
         check_vocab(vocab)?;
+        room(vocab, 48)?;
         Self::new(&(1..=vocab).map(|i| (i as f64).powf(-exponent)).collect::<Vec<_>>())
     }
 
@@ -51,6 +57,11 @@ impl Categorical {
     pub fn law(&self) -> Law {
         Law::new(1.0 - self.theta.iter().map(|p| p * p).sum::<f64>())
     }
+}
+
+/// Errors unless there is memory for `each` bytes a token.
+fn room(vocab: usize, each: u128) -> Result<()> {
+    memory::check(each * vocab as u128, &format!("a vocabulary of {vocab} tokens"), "lower --vocab")
 }
 
 fn check_vocab(vocab: usize) -> Result<()> {

@@ -24,6 +24,22 @@ pub struct DiffusionTraining {
     pub learning_rate: f64,
 }
 
+impl DiffusionTraining {
+    /// Errors on numbers that make no training.
+    fn check(&self) -> Result<()> {
+        let DiffusionTraining { steps, batch, learning_rate } = *self;
+        if !(1..=1 << 32).contains(&steps) || !(1..=1 << 20).contains(&batch) {
+            return Err(Error::Config(format!(
+                "a fit of {steps} steps of {batch} samples; there are 1 to 2^32 steps of 1 to 2^20"
+            )));
+        }
+        match learning_rate > 0.0 && learning_rate.is_finite() {
+            true => Ok(()),
+            false => Err(Error::Config(format!("a learning rate of {learning_rate}; it must be above 0"))),
+        }
+    }
+}
+
 impl Default for DiffusionTraining {
     /// 600 steps of 64 at 3e-3.
     fn default() -> Self {
@@ -74,6 +90,7 @@ impl Diffusion {
 
     /// The handwritten digits in the binary, by a small U-Net that is not told their classes.
     pub fn digits(training: DiffusionTraining, seed: u64, device: &Device) -> Result<Self> {
+        training.check()?; // before the judge is trained
         let data = digits::load()?;
         let judging = ClassifierTraining { seed, ..ClassifierTraining::default() };
         let judge = ImageClassifier::train(&data.train, &judging, &Device::Cpu, || true)?;
@@ -91,9 +108,7 @@ impl Diffusion {
     }
 
     fn new(truth: Truth, config: ModelConfig, training: DiffusionTraining, seed: u64, device: &Device) -> Result<Self> {
-        if training.steps == 0 || training.batch == 0 {
-            return Err(Error::Config("a fit needs at least one step of at least one sample".into()));
-        }
+        training.check()?;
         Ok(Diffusion { truth, config, training, sampler: Sampler::default(), device: device.clone(), seed })
     }
 

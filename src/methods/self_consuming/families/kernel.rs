@@ -39,12 +39,12 @@ pub struct Blurred {
 const HELD_OUT: u64 = 200;
 
 impl KernelDensity {
-    /// Errors on a fixed bandwidth that is negative or not finite.
+    /// Errors on a fixed bandwidth that is negative, above 1e100, or no number.
     pub fn new(truth: Mixture, bandwidth: Bandwidth, seed: u64) -> Result<Self> {
         if let Bandwidth::Fixed(h) = bandwidth
-            && !(h >= 0.0 && h.is_finite())
+            && !(0.0..=1e100).contains(&h)
         {
-            return Err(Error::Config(format!("the bandwidth is {h}; it must be a number from 0 on")));
+            return Err(Error::Config(format!("the bandwidth is {h}; it must be a number from 0 to 1e100")));
         }
         let held_out = truth.sample(HELD_OUT, &mut Draw::truth(seed).sequence()?);
         let dims = truth.mean().len();

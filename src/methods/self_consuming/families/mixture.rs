@@ -5,6 +5,7 @@ use nalgebra::DMatrix;
 use super::super::{Draw, Family, Law, Part, Plan};
 use super::points::check_dims;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::random::Sequence;
 
 /// A mixture of spherical Gaussians.
@@ -23,11 +24,15 @@ impl Mixture {
     /// this standard deviation. Errors on sizes below 1 and deviations that are not positive.
     pub fn circle(components: usize, dims: usize, deviation: f64) -> Result<Self> {
         check_dims(dims)?;
-        if !((1..=1 << 16).contains(&components) && deviation > 0.0 && deviation.is_finite()) {
+        if !((1..=1 << 16).contains(&components) && (1e-100..=1e100).contains(&deviation)) {
             return Err(Error::Config(format!(
-                "a mixture of {components} components of deviation {deviation}; there are 1 to 65536, with a positive one"
+                "a mixture of {components} components of deviation {deviation}; there are 1 to 65536, of 1e-100 to 1e100"
             )));
         }
+        // Of the truth, of a model before and after a step, and of the points that densities are measured on.
+        let bytes = 32 * (components as u128 * dims as u128) + 8 * HELD_OUT as u128 * dims as u128;
+        let what = format!("a mixture of {components} components in {dims} dimensions");
+        memory::check(bytes, &what, "lower --components or --dims")?;
         let mut means = vec![0.0; components * dims];
         for (k, mean) in means.chunks_mut(dims).enumerate() {
             let turn = std::f64::consts::TAU * k as f64 / components as f64;
@@ -111,10 +116,10 @@ const HELD_OUT: u64 = 1000;
 const LEAST_VARIANCE: f64 = 1e-9;
 
 impl GaussianMixture {
-    /// Fits by `steps` of EM. Errors on none.
+    /// Fits by `steps` of EM. Errors on none, and on more than a million.
     pub fn new(truth: Mixture, steps: usize, seed: u64) -> Result<Self> {
-        if steps == 0 {
-            return Err(Error::Config("0 steps of EM fit nothing; give at least one".into()));
+        if !(1..=1_000_000).contains(&steps) {
+            return Err(Error::Config(format!("{steps} steps of EM; a fit takes 1 to 1000000")));
         }
         let held_out = truth.sample(HELD_OUT, &mut Draw::truth(seed).sequence()?);
         Ok(GaussianMixture { truth, steps, held_out })
@@ -226,7 +231,8 @@ impl Family for GaussianMixture {
     }
 
     fn bytes(&self, n: u64) -> u128 {
-        16 * u128::from(n) * (self.truth.dims as u128 + 2)
+        // The points twice, for a merge that grows a vector; a model before and after a step of EM.
+        16 * u128::from(n) * (self.truth.dims as u128 + 2) + 40 * self.truth.means.len() as u128
     }
 
     fn least_samples(&self) -> u64 {

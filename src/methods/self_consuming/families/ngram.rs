@@ -4,6 +4,7 @@ use super::super::theory::InverseCount;
 use super::super::{Arm, Draw, Family, Part, Plan};
 use super::categorical::dirichlet;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::random::multinomial;
 
 /// A table of next-token distributions, one for each of `vocab^(order - 1)` contexts, estimated by frequencies. A sample is a context
@@ -45,6 +46,8 @@ impl Ngram {
                  lower --order or --vocab"
             )));
         }
+        let what = format!("an {order}-gram table of {vocab} tokens");
+        memory::check(8 * (entries + 2 * contexts) as u128, &what, "lower --order or --vocab")?;
         let mut sequence = Draw::truth(seed).sequence()?;
         let normalised = |weights: Vec<f64>| {
             let total: f64 = weights.iter().sum();

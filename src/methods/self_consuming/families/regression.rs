@@ -19,8 +19,8 @@ impl LinearRegression {
     /// True coefficients along the diagonal, of length 1. Errors on sizes below 1 and noise that is not positive.
     pub fn new(dims: usize, noise: f64) -> Result<Self> {
         check_dims(dims)?;
-        if !(noise > 0.0 && noise.is_finite()) {
-            return Err(Error::Config(format!("the noise is {noise}; it must be a positive number")));
+        if !(1e-100..=1e100).contains(&noise) {
+            return Err(Error::Config(format!("the noise is {noise}; it must lie between 1e-100 and 1e100")));
         }
         Ok(LinearRegression { dims, noise, beta: DVector::repeat(dims, 1.0 / (dims as f64).sqrt()) })
     }
@@ -91,7 +91,7 @@ impl Family for LinearRegression {
     }
 
     fn bytes(&self, n: u64) -> u128 {
-        16 * u128::from(n) * (self.dims as u128 + 1)
+        16 * u128::from(n) * (self.dims as u128 + 1) + 16 * (self.dims as u128).pow(2)
     }
 
     /// With fewer the expected risk is infinite.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::super::{Draw, Family, Part};
 use crate::data::Text;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::nn::{Context, Layout, Transformer, TransformerConfig, Weights};
 use crate::optim::{Decay, Schedule as Rates};
 use crate::random::{Alias, Sequence};
@@ -20,6 +21,22 @@ pub struct LanguageTraining {
     pub batch: usize,
     /// Of Adam; falls along half a cosine after a short rise.
     pub learning_rate: f64,
+}
+
+impl LanguageTraining {
+    /// Errors on numbers that make no training.
+    fn check(&self) -> Result<()> {
+        let LanguageTraining { steps, batch, learning_rate } = *self;
+        if !(1..=1 << 32).contains(&steps) || !(1..=1 << 20).contains(&batch) {
+            return Err(Error::Config(format!(
+                "a fit of {steps} steps of {batch} windows; there are 1 to 2^32 steps of 1 to 2^20"
+            )));
+        }
+        match learning_rate > 0.0 && learning_rate.is_finite() {
+            true => Ok(()),
+            false => Err(Error::Config(format!("a learning rate of {learning_rate}; it must be above 0"))),
+        }
+    }
 }
 
 impl Default for LanguageTraining {
@@ -72,9 +89,11 @@ impl LanguageModel {
                 "a text of {train} characters and {held_out} held out has no window of {window} in both; give more text or a lower --context"
             )));
         }
-        if training.steps == 0 || training.batch == 0 {
-            return Err(Error::Config("a fit needs at least one step of at least one window".into()));
-        }
+        training.check()?;
+        // Inputs, targets and their tensors; the windows that are measured.
+        let bytes = 16 * training.batch as u128 * window as u128 + 8 * MEASURED as u128 * window as u128;
+        let what = format!("a step of {} windows of {window} characters", training.batch);
+        memory::check(bytes, &what, "lower --batch or --context")?;
         let count = MEASURED.min(text.held_out.len() / window);
         // Spread evenly, without overlap.
         let stride = text.held_out.len() / count;
