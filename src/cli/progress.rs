@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use veridical::train::fixed;
 
 /// Before this a rate is a guess.
 const FIRST_RATE: Duration = Duration::from_millis(500);
@@ -52,7 +53,7 @@ impl Progress {
             false => String::new(),
         };
         if self.mean.1 > 0.0 {
-            state = format!("loss {:.3}  {state}", self.mean.0 / self.mean.1);
+            state = format!("loss {}  {state}", fixed(self.mean.0 / self.mean.1, 3));
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::methods::judge::Judge;
 use crate::methods::{fine_tune, pages};
 use crate::train::evaluate::Comparison;
-use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With};
+use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With, fixed};
 
 /// How far a model is from the data when it is sampled with so many steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,8 +117,9 @@ impl<'a> FineTuning<'a> {
             let Some(judge) = Judge::new(&method.judge, real, method.sampler(run, steps)?)? else { return Ok(()) };
             let comparison = judge.model(model)?;
             observer.note(&format!(
-                "{when}, {steps} steps: Fréchet distance {:.4}, KID {:.5}",
-                comparison.frechet_distance, comparison.kid
+                "{when}, {steps} steps: Fréchet distance {}, KID {}",
+                fixed(comparison.frechet_distance, 4),
+                fixed(comparison.kid, 5)
             ));
             measured.push(Measured { steps, when: when.into(), comparison });
             place.write_json(METRICS, measured)?;
