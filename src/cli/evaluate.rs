@@ -123,7 +123,7 @@ fn given(path: &Path) -> Result<Features> {
         let what = format!("features [n, dims] are expected, found an array {:?}", array.shape);
         return Err(Error::format(path, what));
     };
-    let features = Features { name: "the features given".into(), values: array.to_f32(), dims, probabilities: None };
+    let features = Features { name: "the features given".into(), values: array.to_f64(), dims, probabilities: None };
     match features.not_finite() {
         None => Ok(features),
         Some((row, column, value)) => {

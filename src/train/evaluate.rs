@@ -27,22 +27,22 @@ pub enum FeatureSpace {
     Classifier(Box<ImageClassifier>),
 }
 
-/// A sample's features: `n` rows of `dims`.
+/// A sample's features: `n` rows of `dims`, in f64 as every metric is: f32 would round features far from zero.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     /// What they are, for tables.
     pub name: String,
     /// Rows, one after the other.
-    pub values: Vec<f32>,
+    pub values: Vec<f64>,
     /// Numbers in a row.
     pub dims: usize,
     /// Class probabilities of the rows and the number of classes, where a classifier made the features.
-    pub probabilities: Option<(Vec<f32>, usize)>,
+    pub probabilities: Option<(Vec<f64>, usize)>,
 }
 
 impl Features {
     /// The first row and column that holds NaN or infinity, and what it holds.
-    pub fn not_finite(&self) -> Option<(usize, usize, f32)> {
+    pub fn not_finite(&self) -> Option<(usize, usize, f64)> {
         let at = self.values.iter().position(|value| !value.is_finite())?;
         Some((at / self.dims, at % self.dims, self.values[at]))
     }
@@ -54,7 +54,7 @@ impl Features {
         let length =
             u32::try_from(count).map_err(|_| Error::argument("compare", format!("{count} rows; at most 2^32 - 1")))?;
         let order = permutation(&RandomKey::new(seed, Purpose::Metrics).stream()?, length);
-        let rows = |values: &[f32], dims: usize| -> Vec<f32> {
+        let rows = |values: &[f64], dims: usize| -> Vec<f64> {
             order
                 .iter()
                 .take(most)
@@ -77,7 +77,7 @@ impl FeatureSpace {
         match self {
             FeatureSpace::Pixels => Ok(Features {
                 name: "pixels".into(),
-                values: images.pixels().into_owned(),
+                values: images.pixels().iter().map(|&x| x.into()).collect(),
                 dims: images.values(),
                 probabilities: None,
             }),
@@ -94,9 +94,9 @@ impl FeatureSpace {
                 let (values, logits) = classifier.features_and_logits(&pixels)?;
                 Ok(Features {
                     name: "a classifier's features".into(),
-                    values,
+                    values: values.into_iter().map(f64::from).collect(),
                     dims: classifier.feature_dims(),
-                    probabilities: Some((softmax(logits, classes), classes)),
+                    probabilities: Some((softmax(&logits, classes), classes)),
                 })
             }
         }
@@ -199,12 +199,13 @@ pub fn compare(real: &Features, generated: &Features, neighbours: usize, seed: u
 }
 
 /// Rows of logits to rows of probabilities.
-fn softmax(mut logits: Vec<f32>, classes: usize) -> Vec<f32> {
-    for row in logits.chunks_exact_mut(classes.max(1)) {
-        let largest = row.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
+fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
+    let mut probabilities: Vec<f64> = logits.iter().map(|&x| x.into()).collect();
+    for row in probabilities.chunks_exact_mut(classes.max(1)) {
+        let largest = row.iter().fold(f64::NEG_INFINITY, |max, &x| max.max(x));
         row.iter_mut().for_each(|x| *x = (*x - largest).exp());
-        let sum: f32 = row.iter().sum();
+        let sum: f64 = row.iter().sum();
         row.iter_mut().for_each(|x| *x /= sum);
     }
-    logits
+    probabilities
 }

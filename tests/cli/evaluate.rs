@@ -46,6 +46,32 @@ fn given_features_are_compared() {
     fails(2, &["evaluate"]);
 }
 
+/// Features of a mean beside which f32 cannot hold their spread: rounded to it, all rows are one.
+#[test]
+fn given_features_keep_their_digits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    // Rows +-1 and rows +-1 + 0.5 in either column, a hundredth of it, a million from zero.
+    let rows = |shift: f64| {
+        let at = |i: usize| if (i / 2).is_multiple_of(2) == i.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let values = (0..80).map(|i| 1e6 + 0.01 * (at(i) + shift)).collect();
+        Array { shape: vec![40, 2], values: Values::F64(values) }
+    };
+    npy::write(path("a.npy"), &rows(0.0)).unwrap();
+    npy::write(path("b.npy"), &rows(0.5)).unwrap();
+    let (a, b, out) = (path("a.npy"), path("b.npy"), path("figures.json"));
+    succeeds(&["evaluate", "--real-features", &a, "--generated-features", &b, "--json", &out]);
+    let figures = &json(Path::new(&out))["generated"];
+    let close = |name: &str, expected: f64| {
+        let got = figures[name].as_f64().unwrap();
+        assert!((got - expected).abs() <= 1e-6 * expected, "{name}: {got}, expected {expected}");
+    };
+    // A shift of 0.005 in two directions.
+    close("frechet_distance", 5e-5);
+    // No generated row is as near to a real one as these are to each other: there are two places of each, 20 rows at one.
+    assert_eq!(figures["precision"], 0.0, "{figures}");
+}
+
 #[test]
 fn a_classifier_makes_features() {
     let dir = tempfile::tempdir().unwrap();
