@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{self, Blocks, Kernel};
 use crate::random::{Purpose, RandomKey, permutation};
 
-/// KID is the mean over blocks of so many rows.
+/// KID is the mean over blocks of about so many rows of the smaller sample.
 const KID_BLOCK: usize = 1000;
 /// Neighbours of precision and recall, and of density and coverage, as in their papers.
 const NEIGHBOURS: (usize, usize) = (3, 5);
@@ -116,7 +116,8 @@ pub struct Comparison {
     pub generated: usize,
     /// [`metrics::frechet_distance`].
     pub frechet_distance: f64,
-    /// [`metrics::kid_blocks`] over blocks of 1,000 rows, or of all rows if there are fewer.
+    /// [`metrics::kid_blocks`] over all rows: a block for each 1,000 rows of the smaller sample, one if it has fewer
+    /// than 2,000.
     pub kid: f64,
     /// Standard error of `kid`, where there is more than one block.
     pub kid_error: Option<f64>,
@@ -170,8 +171,8 @@ pub fn compare(real: &Features, generated: &Features, neighbours: usize, seed: u
     let density = metrics::density_coverage(some_real, some_generated, dims, nearer)?;
     let bandwidth = metrics::median_distance(some_real, some_generated, dims)?;
     let gaussian = Kernel::Gaussian { bandwidth: if bandwidth > 0.0 { bandwidth } else { 1.0 } };
-    let block = KID_BLOCK.min(rows(real)).min(rows(generated));
-    let Blocks { mean: kid, error: kid_error, .. } = metrics::kid_blocks(&real.values, &generated.values, dims, block)?;
+    let Blocks { mean: kid, error: kid_error, .. } =
+        metrics::kid_blocks(&real.values, &generated.values, dims, KID_BLOCK)?;
     let inception = match &generated.probabilities {
         Some((probabilities, classes)) if rows(generated) >= SPLITS => {
             Some(metrics::inception_score(probabilities, *classes, SPLITS)?)

@@ -68,8 +68,33 @@ fn given_features_keep_their_digits() {
     };
     // A shift of 0.005 in two directions.
     close("frechet_distance", 5e-5);
-    // No generated row is as near to a real one as these are to each other: there are two places of each, 20 rows at one.
+    // No generated row is as near to a real one as these are to each other: there are two places of each, 20 rows at
+    // one.
     assert_eq!(figures["precision"], 0.0, "{figures}");
+}
+
+#[test]
+fn unequal_sets_and_signs_of_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    // Columns of one number: x.y / dims + 1 = 2 for every pair of rows, so KID is 0 whatever the sizes are.
+    let ones = |n: usize| Array { shape: vec![n, 4], values: Values::F64(vec![1.0; n * 4]) };
+    npy::write(path("a.npy"), &ones(60)).unwrap();
+    npy::write(path("b.npy"), &ones(12)).unwrap();
+    let text = succeeds(&["evaluate", "--real-features", &path("a.npy"), "--generated-features", &path("b.npy")]);
+    assert!(text.contains("0.00000") && !text.contains("-0.00000"), "{text}");
+    // Real rows 0 or 1, half each, generated rows 1: E k(r, r') + 1 - 2 E k(r, 1) with k = (x y + 1)^3 over all 60 and
+    // 12 rows.
+    let column =
+        |n: usize, f: fn(usize) -> f64| Array { shape: vec![n, 1], values: Values::F64((0..n).map(f).collect()) };
+    npy::write(path("c.npy"), &column(60, |i| f64::from(u8::from(i < 30)))).unwrap();
+    npy::write(path("d.npy"), &column(12, |_| 1.0)).unwrap();
+    let out = path("figures.json");
+    succeeds(&["evaluate", "--real-features", &path("c.npy"), "--generated-features", &path("d.npy"), "--json", &out]);
+    // Of the 60 * 59 pairs of real rows 30 * 29 have k = 8, the others 1; with a generated row half have 8, half 1.
+    let same = (870.0 * 8.0 + 2670.0) / 3540.0;
+    let kid = json(Path::new(&out))["generated"]["kid"].as_f64().unwrap();
+    assert!((kid - (same + 8.0 - 9.0)).abs() < 1e-12, "{kid}");
 }
 
 #[test]
