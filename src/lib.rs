@@ -67,6 +67,7 @@ pub mod data;
 pub mod diffusion;
 pub mod error;
 pub mod files;
+mod linear_algebra;
 pub mod methods;
 pub mod metrics;
 pub mod nn;

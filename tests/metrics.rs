@@ -1,5 +1,7 @@
 //! The metrics against reference values (`tests/golden/metrics.safetensors`, made by SciPy and scikit-learn in f64), closed forms, and bad input.
 
+#[path = "metrics/frechet.rs"]
+mod frechet;
 #[path = "metrics/kid_blocks.rs"]
 mod kid_blocks;
 mod locate;
@@ -329,7 +331,6 @@ fn bad_input_is_an_error() {
     argument(precision_recall(&good, &good, 2, 0).map(|p| p.recall));
     argument(inception_score(&[0.5, 0.5, -0.1, 1.1], 2, 1).map(|s| s.mean));
     argument(inception_score(&[0.5, 0.5], 2, 0).map(|s| s.mean));
-    not_finite(frechet_distance(&[1e200, 0.0, -1e200, 1.0], &good, 1));
 
     for p in [0.5, f64::NAN, f64::INFINITY, -1.0] {
         argument(wasserstein_1d(&good, &good, p));
