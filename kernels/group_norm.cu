@@ -4,7 +4,8 @@
 // One block owns a run of whole groups of one image, a strip [pixels, width] of it. Where the strip fits shared memory (`resident`) it is
 // read once and written once: 2 elements of traffic per element forward, 3 backward. Where not, it is read again in every pass.
 // A thread owns a column of N neighbouring channels (never of two groups) in every R-th pixel, so what it stores it alone reads back.
-// Sums are fp32 in an order fixed by the shapes; the variance is summed about the mean.
+// Sums are fp32 in an order fixed by the shapes. The mean is that of x - x[0] of the group, plus x[0]: a sum of numbers
+// far from zero would round it. The variance is summed about the mean.
 #include "device/veridical.cuh"
 
 struct GroupNormParams {
@@ -127,14 +128,16 @@ DEVICE void forward(const GroupNormParams& p) {
         else return load_vec<N>(x, at(r, c));
     };
 
+    // Several columns of a thread are of one group.
+    float first = to_float(x[s.group_of(s.column) * s.group_columns * N]);
     float sum = 0.0f;
     for (uint32_t c = s.column; c < s.columns; c += s.side_by_side)
         s.each<4>(p.pixels, [&](uint64_t r) { return load_vec<N>(x, at(r, c)); },
                [&](uint64_t r, const vec<T, N>& v) {
                    if constexpr (RESIDENT) store_vec(tile, kept(r, c), v);
-                   for (int k = 0; k < N; k++) sum += to_float(v[k]);
+                   for (int k = 0; k < N; k++) sum += to_float(v[k]) - first;
                });
-    float mean = group_sum(s, p.groups_per_block, sum) / count;
+    float mean = first + group_sum(s, p.groups_per_block, sum) / count;
 
     float squares = 0.0f;
     for (uint32_t c = s.column; c < s.columns; c += s.side_by_side)

@@ -1,9 +1,11 @@
 // layer_norm: y = gamma (x - mean) rstd + beta over rows; dx = rstd (g - mean(g) - u mean(g u)), g = dy gamma, u = (x - mean) rstd.
-//   x, y, dy, dx [rows, channels]   gamma, beta, dgamma, dbeta [channels] (T or fp32)   stats [rows, 2] fp32 (mean, rstd)
+//   x, y, dy, dx [rows, channels]   gamma, beta, dgamma, dbeta [channels] (T or fp32)   stats [rows, 2] fp32 (mean - x[0], rstd)
 //   partial [chunks, 2, channels] fp32: the sums over each chunk's rows of dy u, and of dy
 // One warp owns a short row, one block a long one: a row comes from memory once and from the cache after that. Two elements of traffic
 // per element forward, three backward, and two more for the gradients of gamma and beta, which a second and a third launch make:
 // sums over the rows of a chunk, then over the chunks, each in one order.
+// Statistics are of x - x[0]: differences of near numbers are exact, where a sum of numbers far from zero would round
+// the mean.
 #include "device/veridical.cuh"
 #include "device/softmax_rows.cuh"
 
@@ -50,16 +52,17 @@ DEVICE void forward(const LayerNormParams& p) {
     for (uint64_t r = Team::index(); r < p.rows; r += Team::teams()) {
         auto x = p.x.as<const T>() + r * p.channels;
         auto y = p.y.as<T>() + r * p.channels;
+        float first = to_float(x[0]);
         float sum = 0.0f, squares = 0.0f;
-        for (uint32_t i = Team::rank(); i < p.channels; i += Team::size()) sum += to_float(x[i]);
+        for (uint32_t i = Team::rank(); i < p.channels; i += Team::size()) sum += to_float(x[i]) - first;
         float mean = Team::sum(sum) / p.channels;
         for (uint32_t i = Team::rank(); i < p.channels; i += Team::size()) {
-            float d = to_float(x[i]) - mean;
+            float d = to_float(x[i]) - first - mean;
             squares += d * d;
         }
         float rstd = 1.0f / sqrtf(Team::sum(squares) / p.channels + p.eps);
         for (uint32_t i = Team::rank(); i < p.channels; i += Team::size()) {
-            float u = (to_float(x[i]) - mean) * rstd;
+            float u = (to_float(x[i]) - first - mean) * rstd;
             y[i] = from_float<T>(u * affine<T>(p.gamma, i, p.affine_f32) + affine<T>(p.beta, i, p.affine_f32));
         }
         if (Team::rank() == 0) {
@@ -77,18 +80,18 @@ DEVICE void backward(const LayerNormParams& p) {
         auto dy = p.dy.as<const T>() + r * p.channels;
         auto dx = p.dx.as<T>() + r * p.channels;
         auto stats = p.stats.as<const float>() + 2 * r;
-        float mean = stats[0], rstd = stats[1];
+        float first = to_float(x[0]), mean = stats[0], rstd = stats[1];
         float slope = 0.0f, product = 0.0f;
         for (uint32_t i = Team::rank(); i < p.channels; i += Team::size()) {
             float g = to_float(dy[i]) * affine<T>(p.gamma, i, p.affine_f32);
             slope += g;
-            product += g * (to_float(x[i]) - mean) * rstd;
+            product += g * (to_float(x[i]) - first - mean) * rstd;
         }
         slope = Team::sum(slope) / p.channels;
         product = Team::sum(product) / p.channels;
         for (uint32_t i = Team::rank(); i < p.channels; i += Team::size()) {
             float g = to_float(dy[i]) * affine<T>(p.gamma, i, p.affine_f32);
-            float u = (to_float(x[i]) - mean) * rstd;
+            float u = (to_float(x[i]) - first - mean) * rstd;
             dx[i] = from_float<T>(rstd * (g - slope - u * product));
         }
     }
@@ -118,8 +121,9 @@ DEVICE void partial_sums(const LayerNormAffineParams& p) {
     if (channel < p.channels) {
         auto stats = p.stats.as<const float>();
         for (uint64_t r = first + warp(); r < end; r += warps()) {
+            auto x = p.x.as<const T>() + r * p.channels;
             float g = to_float(p.dy.as<const T>()[r * p.channels + channel]);
-            float u = (to_float(p.x.as<const T>()[r * p.channels + channel]) - stats[2 * r]) * stats[2 * r + 1];
+            float u = (to_float(x[channel]) - to_float(x[0]) - stats[2 * r]) * stats[2 * r + 1];
             gamma += g * u;
             beta += g;
         }

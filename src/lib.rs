@@ -70,6 +70,7 @@ pub mod diffusion;
 pub mod error;
 pub mod escape;
 pub mod files;
+mod linear_algebra;
 pub mod memory;
 pub mod methods;
 pub mod metrics;

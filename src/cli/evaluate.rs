@@ -7,7 +7,7 @@ use veridical::data::{self, Images, npy};
 use veridical::escape::escaped;
 use veridical::tensor::TensorFile;
 use veridical::train::evaluate::{Comparison, FeatureSpace, Features, compare};
-use veridical::train::{ImageClassifier, write_atomic};
+use veridical::train::{ImageClassifier, fixed, write_atomic};
 use veridical::{DType, Device, Error, Result, ops};
 
 use super::output::{self, Form};
@@ -125,7 +125,7 @@ fn given(path: &Path) -> Result<Features> {
         let what = format!("features [n, dims] are expected, found an array {:?}", array.shape);
         return Err(Error::format(path, what));
     };
-    let features = Features { name: "the features given".into(), values: array.to_f32(), dims, probabilities: None };
+    let features = Features { name: "the features given".into(), values: array.to_f64(), dims, probabilities: None };
     match features.not_finite() {
         None => Ok(features),
         Some((row, column, value)) => {
@@ -182,8 +182,8 @@ fn table(generated: &Comparison, floor: Option<&Comparison>) -> String {
     lines.push(format!("{:<24}{:>12}{heading}", "", "generated"));
     for (name, figure) in figures {
         let Some(value) = figure(generated) else { continue };
-        let other = floor.and_then(figure).map_or(String::new(), |value| format!("{value:>12.5}"));
-        lines.push(format!("{name:<24}{value:>12.5}{other}"));
+        let other = floor.and_then(figure).map_or(String::new(), |value| format!("{:>12}", fixed(value, 5)));
+        lines.push(format!("{name:<24}{:>12}{other}", fixed(value, 5)));
     }
     lines.join("\n")
 }

@@ -9,6 +9,7 @@ use veridical::diffusion::{Conditioned, Model, one_hot};
 use veridical::files::write_atomic;
 use veridical::ops::random::SampleIds;
 use veridical::tensor::{Shape, TensorFile, file};
+use veridical::train::fixed;
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::output::{self, Form};
@@ -242,7 +243,7 @@ pub fn run(args: Args) -> Result<Ended> {
         file::write(path, tensors, &Default::default())?;
     }
     let error = report.standard_error.map_or(String::new(), |error| format!(" ± {error:.4}"));
-    say(&format!("{mean:.4}{error} bits/dim over {n} samples, {:.0} denoiser calls each", report.nfe))?;
+    say(&format!("{}{error} bits/dim over {n} samples, {:.0} denoiser calls each", fixed(mean, 4), report.nfe))?;
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Error::Config(error.to_string()))?;
         write_atomic(path, format!("{text}\n").as_bytes())?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use veridical::escape::escaped_lines;
+use veridical::train::fixed;
 
 /// Before this a rate is a guess.
 const FIRST_RATE: Duration = Duration::from_millis(500);
@@ -53,7 +54,7 @@ impl Progress {
             false => String::new(),
         };
         if self.mean.1 > 0.0 {
-            state = format!("loss {:.3}  {state}", self.mean.0 / self.mean.1);
+            state = format!("loss {}  {state}", fixed(self.mean.0 / self.mean.1, 3));
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done);

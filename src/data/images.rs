@@ -144,15 +144,15 @@ impl Images {
 
     /// Population standard deviation of all pixel values around their mean: what a model's `sigma_data` should be near.
     pub fn deviation(&self) -> f64 {
-        let moments = |values: &mut dyn Iterator<Item = f64>| {
-            values.fold((0.0, 0.0), |(sum, squares), v| (sum + v, squares + v * v))
+        let mean_of = |of: &dyn Fn(f64) -> f64| {
+            let sum: f64 = match &self.pixels {
+                Pixels::Bytes(bytes) => bytes.iter().map(|&b| of(f64::from(of_byte(b)))).sum(),
+                Pixels::Floats(floats) => floats.iter().map(|&f| of(f64::from(f))).sum(),
+            };
+            sum / self.pixels.len() as f64
         };
-        let (sum, squares) = match &self.pixels {
-            Pixels::Bytes(bytes) => moments(&mut bytes.iter().map(|&b| f64::from(of_byte(b)))),
-            Pixels::Floats(floats) => moments(&mut floats.iter().map(|&f| f64::from(f))),
-        };
-        let n = self.pixels.len() as f64;
-        (squares / n - (sum / n).powi(2)).max(0.0).sqrt()
+        let mean = mean_of(&|v| v);
+        mean_of(&|v| (v - mean) * (v - mean)).sqrt()
     }
 
     /// A short text that changes when anything of the set does: extents, classes, and checksums (CRC-32) of pixels and labels.

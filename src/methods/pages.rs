@@ -10,7 +10,7 @@ use super::sfbd::{Round, SHOWN, SfbdOutcome, SfbdSettings, shown};
 use crate::data::Images;
 use crate::error::Result;
 use crate::train::evaluate::Comparison;
-use crate::train::{Chart, End, ImageGrid, Report, RunDir, With, log, png};
+use crate::train::{Chart, End, ImageGrid, Report, RunDir, With, fixed, log, png};
 
 /// Whether images can be drawn.
 pub(super) fn are_pictures(size: [usize; 3]) -> bool {
@@ -71,9 +71,7 @@ pub(super) fn table(page: Report, rows: &[(String, &Comparison)]) -> Report {
     let names: Vec<&str> = std::iter::once("").chain(figures(first).map(|(name, _)| name)).collect();
     let cells: Vec<Vec<String>> = rows
         .iter()
-        .map(|(name, c)| {
-            std::iter::once(name.clone()).chain(figures(c).map(|(_, value)| format!("{value:.4}"))).collect()
-        })
+        .map(|(name, c)| std::iter::once(name.clone()).chain(figures(c).map(|(_, value)| fixed(value, 4))).collect())
         .collect();
     page.table(&names, &cells).text(&format!(
         "Measured on {} ({} numbers each), {} generated against {} real images.",
@@ -131,7 +129,7 @@ pub(super) fn sfbd(
     let errors: Vec<(f64, f64)> =
         outcome.rounds.iter().filter_map(|round| Some((f64::from(round.round), round.rms_error?))).collect();
     if !errors.is_empty() {
-        let rows: Vec<_> = errors.iter().map(|(k, e)| vec![format!("{k}"), format!("{e:.4}")]).collect();
+        let rows: Vec<_> = errors.iter().map(|(k, e)| vec![format!("{k}"), fixed(*e, 4)]).collect();
         page = page
             .text("Root mean square error of the denoised images against the images before the noise:")
             .table(&["round", "error"], &rows);

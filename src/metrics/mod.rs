@@ -51,6 +51,12 @@ impl<'a, T: Real> Rows<'a, T> {
         self.values.len() / self.dims
     }
 
+    /// The `i`-th of `count` runs of consecutive rows, as equal as can be.
+    fn part(&self, i: usize, count: usize) -> Self {
+        let [first, end] = [i, i + 1].map(|i| i * self.len() / count * self.dims);
+        Rows { values: &self.values[first..end], dims: self.dims }
+    }
+
     fn row(&self, i: usize) -> &'a [T] {
         &self.values[i * self.dims..(i + 1) * self.dims]
     }

@@ -9,7 +9,7 @@ use crate::memory;
 use crate::metrics::{self, Blocks, Kernel};
 use crate::random::{Purpose, RandomKey, permutation};
 
-/// KID is the mean over blocks of so many rows.
+/// KID is the mean over blocks of about so many rows of the smaller sample.
 const KID_BLOCK: usize = 1000;
 /// Neighbours of precision and recall, and of density and coverage, as in their papers.
 const NEIGHBOURS: (usize, usize) = (3, 5);
@@ -31,22 +31,22 @@ pub enum FeatureSpace {
     Classifier(Box<ImageClassifier>),
 }
 
-/// A sample's features: `n` rows of `dims`.
+/// A sample's features: `n` rows of `dims`, in f64 as every metric is: f32 would round features far from zero.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     /// What they are, for tables.
     pub name: String,
     /// Rows, one after the other.
-    pub values: Vec<f32>,
+    pub values: Vec<f64>,
     /// Numbers in a row.
     pub dims: usize,
     /// Class probabilities of the rows and the number of classes, where a classifier made the features.
-    pub probabilities: Option<(Vec<f32>, usize)>,
+    pub probabilities: Option<(Vec<f64>, usize)>,
 }
 
 impl Features {
     /// The first row and column that holds NaN or infinity, and what it holds.
-    pub fn not_finite(&self) -> Option<(usize, usize, f32)> {
+    pub fn not_finite(&self) -> Option<(usize, usize, f64)> {
         let at = self.values.iter().position(|value| !value.is_finite())?;
         Some((at / self.dims, at % self.dims, self.values[at]))
     }
@@ -58,7 +58,7 @@ impl Features {
         let length =
             u32::try_from(count).map_err(|_| Error::argument("compare", format!("{count} rows; at most 2^32 - 1")))?;
         let order = permutation(&RandomKey::new(seed, Purpose::Metrics).stream()?, length);
-        let rows = |values: &[f32], dims: usize| -> Vec<f32> {
+        let rows = |values: &[f64], dims: usize| -> Vec<f64> {
             order
                 .iter()
                 .take(most)
@@ -81,7 +81,7 @@ impl FeatureSpace {
         match self {
             FeatureSpace::Pixels => Ok(Features {
                 name: "pixels".into(),
-                values: images.pixels().into_owned(),
+                values: images.pixels().iter().map(|&x| x.into()).collect(),
                 dims: images.values(),
                 probabilities: None,
             }),
@@ -98,9 +98,9 @@ impl FeatureSpace {
                 let (values, logits) = classifier.features_and_logits(&pixels)?;
                 Ok(Features {
                     name: "a classifier's features".into(),
-                    values,
+                    values: values.into_iter().map(f64::from).collect(),
                     dims: classifier.feature_dims(),
-                    probabilities: Some((softmax(logits, classes), classes)),
+                    probabilities: Some((softmax(&logits, classes), classes)),
                 })
             }
         }
@@ -138,7 +138,8 @@ pub struct Comparison {
     pub generated: usize,
     /// [`metrics::frechet_distance`].
     pub frechet_distance: f64,
-    /// [`metrics::kid_blocks`] over blocks of 1,000 rows, or of all rows if there are fewer.
+    /// [`metrics::kid_blocks`] over all rows: a block for each 1,000 rows of the smaller sample, one if it has fewer
+    /// than 2,000.
     pub kid: f64,
     /// Standard error of `kid`, where there is more than one block.
     pub kid_error: Option<f64>,
@@ -192,8 +193,8 @@ pub fn compare(real: &Features, generated: &Features, neighbours: usize, seed: u
     let density = metrics::density_coverage(some_real, some_generated, dims, nearer)?;
     let bandwidth = metrics::median_distance(some_real, some_generated, dims)?;
     let gaussian = Kernel::Gaussian { bandwidth: if bandwidth > 0.0 { bandwidth } else { 1.0 } };
-    let block = KID_BLOCK.min(rows(real)).min(rows(generated));
-    let Blocks { mean: kid, error: kid_error, .. } = metrics::kid_blocks(&real.values, &generated.values, dims, block)?;
+    let Blocks { mean: kid, error: kid_error, .. } =
+        metrics::kid_blocks(&real.values, &generated.values, dims, KID_BLOCK)?;
     let inception = match &generated.probabilities {
         Some((probabilities, classes)) if rows(generated) >= SPLITS => {
             Some(metrics::inception_score(probabilities, *classes, SPLITS)?)
@@ -221,12 +222,13 @@ pub fn compare(real: &Features, generated: &Features, neighbours: usize, seed: u
 }
 
 /// Rows of logits to rows of probabilities.
-fn softmax(mut logits: Vec<f32>, classes: usize) -> Vec<f32> {
-    for row in logits.chunks_exact_mut(classes.max(1)) {
-        let largest = row.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
+fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
+    let mut probabilities: Vec<f64> = logits.iter().map(|&x| x.into()).collect();
+    for row in probabilities.chunks_exact_mut(classes.max(1)) {
+        let largest = row.iter().fold(f64::NEG_INFINITY, |max, &x| max.max(x));
         row.iter_mut().for_each(|x| *x = (*x - largest).exp());
-        let sum: f32 = row.iter().sum();
+        let sum: f64 = row.iter().sum();
         row.iter_mut().for_each(|x| *x /= sum);
     }
-    logits
+    probabilities
 }

@@ -32,7 +32,7 @@ pub use log::Log;
 pub(crate) use measure::draw;
 pub use prepared::Prepared;
 pub(crate) use rehearsal::at_fault;
-pub use report::{Report, grouped};
+pub use report::{Report, fixed, grouped};
 pub use run::{CHECKPOINTS, End, MODEL, Observer, Outcome, RunOptions, run};
 pub use run_dir::{Existing, RunDir};
 pub use task::{Batch, Objective, Source};

@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::config::RunConfig;
 use super::run::End;
-use super::{Chart, ImageGrid, Report, grouped, log, measure};
+use super::{Chart, ImageGrid, Report, fixed, grouped, log, measure};
 use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::Result;
@@ -139,7 +139,7 @@ pub(super) fn report(
         .table(
             &["", "last"],
             &[
-                vec!["loss".into(), shown("loss", &|x| format!("{x:.4}"))],
+                vec!["loss".into(), shown("loss", &|x| fixed(x, 4))],
                 vec!["gradient norm".into(), shown("gradient_norm", &|x| format!("{x:.3}"))],
                 vec!["learning rate".into(), shown("learning_rate", &|x| format!("{x:.2e}"))],
                 vec!["images a second".into(), shown("images_per_second", &|x| format!("{x:.1}"))],
@@ -165,7 +165,7 @@ pub(super) fn report(
     for (title, key) in [("KID on pixels", "kid"), ("Sliced Wasserstein distance on pixels", "sliced_wasserstein")] {
         let distances = curve(key);
         if let Some(&(_, last)) = distances.last() {
-            let text = format!("Samples against {compared}; the last is {last:.4}.");
+            let text = format!("Samples against {compared}; the last is {}.", fixed(last, 4));
             let chart = Chart::new(title, "thousand images", key).series(key, distances).render()?;
             page = page.section(title).text(&text).picture(&chart, &format!("{title} over the images seen"), "")?;
         }

@@ -46,6 +46,57 @@ fn given_features_are_compared() {
     fails(2, &["evaluate"]);
 }
 
+/// Features of a mean beside which f32 cannot hold their spread: rounded to it, all rows are one.
+#[test]
+fn given_features_keep_their_digits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    // Rows +-1 and rows +-1 + 0.5 in either column, a hundredth of it, a million from zero.
+    let rows = |shift: f64| {
+        let at = |i: usize| if (i / 2).is_multiple_of(2) == i.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let values = (0..80).map(|i| 1e6 + 0.01 * (at(i) + shift)).collect();
+        Array { shape: vec![40, 2], values: Values::F64(values) }
+    };
+    npy::write(path("a.npy"), &rows(0.0)).unwrap();
+    npy::write(path("b.npy"), &rows(0.5)).unwrap();
+    let (a, b, out) = (path("a.npy"), path("b.npy"), path("figures.json"));
+    succeeds(&["evaluate", "--real-features", &a, "--generated-features", &b, "--json", &out]);
+    let figures = &json(Path::new(&out))["generated"];
+    let close = |name: &str, expected: f64| {
+        let got = figures[name].as_f64().unwrap();
+        assert!((got - expected).abs() <= 1e-6 * expected, "{name}: {got}, expected {expected}");
+    };
+    // A shift of 0.005 in two directions.
+    close("frechet_distance", 5e-5);
+    // No generated row is as near to a real one as these are to each other: there are two places of each, 20 rows at
+    // one.
+    assert_eq!(figures["precision"], 0.0, "{figures}");
+}
+
+#[test]
+fn unequal_sets_and_signs_of_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    // Columns of one number: x.y / dims + 1 = 2 for every pair of rows, so KID is 0 whatever the sizes are.
+    let ones = |n: usize| Array { shape: vec![n, 4], values: Values::F64(vec![1.0; n * 4]) };
+    npy::write(path("a.npy"), &ones(60)).unwrap();
+    npy::write(path("b.npy"), &ones(12)).unwrap();
+    let text = succeeds(&["evaluate", "--real-features", &path("a.npy"), "--generated-features", &path("b.npy")]);
+    assert!(text.contains("0.00000") && !text.contains("-0.00000"), "{text}");
+    // Real rows 0 or 1, half each, generated rows 1: E k(r, r') + 1 - 2 E k(r, 1) with k = (x y + 1)^3 over all 60 and
+    // 12 rows.
+    let column =
+        |n: usize, f: fn(usize) -> f64| Array { shape: vec![n, 1], values: Values::F64((0..n).map(f).collect()) };
+    npy::write(path("c.npy"), &column(60, |i| f64::from(u8::from(i < 30)))).unwrap();
+    npy::write(path("d.npy"), &column(12, |_| 1.0)).unwrap();
+    let out = path("figures.json");
+    succeeds(&["evaluate", "--real-features", &path("c.npy"), "--generated-features", &path("d.npy"), "--json", &out]);
+    // Of the 60 * 59 pairs of real rows 30 * 29 have k = 8, the others 1; with a generated row half have 8, half 1.
+    let same = (870.0 * 8.0 + 2670.0) / 3540.0;
+    let kid = json(Path::new(&out))["generated"]["kid"].as_f64().unwrap();
+    assert!((kid - (same + 8.0 - 9.0)).abs() < 1e-12, "{kid}");
+}
+
 #[test]
 fn a_classifier_makes_features() {
     let dir = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use veridical::methods::self_consuming::families::{
     Bandwidth, Gaussian, GaussianMixture, KernelDensity, LinearRegression, Mixture, Ngram,
 };
-use veridical::methods::self_consuming::{Arm, Settings, Weight, simulate};
+use veridical::methods::self_consuming::{Arm, Draw, Family, Part, Settings, Weight, simulate};
 
 use super::{agrees, plan, run};
 
@@ -32,6 +32,34 @@ fn a_gaussian_on_its_own_samples_loses_its_variance() {
     // The mean after 50 fits is 0.364, but the typical chain has collapsed further: the median is near 0.13 (an independent simulation).
     assert!((variance.mean[49] - 0.364).abs() < 4.0 * variance.stderr[49]);
     assert!((0.10..0.17).contains(&variance.percentiles[49][1]), "{:?}", variance.percentiles[49]);
+}
+
+/// Two points leave a covariance of rank 1, whose root has a closed form. With half the difference u of the points, the
+/// covariance is u u^T, and its root u u^T / |u|.
+#[test]
+fn a_gaussian_of_fewer_points_than_dimensions() {
+    for dims in [2, 7, 40] {
+        let family = Gaussian::new(dims).unwrap();
+        let (a, b): (Vec<f64>, Vec<f64>) =
+            (0..dims).map(|j| (f64::from(j as u32 % 3), if j % 4 == 0 { 2.5 } else { 0.0 })).unzip();
+        let data = [a.clone(), b.clone()].concat();
+        let draw = Draw::truth(1);
+        let model = family.fit(&[Part { data: &data, weight: 1.0 }], None, &draw).unwrap();
+        let mean2: f64 = a.iter().zip(&b).map(|(a, b)| (0.5 * (a + b)).powi(2)).sum();
+        let u2: f64 = a.iter().zip(&b).map(|(a, b)| (0.5 * (a - b)).powi(2)).sum();
+        let expected = [mean2, u2 / dims as f64, mean2 + u2 + dims as f64 - 2.0 * u2.sqrt()];
+        for (got, expected) in family.measure(&model).unwrap().into_iter().zip(expected) {
+            approx::assert_relative_eq!(got, expected, max_relative = 1e-12);
+        }
+        // Every sample lies on the line through the points.
+        let drawn = family.synthetic(&model, 20, &draw).unwrap();
+        for row in drawn.chunks(dims) {
+            let off: Vec<f64> = (0..dims).map(|j| row[j] - 0.5 * (a[j] + b[j])).collect();
+            let along: f64 = (0..dims).map(|j| off[j] * 0.5 * (a[j] - b[j])).sum::<f64>();
+            let length2: f64 = off.iter().map(|x| x * x).sum();
+            assert!(along * along >= (1.0 - 1e-9) * length2 * u2, "{dims}: {off:?}");
+        }
+    }
 }
 
 #[test]

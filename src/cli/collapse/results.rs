@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use veridical::methods::self_consuming::{Measured, Plan, Simulated};
-use veridical::train::{Chart, Report, RunDir, png, write_atomic};
+use veridical::train::{Chart, Report, RunDir, fixed, png, write_atomic};
 use veridical::{Error, Result};
 
 use super::Args;
@@ -160,7 +160,7 @@ fn text(value: &Value) -> Result<String> {
 
 /// Four digits, whatever the size.
 fn figure(value: f64) -> String {
-    if value == 0.0 || (1e-3..1e4).contains(&value.abs()) { format!("{value:.5}") } else { format!("{value:.3e}") }
+    if value == 0.0 || (1e-3..1e4).contains(&value.abs()) { fixed(value, 5) } else { format!("{value:.3e}") }
 }
 
 /// With a capital first letter.

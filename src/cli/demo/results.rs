@@ -6,7 +6,7 @@ use serde::Serialize;
 use veridical::Result;
 use veridical::data::{Digits, Images, digits};
 use veridical::metrics;
-use veridical::train::{Chart, ImageGrid, Report, RunDir, png};
+use veridical::train::{Chart, ImageGrid, Report, RunDir, fixed, png};
 
 use super::Config;
 use super::story::{PER_CLASS, Stage, Story};
@@ -180,7 +180,7 @@ impl Results {
     }
 
     fn story_rows(&self) -> Vec<Vec<String>> {
-        let four = |v: f64| format!("{v:.4}");
+        let four = |v: f64| fixed(v, 4);
         let row =
             |s: &Stage| vec![s.name.clone(), four(s.kid), four(s.swd), s.rms_error.map_or("\u{2013}".into(), four)];
         self.story.iter().flat_map(|story| &story.stages).map(row).collect()
@@ -188,7 +188,7 @@ impl Results {
 
     /// The table of the report and the terminal.
     fn rows(&self) -> Vec<Vec<String>> {
-        let four = |v: f64| format!("{v:.4}");
+        let four = |v: f64| fixed(v, 4);
         let percent = |v: f64| format!("{:.1}%", 100.0 * v);
         let row = |name: &str, cells: [String; 3]| [vec![name.to_string()], cells.to_vec()].concat();
         vec![

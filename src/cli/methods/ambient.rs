@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use veridical::Result;
 use veridical::methods::{AmbientSettings, AmbientTraining, presets};
-use veridical::train::With;
+use veridical::train::{With, fixed};
 
 use super::Common;
 use crate::cli::progress::note;
@@ -67,7 +67,7 @@ pub fn run(args: Args) -> Result<Ended> {
     terminal.finish();
     say(&format!("{} after {} steps", train::ended(outcome.end), outcome.steps))?;
     if let Some(c) = measured {
-        say(&format!("Fréchet {:.4}  KID {:.5}", c.frechet_distance, c.kid))?;
+        say(&format!("Fréchet {}  KID {}", fixed(c.frechet_distance, 4), fixed(c.kid, 5)))?;
     }
     train::files(&args.out, outcome.end)
 }

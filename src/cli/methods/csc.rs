@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use veridical::methods::{CscSettings, FineTuning, fine_tune, presets};
-use veridical::train::With;
+use veridical::train::{With, fixed};
 use veridical::{Error, Result, data};
 
 use super::Common;
@@ -59,7 +59,8 @@ pub fn run(args: Args) -> Result<Ended> {
     say(&format!("{} after {} steps", train::ended(outcome.end), outcome.steps))?;
     for m in &measured {
         let c = &m.comparison;
-        say(&format!("{:<7} {:>3} steps  Fréchet {:.4}  KID {:.5}", m.when, m.steps, c.frechet_distance, c.kid))?;
+        let (frechet, kid) = (fixed(c.frechet_distance, 4), fixed(c.kid, 5));
+        say(&format!("{:<7} {:>3} steps  Fréchet {frechet}  KID {kid}", m.when, m.steps))?;
     }
     train::files(&args.out, outcome.end)
 }

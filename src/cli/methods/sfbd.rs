@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use veridical::Result;
 use veridical::methods::{Sfbd, SfbdSettings, presets};
-use veridical::train::With;
+use veridical::train::{With, fixed};
 
 use super::Common;
 use crate::cli::progress::note;
@@ -78,7 +78,8 @@ pub fn run(args: Args) -> Result<Ended> {
         if let Some(c) = &round.generated {
             let name = if round.round == 0 { "start".into() } else { format!("round {}", round.round) };
             let error = round.rms_error.map_or(String::new(), |e| format!("  denoised to {e:.4}"));
-            say(&format!("{name:<10} Fréchet {:.4}  KID {:.5}{error}", c.frechet_distance, c.kid))?;
+            let (frechet, kid) = (fixed(c.frechet_distance, 4), fixed(c.kid, 5));
+            say(&format!("{name:<10} Fréchet {frechet}  KID {kid}{error}"))?;
         }
     }
     train::files(&args.out, outcome.end)

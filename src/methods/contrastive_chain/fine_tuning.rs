@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::methods::judge::Judge;
 use crate::methods::{fine_tune, pages};
 use crate::train::evaluate::Comparison;
-use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With, at_fault, config};
+use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With, at_fault, config, fixed};
 
 /// How far a model is from the data when it is sampled with so many steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -186,8 +186,9 @@ impl<'a> FineTuning<'a> {
             };
             let comparison = judge.model(model)?;
             observer.note(&format!(
-                "{when}, {steps} steps: Fréchet distance {:.4}, KID {:.5}",
-                comparison.frechet_distance, comparison.kid
+                "{when}, {steps} steps: Fréchet distance {}, KID {}",
+                fixed(comparison.frechet_distance, 4),
+                fixed(comparison.kid, 5)
             ));
             kept.measured.push(Measured { steps, when: when.into(), comparison });
             place.write_json(METRICS, &kept.measured)?;

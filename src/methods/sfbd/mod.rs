@@ -55,7 +55,7 @@ use crate::error::{Error, Result};
 use crate::random::RandomKey;
 use crate::stop;
 use crate::train::pages as training_pages;
-use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, With, config};
+use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, With, config, fixed};
 
 /// A run of SFBD, ready to start.
 #[derive(Debug)]
@@ -339,9 +339,9 @@ impl<'a> Sfbd<'a> {
         round::tidy(&directory)?;
         if let (Some(generated), Some(judge)) = (&round.generated, &self.judge) {
             observer.note(&format!(
-                "round {k}: Fréchet distance {:.4} and KID {:.5} on {}",
-                generated.frechet_distance,
-                generated.kid,
+                "round {k}: Fréchet distance {} and KID {} on {}",
+                fixed(generated.frechet_distance, 4),
+                fixed(generated.kid, 5),
                 judge.features()
             ));
         }

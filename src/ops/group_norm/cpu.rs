@@ -1,4 +1,4 @@
-use num_traits::One;
+use num_traits::{One, Zero};
 use rayon::prelude::*;
 
 use super::{Gradients, Setting};
@@ -10,6 +10,8 @@ use crate::tensor::{Accumulator, Device, Element, Real, Tensor, real};
 const LANES: usize = 128;
 /// Values per channel that are summed in the accumulator's type; the sums of such blocks are added in f64.
 const BLOCK: usize = 256;
+/// A standard deviation below this share of the mean is measured again, about a better mean.
+const LOST: f64 = 1e-2;
 
 pub fn forward(setting: &Setting, x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<(Tensor, Tensor)> {
     real!(setting.op, x.dtype(), T => match setting.silu {
@@ -64,6 +66,12 @@ impl Setting {
     fn group_means(&self, channels: &[f64]) -> Vec<f64> {
         let count = (self.pixels * self.width()) as f64;
         channels.chunks_exact(self.width()).map(|group| group.iter().sum::<f64>() / count).collect()
+    }
+
+    /// The mean over each group of an image of what `add` adds up for each element of a row.
+    fn means_of<T: Real>(&self, x: &[T], add: impl Fn(&[T], &mut [T::Acc]) + Sync) -> Vec<f64> {
+        let [sums] = self.channel_sums(x.par_chunks(self.block()), |x, [sums]: &mut [Vec<T::Acc>; 1]| add(x, sums));
+        self.group_means(&sums)
     }
 
     /// gamma or beta, widened, for each element of a row.
@@ -132,15 +140,26 @@ fn forward_image<T: Real, const SILU: bool>(
     stats: &mut [T::Acc],
 ) {
     let block = setting.block();
-    let [sums] = setting.channel_sums(x.par_chunks(block), |x, [sums]: &mut [Vec<T::Acc>; 1]| {
-        with_vector_instructions(Add { x, sums });
-    });
-    let means: Vec<T::Acc> = setting.group_means(&sums).into_iter().map(T::Acc::of).collect();
-    let mean = setting.spread(means.iter().copied());
-    let [squares] = setting.channel_sums(x.par_chunks(block), |x, [sums]: &mut [Vec<T::Acc>; 1]| {
-        with_vector_instructions(AddSquares { x, mean: &mean, sums });
-    });
-    for ((stats, &mean), variance) in stats.chunks_exact_mut(2).zip(&means).zip(setting.group_means(&squares)) {
+    let means_from =
+        |from: &[T::Acc]| setting.means_of(x, |x, sums| with_vector_instructions(Add::<T, false> { x, from, sums }));
+    let variances_about =
+        |from: &[T::Acc]| setting.means_of(x, |x, sums| with_vector_instructions(Add::<T, true> { x, from, sums }));
+    let mut means: Vec<T::Acc> = means_from(&vec![T::Acc::zero(); setting.row()]).into_iter().map(T::Acc::of).collect();
+    let mut mean = setting.spread(means.iter().copied());
+    let mut variances = variances_about(&mean);
+    // The sums behind the mean round it by about a millionth. Where the spread is small beside the mean, that would
+    // pass for spread.
+    let lost = |(mean, variance): (&T::Acc, &f64)| variance.sqrt() < LOST * mean.widen().abs();
+    if means.iter().zip(&variances).any(lost) {
+        for ((mean, offset), variance) in means.iter_mut().zip(means_from(&mean)).zip(&variances) {
+            if lost((&*mean, variance)) {
+                *mean += T::Acc::of(offset);
+            }
+        }
+        mean = setting.spread(means.iter().copied());
+        variances = variances_about(&mean);
+    }
+    for ((stats, &mean), variance) in stats.chunks_exact_mut(2).zip(&means).zip(variances) {
         stats[0] = mean;
         stats[1] = T::Acc::of(1.0 / (variance + setting.eps).sqrt());
     }
@@ -153,37 +172,20 @@ fn forward_image<T: Real, const SILU: bool>(
     });
 }
 
-/// Adds rows to `sums`.
-struct Add<'a, T: Real> {
+/// Adds differences from `from`, or their squares, to `sums`.
+struct Add<'a, T: Real, const SQUARED: bool> {
     x: &'a [T],
+    from: &'a [T::Acc],
     sums: &'a mut [T::Acc],
 }
 
-impl<T: Real> Kernel for Add<'_, T> {
+impl<T: Real, const SQUARED: bool> Kernel for Add<'_, T, SQUARED> {
     #[inline(always)]
     fn run(self) {
         for x in self.x.chunks(self.sums.len()) {
-            for (sum, &x) in self.sums.iter_mut().zip(x) {
-                *sum += x.acc();
-            }
-        }
-    }
-}
-
-/// Adds squared distances from `mean` to `sums`.
-struct AddSquares<'a, T: Real> {
-    x: &'a [T],
-    mean: &'a [T::Acc],
-    sums: &'a mut [T::Acc],
-}
-
-impl<T: Real> Kernel for AddSquares<'_, T> {
-    #[inline(always)]
-    fn run(self) {
-        for x in self.x.chunks(self.sums.len()) {
-            for ((sum, &x), &mean) in self.sums.iter_mut().zip(x).zip(self.mean) {
-                let off = x.acc() - mean;
-                *sum += off * off;
+            for ((sum, &x), &from) in self.sums.iter_mut().zip(x).zip(self.from) {
+                let off = x.acc() - from;
+                *sum += if SQUARED { off * off } else { off };
             }
         }
     }

@@ -53,6 +53,7 @@ where
 struct Forward<'a, T: Real> {
     x: &'a [T],
     y: &'a mut [T],
+    /// Of each row the mean, counted from its first element, and the factor.
     stats: &'a mut [T::Acc],
     gamma: &'a [T::Acc],
     beta: &'a [T::Acc],
@@ -65,11 +66,13 @@ impl<T: Real> Kernel for Forward<'_, T> {
         let c = self.gamma.len();
         let count = T::Acc::of(c as f64);
         for ((x, y), stats) in self.x.chunks(c).zip(self.y.chunks_mut(c)).zip(self.stats.chunks_mut(2)) {
-            let mean = sum_of_pairs(x, x, |x, _| x) / count;
-            let variance = sum_of_pairs(x, x, |x, _| (x - mean) * (x - mean)) / count;
+            // A sum of x would round the mean, and a row's distance from it: differences of near numbers are exact.
+            let first = x[0].acc();
+            let mean = sum_of_pairs(x, x, |x, _| x - first) / count;
+            let variance = sum_of_pairs(x, x, |x, _| (x - first - mean) * (x - first - mean)) / count;
             let scale = T::Acc::one() / (variance + self.eps).sqrt();
             for (((y, &x), &gamma), &beta) in y.iter_mut().zip(x).zip(self.gamma).zip(self.beta) {
-                *y = T::narrow((x.acc() - mean) * scale * gamma + beta);
+                *y = T::narrow((x.acc() - first - mean) * scale * gamma + beta);
             }
             stats[0] = mean;
             stats[1] = scale;
@@ -142,12 +145,12 @@ impl<T: Real> Kernel for Backward<'_, T> {
         let (of_gamma, of_beta) = self.sums.split_at_mut(c);
         let rows = self.x.chunks(c).zip(self.dy.chunks(c)).zip(self.dx.chunks_mut(c)).zip(self.stats.chunks(2));
         for (((x, dy), dx), stats) in rows {
-            let (mean, scale) = (stats[0], stats[1]);
+            let (first, mean, scale) = (x[0].acc(), stats[0], stats[1]);
             let (mut slope, mut product) = (T::Acc::zero(), T::Acc::zero());
             for ((((&x, &dy), &gamma), of_gamma), of_beta) in
                 x.iter().zip(dy).zip(self.gamma).zip(&mut *of_gamma).zip(&mut *of_beta)
             {
-                let unit = (x.acc() - mean) * scale;
+                let unit = (x.acc() - first - mean) * scale;
                 let g = dy.acc() * gamma;
                 slope += g;
                 product += g * unit;
@@ -156,7 +159,7 @@ impl<T: Real> Kernel for Backward<'_, T> {
             }
             let (slope, product) = (slope / count, product / count);
             for (((dx, &x), &dy), &gamma) in dx.iter_mut().zip(x).zip(dy).zip(self.gamma) {
-                let unit = (x.acc() - mean) * scale;
+                let unit = (x.acc() - first - mean) * scale;
                 *dx = T::narrow(scale * (dy.acc() * gamma - slope - unit * product));
             }
         }

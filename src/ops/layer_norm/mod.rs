@@ -12,8 +12,10 @@ const OP: &str = "layer_norm";
 
 /// `y = gamma (x - mean) / sqrt(var + eps) + beta`, with mean and (biased) variance over the last axis.
 ///
-/// `x` is `[..., c]`, `gamma` and `beta` are `[c]` in `x`'s dtype or in f32; the result has the shape and dtype of `x`. Statistics are in
-/// f32 (f64 for f64), the variance about the mean, and they alone are kept for the gradient besides the inputs.
+/// `x` is `[..., c]`, `gamma` and `beta` are `[c]` in `x`'s dtype or in f32; the result has the shape and dtype of `x`.
+/// Statistics are in f32 (f64 for f64), taken of the differences from the row's first element, and they alone are kept
+/// for the gradient besides the inputs: a row far from zero is normalised as well as one about zero, and one of equal
+/// numbers becomes beta.
 ///
 /// Errors if `x` is a scalar, if `eps` is not positive, or if a shape, dtype or device differs from the above.
 ///

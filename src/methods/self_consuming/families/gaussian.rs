@@ -1,10 +1,11 @@
 //! A Gaussian of any dimension, fitted by mean and covariance.
 
-use nalgebra::{DMatrix, DVector};
+use faer::Mat;
 
 use super::super::{Draw, Family, Law, Part, Plan};
-use super::points::{check_dims, moments, root};
+use super::points::{check_dims, moments, trace};
 use crate::error::Result;
+use crate::linear_algebra::symmetric_root;
 
 /// The standard normal truth in `dims` dimensions, fitted by maximum likelihood (covariance over n, not n - 1). Where all data are the
 /// model's own, its expected variance is `(1 - 1/n)^(t+1)` (Shumailov et al. 2024).
@@ -16,9 +17,9 @@ pub struct Gaussian {
 /// A fitted Gaussian.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normal {
-    mean: DVector<f64>,
-    covariance: DMatrix<f64>,
-    root: DMatrix<f64>,
+    mean: Vec<f64>,
+    covariance: Mat<f64>,
+    root: Mat<f64>,
 }
 
 impl Gaussian {
@@ -52,11 +53,13 @@ impl Family for Gaussian {
     fn synthetic(&self, model: &Normal, n: u64, draw: &Draw) -> Result<Vec<f64>> {
         let mut sequence = draw.sequence()?;
         let mut rows = Vec::with_capacity(n as usize * self.dims);
-        let mut normal = DVector::zeros(self.dims);
         for _ in 0..n {
-            normal.iter_mut().for_each(|z| *z = sequence.normal());
-            let row = &model.mean + &model.root * &normal;
-            rows.extend(row.iter());
+            let mut row = model.mean.clone();
+            for j in 0..self.dims {
+                let z = sequence.normal();
+                row.iter_mut().zip(model.root.col_as_slice(j)).for_each(|(x, root)| *x += root * z);
+            }
+            rows.extend(row);
         }
         Ok(rows)
     }
@@ -67,14 +70,14 @@ impl Family for Gaussian {
 
     fn fit(&self, parts: &[Part<Vec<f64>>], _: Option<&Normal>, _: &Draw) -> Result<Normal> {
         let (mean, covariance) = moments(parts, self.dims);
-        Ok(Normal { root: root(&covariance)?, mean, covariance })
+        Ok(Normal { root: symmetric_root("the root of the fitted covariance", covariance.as_ref())?, mean, covariance })
     }
 
     fn measure(&self, model: &Normal) -> Result<Vec<f64>> {
-        let risk = model.mean.norm_squared();
-        let variance = model.covariance.trace();
+        let risk: f64 = model.mean.iter().map(|m| m * m).sum();
+        let variance = trace(&model.covariance);
         // Between N(m, S) and N(0, I): |m|^2 + tr(S + I - 2 S^(1/2)) (Dowson & Landau 1982).
-        let distance = risk + variance + self.dims as f64 - 2.0 * model.root.trace();
+        let distance = risk + variance + self.dims as f64 - 2.0 * trace(&model.root);
         Ok(vec![risk, variance / self.dims as f64, distance])
     }
 

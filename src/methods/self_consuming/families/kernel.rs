@@ -3,7 +3,7 @@
 use super::super::law::scott;
 use super::super::{Arm, Draw, Family, Law, Part, Plan, Widening};
 use super::mixture::{Mixture, squared_distance};
-use super::points::moments;
+use super::points::{moments, trace};
 use crate::error::{Error, Result};
 use crate::random::Alias;
 
@@ -109,7 +109,7 @@ impl Family for KernelDensity {
             Bandwidth::Fixed(h) => h,
             Bandwidth::Scott => {
                 let (_, covariance) = moments(parts, self.dims);
-                (scott(weights.len() as f64, self.dims) * covariance.trace() / self.dims as f64).sqrt()
+                (scott(weights.len() as f64, self.dims) * trace(&covariance) / self.dims as f64).sqrt()
             }
         };
         Ok(Blurred { alias: Alias::new(&weights)?, points, weights, deviation })

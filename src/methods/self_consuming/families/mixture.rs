@@ -1,9 +1,7 @@
 //! Mixtures of Gaussians, fitted by expectation maximisation.
 
-use nalgebra::DMatrix;
-
 use super::super::{Draw, Family, Law, Part, Plan};
-use super::points::check_dims;
+use super::points::{check_dims, moments, trace};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::random::Sequence;
@@ -132,7 +130,7 @@ impl GaussianMixture {
 
     fn start(&self, parts: &[Part<Vec<f64>>], draw: &Draw) -> Result<Mixture> {
         let dims = self.truth.dims;
-        let (_, covariance): (_, DMatrix<f64>) = super::points::moments(parts, dims);
+        let (_, covariance) = moments(parts, dims);
         let rows = parts.iter().flat_map(|part| part.data.chunks_exact(dims)).collect::<Vec<_>>();
         let mut sequence = draw.sequence()?;
         let k = self.truth.weights.len();
@@ -149,7 +147,7 @@ impl GaussianMixture {
             });
             means.extend(rows[pick.unwrap_or(rows.len() - 1)]);
         }
-        let spread = (covariance.trace() / dims as f64 / k as f64).max(self.least_variance());
+        let spread = (trace(&covariance) / dims as f64 / k as f64).max(self.least_variance());
         Ok(Mixture { weights: vec![1.0 / k as f64; k], means, variances: vec![spread; k], dims })
     }
 

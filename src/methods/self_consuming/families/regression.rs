@@ -1,10 +1,12 @@
 //! Linear regression on labels that the last round's model gave.
 
-use nalgebra::{Cholesky, DMatrix, DVector};
+use faer::Mat;
 
 use super::super::{Arm, Draw, Family, Part, Plan};
+use super::mixture::squared_distance;
 use super::points::check_dims;
 use crate::error::{Error, Result};
+use crate::linear_algebra::solve_positive_definite;
 
 /// `y = x . beta + noise` with x standard normal in `dims` dimensions, fitted by least squares. A synthetic sample has a fresh x, the last
 /// model's coefficients, and noise of the true size (Dohmatob et al. 2024; Gerstgrasser et al. 2024, arXiv 2404.01413).
@@ -12,7 +14,7 @@ use crate::error::{Error, Result};
 pub struct LinearRegression {
     dims: usize,
     noise: f64,
-    beta: DVector<f64>,
+    beta: Vec<f64>,
 }
 
 impl LinearRegression {
@@ -22,7 +24,7 @@ impl LinearRegression {
         if !(1e-100..=1e100).contains(&noise) {
             return Err(Error::Config(format!("the noise is {noise}; it must lie between 1e-100 and 1e100")));
         }
-        Ok(LinearRegression { dims, noise, beta: DVector::repeat(dims, 1.0 / (dims as f64).sqrt()) })
+        Ok(LinearRegression { dims, noise, beta: vec![1.0 / (dims as f64).sqrt(); dims] })
     }
 
     /// The expected risk of one fit on `n` real samples, `noise^2 d / (n - d - 1)` (the mean of an inverse Wishart matrix).
@@ -30,13 +32,13 @@ impl LinearRegression {
         self.noise * self.noise * self.dims as f64 / (n - self.dims as f64 - 1.0)
     }
 
-    fn label(&self, beta: &DVector<f64>, n: u64, draw: &Draw) -> Result<Vec<f64>> {
+    fn label(&self, beta: &[f64], n: u64, draw: &Draw) -> Result<Vec<f64>> {
         let mut sequence = draw.sequence()?;
         let mut rows = Vec::with_capacity(n as usize * (self.dims + 1));
         for _ in 0..n {
             let at = rows.len();
             rows.extend((0..self.dims).map(|_| sequence.normal()));
-            let mean: f64 = rows[at..].iter().zip(beta.iter()).map(|(x, b)| x * b).sum();
+            let mean: f64 = rows[at..].iter().zip(beta).map(|(x, b)| x * b).sum();
             rows.push(mean + self.noise * sequence.normal());
         }
         Ok(rows)
@@ -46,7 +48,7 @@ impl LinearRegression {
 impl Family for LinearRegression {
     /// Rows of x and y.
     type Data = Vec<f64>;
-    type Model = DVector<f64>;
+    type Model = Vec<f64>;
 
     fn measures(&self) -> Vec<String> {
         vec!["squared error of the coefficients".into()]
@@ -56,7 +58,7 @@ impl Family for LinearRegression {
         self.label(&self.beta, n, draw)
     }
 
-    fn synthetic(&self, model: &DVector<f64>, n: u64, draw: &Draw) -> Result<Vec<f64>> {
+    fn synthetic(&self, model: &Vec<f64>, n: u64, draw: &Draw) -> Result<Vec<f64>> {
         self.label(model, n, draw)
     }
 
@@ -64,9 +66,9 @@ impl Family for LinearRegression {
         into.extend(more);
     }
 
-    fn fit(&self, parts: &[Part<Vec<f64>>], _: Option<&DVector<f64>>, _: &Draw) -> Result<DVector<f64>> {
+    fn fit(&self, parts: &[Part<Vec<f64>>], _: Option<&Vec<f64>>, _: &Draw) -> Result<Vec<f64>> {
         let d = self.dims;
-        let (mut gram, mut moment) = (DMatrix::zeros(d, d), DVector::zeros(d));
+        let (mut gram, mut moment) = (Mat::<f64>::zeros(d, d), vec![0.0; d]);
         for part in parts {
             for row in part.data.chunks_exact(d + 1) {
                 for i in 0..d {
@@ -77,17 +79,15 @@ impl Family for LinearRegression {
                 }
             }
         }
-        // Only the lower triangle is read.
-        let solved = Cholesky::new(gram).ok_or_else(|| {
+        solve_positive_definite(gram.as_ref(), &moment).ok_or_else(|| {
             Error::Config(format!(
                 "the samples do not span {d} dimensions, so the coefficients are not determined; raise --samples"
             ))
-        })?;
-        Ok(solved.solve(&moment))
+        })
     }
 
-    fn measure(&self, model: &DVector<f64>) -> Result<Vec<f64>> {
-        Ok(vec![(model - &self.beta).norm_squared()])
+    fn measure(&self, model: &Vec<f64>) -> Result<Vec<f64>> {
+        Ok(vec![squared_distance(model, &self.beta)])
     }
 
     fn bytes(&self, n: u64) -> u128 {
