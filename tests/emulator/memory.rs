@@ -1,9 +1,12 @@
-//! Buffers: nothing outside of them is read or written.
+//! Buffers: nothing outside of them is read or written, and who frees one while a kernel runs does not take it from the kernel.
+
+use std::thread;
 
 use veridical::backend::Order;
 use veridical::{Device, Error, Tensor, ops};
 
-use super::device::{device, download, integers, upload};
+use super::basic::TestMapParams;
+use super::device::{device, download, integers, launch, start, upload};
 
 #[test]
 fn bytes_outside_a_buffer_are_an_error() {
@@ -58,4 +61,30 @@ fn a_tensor_of_another_device_is_an_error_of_the_operation() {
     assert!(matches!(error, Error::Device { .. }), "{error}");
     devices[0].synchronize().unwrap();
     devices[1].synchronize().unwrap();
+}
+
+/// Calls are ordered as on one stream: a launch that came before the freeing has its buffer to the end, one that came after has none.
+#[test]
+fn freeing_waits_for_the_kernels_of_other_threads() {
+    const N: usize = 1 << 14;
+    let gpu = device(Order::Early);
+    let x = integers(N);
+    let doubled: Vec<f32> = x.iter().map(|x| 2.0 * x).collect();
+    for _ in 0..40 {
+        let (from, to) = (upload(&gpu, &x), upload(&gpu, &vec![0.0f32; N]));
+        let p = TestMapParams { x: from.ptr(0), y: to.ptr(0), n: N as u64, scale: 2.0, shift: 0 };
+        let started = thread::scope(|scope| {
+            scope.spawn(|| {
+                drop(from);
+                // Whoever is given the memory writes to it at once.
+                drop((0..4).map(|_| upload(&gpu, &vec![f32::NAN; N])).collect::<Vec<_>>());
+            });
+            start(&gpu, &launch("test_map_f32", 64, 64), &p)
+        });
+        match started {
+            Ok(()) => assert!(download::<f32>(&to) == doubled),
+            Err(late) => assert!(late.to_string().contains("in no live allocation"), "{late}"),
+        }
+    }
+    gpu.synchronize().unwrap();
 }
