@@ -153,6 +153,7 @@ fn walk(tape: &Tape, last: usize, seed: Tensor, wanted: &[bool], keep: &[usize],
         if needs.contains(&true) {
             let gradients = rule(&gradient, &needs)?;
             drop(rule);
+            let gradients = gradients.into_iter().chain(std::iter::repeat(None));
             for ((input, needed), gradient) in inputs.iter().zip(needs).zip(gradients) {
                 if let (Some(input), true) = (*input, needed) {
                     let gradient = gradient.ok_or(Error::NoGradient { op })?;
