@@ -76,6 +76,8 @@ fn a_rule_that_forgets_a_gradient_or_its_shape_is_an_error() {
     let x = tape.leaf(tensor(&[1., 2.]));
     let forgets = Var::record("forgets", tensor(&[1.]), [&x], |_, _| Ok([None])).unwrap();
     assert!(matches!(forgets.backward(), Err(Error::NoGradient { op: "forgets" })));
+    let all = Var::record_all("forgets all", tensor(&[1.]), &[&x], |_, _| Ok(Vec::new())).unwrap();
+    assert!(matches!(all.backward(), Err(Error::NoGradient { op: "forgets all" })));
     let wrong = Var::record("wrong", tensor(&[1.]), [&x], |dy, _| Ok([Some(dy.clone())])).unwrap();
     let error = wrong.backward().unwrap_err().to_string();
     assert!(error.contains("wrong") && error.contains("f64[1]") && error.contains("f64[2]"), "{error}");

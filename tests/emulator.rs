@@ -13,5 +13,7 @@ mod hardware;
 mod locate;
 #[path = "emulator/matrix.rs"]
 mod matrix;
+#[path = "emulator/memory.rs"]
+mod memory;
 #[path = "emulator/vectors.rs"]
 mod vectors;

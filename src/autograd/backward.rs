@@ -155,6 +155,7 @@ fn walk(tape: &Tape, last: usize, seed: Tensor, wanted: &[bool], keep: &[usize],
             let gradients = rule(&gradient, &needs)?;
             stop::check()?;
             drop(rule);
+            let gradients = gradients.into_iter().chain(std::iter::repeat(None));
             for ((input, needed), gradient) in inputs.iter().zip(needs).zip(gradients) {
                 if let (Some(input), true) = (*input, needed) {
                     let gradient = gradient.ok_or(Error::NoGradient { op })?;

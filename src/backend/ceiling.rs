@@ -74,8 +74,9 @@ fn arithmetic(gpu: &Gpu, kernel: &'static str, blocks: u32, steps: u64) -> Resul
     let threads = u64::from(blocks * THREADS);
     let out = gpu.allocate(threads as usize * size_of::<f32>())?;
     let params = CeilingParams { out: out.ptr(0), steps, factor: 0.999, step: 0.001 };
-    let seconds =
-        fastest(gpu, || gpu.launch(&Launch { shared: 0, ..Launch::blocks(kernel, [blocks, 1, 1], THREADS) }, &params))?;
+    let launch = Launch::blocks(kernel, [blocks, 1, 1], THREADS);
+    // SAFETY: each thread writes one number of `out`, which is the only address and lives until the function ends.
+    let seconds = fastest(gpu, || unsafe { gpu.launch(&launch, &params) })?;
     Ok(operations(kernel) * (threads * steps) as f64 / seconds)
 }
 
@@ -94,7 +95,8 @@ pub(super) fn probe(gpu: &Gpu) -> Result<()> {
     let out = gpu.allocate(32 * size_of::<f32>())?;
     // x <- 2x + 1 once from 1, 2, ..., 16, summed.
     let params = CeilingParams { out: out.ptr(0), steps: 1, factor: 2.0, step: 1.0 };
-    gpu.launch(&Launch::blocks(KERNEL, [1, 1, 1], 32), &params)?;
+    // SAFETY: each of the 32 threads writes one number of `out`, which is the only address.
+    unsafe { gpu.launch(&Launch::blocks(KERNEL, [1, 1, 1], 32), &params) }?;
     let mut sums = [0f32; 32];
     out.download(0, bytemuck::cast_slice_mut(&mut sums))?;
     if sums != [288.0; 32] {
@@ -145,7 +147,8 @@ mod tests {
         let run = |kernel, factor: f32, step: f32| {
             let out = gpu.allocate(64 * 4).unwrap();
             let params = CeilingParams { out: out.ptr(0), steps: 3, factor, step };
-            gpu.launch(&Launch::blocks(kernel, [2, 1, 1], 32), &params).unwrap();
+            // SAFETY: each of the 64 threads writes one number of `out`, which is the only address.
+            unsafe { gpu.launch(&Launch::blocks(kernel, [2, 1, 1], 32), &params) }.unwrap();
             let mut bytes = vec![0; 64 * 4];
             out.download(0, &mut bytes).unwrap();
             bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)

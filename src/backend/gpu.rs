@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::usage::Usage;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Name, byte offset and size of one field of a kernel's parameter struct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +28,20 @@ pub trait KernelParams: bytemuck::Pod {
 }
 
 /// A device address as it stands in a parameter struct (C++ `buffer`). Zero means absent.
+///
+/// It is a number that does not keep its buffer alive. To have one is safe; [`Gpu::launch`], which lets a kernel follow it, is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
-pub struct Ptr(pub u64);
+pub struct Ptr(u64);
 
 impl Ptr {
     /// The absent buffer; the kernel sees a null pointer.
     pub const NULL: Ptr = Ptr(0);
+
+    /// The address `bytes` further on, which need not be within the same buffer.
+    pub fn byte_add(self, bytes: usize) -> Ptr {
+        Ptr(self.0.wrapping_add(bytes as u64))
+    }
 
     /// Whether all addresses admit 16-byte loads (absent buffers count as such).
     pub fn all_wide(addresses: &[Ptr]) -> bool {
@@ -165,8 +172,19 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Starts a kernel. The caller vouches that the struct's addresses are buffers of this device that stay alive.
-    pub fn launch<P: KernelParams>(&self, launch: &Launch, params: &P) -> Result<()> {
+    /// Starts a kernel. On a GPU it runs after what was started before, and this does not wait for it.
+    ///
+    /// Errors if there is no such kernel, if its launch is beyond the device's limits and, on the emulator, if the struct differs
+    /// from the kernel's or if the kernel leaves the buffers that it was given.
+    ///
+    /// # Safety
+    /// * Each [`Ptr`] in `params` is null where the kernel allows that, or the address of a [`GpuBuffer`] of this device.
+    /// * Each of these buffers is alive when this is called, and as long as the extents in `params` and the launch's grid make the
+    ///   kernel read or write (the head of its file in `kernels/` says what that is). They may be freed afterwards, which waits for the
+    ///   kernel.
+    /// * Nobody else uses meanwhile what the kernel writes, nor writes what it reads.
+    /// * `P` is the kernel's own parameter struct, field by field.
+    pub unsafe fn launch<P: KernelParams>(&self, launch: &Launch, params: &P) -> Result<()> {
         self.driver.launch(launch, bytemuck::bytes_of(params), P::FIELDS)
     }
 
@@ -214,36 +232,54 @@ impl GpuBuffer {
         self.bytes == 0
     }
 
-    /// The address `offset` bytes into the buffer, for a parameter struct.
+    /// The address `offset` bytes into the buffer, for a parameter struct; one that is not in it is for the caller to avoid.
     pub fn ptr(&self, offset: usize) -> Ptr {
-        Ptr(self.address + offset as u64)
+        Ptr(self.address).byte_add(offset)
     }
 
-    /// Copies `to.len()` bytes from `offset` to the host.
+    /// Copies `to.len()` bytes from `offset` to the host. Errors if the buffer ends before them.
     pub fn download(&self, offset: usize, to: &mut [u8]) -> Result<()> {
-        debug_assert!(offset + to.len() <= self.bytes);
+        let from = self.range("download", offset, to.len())?;
         if to.is_empty() {
             return Ok(());
         }
-        self.gpu.driver.download(self.address + offset as u64, to)
+        self.gpu.driver.download(from, to)
     }
 
-    /// Overwrites the bytes from `offset` on.
+    /// Overwrites the bytes from `offset` on. Errors if the buffer ends before the last of them.
     pub fn write(&mut self, offset: usize, from: &[u8]) -> Result<()> {
-        debug_assert!(offset + from.len() <= self.bytes);
+        let to = self.range("write", offset, from.len())?;
         if from.is_empty() {
             return Ok(());
         }
-        self.gpu.driver.upload(self.address + offset as u64, from)
+        self.gpu.driver.upload(to, from)
     }
 
-    /// Copies `bytes` from `source` on the same device.
+    /// Copies `bytes` from `source`, where they begin at `from`. Errors if either buffer ends before the last of them, or if the
+    /// buffers are on different devices.
     pub fn copy_from(&mut self, offset: usize, source: &GpuBuffer, from: usize, bytes: usize) -> Result<()> {
-        debug_assert!(offset + bytes <= self.bytes && from + bytes <= source.bytes);
+        const OP: &str = "copy between buffers";
+        if !self.gpu.same(&source.gpu) {
+            let what = format!(
+                "the source is on {}, the destination on {}; go through the host",
+                source.gpu.name(),
+                self.gpu.name()
+            );
+            return Err(Error::Device { op: OP, what });
+        }
+        let (to, from) = (self.range(OP, offset, bytes)?, source.range(OP, from, bytes)?);
         if bytes == 0 {
             return Ok(());
         }
-        self.gpu.driver.copy(self.address + offset as u64, source.address + from as u64, bytes)
+        self.gpu.driver.copy(to, from, bytes)
+    }
+
+    /// The address of `bytes` bytes from `offset` on, all of which are the buffer's.
+    fn range(&self, op: &'static str, offset: usize, bytes: usize) -> Result<u64> {
+        if offset.checked_add(bytes).is_some_and(|end| end <= self.bytes) {
+            return Ok(self.address + offset as u64);
+        }
+        Err(Error::argument(op, format!("{bytes} bytes from byte {offset} on, in a buffer of {} bytes", self.bytes)))
     }
 
     /// Sets every byte to zero.
@@ -263,3 +299,26 @@ impl Drop for GpuBuffer {
         }
     }
 }
+
+/// What must not compile: kernels started, addresses made up and types of elements added, all without `unsafe`.
+///
+/// ```compile_fail,E0133
+/// use veridical::backend::gpu::{Gpu, KernelParams, Launch};
+/// fn start<P: KernelParams>(gpu: &Gpu, launch: &Launch, params: &P) -> veridical::Result<()> {
+///     gpu.launch(launch, params)
+/// }
+/// ```
+/// ```compile_fail,E0423
+/// let anywhere = veridical::backend::gpu::Ptr(0x1000);
+/// ```
+/// ```compile_fail,E0277
+/// #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, bytemuck::Pod, bytemuck::Zeroable)]
+/// #[repr(transparent)]
+/// struct Byte(u8);
+/// // A quarter of the memory that kernels expect of an f32.
+/// impl veridical::tensor::Element for Byte {
+///     const DTYPE: veridical::DType = veridical::DType::F32;
+/// }
+/// ```
+#[cfg(doctest)]
+struct Refused;

@@ -44,10 +44,18 @@ impl fmt::Display for DType {
     }
 }
 
-/// A Rust type that a tensor can hold.
-pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug {
+/// A Rust type that a tensor can hold: one for each [`DType`], whose size kernels rely on. So it cannot be implemented elsewhere.
+pub trait Element: sealed::Sealed + bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug {
     /// Its dtype.
     const DTYPE: DType;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for half::bf16 {}
+    impl Sealed for f64 {}
+    impl Sealed for u32 {}
 }
 
 impl Element for f32 {

@@ -16,7 +16,7 @@ pub use file::TensorFile;
 pub use shape::Shape;
 use storage::Storage;
 
-use crate::backend::gpu::Ptr;
+use crate::backend::gpu::{Gpu, Ptr};
 use crate::error::{Error, Result};
 
 /// An immutable, contiguous array on a device. Cloning, reshaping and narrowing along the first axis share the storage.
@@ -166,15 +166,15 @@ impl Tensor {
         Ok(self.bytes())
     }
 
-    /// The address of the first element, for a kernel's parameters. Errors on the CPU.
-    pub(crate) fn ptr(&self) -> Result<Ptr> {
-        self.storage.ptr(self.bytes().start)
+    /// The address of the first element, for the parameters of a kernel on `gpu`. Errors if the tensor is not there.
+    pub(crate) fn ptr(&self, gpu: &Gpu) -> Result<Ptr> {
+        self.storage.ptr(self.bytes().start, gpu)
     }
 
     /// As [`ptr`](Self::ptr), for a kernel that writes in place: makes the storage unique first.
-    pub(crate) fn ptr_mut(&mut self) -> Result<Ptr> {
+    pub(crate) fn ptr_mut(&mut self, gpu: &Gpu) -> Result<Ptr> {
         let bytes = self.make_unique()?;
-        self.storage.ptr(bytes.start)
+        self.storage.ptr(bytes.start, gpu)
     }
 
     /// The same elements with other extents. Errors if the counts differ.

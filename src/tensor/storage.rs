@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Device;
 use crate::backend::cpu::CpuBuffer;
-use crate::backend::gpu::{GpuBuffer, Ptr};
+use crate::backend::gpu::{Gpu, GpuBuffer, Ptr};
 use crate::error::{Error, Result};
 use crate::threads;
 
@@ -81,10 +81,15 @@ impl Storage {
         }
     }
 
-    pub fn ptr(&self, offset: usize) -> Result<Ptr> {
+    pub fn ptr(&self, offset: usize, gpu: &Gpu) -> Result<Ptr> {
         match self {
             Storage::Cpu(_) => {
                 Err(Error::Device { op: "launch", what: "a kernel was given a tensor on the CPU".into() })
+            }
+            Storage::Gpu(buffer) if !buffer.gpu().same(gpu) => {
+                let what =
+                    format!("a kernel on {} was given a tensor on another device, {}", gpu.name(), buffer.gpu().name());
+                Err(Error::Device { op: "launch", what })
             }
             Storage::Gpu(buffer) if buffer.is_empty() => Ok(Ptr::NULL),
             Storage::Gpu(buffer) => Ok(buffer.ptr(offset)),

@@ -2,11 +2,9 @@
 //!
 //! Glyphs keep their sub-pixel positions and side bearings, which plotting crates round away at these sizes.
 
-use std::sync::LazyLock;
-
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use image::{ImageFormat, Rgb, RgbImage};
 
+use super::typeface::Typeface;
 use crate::{Error, Result, memory};
 
 /// Sides beyond this are a mistake, not a picture.
@@ -16,9 +14,6 @@ pub(super) const INK: Rgb<u8> = Rgb([0x1f, 0x24, 0x2b]);
 pub(super) const QUIET: Rgb<u8> = Rgb([0x5c, 0x65, 0x70]);
 pub(super) const RULE: Rgb<u8> = Rgb([0xe3, 0xe6, 0xea]);
 pub(super) const PAPER: Rgb<u8> = Rgb([0xff, 0xff, 0xff]);
-
-static FONT: LazyLock<Option<FontRef<'static>>> =
-    LazyLock::new(|| FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).ok());
 
 /// Where a text stands relative to the given point.
 #[derive(Clone, Copy)]
@@ -32,7 +27,7 @@ pub(super) enum Anchor {
 pub(super) struct Canvas {
     pub(super) image: RgbImage,
     density: f32,
-    font: &'static FontRef<'static>,
+    typeface: &'static Typeface,
 }
 
 impl Canvas {
@@ -43,8 +38,7 @@ impl Canvas {
             &format!("a picture of {w} x {h} pixels"),
             "show fewer images",
         )?;
-        let font = FONT.as_ref().ok_or_else(|| Error::argument("picture", "the embedded font cannot be read"))?;
-        Ok(Canvas { image: RgbImage::from_pixel(w, h, PAPER), density, font })
+        Ok(Canvas { image: RgbImage::from_pixel(w, h, PAPER), density, typeface: Typeface::embedded()? })
     }
 
     /// Width and height in pixels. Errors on sides that are no picture's.
@@ -114,32 +108,23 @@ impl Canvas {
             Anchor::Middle => x - self.text_width(text, size) / 2.0,
             Anchor::Right => x - self.text_width(text, size),
         };
-        let font = self.font.as_scaled(self.scale(size));
-        let (mut pen, mut previous) = (start * self.density, None);
-        let baseline = (y * self.density).round();
+        let (face, size) = (self.typeface, size * self.density);
+        let (mut pen, baseline) = (start * self.density, (y * self.density).round());
         for c in text.chars() {
-            let id = font.glyph_id(c);
-            pen += previous.map_or(0.0, |p| font.kern(p, id));
-            previous = Some(id);
-            let glyph = id.with_scale_and_position(font.scale(), point(pen, baseline));
-            pen += font.h_advance(id);
-            let Some(outline) = font.outline_glyph(glyph) else { continue };
-            let corner = outline.px_bounds().min;
-            outline.draw(|dx, dy, cover| {
-                let (px, py) = (corner.x + dx as f32, corner.y + dy as f32);
+            let glyph = face.glyph(c);
+            face.draw(glyph, size, [pen, baseline], |[px, py], cover| {
                 if px >= 0.0 && py >= 0.0 && (px as u32) < self.image.width() && (py as u32) < self.image.height() {
                     // The font is a light one; a little weight keeps small text readable.
                     blend(self.image.get_pixel_mut(px as u32, py as u32), colour, cover.min(1.0).powf(0.7));
                 }
             });
+            pen += face.advance(glyph, size);
         }
     }
 
+    /// The width of a line of text whose em square has sides of `size`, as CSS counts it.
     pub(super) fn text_width(&self, text: &str, size: f32) -> f32 {
-        let font = self.font.as_scaled(self.scale(size));
-        let ids: Vec<_> = text.chars().map(|c| font.glyph_id(c)).collect();
-        let kerned: f32 = ids.windows(2).map(|pair| font.kern(pair[0], pair[1])).sum();
-        (ids.iter().map(|&id| font.h_advance(id)).sum::<f32>() + kerned) / self.density
+        text.chars().map(|c| self.typeface.advance(self.typeface.glyph(c), size)).sum()
     }
 
     /// `text`, or as much of its beginning as fits `width`, then an ellipsis.
@@ -155,12 +140,6 @@ impl Canvas {
             }
         }
         String::new()
-    }
-
-    /// `size` counts from one baseline to the next of tightly set lines, as CSS does with the em square.
-    fn scale(&self, size: f32) -> PxScale {
-        let em = self.font.units_per_em().unwrap_or(1000.0);
-        PxScale::from(size * self.density * self.font.height_unscaled() / em)
     }
 }
 

@@ -20,6 +20,7 @@ pub mod run_dir;
 pub mod snapshots;
 mod task;
 mod trainer;
+mod typeface;
 
 pub use crate::files::write_atomic;
 pub use canvas::png;

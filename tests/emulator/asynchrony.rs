@@ -4,14 +4,14 @@ use veridical::backend::Order;
 use veridical::backend::gpu::Ptr;
 use veridical::params;
 
-use super::device::{ORDERS, device, download, integers, launch, refusal, upload};
+use super::device::{ORDERS, device, download, integers, launch, refusal, start, upload};
 
 params! { pub struct TestAsyncParams { x: Ptr, y: Ptr, n: u32, omit: u32 } }
 
 fn run(order: Order, kernel: &'static str, threads: u32, n: u32, omit: u32) -> Vec<f32> {
     let gpu = device(order);
     let (x, y) = (upload(&gpu, &integers(512)), upload(&gpu, &[0.0f32; 512]));
-    gpu.launch(&launch(kernel, 1, threads), &TestAsyncParams { x: x.ptr(0), y: y.ptr(0), n, omit }).unwrap();
+    start(&gpu, &launch(kernel, 1, threads), &TestAsyncParams { x: x.ptr(0), y: y.ptr(0), n, omit }).unwrap();
     download(&y)
 }
 
@@ -64,7 +64,7 @@ fn warps_hand_over_through_named_barriers() {
         let gpu = device(order);
         let (x, y) = (upload(&gpu, &x), upload(&gpu, &[0.0f32; 512]));
         let p = TestAsyncParams { x: x.ptr(0), y: y.ptr(0), n: 8, omit: 1 };
-        gpu.launch(&launch("test_warp_roles", 1, 64), &p).is_err() || download::<f32>(&y) != expected
+        start(&gpu, &launch("test_warp_roles", 1, 64), &p).is_err() || download::<f32>(&y) != expected
     }));
 }
 
@@ -76,12 +76,12 @@ fn copies_are_checked_like_any_access() {
         let good = TestAsyncParams { x: x.ptr(0), y: y.ptr(0), n: 508, omit: 0 };
         let at = launch("test_async_swap", 1, 128);
         // The last thread's copy is not valid: its source is not looked at.
-        gpu.launch(&at, &good).unwrap();
-        let text = refusal(gpu.launch(&at, &TestAsyncParams { n: 512, ..good }));
+        start(&gpu, &at, &good).unwrap();
+        let text = refusal(start(&gpu, &at, &TestAsyncParams { n: 512, ..good }));
         assert!(text.contains("thread (127, 0, 0): reads 16 bytes of global memory"), "{text}");
-        let text = refusal(gpu.launch(&at, &TestAsyncParams { x: x.ptr(4), n: 128, ..good }));
+        let text = refusal(start(&gpu, &at, &TestAsyncParams { x: x.ptr(4), n: 128, ..good }));
         assert!(text.contains("no multiple of 16"), "{text}");
-        let text = refusal(gpu.launch(&launch("test_async_swap", 1, 160), &good));
+        let text = refusal(start(&gpu, &launch("test_async_swap", 1, 160), &good));
         assert!(text.contains("shared array `tile`"), "{text}");
     }
 }

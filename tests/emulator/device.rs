@@ -1,7 +1,7 @@
 //! Devices under every schedule, and typed buffers on them.
 
 use bytemuck::Pod;
-use veridical::backend::gpu::{Gpu, GpuBuffer, Launch};
+use veridical::backend::gpu::{Gpu, GpuBuffer, KernelParams, Launch};
 use veridical::backend::{EmulatorOptions, Order};
 use veridical::{Device, Error};
 
@@ -41,6 +41,12 @@ pub fn download<T: Pod>(buffer: &GpuBuffer) -> Vec<T> {
     let mut values = vec![T::zeroed(); buffer.len() / size_of::<T>()];
     buffer.download(0, bytemuck::cast_slice_mut(&mut values)).unwrap();
     values
+}
+
+/// Starts a kernel. What the emulator is to refuse may be wrong on purpose.
+pub fn start<P: KernelParams>(gpu: &Gpu, launch: &Launch, params: &P) -> Result<(), Error> {
+    // SAFETY: the emulator checks every access; what also runs on a GPU is given buffers of its own, as large as the kernel's file says.
+    unsafe { gpu.launch(launch, params) }
 }
 
 pub fn launch(kernel: &'static str, blocks: u32, threads: u32) -> Launch {

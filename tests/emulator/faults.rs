@@ -4,20 +4,21 @@ use veridical::backend::Order;
 use veridical::backend::gpu::{Launch, Ptr};
 use veridical::params;
 
-use super::device::{ORDERS, device, download, launch, refusal, upload};
+use super::device::{ORDERS, device, download, launch, refusal, start, upload};
 
 params! { pub struct TestFaultParams { y: Ptr, n: u64, how: u32, unused: u32 } }
 
 fn run(order: Order, kernel: &'static str, how: u32, n: u64, shared: u32) -> veridical::Result<()> {
     let gpu = device(order);
     let y = upload(&gpu, &[0.0f32; 16]);
-    let result = gpu.launch(
+    let result = start(
+        &gpu,
         &Launch { kernel, grid: [1, 1, 1], block: [64, 1, 1], shared },
         &TestFaultParams { y: y.ptr(0), n, how, unused: 0 },
     );
     // A launch that was given up leaves coroutines behind: the next one must not notice.
     let fine = TestFaultParams { y: y.ptr(0), n: 5, how: 0, unused: 0 };
-    gpu.launch(&launch("test_shared_limit", 3, 64), &fine).unwrap();
+    start(&gpu, &launch("test_shared_limit", 3, 64), &fine).unwrap();
     result
 }
 
@@ -53,7 +54,7 @@ fn guard_zones_show_writes_that_were_not_checked() {
     for (how, words) in [(0, "written 0 bytes past its end"), (1, "written 1 bytes before its beginning")] {
         let y = upload(&gpu, &[0.0f32; 16]);
         let p = TestFaultParams { y: y.ptr(0), n: 16, how, unused: 0 };
-        let text = refusal(gpu.launch(&launch("test_guard_zone", 1, 32), &p));
+        let text = refusal(start(&gpu, &launch("test_guard_zone", 1, 32), &p));
         assert!(text.contains("test_guard_zone") && text.contains("buffer of `y`") && text.contains(words), "{text}");
         // The damage is still there for whoever looks next.
         assert!(refusal(gpu.synchronize()).contains(words));
@@ -131,15 +132,15 @@ fn structs_that_differ_are_refused_by_field() {
     let y = upload(&gpu, &[0.0f32; 16]);
     let at = launch("test_shared_bounds", 1, 32);
     let y0 = y.ptr(0);
-    let text = refusal(gpu.launch(&at, &other::name::TestFaultParams { y: y0, m: 0, how: 0, unused: 0 }));
+    let text = refusal(start(&gpu, &at, &other::name::TestFaultParams { y: y0, m: 0, how: 0, unused: 0 }));
     assert!(text.contains("TestFaultParams: field 1 is `m` in Rust and `n` in C++"), "{text}");
-    let text = refusal(gpu.launch(&at, &other::order::TestFaultParams { y: y0, n: 0, how: 0, unused: 0 }));
+    let text = refusal(start(&gpu, &at, &other::order::TestFaultParams { y: y0, n: 0, how: 0, unused: 0 }));
     assert!(text.contains("field 1 is `how` in Rust and `n` in C++"), "{text}");
-    let text = refusal(gpu.launch(&at, &other::size::TestFaultParams { y: y0, n: 0, how: 0, unused: 0 }));
+    let text = refusal(start(&gpu, &at, &other::size::TestFaultParams { y: y0, n: 0, how: 0, unused: 0 }));
     assert!(text.contains("field `n` has offset 8 and 4 bytes in Rust, offset 8 and 8 bytes in C++"), "{text}");
-    let text = refusal(gpu.launch(&at, &other::fewer::TestFaultParams { y: y0, n: 0 }));
+    let text = refusal(start(&gpu, &at, &other::fewer::TestFaultParams { y: y0, n: 0 }));
     assert!(text.contains("C++ has a field `how` that Rust lacks"), "{text}");
-    let text = refusal(gpu.launch(&at, &other::more::TestFaultParams { y: y0, n: 0, how: 0, unused: 0, extra: 0 }));
+    let text = refusal(start(&gpu, &at, &other::more::TestFaultParams { y: y0, n: 0, how: 0, unused: 0, extra: 0 }));
     assert!(text.contains("Rust has a field `extra` that C++ lacks"), "{text}");
     assert_eq!(download::<f32>(&y), [0.0; 16]);
 }

@@ -4,7 +4,7 @@ use veridical::backend::Order;
 use veridical::backend::gpu::Ptr;
 use veridical::params;
 
-use super::device::{device, devices, download, launch, refusal, upload};
+use super::device::{device, devices, download, launch, refusal, start, upload};
 
 params! { pub struct TestMatrixParams { a: Ptr, b: Ptr, c: Ptr, trans: u32, count: u32 } }
 
@@ -33,7 +33,7 @@ fn ldmatrix_gives_each_lane_its_two_elements() {
                     trans: trans.into(),
                     count: count as u32,
                 };
-                gpu.launch(&launch("test_ldmatrix", 1, 32), &p).unwrap();
+                start(&gpu, &launch("test_ldmatrix", 1, 32), &p).unwrap();
                 let got = download::<u32>(&c);
                 // PTX ISA, ldmatrix: threads 8j..8j+7 give the rows of matrix j. Of each matrix, thread 0 gets the first two
                 // elements of row 0, thread 1 the next two, thread 4 the first two of row 1, and so on; with .trans the same of the
@@ -88,7 +88,7 @@ fn mma_multiplies_the_fragments_of_the_ptx_table() {
     for gpu in devices() {
         let (ba, bb, bc) = (upload(&gpu, &a), upload(&gpu, &b), upload(&gpu, &c));
         let p = TestMatrixParams { a: ba.ptr(0), b: bb.ptr(0), c: bc.ptr(0), trans: 0, count: 0 };
-        gpu.launch(&launch("test_mma", 1, 32), &p).unwrap();
+        start(&gpu, &launch("test_mma", 1, 32), &p).unwrap();
         let got = download::<f32>(&bc);
         for lane in 0..32 {
             for i in 0..4 {
@@ -116,7 +116,7 @@ fn ldmatrix_and_mma_fit_together() {
         for (trans, b) in [(1, &by_row), (0, &by_column)] {
             let (ba, bb, bc) = (upload(&gpu, &a), upload(&gpu, b), upload(&gpu, &[0f32; 128]));
             let p = TestMatrixParams { a: ba.ptr(0), b: bb.ptr(0), c: bc.ptr(0), trans, count: 0 };
-            gpu.launch(&launch("test_tile_product", 1, 32), &p).unwrap();
+            start(&gpu, &launch("test_tile_product", 1, 32), &p).unwrap();
             assert_eq!(download::<f32>(&bc), expected, "{gpu:?}, trans {trans}");
         }
     }
@@ -130,9 +130,9 @@ fn a_row_of_a_matrix_is_checked_like_any_access() {
     let (a, b, c) = (upload(&gpu, &[0u16; 256]), upload(&gpu, &rows), upload(&gpu, &[0u32; 128]));
     let p = TestMatrixParams { a: a.ptr(0), b: b.ptr(0), c: c.ptr(0), trans: 0, count: 4 };
     let at = launch("test_ldmatrix", 1, 32);
-    let text = refusal(gpu.launch(&at, &p));
+    let text = refusal(start(&gpu, &at, &p));
     assert!(text.contains("thread (9, 0, 0): reads") || text.contains("thread (9, 0, 0): accesses"), "{text}");
     assert!(text.contains("16 bytes of shared memory"), "{text}");
     // One matrix takes its rows from the first eight lanes; the others' addresses do not matter.
-    gpu.launch(&at, &TestMatrixParams { count: 1, ..p }).unwrap();
+    start(&gpu, &at, &TestMatrixParams { count: 1, ..p }).unwrap();
 }

@@ -289,7 +289,7 @@ impl Block {
         if let Some(&range) = b.ranges.iter().find(|r| r.begin <= address && address <= r.end) {
             return range;
         }
-        let found = unsafe { (*b.grid).memory }.find(address);
+        let found = unsafe { (*b.grid).memory.find(address, (*b.grid).turn) };
         if let Some(range) = found {
             b.ranges.push(range);
         }

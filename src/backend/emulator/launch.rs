@@ -10,7 +10,7 @@ use crate::backend::shared_memory::MOST;
 
 use super::abi::{CppLayout, HostKernel, Range};
 use super::block::Block;
-use super::memory::Memory;
+use super::memory::{Memory, Turn};
 use super::order::Order;
 
 /// Blocks at work at the same time. Each has up to 1024 coroutine stacks, and the kernel limits the number of mappings.
@@ -23,6 +23,7 @@ pub(super) struct Grid<'a> {
     pub(super) params: &'a [u8],
     pub(super) layout: &'static [Field],
     pub(super) memory: &'a Memory,
+    pub(super) turn: Turn,
     pub(super) order: Order,
 }
 
@@ -135,8 +136,8 @@ impl Grid<'_> {
             return Err(why);
         }
         for (name, address) in self.words() {
-            if self.memory.find(address).is_some() {
-                self.memory.check(address, 0).map_err(|why| format!("{why} (buffer of `{name}`)"))?;
+            if self.memory.find(address, self.turn).is_some() {
+                self.memory.check(address, 0, self.turn).map_err(|why| format!("{why} (buffer of `{name}`)"))?;
             }
         }
         Ok(())

@@ -1,7 +1,10 @@
 //! Device memory: allocations with guard zones, and the search for the one an address lies in.
+//!
+//! Calls of all threads are ordered as on a GPU's one stream. So an allocation that is freed while kernels run stays theirs until the
+//! last of them is done, and does not exist for a kernel that starts later.
 
 use std::alloc::{Layout, alloc, dealloc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::abi::Range;
@@ -17,6 +20,8 @@ struct Allocation {
     base: *mut u8,
     layout: Layout,
     bytes: usize,
+    /// Freed while kernels ran: the first launch that it does not exist for.
+    gone_for: Option<Turn>,
 }
 
 // SAFETY: the memory belongs to the allocation; who may touch it when is the caller's business, as on a GPU.
@@ -46,19 +51,68 @@ impl Drop for Allocation {
     }
 }
 
-/// All live allocations by address.
+/// A launch's place in the order of launches.
+pub(super) type Turn = u64;
+/// The place of what comes after every launch so far: copies, which see what has not been freed.
+pub(super) const AFTER_ALL: Turn = Turn::MAX;
+
+#[derive(Default)]
+struct Live {
+    /// By address, with those that wait.
+    allocations: BTreeMap<u64, Allocation>,
+    /// Addresses of what was freed while kernels ran.
+    waiting: Vec<u64>,
+    /// Launches under way.
+    running: BTreeSet<Turn>,
+    next: Turn,
+}
+
+impl Live {
+    /// The allocation that begins at or before `address`, if it exists for the launch of this turn.
+    fn before(&self, address: u64, turn: Turn) -> Option<(u64, &Allocation)> {
+        let (&begin, allocation) = self.allocations.range(..=address).next_back()?;
+        allocation.gone_for.is_none_or(|gone| turn < gone).then_some((begin, allocation))
+    }
+}
+
+/// All live allocations.
 #[derive(Default)]
 pub(super) struct Memory {
-    live: RwLock<BTreeMap<u64, Allocation>>,
+    live: RwLock<Live>,
 }
 
 impl Memory {
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Allocation>> {
+    fn read(&self) -> RwLockReadGuard<'_, Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Allocation>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Live> {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a launch: what is allocated now stays until it has `ended`.
+    pub(super) fn begin(&self) -> Turn {
+        let mut live = self.write();
+        let turn = live.next;
+        live.next += 1;
+        live.running.insert(turn);
+        turn
+    }
+
+    /// Ends a launch: frees what was waiting for it. Says if a guard zone of that was hurt.
+    pub(super) fn ended(&self, turn: Turn) -> Result<(), String> {
+        let mut guard = self.write();
+        let live = &mut *guard;
+        live.running.remove(&turn);
+        let oldest = live.running.first().copied().unwrap_or(AFTER_ALL);
+        let done =
+            |address: &u64| live.allocations.get(address).and_then(|a| a.gone_for).is_none_or(|gone| gone <= oldest);
+        let (due, waiting) = std::mem::take(&mut live.waiting).into_iter().partition(done);
+        live.waiting = waiting;
+        let freed: Vec<_> = Vec::into_iter(due).filter_map(|address| live.allocations.remove_entry(&address)).collect();
+        drop(guard);
+        let hurt = freed.iter().find_map(|(address, a)| a.damage().map(|how| describe(*address, a.bytes, &how)));
+        hurt.map_or(Ok(()), Err)
     }
 
     /// `bytes` bytes of NaN between two guard zones.
@@ -77,32 +131,43 @@ impl Memory {
             base
         };
         let address = base as u64 + GUARD as u64;
-        self.write().insert(address, Allocation { base, layout, bytes });
+        self.write().allocations.insert(address, Allocation { base, layout, bytes, gone_for: None });
         Ok(address)
     }
 
-    /// Frees an allocation; says if its guard zones were hurt.
+    /// Frees an allocation, as soon as the launches under way have ended; says if its guard zones were hurt.
     pub(super) fn free(&self, address: u64) -> Result<(), String> {
-        let Some(allocation) = self.write().remove(&address) else {
-            return Err(format!("{address:#x} is not the address of an allocation"));
+        let mut live = self.write();
+        let (next, waits) = (live.next, !live.running.is_empty());
+        let allocation = match live.allocations.get_mut(&address) {
+            Some(allocation) if allocation.gone_for.is_none() => allocation,
+            _ => return Err(format!("{address:#x} is not the address of an allocation")),
         };
+        if waits {
+            allocation.gone_for = Some(next);
+            live.waiting.push(address);
+            return Ok(());
+        }
+        let Some(allocation) = live.allocations.remove(&address) else { return Ok(()) };
+        drop(live);
         allocation.damage().map_or(Ok(()), |how| Err(describe(address, allocation.bytes, &how)))
     }
 
-    /// The allocation that `address` lies in or at the end of.
-    pub(super) fn find(&self, address: u64) -> Option<Range> {
+    /// The allocation that `address` lies in or at the end of, for a launch.
+    pub(super) fn find(&self, address: u64, turn: Turn) -> Option<Range> {
         let live = self.read();
-        let (&begin, allocation) = live.range(..=address).next_back()?;
+        let (begin, allocation) = live.before(address, turn)?;
         let end = begin + allocation.bytes as u64;
         (address <= end).then_some(Range { begin, end })
     }
 
-    /// The allocation whose bytes are closest to `address`.
-    pub(super) fn nearest(&self, address: u64) -> Option<Range> {
+    /// The allocation whose bytes are closest to `address`, for a launch.
+    pub(super) fn nearest(&self, address: u64, turn: Turn) -> Option<Range> {
         let live = self.read();
         let range = |(&begin, a): (&u64, &Allocation)| Range { begin, end: begin + a.bytes as u64 };
-        let below = live.range(..=address).next_back().map(range);
-        let above = live.range(address..).next().map(range);
+        let exists = |(_, a): &(&u64, &Allocation)| a.gone_for.is_none_or(|gone| turn < gone);
+        let below = live.allocations.range(..=address).rev().find(exists).map(range);
+        let above = live.allocations.range(address..).find(exists).map(range);
         match (below, above) {
             (Some(b), Some(a)) => Some(if address.saturating_sub(b.end) <= a.begin - address { b } else { a }),
             (b, a) => b.or(a),
@@ -110,14 +175,14 @@ impl Memory {
     }
 
     /// Whether all of `address..address + bytes` is one allocation's, and its guard zones are whole.
-    pub(super) fn check(&self, address: u64, bytes: usize) -> Result<(), String> {
+    /// For a launch, or [`AFTER_ALL`].
+    pub(super) fn check(&self, address: u64, bytes: usize, turn: Turn) -> Result<(), String> {
         let live = self.read();
-        let found = live.range(..=address).next_back();
         let inside = |begin: u64, a: &Allocation| {
             (address - begin).checked_add(bytes as u64).is_some_and(|end| end <= a.bytes as u64)
         };
-        match found {
-            Some((&begin, allocation)) if inside(begin, allocation) => {
+        match live.before(address, turn) {
+            Some((begin, allocation)) if inside(begin, allocation) => {
                 allocation.damage().map_or(Ok(()), |how| Err(describe(begin, allocation.bytes, &how)))
             }
             _ => Err(format!("{bytes} bytes at {address:#x} are not all in one live allocation")),
@@ -127,11 +192,55 @@ impl Memory {
     /// Looks at the guard zones of every live allocation.
     pub(super) fn check_all(&self) -> Result<(), String> {
         let live = self.read();
-        let hurt = live.iter().find_map(|(&address, a)| a.damage().map(|how| describe(address, a.bytes, &how)));
+        let hurt =
+            live.allocations.iter().find_map(|(&address, a)| a.damage().map(|how| describe(address, a.bytes, &how)));
         hurt.map_or(Ok(()), Err)
     }
 }
 
 fn describe(address: u64, bytes: usize, how: &str) -> String {
     format!("the guard zone of the {bytes}-byte allocation at {address:#x} was {how}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_freed_while_kernels_run_is_theirs_to_their_end() {
+        let memory = Memory::default();
+        let exists = |address, turn| memory.find(address, turn).is_some();
+        let address = memory.allocate(64).unwrap();
+        let first = memory.begin();
+        let second = memory.begin();
+        memory.free(address).unwrap();
+        let third = memory.begin();
+        assert_eq!([first, second, third].map(|turn| exists(address, turn)), [true, true, false]);
+        assert!(memory.check(address, 64, second).is_ok() && memory.check(address, 64, AFTER_ALL).is_err());
+        assert!(memory.free(address).unwrap_err().contains("not the address of an allocation"));
+
+        // The memory is still there to be written until both launches have ended, in whatever order they do.
+        memory.ended(second).unwrap();
+        assert!(exists(address, first));
+        // SAFETY: the launch that it was freed behind is under way.
+        unsafe { (address as *mut u8).write_bytes(1, 64) };
+        memory.ended(first).unwrap();
+        assert!(!exists(address, first) && memory.read().allocations.is_empty());
+        memory.ended(third).unwrap();
+
+        let address = memory.allocate(64).unwrap();
+        memory.free(address).unwrap();
+        assert!(memory.read().allocations.is_empty() && memory.read().running.is_empty());
+    }
+
+    #[test]
+    fn a_guard_zone_hurt_by_the_last_kernel_is_found() {
+        let memory = Memory::default();
+        let address = memory.allocate(64).unwrap();
+        let turn = memory.begin();
+        memory.free(address).unwrap();
+        // SAFETY: within the guard zone of an allocation that waits for the launch.
+        unsafe { (address as *mut u8).add(64).write(0) };
+        assert!(memory.ended(turn).unwrap_err().contains("written 0 bytes past its end"));
+    }
 }

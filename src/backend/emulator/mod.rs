@@ -30,7 +30,7 @@ pub use order::Order;
 
 use crate::backend::gpu::{Driver, Field, Gpu, Launch};
 use crate::error::{Error, Result};
-use memory::Memory;
+use memory::{AFTER_ALL, Memory};
 
 /// How the emulator runs kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,6 +81,14 @@ impl Emulator {
         if self.options.workers == 0 { rayon::current_num_threads() } else { self.options.workers }
     }
 
+    /// Keeps damage that was found where no error can be returned.
+    fn note(&self, found: Result<(), String>) {
+        if let Err(why) = found {
+            let mut damage = self.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            damage.get_or_insert(why);
+        }
+    }
+
     fn pending_damage(&self) -> Result<(), String> {
         let mut damage = self.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         damage.take().map_or(Ok(()), Err)
@@ -101,14 +109,11 @@ impl Driver for Emulator {
     }
 
     fn free(&self, address: u64, _bytes: usize) {
-        if let Err(why) = self.memory.free(address) {
-            let mut damage = self.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            damage.get_or_insert(why);
-        }
+        self.note(self.memory.free(address));
     }
 
     fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
-        self.memory.check(to, from.len()).map_err(driver("upload"))?;
+        self.memory.check(to, from.len(), AFTER_ALL).map_err(driver("upload"))?;
         // SAFETY: the range was checked; the source is a slice of this process.
         unsafe { (to as *mut u8).copy_from(from.as_ptr(), from.len()) };
         Ok(())
@@ -116,22 +121,22 @@ impl Driver for Emulator {
 
     fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
         self.pending_damage().map_err(driver("download"))?;
-        self.memory.check(from, to.len()).map_err(driver("download"))?;
+        self.memory.check(from, to.len(), AFTER_ALL).map_err(driver("download"))?;
         // SAFETY: the range was checked.
         unsafe { to.as_mut_ptr().copy_from(from as *const u8, to.len()) };
         Ok(())
     }
 
     fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
-        self.memory.check(to, bytes).map_err(driver("copy, destination"))?;
-        self.memory.check(from, bytes).map_err(driver("copy, source"))?;
+        self.memory.check(to, bytes, AFTER_ALL).map_err(driver("copy, destination"))?;
+        self.memory.check(from, bytes, AFTER_ALL).map_err(driver("copy, source"))?;
         // SAFETY: both ranges were checked; `copy` allows them to overlap.
         unsafe { (to as *mut u8).copy_from(from as *const u8, bytes) };
         Ok(())
     }
 
     fn zero(&self, to: u64, bytes: usize) -> Result<()> {
-        self.memory.check(to, bytes).map_err(driver("zero"))?;
+        self.memory.check(to, bytes, AFTER_ALL).map_err(driver("zero"))?;
         // SAFETY: the range was checked.
         unsafe { (to as *mut u8).write_bytes(0, bytes) };
         Ok(())
@@ -147,8 +152,11 @@ impl Driver for Emulator {
         let aligned = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..params.len()];
         aligned.copy_from_slice(params);
         let order = self.options.order;
-        let grid = launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, order };
-        grid.run(self.workers()).map_err(error)
+        let turn = self.memory.begin();
+        let grid = launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, turn, order };
+        let ran = grid.run(self.workers()).map_err(error);
+        self.note(self.memory.ended(turn));
+        ran
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -148,7 +148,7 @@ impl Block {
         // SAFETY: the grid outlives the run.
         let grid = unsafe { &*self.grid };
         let inside = range != Range::default();
-        let near = if inside { Some(range) } else { grid.memory.nearest(address) };
+        let near = if inside { Some(range) } else { grid.memory.nearest(address, grid.turn) };
         let Some(near) = near else { return format!("{access}: there is no allocation at all") };
         let place = if address >= near.end {
             format!("{} bytes past the end of", address - near.end)

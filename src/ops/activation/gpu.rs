@@ -1,7 +1,7 @@
 use super::Activation;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -39,13 +39,13 @@ fn run(
     if x.is_empty() {
         return Ok(());
     }
-    let dy = dy.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL);
-    let (x_at, y_at) = (x.ptr()?, y.ptr_mut()?);
+    let dy = dy.map(|tensor| tensor.ptr(gpu)).transpose()?.unwrap_or(Ptr::NULL);
+    let (x_at, y_at) = (x.ptr(gpu)?, y.ptr_mut(gpu)?);
     let slope = if let Activation::LeakyRelu(slope) = activation { slope as f32 } else { 0.0 };
     let wide = Ptr::all_wide(&[dy, x_at, y_at]).into();
     let elements_per_thread = 16 / x.dtype().size();
     let params = ActivationParams { dy, x: x_at, y: y_at, n: x.len() as u64, slope, wide };
-    gpu.launch(&Launch::over(kernel, x.len().div_ceil(elements_per_thread)), &params)
+    start(gpu, &Launch::over(kernel, x.len().div_ceil(elements_per_thread)), &params)
 }
 
 fn forward_kernel(activation: Activation, dtype: DType) -> Result<&'static str> {

@@ -1,7 +1,7 @@
 use super::{AdamState, Factors, OP};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -28,15 +28,15 @@ params! {
 
 pub fn update(gpu: &Gpu, f: Factors, state: AdamState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
     let kernel = kernel!(OP, gradient.dtype(), "adam_fwd")?;
-    let address = |tensor: Option<&mut Tensor>| tensor.map_or(Ok(Ptr::NULL), Tensor::ptr_mut);
+    let address = |tensor: Option<&mut Tensor>| tensor.map_or(Ok(Ptr::NULL), |tensor| tensor.ptr_mut(gpu));
     let mut params = AdamParams {
-        weights: state.weights.ptr_mut()?,
-        m: state.m.ptr_mut()?,
-        v: state.v.ptr_mut()?,
+        weights: state.weights.ptr_mut(gpu)?,
+        m: state.m.ptr_mut(gpu)?,
+        v: state.v.ptr_mut(gpu)?,
         ema: address(state.ema)?,
         copy: address(state.copy)?,
-        gradient: gradient.ptr()?,
-        clip: clip.map_or(Ok(Ptr::NULL), Tensor::ptr)?,
+        gradient: gradient.ptr(gpu)?,
+        clip: clip.map_or(Ok(Ptr::NULL), |tensor| tensor.ptr(gpu))?,
         n: gradient.len() as u64,
         lr: f.lr as f32,
         root: f.root as f32,
@@ -49,5 +49,5 @@ pub fn update(gpu: &Gpu, f: Factors, state: AdamState, gradient: &Tensor, clip: 
     };
     let AdamParams { weights, m, v, ema, copy, gradient: g, .. } = params;
     params.wide = Ptr::all_wide(&[weights, m, v, ema, copy, g]).into();
-    gpu.launch(&Launch::over(kernel, gradient.len().div_ceil(4)), &params)
+    start(gpu, &Launch::over(kernel, gradient.len().div_ceil(4)), &params)
 }

@@ -2,7 +2,7 @@ use super::{Pairwise, Walk};
 use crate::backend::divisor::Divisor;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -55,7 +55,7 @@ impl ArithmeticParams {
 
 fn launch(gpu: &Gpu, kernel: &'static str, y: &Tensor, params: &ArithmeticParams) -> Result<()> {
     let per_thread = if params.wide == 0 { 4 } else { vector(y) };
-    gpu.launch(&Launch::over(kernel, y.len().div_ceil(per_thread)), params)
+    start(gpu, &Launch::over(kernel, y.len().div_ceil(per_thread)), params)
 }
 
 /// Elements in 16 bytes.
@@ -77,7 +77,8 @@ pub fn pairwise(
         Pairwise::Mul => (kernel!(op, a.dtype(), "mul_fwd")?, 1.0, 1.0),
         Pairwise::Div => (kernel!(op, a.dtype(), "div_fwd")?, 1.0, 1.0),
     };
-    let params = ArithmeticParams::new(a.ptr()?, b.ptr()?, y.ptr_mut()?, y.len(), vector(y), walk, alpha, beta);
+    let params =
+        ArithmeticParams::new(a.ptr(gpu)?, b.ptr(gpu)?, y.ptr_mut(gpu)?, y.len(), vector(y), walk, alpha, beta);
     launch(gpu, kernel, y, &params)
 }
 
@@ -91,14 +92,14 @@ pub fn affine(
     y: &mut Tensor,
 ) -> Result<()> {
     let kernel = kernel!(op, x.dtype(), "affine_fwd")?;
-    let params = ArithmeticParams::new(x.ptr()?, Ptr::NULL, y.ptr_mut()?, y.len(), vector(y), walk, alpha, beta);
+    let params = ArithmeticParams::new(x.ptr(gpu)?, Ptr::NULL, y.ptr_mut(gpu)?, y.len(), vector(y), walk, alpha, beta);
     launch(gpu, kernel, y, &params)
 }
 
 pub fn accumulate(gpu: &Gpu, op: &'static str, sum: &mut Tensor, term: &Tensor) -> Result<()> {
     let kernel = kernel!(op, sum.dtype(), "combine_fwd")?;
     let walk = Walk::new(op, sum.shape(), &[sum.shape(), term.shape()])?;
-    let at = sum.ptr_mut()?;
-    let params = ArithmeticParams::new(at, term.ptr()?, at, sum.len(), vector(sum), &walk, 1.0, 1.0);
+    let at = sum.ptr_mut(gpu)?;
+    let params = ArithmeticParams::new(at, term.ptr(gpu)?, at, sum.len(), vector(sum), &walk, 1.0, 1.0);
     launch(gpu, kernel, sum, &params)
 }

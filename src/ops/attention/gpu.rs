@@ -1,7 +1,7 @@
 use super::{OP, Setting};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::{Error, Result};
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -90,9 +90,9 @@ pub fn forward(gpu: &Gpu, setting: Setting, inputs: [&Tensor; 3], y: &mut Tensor
         128 => kernel!(OP, dtype, "attention_fwd_d128")?,
         _ => kernel!(OP, dtype, "attention_fwd_d256")?,
     };
-    let addresses = AttentionParams { y: y.ptr_mut()?, lse: lse.ptr_mut()?, ..bytemuck::Zeroable::zeroed() };
-    let params = params(setting, inputs, dtype, addresses)?;
-    gpu.launch(&launch(setting, kernel, Block::forward(dtype, width))?, &params)
+    let addresses = AttentionParams { y: y.ptr_mut(gpu)?, lse: lse.ptr_mut(gpu)?, ..bytemuck::Zeroable::zeroed() };
+    let params = params(gpu, setting, inputs, dtype, addresses)?;
+    start(gpu, &launch(setting, kernel, Block::forward(dtype, width))?, &params)
 }
 
 pub fn backward(
@@ -113,22 +113,23 @@ pub fn backward(
     };
     let mut delta = lse.empty_like()?;
     let addresses = AttentionParams {
-        y: y.ptr()?,
-        lse: lse.ptr()?,
-        dy: dy.ptr()?,
-        delta: delta.ptr_mut()?,
-        dq: dq.ptr_mut()?,
-        dk: dk.ptr_mut()?,
-        dv: dv.ptr_mut()?,
+        y: y.ptr(gpu)?,
+        lse: lse.ptr(gpu)?,
+        dy: dy.ptr(gpu)?,
+        delta: delta.ptr_mut(gpu)?,
+        dq: dq.ptr_mut(gpu)?,
+        dk: dk.ptr_mut(gpu)?,
+        dv: dv.ptr_mut(gpu)?,
         ..bytemuck::Zeroable::zeroed()
     };
-    let params = params(setting, inputs, dtype, addresses)?;
-    gpu.launch(&launch(setting, queries, Block::queries(dtype, width))?, &params)?;
-    gpu.launch(&launch(setting, keys, Block::keys(dtype, width))?, &params)
+    let params = params(gpu, setting, inputs, dtype, addresses)?;
+    start(gpu, &launch(setting, queries, Block::queries(dtype, width))?, &params)?;
+    start(gpu, &launch(setting, keys, Block::keys(dtype, width))?, &params)
 }
 
 /// The parameters, given the addresses of all but the inputs.
 fn params(
+    gpu: &Gpu,
     setting: Setting,
     [q, k, v]: [&Tensor; 3],
     dtype: DType,
@@ -140,7 +141,7 @@ fn params(
         let what = format!("{head_dim} channels per head; on a GPU at most 256 are possible: use more heads");
         return Err(Error::argument(OP, what));
     }
-    let (q, k, v) = (q.ptr()?, k.ptr()?, v.ptr()?);
+    let (q, k, v) = (q.ptr(gpu)?, k.ptr(gpu)?, v.ptr(gpu)?);
     let narrow = |count: usize| {
         u32::try_from(count).map_err(|_| Error::argument(OP, format!("{count} channels are too many for a GPU")))
     };

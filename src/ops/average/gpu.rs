@@ -1,5 +1,6 @@
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
+use crate::ops::start;
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -14,7 +15,7 @@ params! {
 }
 
 pub fn update(gpu: &Gpu, average: &mut Tensor, weights: &Tensor, part: f64) -> Result<()> {
-    let (average_at, weights_at) = (average.ptr_mut()?, weights.ptr()?);
+    let (average_at, weights_at) = (average.ptr_mut(gpu)?, weights.ptr(gpu)?);
     let params = AverageParams {
         average: average_at,
         weights: weights_at,
@@ -22,5 +23,5 @@ pub fn update(gpu: &Gpu, average: &mut Tensor, weights: &Tensor, part: f64) -> R
         part: part as f32,
         wide: Ptr::all_wide(&[average_at, weights_at]).into(),
     };
-    gpu.launch(&Launch::over("average_fwd_f32", weights.len().div_ceil(4)), &params)
+    start(gpu, &Launch::over("average_fwd_f32", weights.len().div_ceil(4)), &params)
 }

@@ -1,7 +1,7 @@
 use super::OP;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -16,7 +16,7 @@ params! {
 
 pub fn convert(gpu: &Gpu, x: &Tensor, y: &mut Tensor) -> Result<()> {
     let kernel = kernel!(OP, y.dtype(), "cast_fwd")?;
-    let (x_at, y_at) = (x.ptr()?, y.ptr_mut()?);
+    let (x_at, y_at) = (x.ptr(gpu)?, y.ptr_mut(gpu)?);
     let params = CastParams { x: x_at, y: y_at, n: x.len() as u64, wide: Ptr::all_wide(&[x_at, y_at]).into() };
-    gpu.launch(&Launch::over(kernel, x.len().div_ceil(8)), &params)
+    start(gpu, &Launch::over(kernel, x.len().div_ceil(8)), &params)
 }

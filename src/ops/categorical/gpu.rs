@@ -1,7 +1,7 @@
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
 use crate::ops::random::Draws;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -31,12 +31,12 @@ pub fn sample(
     bad: &mut Tensor,
 ) -> Result<()> {
     let kernel = kernel!("categorical", logits.dtype(), "categorical_fwd")?;
-    let (stream, first, ids) = draws.device()?;
+    let (stream, first, ids) = draws.device(gpu)?;
     let team = team(k);
     let params = CategoricalParams {
-        logits: logits.ptr()?,
-        labels: labels.ptr_mut()?,
-        bad: bad.ptr_mut()?,
+        logits: logits.ptr(gpu)?,
+        labels: labels.ptr_mut(gpu)?,
+        bad: bad.ptr_mut(gpu)?,
         ids,
         rows: labels.len() as u64,
         len: k as u64,
@@ -47,7 +47,7 @@ pub fn sample(
         site: stream.tail[1],
         team,
     };
-    gpu.launch(&Launch::over(kernel, labels.len() * team as usize), &params)
+    start(gpu, &Launch::over(kernel, labels.len() * team as usize), &params)
 }
 
 /// How many lanes of a warp share a row of `k` numbers: a power of two, four numbers a lane and turn.

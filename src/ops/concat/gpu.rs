@@ -1,7 +1,7 @@
 use super::Piece;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::copy_kernel;
+use crate::ops::{copy_kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -23,10 +23,10 @@ pub fn assemble(gpu: &Gpu, op: &'static str, pieces: &[&Piece], y: &mut Tensor) 
     let size = y.dtype().size();
     let y_pitch: usize = pieces.iter().map(|piece| piece.width).sum();
     let rows = y.len() / y_pitch;
-    let mut to = y.ptr_mut()?;
+    let mut to = y.ptr_mut(gpu)?;
     for piece in pieces {
         let x = match piece.source {
-            Some(source) => Ptr(source.ptr()?.0 + (piece.first * size) as u64),
+            Some(source) => source.ptr(gpu)?.byte_add(piece.first * size),
             None => Ptr::NULL,
         };
         let whole_vectors = [piece.width, piece.pitch, y_pitch].iter().all(|width| (width * size).is_multiple_of(16));
@@ -41,8 +41,8 @@ pub fn assemble(gpu: &Gpu, op: &'static str, pieces: &[&Piece], y: &mut Tensor) 
             wide: wide.into(),
         };
         let items = rows * piece.width / if wide { 16 / size } else { 1 };
-        gpu.launch(&Launch::over(kernel, items), &params)?;
-        to.0 += (piece.width * size) as u64;
+        start(gpu, &Launch::over(kernel, items), &params)?;
+        to = to.byte_add(piece.width * size);
     }
     Ok(())
 }

@@ -2,9 +2,9 @@ use crate::backend::cpu::gemm::Convolution;
 use crate::backend::divisor::Divisor;
 use crate::backend::gpu::{Gpu, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
 use crate::ops::matmul::Sizes;
 use crate::ops::matmul::gpu::{Tiling, is_wide, small, sum_parts};
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -121,7 +121,7 @@ pub(super) fn run(
     let kernel = pass.kernel(op, dtype, tiling.large)?;
     let mut parts = tiling.scratch(sizes, result)?;
     let number = |size: usize| small(op, size);
-    let (image_at, other_at, result_at) = (image.ptr()?, other.ptr()?, result.ptr_mut()?);
+    let (image_at, other_at, result_at) = (image.ptr(gpu)?, other.ptr(gpu)?, result.ptr_mut(gpu)?);
     let backward = pass == Pass::InputGradient;
     let (height, width, channels) = match backward {
         true => (shape.out_height(), shape.out_width(), shape.outputs),
@@ -140,9 +140,9 @@ pub(super) fn run(
     let params = Conv2dParams {
         image: image_at,
         other: other_at,
-        bias: bias.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL),
+        bias: bias.map(|tensor| tensor.ptr(gpu)).transpose()?.unwrap_or(Ptr::NULL),
         result: result_at,
-        parts: parts.as_mut().map(Tensor::ptr_mut).transpose()?.unwrap_or(Ptr::NULL),
+        parts: parts.as_mut().map(|tensor| tensor.ptr_mut(gpu)).transpose()?.unwrap_or(Ptr::NULL),
         m: number(sizes.m)?,
         n: number(sizes.n)?,
         k: number(sizes.k)?,
@@ -164,7 +164,7 @@ pub(super) fn run(
         taps: number(shape.taps())?,
     };
     number(sizes.m.div_ceil(64) * sizes.n.div_ceil(64))?;
-    gpu.launch(&tiling.launch(kernel, sizes, dtype), &params)?;
+    start(gpu, &tiling.launch(kernel, sizes, dtype), &params)?;
     match parts {
         Some(parts) => sum_parts(gpu, op, &parts, bias, result),
         None => Ok(()),

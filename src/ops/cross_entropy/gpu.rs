@@ -1,6 +1,6 @@
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -38,13 +38,13 @@ pub fn forward(
     let (rows, columns) = (x.shape()[0], x.shape()[1]);
     let mut losses = Tensor::empty([rows], DType::F32, &x.device())?;
     let params = CrossEntropyParams {
-        losses: losses.ptr_mut()?,
-        stats: stats.ptr_mut()?,
-        ..CrossEntropyParams::of(x, labels, Ptr::NULL)?
+        losses: losses.ptr_mut(gpu)?,
+        stats: stats.ptr_mut(gpu)?,
+        ..CrossEntropyParams::of(gpu, x, labels, Ptr::NULL)?
     };
-    gpu.launch(&Launch::over_rows(kernel!(op, x.dtype(), "cross_entropy_fwd")?, rows, columns), &params)?;
-    let params = CrossEntropyMeanParams { losses: losses.ptr()?, loss: loss.ptr_mut()?, rows: rows as u64 };
-    gpu.launch(&Launch::blocks("cross_entropy_fwd_mean_f32", [1, 1, 1], 256), &params)
+    start(gpu, &Launch::over_rows(kernel!(op, x.dtype(), "cross_entropy_fwd")?, rows, columns), &params)?;
+    let params = CrossEntropyMeanParams { losses: losses.ptr(gpu)?, loss: loss.ptr_mut(gpu)?, rows: rows as u64 };
+    start(gpu, &Launch::blocks("cross_entropy_fwd_mean_f32", [1, 1, 1], 256), &params)
 }
 
 pub fn backward(
@@ -58,21 +58,21 @@ pub fn backward(
 ) -> Result<()> {
     let (rows, columns) = (x.shape()[0], x.shape()[1]);
     let params = CrossEntropyParams {
-        stats: stats.ptr()?,
-        dloss: dy.ptr()?,
-        ..CrossEntropyParams::of(x, labels, dx.ptr_mut()?)?
+        stats: stats.ptr(gpu)?,
+        dloss: dy.ptr(gpu)?,
+        ..CrossEntropyParams::of(gpu, x, labels, dx.ptr_mut(gpu)?)?
     };
-    gpu.launch(&Launch::over_rows(kernel!(op, x.dtype(), "cross_entropy_bwd")?, rows, columns), &params)
+    start(gpu, &Launch::over_rows(kernel!(op, x.dtype(), "cross_entropy_bwd")?, rows, columns), &params)
 }
 
 impl CrossEntropyParams {
     /// What both directions share.
-    fn of(x: &Tensor, labels: &Tensor, dx: Ptr) -> Result<Self> {
+    fn of(gpu: &Gpu, x: &Tensor, labels: &Tensor, dx: Ptr) -> Result<Self> {
         let (rows, columns) = (x.shape()[0], x.shape()[1]);
-        let x_at = x.ptr()?;
+        let x_at = x.ptr(gpu)?;
         Ok(CrossEntropyParams {
             x: x_at,
-            labels: labels.ptr()?,
+            labels: labels.ptr(gpu)?,
             losses: Ptr::NULL,
             stats: Ptr::NULL,
             dloss: Ptr::NULL,

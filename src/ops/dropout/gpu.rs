@@ -1,7 +1,7 @@
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
 use crate::ops::random::{Draws, Rows};
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -33,8 +33,8 @@ pub fn mask(
     y: &mut Tensor,
 ) -> Result<()> {
     let kernel = kernel!("dropout", x.dtype(), "dropout_fwd")?;
-    let (stream, first, ids) = draws.device()?;
-    let (x, y) = (x.ptr()?, y.ptr_mut()?);
+    let (stream, first, ids) = draws.device(gpu)?;
+    let (x, y) = (x.ptr(gpu)?, y.ptr_mut(gpu)?);
     let params = DropoutParams {
         x,
         y,
@@ -50,5 +50,5 @@ pub fn mask(
         scale: scale as f32,
         wide: rows.wide(&[x, y]),
     };
-    gpu.launch(&Launch::over(kernel, rows.blocks()), &params)
+    start(gpu, &Launch::over(kernel, rows.blocks()), &params)
 }

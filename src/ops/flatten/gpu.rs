@@ -1,7 +1,7 @@
 use super::OP;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -20,7 +20,7 @@ params! {
 }
 
 pub fn write(gpu: &Gpu, flat: &mut Tensor, parts: &[(usize, &Tensor)], add: bool) -> Result<()> {
-    let flat = flat.ptr_mut()?;
+    let flat = flat.ptr_mut(gpu)?;
     for dtype in [DType::F32, DType::BF16] {
         let alike: Vec<_> = parts.iter().filter(|(_, part)| part.dtype() == dtype).collect();
         for group in alike.chunks(PARTS) {
@@ -33,8 +33,8 @@ pub fn write(gpu: &Gpu, flat: &mut Tensor, parts: &[(usize, &Tensor)], add: bool
                 wide: 0,
             };
             for (i, (offset, part)) in group.iter().enumerate() {
-                let at = part.ptr()?;
-                let wide = Ptr::all_wide(&[at, Ptr(flat.0 + 4 * *offset as u64)]);
+                let at = part.ptr(gpu)?;
+                let wide = Ptr::all_wide(&[at, flat.byte_add(4 * offset)]);
                 params.wide |= u32::from(wide) << i;
                 params.part[i] = at;
                 params.offset[i] = *offset as u64;
@@ -44,7 +44,7 @@ pub fn write(gpu: &Gpu, flat: &mut Tensor, parts: &[(usize, &Tensor)], add: bool
             let blocks = most.div_ceil(4 * Launch::THREADS as usize).clamp(1, 1024) as u32;
             let launch =
                 Launch::blocks(kernel!(OP, dtype, "flatten_fwd")?, [blocks, group.len() as u32, 1], Launch::THREADS);
-            gpu.launch(&launch, &params)?;
+            start(gpu, &launch, &params)?;
         }
     }
     Ok(())

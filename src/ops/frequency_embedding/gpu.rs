@@ -1,7 +1,7 @@
 use super::Frequencies;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -17,12 +17,19 @@ params! {
     }
 }
 
-fn params(x: &Tensor, half: usize, frequencies: &Frequencies, y: Ptr, dx: Ptr) -> Result<FrequencyEmbeddingParams> {
+fn params(
+    gpu: &Gpu,
+    x: &Tensor,
+    half: usize,
+    frequencies: &Frequencies,
+    y: Ptr,
+    dx: Ptr,
+) -> Result<FrequencyEmbeddingParams> {
     let (freqs, rate) = match frequencies {
         Frequencies::Geometric { rate } => (Ptr::NULL, *rate),
-        Frequencies::Given(list) => (list.ptr()?, 0.0),
+        Frequencies::Given(list) => (list.ptr(gpu)?, 0.0),
     };
-    Ok(FrequencyEmbeddingParams { x: x.ptr()?, freqs, y, dx, n: x.len() as u64, half: half as u64, rate })
+    Ok(FrequencyEmbeddingParams { x: x.ptr(gpu)?, freqs, y, dx, n: x.len() as u64, half: half as u64, rate })
 }
 
 pub fn forward(
@@ -34,8 +41,8 @@ pub fn forward(
     y: &mut Tensor,
 ) -> Result<()> {
     let kernel = kernel!(op, x.dtype(), "frequency_embedding_fwd")?;
-    let params = params(x, half, frequencies, y.ptr_mut()?, Ptr::NULL)?;
-    gpu.launch(&Launch::over(kernel, x.len() * half), &params)
+    let params = params(gpu, x, half, frequencies, y.ptr_mut(gpu)?, Ptr::NULL)?;
+    start(gpu, &Launch::over(kernel, x.len() * half), &params)
 }
 
 pub fn backward(
@@ -48,6 +55,6 @@ pub fn backward(
     dx: &mut Tensor,
 ) -> Result<()> {
     let kernel = kernel!(op, x.dtype(), "frequency_embedding_bwd")?;
-    let params = params(x, half, frequencies, dy.ptr()?, dx.ptr_mut()?)?;
-    gpu.launch(&Launch::blocks(kernel, [x.len().min(1 << 20) as u32, 1, 1], 128), &params)
+    let params = params(gpu, x, half, frequencies, dy.ptr(gpu)?, dx.ptr_mut(gpu)?)?;
+    start(gpu, &Launch::blocks(kernel, [x.len().min(1 << 20) as u32, 1, 1], 128), &params)
 }

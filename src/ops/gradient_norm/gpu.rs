@@ -1,7 +1,7 @@
 use super::OP;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -29,7 +29,7 @@ pub fn norm(gpu: &Gpu, gradients: &[&Tensor], max_norm: f64, result: &mut Tensor
     let params = GradientNormParams {
         gradient: Ptr::NULL,
         partial: address(0),
-        result: result.ptr_mut()?,
+        result: result.ptr_mut(gpu)?,
         n: total as u64,
         max_norm,
         wide: 0,
@@ -38,7 +38,7 @@ pub fn norm(gpu: &Gpu, gradients: &[&Tensor], max_norm: f64, result: &mut Tensor
     let mut at = 0;
     for gradient in gradients.iter().filter(|gradient| !gradient.is_empty()) {
         let kernel = kernel!(OP, gradient.dtype(), "gradient_norm_fwd_squares")?;
-        let from = gradient.ptr()?;
+        let from = gradient.ptr(gpu)?;
         let squares = GradientNormParams {
             gradient: from,
             partial: address(at),
@@ -46,8 +46,8 @@ pub fn norm(gpu: &Gpu, gradients: &[&Tensor], max_norm: f64, result: &mut Tensor
             wide: Ptr::all_wide(&[from]).into(),
             ..params
         };
-        gpu.launch(&Launch::blocks(kernel, [blocks(gradient) as u32, 1, 1], THREADS as u32), &squares)?;
+        start(gpu, &Launch::blocks(kernel, [blocks(gradient) as u32, 1, 1], THREADS as u32), &squares)?;
         at += blocks(gradient);
     }
-    gpu.launch(&Launch::blocks("gradient_norm_fwd_total_f32", [1; 3], THREADS as u32), &params)
+    start(gpu, &Launch::blocks("gradient_norm_fwd_total_f32", [1; 3], THREADS as u32), &params)
 }

@@ -2,7 +2,7 @@ use super::{Gradients, Setting};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::backend::shared_memory::MOST;
 use crate::error::{Error, Result};
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -43,10 +43,11 @@ pub fn forward(gpu: &Gpu, setting: &Setting, x: &Tensor, gamma: &Tensor, beta: &
     let kernel = kernel!(setting.op, x.dtype(), "group_norm_fwd")?;
     let mut y = x.empty_like()?;
     let mut stats = Tensor::empty([setting.images, setting.groups, 2], DType::F32, &x.device())?;
-    let (x_at, y_at) = (x.ptr()?, y.ptr_mut()?);
+    let (x_at, y_at) = (x.ptr(gpu)?, y.ptr_mut(gpu)?);
     let plan = Plan::forward(setting, x.dtype(), Ptr::all_wide(&[x_at, y_at]));
-    let params = GroupNormParams { x: x_at, y: y_at, stats: stats.ptr_mut()?, ..plan.params(setting, gamma, beta)? };
-    gpu.launch(&plan.launch(setting, kernel, plan.tile_bytes)?, &params)?;
+    let params =
+        GroupNormParams { x: x_at, y: y_at, stats: stats.ptr_mut(gpu)?, ..plan.params(gpu, setting, gamma, beta)? };
+    start(gpu, &plan.launch(setting, kernel, plan.tile_bytes)?, &params)?;
     Ok((y, stats))
 }
 
@@ -63,22 +64,22 @@ pub fn backward(
     let affine_kernel = kernel!(setting.op, x.dtype(), "group_norm_bwd_affine")?;
     let mut gradients = Gradients { x: x.empty_like()?, gamma: gamma.empty_like()?, beta: beta.empty_like()? };
     let mut partial = Tensor::empty([setting.images, 2, setting.channels], DType::F32, &x.device())?;
-    let (x_at, dy_at, dx_at) = (x.ptr()?, dy.ptr()?, gradients.x.ptr_mut()?);
+    let (x_at, dy_at, dx_at) = (x.ptr(gpu)?, dy.ptr(gpu)?, gradients.x.ptr_mut(gpu)?);
     let plan = Plan::backward(setting, x.dtype(), Ptr::all_wide(&[x_at, dy_at, dx_at]))?;
     let params = GroupNormParams {
         x: x_at,
         dy: dy_at,
         dx: dx_at,
-        stats: stats.ptr()?,
-        partial: partial.ptr_mut()?,
-        ..plan.params(setting, gamma, beta)?
+        stats: stats.ptr(gpu)?,
+        partial: partial.ptr_mut(gpu)?,
+        ..plan.params(gpu, setting, gamma, beta)?
     };
-    gpu.launch(&plan.launch(setting, kernel, plan.sums + plan.tile_bytes)?, &params)?;
+    start(gpu, &plan.launch(setting, kernel, plan.sums + plan.tile_bytes)?, &params)?;
 
     let params = GroupNormAffineParams {
-        partial: partial.ptr()?,
-        dgamma: gradients.gamma.ptr_mut()?,
-        dbeta: gradients.beta.ptr_mut()?,
+        partial: partial.ptr(gpu)?,
+        dgamma: gradients.gamma.ptr_mut(gpu)?,
+        dbeta: gradients.beta.ptr_mut(gpu)?,
         images: setting.images as u64,
         channels: setting.channels as u32,
         affine_f32: (gamma.dtype() == DType::F32).into(),
@@ -86,7 +87,7 @@ pub fn backward(
     let blocks = setting.channels.div_ceil(32) as u32;
     // One warp per image, up to what a block holds.
     let threads = 32 * setting.images.clamp(1, 32) as u32;
-    gpu.launch(&Launch::blocks(affine_kernel, [blocks, 2, 1], threads), &params)?;
+    start(gpu, &Launch::blocks(affine_kernel, [blocks, 2, 1], threads), &params)?;
     Ok(gradients)
 }
 
@@ -165,14 +166,14 @@ impl Plan {
     }
 
     /// The part of the parameters that both directions share.
-    fn params(&self, setting: &Setting, gamma: &Tensor, beta: &Tensor) -> Result<GroupNormParams> {
+    fn params(&self, gpu: &Gpu, setting: &Setting, gamma: &Tensor, beta: &Tensor) -> Result<GroupNormParams> {
         let narrow = |count: usize| {
             u32::try_from(count)
                 .map_err(|_| Error::argument(setting.op, format!("{count} channels are too many for a GPU")))
         };
         Ok(GroupNormParams {
-            gamma: gamma.ptr()?,
-            beta: beta.ptr()?,
+            gamma: gamma.ptr(gpu)?,
+            beta: beta.ptr(gpu)?,
             pixels: setting.pixels as u64,
             channels: narrow(setting.channels)?,
             groups: narrow(setting.groups)?,

@@ -2,7 +2,7 @@ use super::{GumbelNoise, OP};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
 use crate::ops::categorical::team;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::random::Stream;
 use crate::tensor::Tensor;
@@ -40,17 +40,17 @@ pub fn forward(
     let kernel = kernel!(OP, x.dtype(), "gumbel_softmax_fwd")?;
     let k = x.shape()[1];
     let (stream, first, ids) = match noise {
-        GumbelNoise::Drawn(draws) => draws.device()?,
+        GumbelNoise::Drawn(draws) => draws.device(gpu)?,
         GumbelNoise::Given(_) => (Stream { key: [0; 2], tail: [0; 2] }, 0, Ptr::NULL),
     };
     let params = GumbelSoftmaxParams {
-        x: x.ptr()?,
+        x: x.ptr(gpu)?,
         noise: match noise {
             GumbelNoise::Drawn(_) => Ptr::NULL,
-            GumbelNoise::Given(noise) => noise.ptr()?,
+            GumbelNoise::Given(noise) => noise.ptr(gpu)?,
         },
-        soft: soft.ptr_mut()?,
-        y: y.map_or(Ok(Ptr::NULL), Tensor::ptr_mut)?,
+        soft: soft.ptr_mut(gpu)?,
+        y: y.map_or(Ok(Ptr::NULL), |tensor| tensor.ptr_mut(gpu))?,
         dy: Ptr::NULL,
         ids,
         rows: (x.len() / k) as u64,
@@ -64,17 +64,17 @@ pub fn forward(
         team: team(k),
         hard: hard.into(),
     };
-    gpu.launch(&Launch::over(kernel, params.rows as usize * params.team as usize), &params)
+    start(gpu, &Launch::over(kernel, params.rows as usize * params.team as usize), &params)
 }
 
 pub fn backward(gpu: &Gpu, dy: &Tensor, soft: &Tensor, k: usize, tau: f64, dx: &mut Tensor) -> Result<()> {
     let kernel = kernel!(OP, dy.dtype(), "gumbel_softmax_bwd")?;
     let params = GumbelSoftmaxParams {
-        x: dx.ptr_mut()?,
+        x: dx.ptr_mut(gpu)?,
         noise: Ptr::NULL,
-        soft: soft.ptr()?,
+        soft: soft.ptr(gpu)?,
         y: Ptr::NULL,
-        dy: dy.ptr()?,
+        dy: dy.ptr(gpu)?,
         ids: Ptr::NULL,
         rows: (dy.len() / k) as u64,
         len: k as u64,
@@ -87,5 +87,5 @@ pub fn backward(gpu: &Gpu, dy: &Tensor, soft: &Tensor, k: usize, tau: f64, dx: &
         team: team(k),
         hard: 0,
     };
-    gpu.launch(&Launch::over(kernel, params.rows as usize * params.team as usize), &params)
+    start(gpu, &Launch::over(kernel, params.rows as usize * params.team as usize), &params)
 }

@@ -1,7 +1,7 @@
 use super::{Factor, Sizes};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::{Error, Result};
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -130,14 +130,14 @@ pub(super) fn product_in(
     let dtype = y.dtype();
     let kernel = kernel_of(op, dtype, tiling.large, a.transposed, b.transposed)?;
     let mut parts = tiling.scratch(sizes, y)?;
-    let (a_at, b_at, y_at) = (a.tensor.ptr()?, b.tensor.ptr()?, y.ptr_mut()?);
+    let (a_at, b_at, y_at) = (a.tensor.ptr(gpu)?, b.tensor.ptr(gpu)?, y.ptr_mut(gpu)?);
     // A batch must not move a matrix off the 16-byte grid; whole rows do not.
     let params = MatmulParams {
         a: a_at,
         b: b_at,
-        bias: bias.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL),
+        bias: bias.map(|tensor| tensor.ptr(gpu)).transpose()?.unwrap_or(Ptr::NULL),
         y: y_at,
-        parts: parts.as_mut().map(Tensor::ptr_mut).transpose()?.unwrap_or(Ptr::NULL),
+        parts: parts.as_mut().map(|tensor| tensor.ptr_mut(gpu)).transpose()?.unwrap_or(Ptr::NULL),
         a_batch: (m * k) as u64,
         b_batch: (k * n) as u64,
         m: small(op, m)?,
@@ -150,7 +150,7 @@ pub(super) fn product_in(
         wide_y: is_wide(y_at, n, dtype).into(),
     };
     small(op, m.div_ceil(64) * n.div_ceil(64))?;
-    gpu.launch(&tiling.launch(kernel, sizes, dtype), &params)?;
+    start(gpu, &tiling.launch(kernel, sizes, dtype), &params)?;
     match parts {
         Some(parts) => sum_parts(gpu, op, &parts, bias, y),
         None => Ok(()),
@@ -168,15 +168,15 @@ pub(crate) fn sum_parts(
     let [batch, count, m, n] = parts.shape().dims(op, "[batch, parts, m, n]")?;
     let kernel = kernel!(op, y.dtype(), "matmul_fwd_sum_parts")?;
     let params = SumPartsParams {
-        parts: parts.ptr()?,
-        bias: bias.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL),
-        y: y.ptr_mut()?,
+        parts: parts.ptr(gpu)?,
+        bias: bias.map(|tensor| tensor.ptr(gpu)).transpose()?.unwrap_or(Ptr::NULL),
+        y: y.ptr_mut(gpu)?,
         size: (m * n) as u64,
         n: n as u64,
         batch: batch as u64,
         count: count as u64,
     };
-    gpu.launch(&Launch::over(kernel, y.len()), &params)
+    start(gpu, &Launch::over(kernel, y.len()), &params)
 }
 
 fn kernel_of(op: &'static str, dtype: DType, large: bool, a: bool, b: bool) -> Result<&'static str> {

@@ -2,6 +2,7 @@ use super::OP;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::{Error, Result};
 use crate::ops::random::Draws;
+use crate::ops::start;
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -38,14 +39,14 @@ pub fn count(
         DType::U32 => "multinomial_table_u32",
         other @ DType::F64 => return Err(Error::dtype(OP, "f32, bf16 or u32 on a GPU", other)),
     };
-    let (stream, first, ids) = draws.device()?;
+    let (stream, first, ids) = draws.device(gpu)?;
     // 64-bit sums: two words each.
     let mut table = Tensor::empty([rows, k, 2], DType::U32, &weights.device())?;
     let params = MultinomialParams {
-        weights: weights.ptr()?,
-        table: table.ptr_mut()?,
-        counts: counts.ptr_mut()?,
-        bad: bad.ptr_mut()?,
+        weights: weights.ptr(gpu)?,
+        table: table.ptr_mut(gpu)?,
+        counts: counts.ptr_mut(gpu)?,
+        bad: bad.ptr_mut(gpu)?,
         ids,
         rows: rows as u64,
         len: k as u64,
@@ -57,9 +58,9 @@ pub fn count(
         site: stream.tail[1],
     };
     let blocks = rows.min(1 << 20) as u32;
-    gpu.launch(&Launch::blocks(kernel, [blocks, 1, 1], 256), &params)?;
+    start(gpu, &Launch::blocks(kernel, [blocks, 1, 1], 256), &params)?;
     if n > 0 {
-        gpu.launch(&Launch::over("multinomial_draw", rows * (n as usize).div_ceil(2)), &params)?;
+        start(gpu, &Launch::over("multinomial_draw", rows * (n as usize).div_ceil(2)), &params)?;
     }
     Ok(())
 }

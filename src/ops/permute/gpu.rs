@@ -1,7 +1,7 @@
 use super::{AXES, Axis, OP, Walk};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::copy_kernel;
+use crate::ops::{copy_kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -47,7 +47,7 @@ pub fn permute(gpu: &Gpu, x: &Tensor, walk: &Walk, y: &mut Tensor) -> Result<()>
 /// Element by element, or 16 bytes at a time where the innermost axis stays.
 fn gather(gpu: &Gpu, x: &Tensor, walk: &Walk, y: &mut Tensor) -> Result<()> {
     let kernel = copy_kernel!(OP, x.dtype(), "permute_fwd")?;
-    let (x_at, y_at) = (x.ptr()?, y.ptr_mut()?);
+    let (x_at, y_at) = (x.ptr(gpu)?, y.ptr_mut(gpu)?);
     let mut axes = walk.axes.clone();
     let per_vector = 16 / x.dtype().size();
     let mut wide = false;
@@ -69,7 +69,7 @@ fn gather(gpu: &Gpu, x: &Tensor, walk: &Walk, y: &mut Tensor) -> Result<()> {
         strides: pad(&axes, 0, |axis| axis.from),
         wide: wide.into(),
     };
-    gpu.launch(&Launch::over(kernel, items), &params)
+    start(gpu, &Launch::over(kernel, items), &params)
 }
 
 /// Tile by tile through shared memory: `at` is the axis along which x is contiguous, the last one that of y.
@@ -81,8 +81,8 @@ fn transpose(gpu: &Gpu, x: &Tensor, walk: &Walk, at: usize, y: &mut Tensor) -> R
     let images: usize = batch.iter().map(|axis| axis.extent).product();
     let tiles = images * row.extent.div_ceil(TILE) * last.extent.div_ceil(TILE);
     let params = PermuteTileParams {
-        x: x.ptr()?,
-        y: y.ptr_mut()?,
+        x: x.ptr(gpu)?,
+        y: y.ptr_mut(gpu)?,
         rows: row.extent as u64,
         columns: last.extent as u64,
         x_pitch: last.from as u64,
@@ -91,7 +91,7 @@ fn transpose(gpu: &Gpu, x: &Tensor, walk: &Walk, at: usize, y: &mut Tensor) -> R
         x_strides: pad(&batch, 0, |axis| axis.from),
         y_strides: pad(&batch, 0, |axis| axis.to),
     };
-    gpu.launch(&Launch::blocks(kernel, [tiles.min(1 << 20) as u32, 1, 1], 256), &params)
+    start(gpu, &Launch::blocks(kernel, [tiles.min(1 << 20) as u32, 1, 1], 256), &params)
 }
 
 /// A property of each axis, right-aligned.

@@ -1,7 +1,7 @@
 use super::Function;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -30,12 +30,12 @@ fn run(gpu: &Gpu, function: Function, kernel: &'static str, dy: Option<&Tensor>,
     if x.is_empty() {
         return Ok(y);
     }
-    let dy = dy.map(Tensor::ptr).transpose()?.unwrap_or(Ptr::NULL);
-    let (x_at, y_at) = (x.ptr()?, y.ptr_mut()?);
+    let dy = dy.map(|tensor| tensor.ptr(gpu)).transpose()?.unwrap_or(Ptr::NULL);
+    let (x_at, y_at) = (x.ptr(gpu)?, y.ptr_mut(gpu)?);
     let (min, max) = if let Function::Clamp { min, max } = function { (min as f32, max as f32) } else { (0.0, 0.0) };
     let wide = Ptr::all_wide(&[dy, x_at, y_at]).into();
     let params = PointwiseParams { dy, x: x_at, y: y_at, n: x.len() as u64, min, max, wide };
-    gpu.launch(&Launch::over(kernel, x.len().div_ceil(16 / x.dtype().size())), &params)?;
+    start(gpu, &Launch::over(kernel, x.len().div_ceil(16 / x.dtype().size())), &params)?;
     Ok(y)
 }
 

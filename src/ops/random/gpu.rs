@@ -1,7 +1,7 @@
 use super::{Distribution, Draws, Rows};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -28,8 +28,8 @@ pub fn fill(gpu: &Gpu, distribution: Distribution, draws: &Draws, rows: Rows, y:
         Distribution::Exponential => kernel!("random", y.dtype(), "random_fwd_exponential")?,
         Distribution::Gumbel => kernel!("random", y.dtype(), "random_fwd_gumbel")?,
     };
-    let (stream, first, ids) = draws.device()?;
-    let y = y.ptr_mut()?;
+    let (stream, first, ids) = draws.device(gpu)?;
+    let y = y.ptr_mut(gpu)?;
     let params = RandomParams {
         y,
         ids,
@@ -42,5 +42,5 @@ pub fn fill(gpu: &Gpu, distribution: Distribution, draws: &Draws, rows: Rows, y:
         site: stream.tail[1],
         wide: rows.wide(&[y]),
     };
-    gpu.launch(&Launch::over(kernel, rows.blocks()), &params)
+    start(gpu, &Launch::over(kernel, rows.blocks()), &params)
 }

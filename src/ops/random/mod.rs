@@ -4,7 +4,7 @@ mod cpu;
 mod gpu;
 
 use super::on;
-use crate::backend::gpu::Ptr;
+use crate::backend::gpu::{Gpu, Ptr};
 use crate::error::{Error, Result};
 use crate::random::{RandomKey, Samples, Stream};
 use crate::tensor::{DType, Device, Shape, Tensor};
@@ -99,10 +99,10 @@ impl Draws {
     }
 
     /// For a kernel: the stream, the first sample, and the ids or a null address.
-    pub(crate) fn device(&self) -> Result<(Stream, u32, Ptr)> {
+    pub(crate) fn device(&self, gpu: &Gpu) -> Result<(Stream, u32, Ptr)> {
         let (first, ids) = match &self.samples {
             SampleIds::From(first) => (*first, Ptr::NULL),
-            SampleIds::Each(ids) => (0, ids.ptr()?),
+            SampleIds::Each(ids) => (0, ids.ptr(gpu)?),
         };
         Ok((self.key.stream()?, first, ids))
     }

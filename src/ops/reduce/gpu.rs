@@ -1,7 +1,7 @@
 use super::Extents;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -60,10 +60,10 @@ fn pass(
     const COLUMNS: usize = 32;
     let blocks = n.div_ceil(rows) * outer;
     let tasks = if kernel.starts_with("sum_rows") { blocks } else { blocks * inner.div_ceil(COLUMNS) };
-    let x = x.ptr()?;
+    let x = x.ptr(gpu)?;
     let params = ReduceParams {
         x,
-        y: y.ptr_mut()?,
+        y: y.ptr_mut(gpu)?,
         outer: outer as u64,
         n: n as u64,
         inner: inner as u64,
@@ -71,5 +71,5 @@ fn pass(
         factor: factor as f32,
         wide: (Ptr::all_wide(&[x]) && n.is_multiple_of(8) && rows.is_multiple_of(8)).into(),
     };
-    gpu.launch(&Launch::blocks(kernel, [tasks.min(1 << 20) as u32, 1, 1], THREADS), &params)
+    start(gpu, &Launch::blocks(kernel, [tasks.min(1 << 20) as u32, 1, 1], THREADS), &params)
 }

@@ -1,7 +1,7 @@
 use super::{MAX_TAPS, Resample};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -27,7 +27,7 @@ pub fn resample(gpu: &Gpu, op: &'static str, x: &Tensor, of: &Resample, y: &mut 
     };
     let narrow =
         |extent: usize| u32::try_from(extent).map_err(|_| crate::Error::shape(op, "extents below 2^32", x.shape()));
-    let (x_at, y_at) = (x.ptr()?, y.ptr_mut()?);
+    let (x_at, y_at) = (x.ptr(gpu)?, y.ptr_mut(gpu)?);
     let per_vector = 16 / x.dtype().size();
     let wide = of.c.is_multiple_of(per_vector) && Ptr::all_wide(&[x_at, y_at]);
     let mut taps = [0.0; MAX_TAPS];
@@ -44,5 +44,5 @@ pub fn resample(gpu: &Gpu, op: &'static str, x: &Tensor, of: &Resample, y: &mut 
         wide: wide.into(),
         taps,
     };
-    gpu.launch(&Launch::over(kernel, if wide { y.len() / per_vector } else { y.len() }), &params)
+    start(gpu, &Launch::over(kernel, if wide { y.len() / per_vector } else { y.len() }), &params)
 }

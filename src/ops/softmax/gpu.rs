@@ -1,7 +1,7 @@
 use super::Setting;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::tensor::Tensor;
 
@@ -23,18 +23,22 @@ params! {
 
 pub fn forward(gpu: &Gpu, setting: Setting, x: &Tensor, y: &mut Tensor, stats: &mut Tensor) -> Result<()> {
     let kernel = kernel!(setting.op, x.dtype(), "softmax_fwd")?;
-    let params =
-        SoftmaxParams { x: x.ptr()?, y: y.ptr_mut()?, stats: stats.ptr_mut()?, ..bytemuck::Zeroable::zeroed() };
+    let params = SoftmaxParams {
+        x: x.ptr(gpu)?,
+        y: y.ptr_mut(gpu)?,
+        stats: stats.ptr_mut(gpu)?,
+        ..bytemuck::Zeroable::zeroed()
+    };
     run(gpu, kernel, setting, x, params)
 }
 
 pub fn backward(gpu: &Gpu, setting: Setting, dy: &Tensor, x: &Tensor, stats: &Tensor, dx: &mut Tensor) -> Result<()> {
     let kernel = kernel!(setting.op, x.dtype(), "softmax_bwd")?;
     let params = SoftmaxParams {
-        x: x.ptr()?,
-        dy: dy.ptr()?,
-        stats: stats.ptr()?,
-        dx: dx.ptr_mut()?,
+        x: x.ptr(gpu)?,
+        dy: dy.ptr(gpu)?,
+        stats: stats.ptr(gpu)?,
+        dx: dx.ptr_mut(gpu)?,
         ..bytemuck::Zeroable::zeroed()
     };
     run(gpu, kernel, setting, x, params)
@@ -52,5 +56,5 @@ fn run(gpu: &Gpu, kernel: &'static str, setting: Setting, x: &Tensor, addresses:
         wide: (Ptr::all_wide(&[x_at, y, dy, dx]) && columns.is_multiple_of(16 / x.dtype().size())).into(),
         ..addresses
     };
-    gpu.launch(&Launch::over_rows(kernel, rows, columns), &params)
+    start(gpu, &Launch::over_rows(kernel, rows, columns), &params)
 }

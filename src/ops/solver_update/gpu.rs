@@ -1,8 +1,8 @@
 use super::{Coefficient, OP};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::error::Result;
-use crate::ops::kernel;
 use crate::ops::random::{Draws, Rows};
+use crate::ops::{kernel, start};
 use crate::params;
 use crate::random::Stream;
 use crate::tensor::Tensor;
@@ -39,14 +39,14 @@ pub fn update(
 ) -> Result<()> {
     let kernel = kernel!(OP, y.dtype(), "solver_update_fwd")?;
     let rows = Rows::of(y.shape());
-    let (a, a_each) = factor(slope.map(|(a, _)| a))?;
-    let (b, b_each) = factor(noise.map(|(b, _)| b))?;
+    let (a, a_each) = factor(gpu, slope.map(|(a, _)| a))?;
+    let (b, b_each) = factor(gpu, noise.map(|(b, _)| b))?;
     let (stream, first, ids) = match noise {
-        Some((_, draws)) => draws.device()?,
+        Some((_, draws)) => draws.device(gpu)?,
         None => (Stream { key: [0; 2], tail: [0; 2] }, 0, Ptr::NULL),
     };
-    let address = |tensor: Option<&Tensor>| tensor.map_or(Ok(Ptr::NULL), Tensor::ptr);
-    let (x, d, y) = (address(x)?, address(slope.map(|(_, d)| d))?, y.ptr_mut()?);
+    let address = |tensor: Option<&Tensor>| tensor.map_or(Ok(Ptr::NULL), |tensor| tensor.ptr(gpu));
+    let (x, d, y) = (address(x)?, address(slope.map(|(_, d)| d))?, y.ptr_mut(gpu)?);
     let params = SolverUpdateParams {
         x,
         d,
@@ -67,14 +67,14 @@ pub fn update(
         wide: rows.wide(&[x, d, y]),
         unused: 0,
     };
-    gpu.launch(&Launch::over(kernel, rows.blocks()), &params)
+    start(gpu, &Launch::over(kernel, rows.blocks()), &params)
 }
 
 /// A shared value, and the address of the values for each sample if there are such.
-fn factor(coefficient: Option<&Coefficient>) -> Result<(f32, Ptr)> {
+fn factor(gpu: &Gpu, coefficient: Option<&Coefficient>) -> Result<(f32, Ptr)> {
     Ok(match coefficient {
         None => (0.0, Ptr::NULL),
         Some(Coefficient::Shared(value)) => (*value as f32, Ptr::NULL),
-        Some(Coefficient::PerSample(values)) => (0.0, values.ptr()?),
+        Some(Coefficient::PerSample(values)) => (0.0, values.ptr(gpu)?),
     })
 }
