@@ -107,8 +107,13 @@ impl<'a> Prepared<'a> {
 
     /// The run itself; see [`run`](super::run()).
     pub fn run(self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
-        let mut run = Run::start(self, place, options, observer)?;
-        let end = run.train(observer)?;
-        run.finish(end, observer)
+        let device = self.model.weights.device();
+        let outcome = Run::start(self, place, options, observer).and_then(|mut run| {
+            let end = run.train(observer)?;
+            run.finish(end, observer)
+        });
+        // What follows, if anything, is of another size.
+        device.release_memory();
+        outcome
     }
 }
