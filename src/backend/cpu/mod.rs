@@ -11,7 +11,9 @@ mod softmax;
 pub use isa::Isa;
 pub(crate) use memory::USAGE;
 pub use memory::{CpuBuffer, poison};
-pub use parallel::{GRAIN, Kernel, chunks, parts, vectorized, weighted_chunks, with_vector_instructions};
+pub use parallel::{
+    GRAIN, Kernel, SHARE, chunks, parts, tasks_per_share, vectorized, weighted_chunks, with_vector_instructions,
+};
 pub use softmax::{RowSum, sum_of_pairs};
 
 /// Returns the memory that is kept for reuse to the operating system: what kernels keep at hand, and what the pool of buffers holds.
