@@ -19,6 +19,8 @@ fn cotangent(shape: &[usize]) -> Array {
 /// Runs a row forward and backward. `padded` puts every input at an odd offset of a larger buffer, so that no address
 /// is aligned for wide loads.
 fn run(row: &Row, dtype: DType, device: &Device, padded: bool) -> veridical::Result<Outcome> {
+    // What an operation reads without having written it is NaN.
+    veridical::backend::cpu::poison(true);
     let tape = Tape::new();
     let mut inputs = Vec::new();
     for (input, values) in row.inputs.iter().zip(row.values(dtype)) {

@@ -148,19 +148,22 @@ struct Tile<'a> {
     first_block: u32,
 }
 
+/// What a random number costs, in elements that are only read and written.
+const WORK: usize = 4;
+
 /// Hands out tiles of about [`GRAIN`] elements to all threads: several samples, or a part of one that begins with a block.
 fn tiles<T: Send>(samples: Samples, len: usize, out: &mut [T], f: impl Fn(usize, Tile, &mut [T]) + Sync) {
     if len >= GRAIN {
-        parts(out, len, &|row, out| {
+        parts(out, len, WORK * len, &|row, out| {
             let samples = Samples::From(samples.id(row));
-            parts(out, GRAIN, &|i, out| {
+            parts(out, GRAIN, WORK * GRAIN, &|i, out| {
                 let tile = Tile { samples, len: out.len(), first_block: (i * (GRAIN / 4)) as u32 };
                 f(row * len + i * GRAIN, tile, out);
             });
         });
     } else {
         let rows = GRAIN / len;
-        parts(out, rows * len, &|i, out| {
+        parts(out, rows * len, WORK * rows * len, &|i, out| {
             let tile = Tile { samples: samples.skip(i * rows), len, first_block: 0 };
             f(i * rows * len, tile, out);
         });

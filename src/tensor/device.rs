@@ -99,6 +99,17 @@ impl Device {
         self.usage().reset_peak();
     }
 
+    /// Returns the memory that is kept for reuse to the operating system, so that other processes can have it. The next step takes
+    /// longer, since it gets fresh pages. A run of [`train::run`](crate::train::run) does so when it ends.
+    ///
+    /// On the CPU no more is kept than was ever in use at once. What a GPU's driver keeps stays with the process.
+    pub fn release_memory(&self) {
+        match self {
+            Device::Cpu => cpu::give_back(),
+            Device::Gpu(_) => {}
+        }
+    }
+
     fn usage(&self) -> &Usage {
         match self {
             Device::Cpu => &cpu::USAGE,

@@ -54,13 +54,24 @@ impl Tensor {
     /// Every element `value`, rounded to `dtype`.
     pub fn full(value: f64, shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
         let shape = shape.into();
-        let count = shape.checked_elements("full")?;
         match dtype {
-            DType::F32 => Self::from_slice(&vec![value as f32; count], shape, device),
+            DType::F32 => Self::filled(value as f32, shape, device),
             // Through f32, like every other way to bf16: `bf16::from_f64` drops low bits and misjudges ties.
-            DType::BF16 => Self::from_slice(&vec![half::bf16::from_f32(value as f32); count], shape, device),
-            DType::F64 => Self::from_slice(&vec![value; count], shape, device),
-            DType::U32 => Self::from_slice(&vec![value as u32; count], shape, device),
+            DType::BF16 => Self::filled(half::bf16::from_f32(value as f32), shape, device),
+            DType::F64 => Self::filled(value, shape, device),
+            DType::U32 => Self::filled(value as u32, shape, device),
+        }
+    }
+
+    fn filled<T: Element>(value: T, shape: Shape, device: &Device) -> Result<Tensor> {
+        let count = shape.checked_elements("full")?;
+        match device {
+            Device::Cpu => {
+                let mut tensor = Self::empty(shape, T::DTYPE, device)?;
+                tensor.as_mut_slice()?.fill(value);
+                Ok(tensor)
+            }
+            Device::Gpu(_) => Self::from_slice(&vec![value; count], shape, device),
         }
     }
 

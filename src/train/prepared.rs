@@ -153,8 +153,13 @@ impl<'a> Prepared<'a> {
         self.rehearse()?;
         place.check_writable(&["config.toml", "log.jsonl", "report.html", MODEL], &[CHECKPOINTS, "samples"])?;
         self.left_out.iter().for_each(|what| observer.note(what));
-        let mut run = Run::start(self, place, options, observer)?;
-        let end = run.train(observer)?;
-        run.finish(end, observer)
+        let device = self.model.weights.device();
+        let outcome = Run::start(self, place, options, observer).and_then(|mut run| {
+            let end = run.train(observer)?;
+            run.finish(end, observer)
+        });
+        // What follows, if anything, is of another size.
+        device.release_memory();
+        outcome
     }
 }

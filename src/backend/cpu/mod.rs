@@ -9,7 +9,15 @@ mod parallel;
 mod softmax;
 
 pub use isa::Isa;
-pub use memory::CpuBuffer;
 pub(crate) use memory::USAGE;
-pub use parallel::{GRAIN, Kernel, chunks, parts, vectorized, weighted_chunks, with_vector_instructions};
+pub use memory::{CpuBuffer, poison};
+pub use parallel::{
+    GRAIN, Kernel, SHARE, chunks, parts, tasks_per_share, vectorized, weighted_chunks, with_vector_instructions,
+};
 pub use softmax::{RowSum, sum_of_pairs};
+
+/// Returns the memory that is kept for reuse to the operating system: what kernels keep at hand, and what the pool of buffers holds.
+pub(crate) fn give_back() {
+    gemm::give_back();
+    memory::give_back();
+}

@@ -6,6 +6,15 @@ use rayon::prelude::*;
 /// order of sums) do not depend on the number of threads.
 pub const GRAIN: usize = 1 << 14;
 
+/// Elements that a thread handles at least when several share a loop. Work of less than twice as many stays on the calling thread: to wake
+/// another one and to wait for it takes longer. Who runs a chunk does not change what it computes.
+pub const SHARE: usize = 2 * GRAIN;
+
+/// How many tasks of a loop a thread should be given at least at a time, where each handles `work` elements: what rayon calls `with_min_len`.
+pub fn tasks_per_share(work: usize) -> usize {
+    (SHARE / work.max(1)).max(1)
+}
+
 /// Runs `f` compiled for the widest vector instructions that the processor has. `f` and what it calls must be small
 /// enough to be inlined.
 #[inline]
@@ -90,15 +99,17 @@ pub fn weighted_chunks<T: Send>(y: &mut [T], row: usize, work: usize, f: impl Fn
     if y.is_empty() {
         return;
     }
-    let size = row * (GRAIN / work.max(1)).max(1);
-    parts(y, size, &|i, chunk| vectorized(|| f(i * size, chunk)));
+    let rows = (GRAIN / work.max(1)).max(1);
+    let size = rows * row;
+    parts(y, size, rows.saturating_mul(work), &|i, chunk| vectorized(|| f(i * size, chunk)));
 }
 
-/// Calls `f(i, part)` for the parts of `y` of `size` elements (the last may be shorter), on all processors.
-pub fn parts<T: Send>(y: &mut [T], size: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
+/// Calls `f(i, part)` for the parts of `y` of `size` elements (the last may be shorter), on all processors if there is enough to do: making
+/// a part takes as long as handling `work` elements.
+pub fn parts<T: Send>(y: &mut [T], size: usize, work: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let (len, start) = (y.len(), Start(y.as_mut_ptr()));
     let size = size.max(1);
-    for_each(len.div_ceil(size), &|i| {
+    for_each(len.div_ceil(size), tasks_per_share(work), &|i| {
         let first = i * size;
         // SAFETY: `y` is borrowed for the whole of this function, each `i` below the count comes once, and parts of
         // different `i` do not overlap.
@@ -107,15 +118,17 @@ pub fn parts<T: Send>(y: &mut [T], size: usize, f: &(dyn Fn(usize, &mut [T]) + S
     });
 }
 
-/// Calls `f` with every number below `count`, on all processors; a single one on the calling thread.
+/// Calls `f` with every number below `count`, on all processors, each with `at_once` numbers at least; fewer than two such lots on the
+/// calling thread.
 ///
 /// Deliberately not generic: what rayon makes of a loop is large, and one for each kernel would take most of the time that
 /// this crate takes to compile.
 #[inline(never)]
-fn for_each(count: usize, f: &(dyn Fn(usize) + Sync)) {
-    match count {
-        1 => f(0),
-        _ => (0..count).into_par_iter().for_each(f),
+fn for_each(count: usize, at_once: usize, f: &(dyn Fn(usize) + Sync)) {
+    if count / 2 < at_once {
+        (0..count).for_each(f);
+    } else {
+        (0..count).into_par_iter().with_min_len(at_once).for_each(f);
     }
 }
 
@@ -141,13 +154,42 @@ mod tests {
     #[test]
     fn parts_cover_a_slice_once() {
         for (len, size) in [(0, 3), (1, 3), (3, 3), (7, 3), (1000, 1), (5, 0), (5, usize::MAX)] {
-            let mut y = vec![0usize; len];
-            parts(&mut y, size, &|i, part| {
-                for (k, y) in part.iter_mut().enumerate() {
-                    *y += 1 + i * size.max(1) + k;
-                }
-            });
-            assert_eq!(y, (1..=len).collect::<Vec<_>>(), "{len} in parts of {size}");
+            for work in [0, 1, SHARE / 4, usize::MAX] {
+                let mut y = vec![0usize; len];
+                parts(&mut y, size, work, &|i, part| {
+                    for (k, y) in part.iter_mut().enumerate() {
+                        *y += 1 + i * size.max(1) + k;
+                    }
+                });
+                assert_eq!(y, (1..=len).collect::<Vec<_>>(), "{len} in parts of {size}, {work} each");
+            }
+        }
+    }
+
+    /// Who made each element of a slice, and which chunk it was in.
+    fn makers(len: usize, work: usize) -> Vec<(Option<std::thread::ThreadId>, usize)> {
+        let mut y = vec![(None, 0); len];
+        weighted_chunks(&mut y, 1, work, |first, y| y.fill((Some(std::thread::current().id()), first)));
+        y
+    }
+
+    #[test]
+    fn little_work_stays_on_the_calling_thread_and_is_cut_as_ever() {
+        let me = Some(std::thread::current().id());
+        for (len, work) in [(1, 1), (3 * GRAIN, 1), (3 * GRAIN / 16, 16), (3, SHARE / 2), (1, usize::MAX)] {
+            let size = (GRAIN / work).max(1);
+            for (i, made) in makers(len, work).into_iter().enumerate() {
+                assert_eq!(made, (me, i / size * size), "element {i} of {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn much_work_is_shared_in_large_lots() {
+        // The calling thread is none of rayon's.
+        let me = Some(std::thread::current().id());
+        for (len, work) in [(2 * SHARE, 1), (2, SHARE), (2, usize::MAX)] {
+            assert!(makers(len, work).iter().all(|&(maker, _)| maker != me), "{len} of {work} each");
         }
     }
 }

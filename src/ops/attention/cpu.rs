@@ -3,7 +3,7 @@ use rayon::prelude::*;
 
 use super::{OP, Setting};
 use crate::backend::cpu::gemm::{Factor, Matrix, Product, Stored, Sum};
-use crate::backend::cpu::{Kernel, RowSum, sum_of_pairs, with_vector_instructions};
+use crate::backend::cpu::{Kernel, RowSum, sum_of_pairs, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
 
@@ -37,6 +37,12 @@ struct Block {
 impl Setting {
     fn image(&self) -> usize {
         self.tokens * self.channels
+    }
+
+    /// What an image costs, in elements that are only read and written: an exponential for each score, and two products.
+    fn work(&self) -> usize {
+        let scores = self.tokens.saturating_mul(self.tokens);
+        scores.saturating_mul(self.heads + self.channels / 8)
     }
 
     fn blocks(&self) -> impl Iterator<Item = Block> + use<> {
@@ -73,7 +79,8 @@ where
     let v = v.as_slice::<T>()?.par_chunks(image);
     let y = y.as_mut_slice::<T>()?.par_chunks_mut(image);
     let lse = lse.as_mut_slice::<T::Acc>()?.par_chunks_mut(setting.heads * setting.tokens);
-    (q, k, v, y, lse).into_par_iter().for_each_init(Vec::new, |scores, (q, k, v, y, lse)| {
+    let images = (q, k, v, y, lse).into_par_iter().with_min_len(tasks_per_share(setting.work()));
+    images.for_each_init(Vec::new, |scores, (q, k, v, y, lse)| {
         for (head, lse) in lse.chunks_mut(setting.tokens).enumerate() {
             let channel = head * head_dim;
             for block in setting.blocks() {
@@ -162,23 +169,21 @@ where
     let dk = dk.as_mut_slice::<T>()?.par_chunks_mut(image);
     let dv = dv.as_mut_slice::<T>()?.par_chunks_mut(image);
     let lse = lse.as_slice::<T::Acc>()?.par_chunks(setting.heads * setting.tokens);
-    (inputs, dq, dk, dv, lse).into_par_iter().for_each_init(
-        Scratch::default,
-        |scratch, ((q, k, v, y, dy), dq, dk, dv, lse)| {
-            for (head, lse) in lse.chunks(setting.tokens).enumerate() {
-                let channel = head * head_dim;
-                let inputs = [q, k, v, y, dy].map(|image| &image[channel..]);
-                backward_head::<T>(&setting, inputs, lse, scratch, &mut dq[channel..]);
-                for (sums, out) in [(&scratch.dk, &mut *dk), (&scratch.dv, &mut *dv)] {
-                    for (sums, out) in sums.chunks(head_dim).zip(out[channel..].chunks_mut(setting.channels)) {
-                        for (out, &sum) in out.iter_mut().zip(sums) {
-                            *out = T::narrow(sum);
-                        }
+    let images = (inputs, dq, dk, dv, lse).into_par_iter().with_min_len(tasks_per_share(2 * setting.work()));
+    images.for_each_init(Scratch::default, |scratch, ((q, k, v, y, dy), dq, dk, dv, lse)| {
+        for (head, lse) in lse.chunks(setting.tokens).enumerate() {
+            let channel = head * head_dim;
+            let inputs = [q, k, v, y, dy].map(|image| &image[channel..]);
+            backward_head::<T>(&setting, inputs, lse, scratch, &mut dq[channel..]);
+            for (sums, out) in [(&scratch.dk, &mut *dk), (&scratch.dv, &mut *dv)] {
+                for (sums, out) in sums.chunks(head_dim).zip(out[channel..].chunks_mut(setting.channels)) {
+                    for (out, &sum) in out.iter_mut().zip(sums) {
+                        *out = T::narrow(sum);
                     }
                 }
             }
-        },
-    );
+        }
+    });
     Ok(())
 }
 

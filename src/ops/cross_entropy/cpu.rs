@@ -1,7 +1,7 @@
 use num_traits::{One, Zero};
 use rayon::prelude::*;
 
-use crate::backend::cpu::{GRAIN, Kernel, RowSum, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, RowSum, tasks_per_share, with_vector_instructions};
 use crate::error::{Error, Result};
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
 
@@ -42,7 +42,8 @@ where
     let x = x.as_slice::<T>()?;
     let stats = stats.as_mut_slice::<T::Acc>()?;
     let tasks = (x.par_chunks(rows * classes), stats.par_chunks_mut(2 * rows));
-    tasks.into_par_iter().for_each(|(x, stats)| with_vector_instructions(Statistics { classes, x, stats }));
+    let tasks = tasks.into_par_iter().with_min_len(tasks_per_share(rows * classes));
+    tasks.for_each(|(x, stats)| with_vector_instructions(Statistics { classes, x, stats }));
     let total: f64 = labels
         .iter()
         .zip(x.chunks(classes))
@@ -81,7 +82,8 @@ where
     let x = x.as_slice::<T>()?.par_chunks(rows * classes);
     let dx = dx.as_mut_slice::<T>()?.par_chunks_mut(rows * classes);
     let stats = stats.as_slice::<T::Acc>()?.par_chunks(2 * rows);
-    (x, labels.par_chunks(rows), dx, stats).into_par_iter().for_each(|(x, labels, dx, stats)| {
+    let tasks = (x, labels.par_chunks(rows), dx, stats).into_par_iter();
+    tasks.with_min_len(tasks_per_share(rows * classes)).for_each(|(x, labels, dx, stats)| {
         with_vector_instructions(Gradient { classes, scale, x, labels, stats, dx });
     });
     Ok(())

@@ -2,7 +2,7 @@ use num_traits::{One, Zero};
 use rayon::prelude::*;
 
 use super::{Gradients, Setting};
-use crate::backend::cpu::{GRAIN, Kernel, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Device, Element, Real, Tensor, real};
 
@@ -35,11 +35,6 @@ pub fn backward(
 }
 
 impl Setting {
-    /// Images per task, so that a task is worth handing out.
-    fn images_per_task(&self) -> usize {
-        (GRAIN / self.image()).max(1)
-    }
-
     /// Elements of a row: the channels of one pixel, or of several if there are few.
     fn row(&self) -> usize {
         self.channels * (LANES / self.channels).max(1)
@@ -94,7 +89,7 @@ impl Setting {
             add(block, &mut sums);
             sums
         };
-        let blocks: Vec<[Vec<A>; N]> = blocks.map(of_block).collect();
+        let blocks: Vec<[Vec<A>; N]> = blocks.with_min_len(tasks_per_share(self.block())).map(of_block).collect();
         let mut total = std::array::from_fn(|_| vec![0.0; self.channels]);
         for block in &blocks {
             for (total, sums) in total.iter_mut().zip(block) {
@@ -125,7 +120,7 @@ where
     let x = x.as_slice::<T>()?.par_chunks(image);
     let y_images = y.as_mut_slice::<T>()?.par_chunks_mut(image);
     let stats_images = stats.as_mut_slice::<T::Acc>()?.par_chunks_mut(2 * setting.groups);
-    (x, y_images, stats_images).into_par_iter().with_min_len(setting.images_per_task()).for_each(|(x, y, stats)| {
+    (x, y_images, stats_images).into_par_iter().with_min_len(tasks_per_share(image)).for_each(|(x, y, stats)| {
         forward_image::<T, SILU>(setting, x, &gamma, &beta, y, stats);
     });
     Ok((y, stats))
@@ -167,7 +162,7 @@ fn forward_image<T: Real, const SILU: bool>(
     for (scale, &gamma) in scale.iter_mut().zip(gamma) {
         *scale *= gamma;
     }
-    y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
+    y.par_chunks_mut(block).zip(x.par_chunks(block)).with_min_len(tasks_per_share(block)).for_each(|(y, x)| {
         with_vector_instructions(Apply::<T, SILU> { x, mean: &mean, scale: &scale, beta, y });
     });
 }
@@ -261,7 +256,7 @@ where
     let stats = stats.as_slice::<T::Acc>()?.par_chunks(2 * setting.groups);
     let sums: Vec<[Vec<f64>; 2]> = (x_images, dy_images, dx_images, stats)
         .into_par_iter()
-        .with_min_len(setting.images_per_task())
+        .with_min_len(tasks_per_share(image))
         .map(|(x, dy, dx, stats)| {
             let row = Row {
                 mean: setting.spread(stats.chunks_exact(2).map(|stats| stats[0])),
@@ -293,7 +288,7 @@ fn backward_image<T: Real, const SILU: bool>(
         setting.spread(setting.group_means(&scaled).into_iter().map(T::Acc::of))
     });
     let blocks = (dx.par_chunks_mut(block), x.par_chunks(block), dy.par_chunks(block)).into_par_iter();
-    blocks.for_each(|(dx, x, dy)| {
+    blocks.with_min_len(tasks_per_share(block)).for_each(|(dx, x, dy)| {
         with_vector_instructions(InputGradient::<T, SILU> {
             rows,
             x,

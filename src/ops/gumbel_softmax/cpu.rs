@@ -4,7 +4,7 @@ use num_traits::{One, Zero};
 use rayon::prelude::*;
 
 use super::{GumbelNoise, OP};
-use crate::backend::cpu::{GRAIN, Kernel, weighted_chunks, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, weighted_chunks, with_vector_instructions};
 use crate::error::{Error, Result};
 use crate::random::{Gumbel, fill_rows};
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
@@ -45,7 +45,8 @@ fn run<T: Real<Acc: Element>>(
         None => soft.chunks(size).map(|_| &mut [][..]).collect(),
     };
     let bad = AtomicUsize::new(usize::MAX);
-    soft.par_chunks_mut(size).zip(&mut y).enumerate().for_each(|(i, (soft, y))| {
+    let tasks = soft.par_chunks_mut(size).zip(&mut y).enumerate().with_min_len(tasks_per_share(size));
+    tasks.for_each(|(i, (soft, y))| {
         let (first, count) = (i * size, soft.len());
         let mut drawn = vec![0.0f32; if draws.is_some() { count } else { 0 }];
         if let Some((stream, samples)) = &draws {

@@ -2,7 +2,7 @@ use num_traits::Zero;
 use rayon::prelude::*;
 
 use super::{BLOCK, Extents};
-use crate::backend::cpu::{GRAIN, vectorized};
+use crate::backend::cpu::{GRAIN, tasks_per_share, vectorized};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Real, Tensor, real};
 
@@ -25,7 +25,8 @@ pub fn sum(op: &'static str, x: &Tensor, extents: Extents, factor: f64, y: &mut 
 fn rows<T: Real>(x: &[T], Extents { n, .. }: Extents, factor: f64, y: &mut [T]) {
     let row = |x: &[T]| -> T {
         let total: f64 = if n > 4 * GRAIN {
-            let blocks: Vec<f64> = x.par_chunks(GRAIN).map(block_sums).collect();
+            let blocks = x.par_chunks(GRAIN).with_min_len(tasks_per_share(GRAIN));
+            let blocks: Vec<f64> = blocks.map(block_sums).collect();
             blocks.into_iter().sum()
         } else {
             block_sums(x)
@@ -33,7 +34,8 @@ fn rows<T: Real>(x: &[T], Extents { n, .. }: Extents, factor: f64, y: &mut [T]) 
         T::narrow(T::Acc::of(total * factor))
     };
     let per_task = (GRAIN / n).max(1);
-    y.par_chunks_mut(per_task).zip(x.par_chunks(per_task * n)).for_each(|(y, x)| {
+    let tasks = y.par_chunks_mut(per_task).zip(x.par_chunks(per_task * n));
+    tasks.with_min_len(tasks_per_share(per_task * n)).for_each(|(y, x)| {
         for (y, x) in y.iter_mut().zip(x.chunks(n)) {
             *y = row(x);
         }
@@ -65,7 +67,8 @@ fn columns<T: Real>(x: &[T], Extents { outer, n, inner }: Extents, factor: f64, 
     let rows_per_block = (GRAIN / inner).clamp(1, BLOCK);
     let blocks = n.div_ceil(rows_per_block);
     let mut partial = vec![T::Acc::zero(); outer * blocks * inner];
-    partial.par_chunks_mut(inner).enumerate().for_each(|(task, partial)| {
+    let tasks = partial.par_chunks_mut(inner).enumerate();
+    tasks.with_min_len(tasks_per_share(rows_per_block.min(n) * inner)).for_each(|(task, partial)| {
         let (o, block) = (task / blocks, task % blocks);
         let rows = block * rows_per_block..n.min((block + 1) * rows_per_block);
         let x = &x[(o * n + rows.start) * inner..(o * n + rows.end) * inner];

@@ -1,7 +1,7 @@
 use rayon::prelude::*;
 
 use super::Setting;
-use crate::backend::cpu::{GRAIN, Kernel, RowSum, sum_of_pairs, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, RowSum, sum_of_pairs, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
 
@@ -24,6 +24,7 @@ where
     let stats = stats.as_mut_slice::<T::Acc>()?.par_chunks_mut(2 * rows);
     (x, y, stats)
         .into_par_iter()
+        .with_min_len(tasks_per_share(rows * columns))
         .for_each(|(x, y, stats)| with_vector_instructions(Forward { columns, log, x, y, stats }));
     Ok(())
 }
@@ -70,6 +71,7 @@ where
     let stats = stats.as_slice::<T::Acc>()?.par_chunks(2 * rows);
     (x, dy, dx, stats)
         .into_par_iter()
+        .with_min_len(tasks_per_share(rows * columns))
         .for_each(|(x, dy, dx, stats)| with_vector_instructions(Backward { columns, log, x, dy, stats, dx }));
     Ok(())
 }

@@ -15,9 +15,12 @@ use super::region::{BLOCK_ROWS, Region, Shared, Side};
 use super::rows::{Stored, Sum};
 use super::scratch::Scratch;
 use super::{Bias, Product};
+use crate::backend::cpu::parallel::tasks_per_share;
 use crate::stop;
 
-/// Multiply-adds below which a product is not worth waking other threads for (some 20 µs of one core).
+/// Multiply-adds below which a product is not worth waking another thread for: some 30 µs of one core, and half as long to wake and wait.
+const SHARED_OUT: usize = 1 << 21;
+/// Multiply-adds below which the depth is left whole whatever the result's size.
 const LARGE: usize = 1 << 20;
 /// Elements of a shared packed factor (16 MB), and its lines; what is beyond is packed in turns.
 const SHARED: usize = 1 << 22;
@@ -27,14 +30,18 @@ const PART: usize = 4 * DEPTH;
 /// Tasks that a product should give before its depth is left whole, blocks of `128 * 128` counted as one.
 const TASKS: usize = 16;
 
+fn multiply_adds((m, n, k): (usize, usize, usize)) -> usize {
+    m.saturating_mul(n).saturating_mul(k)
+}
+
 /// Whether a product is worth several threads.
-pub(super) fn is_large((m, n, k): (usize, usize, usize)) -> bool {
-    m.saturating_mul(n).saturating_mul(k) >= LARGE
+pub(super) fn is_large(size: (usize, usize, usize)) -> bool {
+    multiply_adds(size) >= SHARED_OUT
 }
 
 /// How many products of a small size make a task.
-pub(super) fn products_per_task((m, n, k): (usize, usize, usize)) -> usize {
-    (LARGE / 2 / (m * n * k).max(1)).max(1)
+pub(super) fn products_per_task(size: (usize, usize, usize)) -> usize {
+    (SHARED_OUT / 2 / multiply_adds(size).max(1)).max(1)
 }
 
 /// Computes the product, on all of rayon's threads or on this one.
@@ -88,7 +95,7 @@ pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: 
 /// Into how many parts the depth is cut for tasks: depends on the shape alone, and so do the bits of the result.
 fn depth_parts(m: usize, n: usize, k: usize) -> usize {
     let blocks = m.div_ceil(128).saturating_mul(n.div_ceil(128));
-    if blocks >= TASKS || !is_large((m, n, k)) { 1 } else { (TASKS / blocks).min(k / PART).max(1) }
+    if blocks >= TASKS || multiply_adds((m, n, k)) < LARGE { 1 } else { (TASKS / blocks).min(k / PART).max(1) }
 }
 
 /// Into how many tasks the longer factor and the other one are cut: some three per thread, as many for each, if need be by cutting
@@ -222,7 +229,7 @@ fn sum_of_parts<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize,
     let rows = &mut result[..(m - 1) * stride + n];
     let stride = stride.max(n);
     if parallel {
-        rows.par_chunks_mut(stride).with_min_len((1 << 15) / (parts * n) + 1).enumerate().for_each(finish);
+        rows.par_chunks_mut(stride).with_min_len(tasks_per_share(parts * n)).enumerate().for_each(finish);
     } else {
         rows.chunks_mut(stride).enumerate().for_each(finish);
     }

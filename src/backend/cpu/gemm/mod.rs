@@ -35,6 +35,7 @@ use crate::backend::cpu::isa::Isa;
 pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
 pub(crate) use patches::Convolution;
 pub(crate) use rows::{Matrix, Rows, Stored, Sum};
+pub(super) use scratch::give_back;
 
 use kernel::Kernel;
 

@@ -1,17 +1,35 @@
 //! Memory for packed panels and partial sums, kept by each thread for the next product.
 
 use std::alloc::{Layout, handle_alloc_error};
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
 
 use crate::backend::cpu::CpuBuffer;
+use crate::backend::cpu::memory::poisons;
 
 /// Buffers that a thread keeps; the largest product has three alive on one thread.
 const KEPT: usize = 4;
 
-thread_local! {
-    static FREE: RefCell<Vec<CpuBuffer>> = const { RefCell::new(Vec::new()) };
+/// What threads keep, so that a small product need not wait for the pool's lock: one place for each of rayon's threads (beyond so many,
+/// some share one), the first for all others.
+static PLACES: [Mutex<Vec<CpuBuffer>>; 64] = [const { Mutex::new(Vec::new()) }; 64];
+
+/// Of the calling thread.
+fn place() -> MutexGuard<'static, Vec<CpuBuffer>> {
+    let place = rayon::current_thread_index().map_or(0, |thread| 1 + thread % (PLACES.len() - 1));
+    locked(&PLACES[place])
+}
+
+fn locked(place: &Mutex<Vec<CpuBuffer>>) -> MutexGuard<'_, Vec<CpuBuffer>> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns what threads keep to the pool.
+pub fn give_back() {
+    for place in &PLACES {
+        locked(place).clear();
+    }
 }
 
 /// A buffer aligned to cache lines. It holds zeros or what an earlier user left; it returns to its thread when dropped.
@@ -25,17 +43,24 @@ impl Scratch {
     pub fn of<S: Pod>(elements: usize) -> Scratch {
         let needed = (elements * size_of::<S>()).max(1);
         // The smallest that is large enough, otherwise the largest.
-        let kept = FREE.with_borrow_mut(|free| {
+        let kept = {
+            let mut free = place();
             let best = (0..free.len()).min_by_key(|&i| {
                 let length = free[i].len();
                 if length >= needed { (0, length) } else { (1, usize::MAX - length) }
             });
             best.map(|i| free.swap_remove(i))
-        });
-        let buffer = kept.filter(|buffer| buffer.len() >= needed).unwrap_or_else(|| {
+        };
+        let buffer = match kept.filter(|buffer| buffer.len() >= needed) {
+            Some(mut buffer) => {
+                if poisons() {
+                    buffer.as_mut_slice::<u8>()[..needed].fill(0xFF);
+                }
+                buffer
+            }
             // As for a `Vec`: a product that is under way has no way back.
-            CpuBuffer::new(needed).unwrap_or_else(|_| handle_alloc_error(Layout::new::<S>()))
-        });
+            None => CpuBuffer::new(needed).unwrap_or_else(|_| handle_alloc_error(Layout::new::<S>())),
+        };
         Scratch { buffer: Some(buffer) }
     }
 
@@ -53,12 +78,9 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let Some(buffer) = self.buffer.take() else { return };
-        // When the thread is ending its buffers are gone already, and this one goes too.
-        let _ = FREE.try_with(|free| {
-            let mut free = free.borrow_mut();
-            if free.len() < KEPT {
-                free.push(buffer);
-            }
-        });
+        let mut free = place();
+        if free.len() < KEPT {
+            free.push(buffer);
+        }
     }
 }
