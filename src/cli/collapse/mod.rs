@@ -20,7 +20,7 @@ use veridical::methods::self_consuming::{Family, Law, Plan, Settings, Widening, 
 use veridical::nn::TransformerConfig;
 use veridical::{Device, Error, Result};
 
-use super::progress::{Progress, note};
+use super::progress::Progress;
 use super::{Ended, interrupt, output, say};
 
 pub fn run(args: Args) -> Result<Ended> {

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn the_shortest_that_fits_is_taken() {
         let mut ranges = Ranges::new();
-        [(0, 100), (200, 30), (300, 40), (400, 30)].map(|(start, length)| ranges.put(start, length));
+        [(0, 100), (200, 30), (300, 40), (400, 30)].iter().for_each(|&(start, length)| ranges.put(start, length));
         assert_eq!(ranges.take(20), Some(200));
         assert_eq!(ranges.take(30), Some(400));
         assert_eq!(ranges.take(41), Some(0));
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn neighbours_become_one() {
         let mut ranges = Ranges::new();
-        [(10, 10), (30, 10), (50, 10)].map(|(start, length)| ranges.put(start, length));
+        [(10, 10), (30, 10), (50, 10)].iter().for_each(|&(start, length)| ranges.put(start, length));
         ranges.put(20, 10);
         assert_eq!(all(&ranges), [(10, 30), (50, 10)]);
         ranges.put(0, 10);
