@@ -1,8 +1,8 @@
 //! Every reader on hostile input: the inputs of `fuzz/seeds.rs` and mutations of them, the same ones each time.
 //!
-//! `VERIDICAL_FUZZ_RUNS=100000` (runs of each reader) and `VERIDICAL_FUZZ_SEED=2` take it further; `VERIDICAL_FUZZ_CORPUS=FOLDER` writes
-//! the inputs as files for `cargo fuzz`, which shares the readers' functions (see `fuzz/README.md`). A finding prints the input as
-//! Rust would write it: it belongs into `seeds.rs`.
+//! `VERIDICAL_FUZZ_RUNS=100000` (runs of each reader) and `VERIDICAL_FUZZ_SEED=2` take it further;
+//! `VERIDICAL_FUZZ_CORPUS=FOLDER` writes the inputs as files for `cargo fuzz`, which shares the readers' functions (see
+//! `fuzz/README.md`). A finding prints the input as Rust would write it: it belongs into `seeds.rs`.
 
 #[path = "fuzz/mutate.rs"]
 mod mutate;
@@ -25,7 +25,7 @@ use watch::{Counting, Watchdog, memory_of};
 static COUNTING: Counting = Counting;
 
 /// Runs of each reader where nothing else is asked for: together under a minute on two processors.
-const RUNS: usize = 3000;
+const RUNS: usize = 10_000;
 /// An input of some KiB that takes longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -91,8 +91,8 @@ macro_rules! readers {
 }
 
 readers! {
-    npy, npz, npz_images, idx, idx_gzip, cifar, class_names, picture, dataset_json, text, features, tensors, model, architecture,
-    classifier, checkpoint, snapshot, log, config, settings, seeds, schedule, solver,
+    npy, npz, npz_images, idx, idx_gzip, cifar, class_names, picture, dataset_json, text, features, tensors, model,
+    architecture, classifier, checkpoint, snapshot, log, config, settings, seeds, schedule, solver,
 }
 
 #[test]

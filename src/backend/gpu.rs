@@ -19,7 +19,8 @@ pub struct Field {
     pub size: usize,
 }
 
-/// The parameter struct of a kernel: plain bytes with the layout of the C++ struct of the same name. Made by [`params!`](crate::params).
+/// The parameter struct of a kernel: plain bytes with the layout of the C++ struct of the same name. Made by
+/// [`params!`](crate::params).
 pub trait KernelParams: bytemuck::Pod {
     /// The C++ struct's name.
     const NAME: &'static str;
@@ -29,7 +30,8 @@ pub trait KernelParams: bytemuck::Pod {
 
 /// A device address as it stands in a parameter struct (C++ `buffer`). Zero means absent.
 ///
-/// It is a number that does not keep its buffer alive. To have one is safe; [`Gpu::launch`], which lets a kernel follow it, is not.
+/// It is a number that does not keep its buffer alive. To have one is safe; [`Gpu::launch`], which lets a kernel follow
+/// it, is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub struct Ptr(u64);
@@ -87,7 +89,8 @@ impl Launch {
     /// Threads per block of [`Launch::over`].
     pub const THREADS: u32 = 256;
 
-    /// A one-dimensional launch for grid-stride loops over `items` work items; the grid is capped at a size that fills any GPU.
+    /// A one-dimensional launch for grid-stride loops over `items` work items; the grid is capped at a size that fills
+    /// any GPU.
     pub fn over(kernel: &'static str, items: usize) -> Self {
         let blocks = items.div_ceil(Self::THREADS as usize).clamp(1, 8192) as u32;
         Launch { kernel, grid: [blocks, 1, 1], block: [Self::THREADS, 1, 1], shared: 0 }
@@ -156,7 +159,8 @@ impl Gpu {
         self.driver.name()
     }
 
-    /// Allocates `bytes`; the contents are unspecified. Errors with [`Error::OutOfMemory`](crate::Error::OutOfMemory) if they cannot be had.
+    /// Allocates `bytes`; the contents are unspecified. Errors with [`Error::OutOfMemory`](crate::Error::OutOfMemory)
+    /// if they cannot be had.
     pub fn allocate(&self, bytes: usize) -> Result<GpuBuffer> {
         let address = if bytes == 0 { 0 } else { self.driver.allocate(bytes)? };
         self.usage.add(bytes);
@@ -174,14 +178,15 @@ impl Gpu {
 
     /// Starts a kernel. On a GPU it runs after what was started before, and this does not wait for it.
     ///
-    /// Errors if there is no such kernel, if its launch is beyond the device's limits and, on the emulator, if the struct differs
-    /// from the kernel's or if the kernel leaves the buffers that it was given.
+    /// Errors if there is no such kernel, if its launch is beyond the device's limits and, on the emulator, if the
+    /// struct differs from the kernel's or if the kernel leaves the buffers that it was given.
     ///
     /// # Safety
-    /// * Each [`Ptr`] in `params` is null where the kernel allows that, or the address of a [`GpuBuffer`] of this device.
-    /// * Each of these buffers is alive when this is called, and as long as the extents in `params` and the launch's grid make the
-    ///   kernel read or write (the head of its file in `kernels/` says what that is). They may be freed afterwards, which waits for the
-    ///   kernel.
+    /// * Each [`Ptr`] in `params` is null where the kernel allows that, or the address of a [`GpuBuffer`] of this
+    ///   device.
+    /// * Each of these buffers is alive when this is called, and as long as the extents in `params` and the launch's
+    ///   grid make the kernel read or write (the head of its file in `kernels/` says what that is). They may be freed
+    ///   afterwards, which waits for the kernel.
     /// * Nobody else uses meanwhile what the kernel writes, nor writes what it reads.
     /// * `P` is the kernel's own parameter struct, field by field.
     pub unsafe fn launch<P: KernelParams>(&self, launch: &Launch, params: &P) -> Result<()> {
@@ -232,7 +237,8 @@ impl GpuBuffer {
         self.bytes == 0
     }
 
-    /// The address `offset` bytes into the buffer, for a parameter struct; one that is not in it is for the caller to avoid.
+    /// The address `offset` bytes into the buffer, for a parameter struct; one that is not in it is for the caller to
+    /// avoid.
     pub fn ptr(&self, offset: usize) -> Ptr {
         Ptr(self.address).byte_add(offset)
     }
@@ -255,8 +261,8 @@ impl GpuBuffer {
         self.gpu.driver.upload(to, from)
     }
 
-    /// Copies `bytes` from `source`, where they begin at `from`. Errors if either buffer ends before the last of them, or if the
-    /// buffers are on different devices.
+    /// Copies `bytes` from `source`, where they begin at `from`. Errors if either buffer ends before the last of them,
+    /// or if the buffers are on different devices.
     pub fn copy_from(&mut self, offset: usize, source: &GpuBuffer, from: usize, bytes: usize) -> Result<()> {
         const OP: &str = "copy between buffers";
         if !self.gpu.same(&source.gpu) {

@@ -103,10 +103,10 @@ pub(crate) use copy_kernel;
 
 /// Starts a kernel for a `gpu.rs`.
 ///
-/// It is safe to call for those files alone, which owe it what [`Gpu::launch`] asks and no type can show: addresses come from
-/// [`Tensor::ptr`] and [`Tensor::ptr_mut`], which refuse a tensor of another device and make what is written nobody else's; the
-/// tensors are borrowed, or owned, until this returns; and the extents in the struct are those of the tensors' shapes, which `mod.rs`
-/// has checked against each other.
+/// It is safe to call for those files alone, which owe it what [`Gpu::launch`] asks and no type can show: addresses
+/// come from [`Tensor::ptr`] and [`Tensor::ptr_mut`], which refuse a tensor of another device and make what is written
+/// nobody else's; the tensors are borrowed, or owned, until this returns; and the extents in the struct are those of
+/// the tensors' shapes, which `mod.rs` has checked against each other.
 fn start<P: KernelParams>(gpu: &Gpu, launch: &Launch, params: &P) -> Result<()> {
     // SAFETY: the caller's, as above.
     unsafe { gpu.launch(launch, params) }

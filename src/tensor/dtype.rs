@@ -44,7 +44,8 @@ impl fmt::Display for DType {
     }
 }
 
-/// A Rust type that a tensor can hold: one for each [`DType`], whose size kernels rely on. So it cannot be implemented elsewhere.
+/// A Rust type that a tensor can hold: one for each [`DType`], whose size kernels rely on. So it cannot be implemented
+/// elsewhere.
 pub trait Element: sealed::Sealed + bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug {
     /// Its dtype.
     const DTYPE: DType;

@@ -11,7 +11,8 @@ use skrifa::{FontRef, GlyphId, MetadataProvider};
 
 use crate::{Error, Result};
 
-/// A font without hints, so that glyphs keep their shapes and positions between pixels. The embedded one has no table of kerning.
+/// A font without hints, so that glyphs keep their shapes and positions between pixels. The embedded one has no table
+/// of kerning.
 pub(super) struct Typeface {
     outlines: OutlineGlyphCollection<'static>,
     characters: Charmap<'static>,
@@ -47,7 +48,8 @@ impl Typeface {
         self.metrics.advance_width(glyph).unwrap_or(0.0) * size / self.units_per_em
     }
 
-    /// Calls `paint` with each pixel that the glyph may cover, and by how much it does, with the pen at `x` on the baseline.
+    /// Calls `paint` with each pixel that the glyph may cover, and by how much it does, with the pen at `x` on the
+    /// baseline.
     pub(super) fn draw(
         &self,
         glyph: GlyphId,
@@ -98,7 +100,8 @@ impl<F: Fn(f32, f32) -> Point> Outline<F> {
         Outline { in_pixels, start: Point::default(), at: Point::default(), curves: Vec::new() }
     }
 
-    /// The corners of a box around all curves: around their control points, between which a curve stays. `None` for a blank.
+    /// The corners of a box around all curves: around their control points, between which a curve stays. `None` for a
+    /// blank.
     fn bounds(&self) -> Option<[Point; 2]> {
         let points = self.curves.iter().flat_map(|curve| match *curve {
             Curve::Line(a, b) => vec![a, b],

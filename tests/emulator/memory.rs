@@ -1,4 +1,5 @@
-//! Buffers: nothing outside of them is read or written, and who frees one while a kernel runs does not take it from the kernel.
+//! Buffers: nothing outside of them is read or written, and who frees one while a kernel runs does not take it from the
+//! kernel.
 
 use std::thread;
 
@@ -45,7 +46,8 @@ fn buffers_of_two_devices_do_not_meet() {
     assert_eq!(download::<u8>(&a), [1; 64]);
 }
 
-/// Each tensor of an operation is of the device that its kernel runs on, also where a rule of one's own brings the tensor.
+/// Each tensor of an operation is of the device that its kernel runs on, also where a rule of one's own brings the
+/// tensor.
 #[test]
 fn a_tensor_of_another_device_is_an_error_of_the_operation() {
     let devices = [Order::Early, Order::Late].map(|order| Device::Gpu(device(order)));
@@ -63,7 +65,8 @@ fn a_tensor_of_another_device_is_an_error_of_the_operation() {
     devices[1].synchronize().unwrap();
 }
 
-/// Calls are ordered as on one stream: a launch that came before the freeing has its buffer to the end, one that came after has none.
+/// Calls are ordered as on one stream: a launch that came before the freeing has its buffer to the end, one that came
+/// after has none.
 #[test]
 fn freeing_waits_for_the_kernels_of_other_threads() {
     const N: usize = 1 << 14;

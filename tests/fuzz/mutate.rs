@@ -73,7 +73,8 @@ const WORDS: [&str; 28] = [
     "..",
 ];
 
-/// Some changes of `input`, of which `others` may lend parts. The result is at most twice as long as the longest, and some KiB.
+/// Some changes of `input`, of which `others` may lend parts. The result is at most twice as long as the longest, and
+/// some KiB.
 pub fn mutated(random: &mut Random, input: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..1 + random.below(4) {

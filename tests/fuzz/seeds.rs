@@ -14,6 +14,18 @@ use veridical::{Device, Shape, tensor};
 /// What stands for the weights of a checkpoint: no model, but with the checksum that the state names.
 pub const WEIGHTS: &[u8] = b"weights";
 
+const SONG: &str = r#"{"precond":"vp","model_type":"SongUNet","img_resolution":8,"img_channels":1,"label_dim":10,
+    "augment_dim":9,"model_channels":16,"channel_mult":[1,2],"num_blocks":1,"attn_resolutions":[4],"dropout":0.1,
+    "resample_filter":[1,3,3,1],"encoder_type":"residual","embedding_type":"fourier","use_fp16":false}"#;
+const DHARIWAL: &str = r#"{"precond":"iddpm","model_type":"DhariwalUNet","img_resolution":8,"img_channels":3,
+    "model_channels":32,"num_blocks":1}"#;
+const LOG: &str = r#"{"step":1,"loss":0.5}
+{"step":2,"loss":null,"seen":18446744073709551615}
+{"step":3}
+{"st"#;
+const SCHEDULES: [&str; 5] =
+    ["0.5", "100:power=1.5,offset=2", "1000:ratio=0.5", "1,0.5,0.25", "adaptive:target=0.1,max=1e4"];
+
 /// The inputs of the target called `name`.
 pub fn of(name: &str) -> Vec<Vec<u8>> {
     let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
@@ -48,31 +60,25 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "text" => vec!["naïve — ".repeat(20).into_bytes(), b"to be or not to be, that is the question. ".repeat(3)],
         "tensors" => vec![tensors(&BTreeMap::new())],
         "model" => vec![saved(|path| model().save(path))],
-        "architecture" => vec![
-            model().config().to_json().expect("an architecture").into_bytes(),
-            [
-                &br#"{"precond":"vp","model_type":"SongUNet","img_resolution":8,"img_channels":1,"label_dim":10,"augment_dim":9,"#[..],
-                br#""model_channels":16,"channel_mult":[1,2],"num_blocks":1,"attn_resolutions":[4],"dropout":0.1,"#,
-                br#""resample_filter":[1,3,3,1],"encoder_type":"residual","embedding_type":"fourier","use_fp16":false}"#,
-            ]
-            .concat(),
-            br#"{"precond":"iddpm","model_type":"DhariwalUNet","img_resolution":8,"img_channels":3,"model_channels":32,"num_blocks":1}"#
-                .to_vec(),
-        ],
+        "architecture" => {
+            let mlp = model().config().to_json().expect("an architecture");
+            texts(&[mlp.as_str(), SONG, DHARIWAL])
+        }
         "classifier" => vec![saved(|path| classifier().save(path))],
         "checkpoint" => vec![state().into_bytes()],
         "snapshot" => vec![[&b"000000001000-0.050.safetensors\n"[..], &saved(|path| model().save(path))].concat()],
-        "log" => texts(&["{\"step\":1,\"loss\":0.5}\n{\"step\":2,\"loss\":null,\"seen\":18446744073709551615}\n{\"step\":3}\n{\"st"]),
+        "log" => texts(&[LOG]),
         "config" => {
             let config = RunConfig::build(Some("digits"), None, &[]).expect("a preset");
-            vec![config.document().expect("its document").into_bytes(), b"[data]\npath = \"digits\"\n[train]\nbatch = 8\n".to_vec()]
+            let whole = config.document().expect("its document");
+            texts(&[whole.as_str(), "[data]\npath = \"digits\"\n[train]\nbatch = 8\n"])
         }
         "settings" => texts(&[
-            "train.batch=64\noptimizer.lr=1e-3\ndata.path=\"digits\"\nmodel.channel_mult=[1,2]\naverage.power=[0.05,0.1]",
+            "train.batch=64\noptimizer.lr=1e-3\ndata.path=\"digits\"\nmodel.channel_mult=[1,2]\naverage.power=[0.1]",
             "sfbd.rounds=2\nnoisy.sigma=0.59\ntrain.compute=bf16\nloss.kind=vp\naugment.p=0.12",
         ]),
         "seeds" => texts(&["0-15", "1,5,9-12, 7", "4294967295", "4294967290-4294967295,0-99999"]),
-        "schedule" => texts(&["0.5", "100:power=1.5,offset=2", "1000:ratio=0.5", "1,0.5,0.25", "adaptive:target=0.1,max=1e4"]),
+        "schedule" => texts(&SCHEDULES),
         "solver" => solvers(),
         other => panic!("{other} has no inputs"),
     }
@@ -153,7 +159,7 @@ fn tensors(metadata: &BTreeMap<String, String>) -> Vec<u8> {
 }
 
 fn model() -> Model {
-    let network = MlpConfig { hidden: 4, layers: 1, noise_channels: 2, ..MlpConfig::new(2) };
+    let network = MlpConfig { hidden: 4, layers: 1, noise_channels: 4, ..MlpConfig::new(2) };
     Model::new(&ModelConfig::edm(NetworkConfig::Mlp(network), 0.5), 1, &Device::Cpu).expect("a model")
 }
 
@@ -168,8 +174,8 @@ fn state() -> String {
     let mut crc = flate2::Crc::new();
     crc.update(WEIGHTS);
     format!(
-        r#"{{"format": 1, "version": "0.1.0", "step": 1, "seen": 64, "config": "[train]\nbatch = 64\n", "data": "digits",
-            "files": {{"model.safetensors": {{"bytes": {}, "crc32": {}}}}}}}"#,
+        r#"{{"format": 1, "version": "0.1.0", "step": 1, "seen": 64, "config": "[train]\nbatch = 64\n",
+            "data": "digits", "files": {{"model.safetensors": {{"bytes": {}, "crc32": {}}}}}}}"#,
         WEIGHTS.len(),
         crc.sum()
     )

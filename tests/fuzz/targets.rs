@@ -1,4 +1,5 @@
-//! One function for each reader: bytes in, a value or an error out. `fuzz/` gives them to libFuzzer, `tests/fuzz.rs` to a plain driver.
+//! One function for each reader: bytes in, a value or an error out. `fuzz/` gives them to libFuzzer, `tests/fuzz.rs` to
+//! a plain driver.
 
 use std::cell::RefCell;
 use std::fs;

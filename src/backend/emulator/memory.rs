@@ -1,7 +1,7 @@
 //! Device memory: allocations with guard zones, and the search for the one an address lies in.
 //!
-//! Calls of all threads are ordered as on a GPU's one stream. So an allocation that is freed while kernels run stays theirs until the
-//! last of them is done, and does not exist for a kernel that starts later.
+//! Calls of all threads are ordered as on a GPU's one stream. So an allocation that is freed while kernels run stays
+//! theirs until the last of them is done, and does not exist for a kernel that starts later.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::{BTreeMap, BTreeSet};
