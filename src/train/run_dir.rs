@@ -173,9 +173,10 @@ fn lock(path: &Path) -> Result<File> {
         Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
         Err(TryLockError::Error(e)) => return Err(Error::io(marker, e)),
     }
-    if file.metadata().map_err(|e| Error::io(&marker, e))?.len() == 0 {
-        let text = "A run of veridical made this directory and may replace its files.\n";
-        file.write_all(text.as_bytes()).map_err(|e| Error::io(&marker, e))?;
+    let text = "A run of veridical made this directory and may replace its files.\n";
+    // New, or cut short by the death of the process that made it.
+    if file.metadata().map_err(|e| Error::io(&marker, e))?.len() != text.len() as u64 {
+        file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(|e| Error::io(&marker, e))?;
     }
     Ok(file)
 }
@@ -237,8 +238,10 @@ mod tests {
         // A process that died before its settings were written: the same command can be given again.
         let at = |name: &str| dir.path().join(name);
         fs::write(at(".config.toml.17.part"), "[tr").unwrap();
+        let marker = fs::read(at(MARKER)).unwrap();
+        fs::write(at(MARKER), &marker[..7]).unwrap();
         let run = RunDir::create(dir.path(), Existing::Refuse).unwrap();
-        assert!(!at(".config.toml.17.part").exists());
+        assert!(!at(".config.toml.17.part").exists() && fs::read(at(MARKER)).unwrap() == marker);
         run.write("rounds/01/samples/1.png", b"x").unwrap();
         run.write("samples/1.png", b"x").unwrap();
         let parts = [".model.safetensors.17.part", "samples/.1.png.17.part", "rounds/01/samples/.1.png.17.part"];
