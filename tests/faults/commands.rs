@@ -117,8 +117,9 @@ impl Case {
     /// settings.
     pub fn prepare(&self, place: &Path) -> PathBuf {
         // Twenty grey pictures of 8 by 8 in two classes.
-        let pixel =
-            |i: u32| if (i / 64 % 2 == 0) ^ (i % 8 < 4) { 40 + (i * 7 % 31) as u8 } else { 200 - (i * 5 % 23) as u8 };
+        let pixel = |i: u32| {
+            if (i / 64).is_multiple_of(2) ^ (i % 8 < 4) { 40 + (i * 7 % 31) as u8 } else { 200 - (i * 5 % 23) as u8 }
+        };
         let pixels = (0..20 * 64).map(pixel).collect();
         let images = Images::from_bytes(pixels, (0..20).map(|i| i % 2).collect(), [8, 8, 1], 2).unwrap();
         npy::write_images(place.join("images.npz"), &images).unwrap();
