@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::escape::escaped;
+
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -93,7 +95,7 @@ pub enum Error {
         found: String,
     },
     /// A file or directory that cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", escaped(path))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -101,7 +103,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file whose contents are not what they should be.
-    #[error("{}: {what}", path.display())]
+    #[error("{}: {what}", escaped(path))]
     Format {
         /// The file.
         path: PathBuf,

@@ -66,6 +66,7 @@ pub mod backend;
 pub mod data;
 pub mod diffusion;
 pub mod error;
+pub mod escape;
 pub mod files;
 pub mod methods;
 pub mod metrics;
