@@ -4,6 +4,8 @@
 mod bench;
 #[path = "cli/collapse.rs"]
 mod collapse;
+#[path = "cli/data.rs"]
+mod data;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/denoise.rs"]

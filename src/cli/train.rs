@@ -81,10 +81,9 @@ pub fn run(args: Args) -> Result<Ended> {
         return Err(Error::Config("no data: say what to learn from with --data PATH".into()));
     }
     let data = data::open(&config.data.path)?;
+    note(&data.account());
     // Everything that can be wrong with the settings shows here, before a directory is made.
     let prepared = Prepared::new(&config, &data)?;
-    let deviation = data.train.deviation();
-    note(&format!("{}: {}, standard deviation {deviation:.3}", data.name, data.train.fingerprint()));
     let place = directory(&args.out, args.resume, args.overwrite)?;
     interrupt::catch()?;
     let mut terminal = Terminal::new(&args.out);

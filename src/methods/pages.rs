@@ -7,10 +7,14 @@ use serde_json::Value;
 
 use super::noisy::NoisyData;
 use super::sfbd::{Round, SHOWN, SfbdOutcome, SfbdSettings, shown};
-use crate::data::Images;
+use crate::data::{Images, picture};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::train::evaluate::Comparison;
 use crate::train::{Chart, End, ImageGrid, Report, RunDir, With, log, png};
+
+/// Figures of a run take some kilobytes.
+const MAX_FIGURES: u64 = 1 << 24;
 
 /// Whether images can be drawn.
 pub(super) fn are_pictures(size: [usize; 3]) -> bool {
@@ -62,7 +66,7 @@ fn last_samples(stage: &Path) -> Option<RgbImage> {
     let mut paths: Vec<_> =
         std::fs::read_dir(stage.join("samples")).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
-    Some(image::open(paths.last()?).ok()?.into_rgb8())
+    picture::rgb(paths.last()?).ok()
 }
 
 /// A table of distances, a row for each name.
@@ -150,13 +154,15 @@ pub(super) fn sfbd(
         page = page.section("Samples").picture(&picture, "Samples of the last model", "")?;
     }
     let document = settings.document()?;
+    page = page.section("Data").verbatim(&data.accounts.join("\n"));
     Ok(page.section("Settings").verbatim(&document).html())
 }
 
-/// The page of a run of one stage, with what it was measured to be.
+/// The page of a run of one stage, with what it was measured to be; `read` says what data were read.
 pub(super) fn single(
     title: &str,
     about: &str,
+    read: &str,
     place: &RunDir,
     rows: &[(String, &Comparison)],
     document: &str,
@@ -181,14 +187,11 @@ pub(super) fn single(
         );
         page = page.section("Loss").picture(&chart.render()?, "Loss over the images seen", "")?;
     }
-    Ok(page.section("Settings").verbatim(document).html())
+    Ok(page.section("Data").verbatim(read).section("Settings").verbatim(document).html())
 }
 
-/// Reads a comparison back from a JSON file of a run.
+/// Reads figures back from a JSON file of a run; `None` if there is no such file.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match std::fs::read_to_string(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(path, e)),
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| Error::format(path, e.to_string())),
-    }
+    let text = files::read_text_if_any(path, MAX_FIGURES, "record of figures")?;
+    text.map(|text| serde_json::from_str(&text).map_err(|e| Error::format(path, e.to_string()))).transpose()
 }

@@ -7,7 +7,7 @@
 //! process that died.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -171,9 +171,7 @@ fn publish(partial: &Path, path: &Path) -> Result<()> {
     } else {
         fs::rename(partial, path).map_err(|e| Error::io(path, e))?;
     }
-    if let Some(Ok(directory)) = path.parent().map(File::open) {
-        let _ = directory.sync_all(); // where directories cannot be flushed it is left to the system
-    }
+    path.parent().into_iter().for_each(files::sync_directory);
     Ok(())
 }
 
@@ -232,8 +230,7 @@ impl Checkpoint {
         if !self.state.files.contains_key(SOURCE) {
             return Err(Error::format(&self.path, format!("no {SOURCE}: the checkpoint is of a run on fixed data")));
         }
-        let path = self.path.join(SOURCE);
-        fs::read(&path).map_err(|e| Error::io(path, e))
+        files::read(self.path.join(SOURCE))
     }
 
     /// Puts the stored state into `trainer`, which trains a model of the architecture `like`.

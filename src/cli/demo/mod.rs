@@ -8,7 +8,7 @@ use std::time::Instant;
 
 pub use config::{Args, Config};
 use results::{Distance, Results};
-use veridical::data::{Batches, Digits, digits};
+use veridical::data::{self, Batches, Digits, digits};
 use veridical::diffusion::Model;
 use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
@@ -36,6 +36,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let run = RunDir::create(&args.out, existing)?;
     run.write_toml("config.toml", &config)?;
     interrupt::catch()?;
+    note(&data::open("builtin:digits")?.account());
     note(&format!("{} parameters on {device}; results go to {}", count(&model), run.path().display()));
 
     let Some(judge) = judge(&config, &data)? else { return stopped_early() };

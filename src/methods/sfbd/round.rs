@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Images;
 use crate::error::{Error, Result};
 use crate::methods::noisy::subset;
+use crate::methods::pages::read_json;
 use crate::tensor::{TensorFile, file};
 use crate::train::evaluate::Comparison;
 use crate::train::{End, Existing, RunDir};
@@ -55,11 +56,7 @@ impl Round {
     /// What the stage wrote when it was over; `None` if it is not.
     pub fn read(place: &RunDir, k: u32) -> Result<Option<Self>> {
         let path = directory(place, k).join(RECORD);
-        match fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, e)),
-            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| Error::format(&path, e.to_string())),
-        }
+        read_json(&path)
     }
 
     /// Says that the stage is over.
