@@ -22,7 +22,13 @@ fn main() -> Result<()> {
         })
         .collect();
     let images = Images::new(helix.clone(), vec![0; POINTS], [1, 1, 3], 1)?;
-    let data = DataSet { name: "a helix".into(), train: images, test: None, class_names: Vec::new() };
+    let data = DataSet {
+        name: "a helix".into(),
+        train: images,
+        test: None,
+        class_names: Vec::new(),
+        reading: Default::default(),
+    };
 
     // A preset, and what is different here; `veridical train --print-config` lists every key.
     let settings = ["train.device=\"cpu\"", "train.batch=256", "train.images=200_000", "train.checkpoint_every=200"];

@@ -13,12 +13,32 @@ use crate::error::{Error, Result};
 pub fn open(path: impl AsRef<Path>) -> Result<File> {
     let path = path.as_ref();
     let failed = |e| Error::io(path, e);
-    let found = fs::metadata(path).map_err(failed)?;
+    regular(path, &fs::metadata(path).map_err(failed)?)?;
+    let mut options = File::options();
+    options.read(true);
+    // What was a file a moment ago may be a pipe by now: it is not waited for, and refused below.
+    #[cfg(target_os = "linux")]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path).map_err(failed)?;
+    regular(path, &file.metadata().map_err(failed)?)?;
+    Ok(file)
+}
+
+fn regular(path: &Path, found: &fs::Metadata) -> Result<()> {
     if found.is_file() {
-        return File::open(path).map_err(failed);
+        return Ok(());
     }
     let what = if found.is_dir() { "a directory, not a regular file" } else { "not a regular file" };
     Err(Error::format(path, format!("{what}; give the path of a file, a copy if need be")))
+}
+
+/// Flushes a directory, in which the names of its files live, to the disk; where that cannot be done it is left to the system.
+pub fn sync_directory(path: impl AsRef<Path>) {
+    let path = path.as_ref();
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    if let Ok(directory) = File::open(path) {
+        let _ = directory.sync_all();
+    }
 }
 
 /// The bytes of a regular file; errors as [`open`].
@@ -29,21 +49,37 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a regular file of at most `most` bytes; `what` says what it is to be. Errors as [`open`], and on larger files and on bytes
-/// that are no text.
-pub fn read_text(path: impl AsRef<Path>, most: u64, what: &str) -> Result<String> {
+/// The bytes of a regular file of at most `most` bytes; `what` says what it is to be. Errors as [`open`], and on larger files.
+pub fn read_at_most(path: impl AsRef<Path>, most: u64, what: &str) -> Result<Vec<u8>> {
     let path = path.as_ref();
     let file = open(path)?;
     let size = file.metadata().map_err(|e| Error::io(path, e))?.len();
+    let too_many = |size| Error::format(path, format!("{size} bytes are no {what}, which has {most} at most"));
     if size > most {
-        return Err(Error::format(path, format!("{size} bytes are no {what}, which has {most} at most")));
+        return Err(too_many(size));
     }
-    let mut text = String::new();
-    file.take(most).read_to_string(&mut text).map_err(|e| match e.kind() {
-        std::io::ErrorKind::InvalidData => Error::format(path, format!("no {what}: {e}")),
-        _ => Error::io(path, e),
-    })?;
-    Ok(text)
+    let mut bytes = Vec::with_capacity(size as usize);
+    // A file may grow, or not know its size.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    if bytes.len() as u64 > most { Err(too_many(bytes.len() as u64)) } else { Ok(bytes) }
+}
+
+/// The text of a regular file of at most `most` bytes; `what` says what it is to be. Errors as [`read_at_most`], and on bytes that are no
+/// UTF-8.
+pub fn read_text(path: impl AsRef<Path>, most: u64, what: &str) -> Result<String> {
+    let path = path.as_ref();
+    String::from_utf8(read_at_most(path, most, what)?).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Error::format(path, format!("no {what}: not UTF-8 from byte {at} on; convert it"))
+    })
+}
+
+/// As [`read_text`]; `None` if there is no such file.
+pub fn read_text_if_any(path: impl AsRef<Path>, most: u64, what: &str) -> Result<Option<String>> {
+    match read_text(path, most, what) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some),
+    }
 }
 
 /// What a file called `name` is called while [`write_atomic`] writes it.
@@ -81,11 +117,7 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
         let _ = fs::remove_file(&part);
         return Err(failed(e));
     }
-    // The rename itself lives in the directory; where directories cannot be flushed it is left to the system.
-    if let Some(Ok(dir)) = path.parent().map(|p| File::open(if p.as_os_str().is_empty() { Path::new(".") } else { p }))
-    {
-        let _ = dir.sync_all();
-    }
+    path.parent().into_iter().for_each(sync_directory); // the rename itself lives there
     Ok(())
 }
 

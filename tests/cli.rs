@@ -6,6 +6,8 @@ mod bench;
 mod collapse;
 #[path = "cli/damage.rs"]
 mod damage;
+#[path = "cli/data.rs"]
+mod data;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/denoise.rs"]

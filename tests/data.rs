@@ -1,17 +1,21 @@
 //! Readers of data sets: what they understand, and what they say of everything else.
 
+#[path = "data/arrays.rs"]
+mod arrays;
+#[path = "data/folders.rs"]
+mod folders;
 #[path = "data/hostile.rs"]
 mod hostile;
+#[path = "data/pictures.rs"]
+mod pictures;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use veridical::data::npy::{self, Array, Values};
+use veridical::Error;
 use veridical::data::{self, Images, cifar, idx};
-use veridical::{Device, Error, Tensor};
 
 fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -179,179 +183,6 @@ fn cifar_10_and_100() {
 }
 
 #[test]
-fn folders_of_pictures() {
-    let place = Place::new();
-    let (grey, colour) = (noise(6), noise(18));
-    for part in ["train", "test"] {
-        place.put(&format!("{part}/cat/a.png"), &png(3, 2, &grey));
-        place.put(&format!("{part}/cat/.hidden.png"), b"not read");
-        place.put(&format!("{part}/dog/b.PNG"), &png(3, 2, &noise(6)));
-        place.put(&format!("{part}/dog/notes.txt"), b"not read either");
-    }
-    let set = data::open(place.path()).unwrap();
-    assert_eq!(
-        (set.train.size(), set.train.labels(), &set.class_names[..]),
-        ([2, 3, 1], &[0, 1][..], &["cat".to_string(), "dog".into()][..])
-    );
-    assert_eq!(set.test.unwrap().len(), 2);
-    assert_eq!(set.train.gather(&[0]).unwrap().0[5], f32::from(grey[5]) / 127.5 - 1.0);
-
-    // One picture in colour makes the set one of colour.
-    place.put("train/dog/c.png", &png(3, 2, &colour));
-    let set = data::open(place.path().join("train")).unwrap();
-    assert_eq!((set.train.size(), set.train.len(), set.test.is_none()), ([2, 3, 3], 3, true));
-    assert_eq!(set.train.gather(&[2]).unwrap().0[17], f32::from(colour[17]) / 127.5 - 1.0);
-
-    let flat = data::open(place.path().join("train/dog")).unwrap();
-    assert_eq!((flat.train.len(), flat.train.classes()), (2, 1));
-
-    place.put("train/dog/d.png", &png(2, 3, &grey));
-    says(data::open(place.path()).unwrap_err(), "is 2 x 3 pixels, but");
-    place.put("train/dog/d.png", b"PNG, honestly");
-    says(data::open(place.path()).unwrap_err(), "d.png");
-    place.put("nothing/readme.md", b"");
-    says(data::open(place.path().join("nothing")).unwrap_err(), "found readme.md");
-    says(data::open(place.path().join("none")).unwrap_err(), "no such file");
-}
-
-#[test]
-fn jpeg_pictures_are_told_by_their_contents() {
-    // Slopes, which JPEG keeps to within its rounding.
-    let (width, height) = (16, 8);
-    let slopes = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([8 * x as u8, 16 * y as u8, 128]));
-    let grey = image::DynamicImage::from(slopes.clone()).into_luma8();
-    for (picture, channels) in [(image::DynamicImage::from(slopes), 3), (grey.into(), 1)] {
-        let mut jpeg = Vec::new();
-        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 100);
-        picture.write_with_encoder(encoder).unwrap();
-        assert_eq!(jpeg[..2], [0xff, 0xd8]);
-        let place = Place::new();
-        for name in ["a.jpg", "b.JPEG", "c.png"] {
-            place.put(&format!("only/{name}"), &jpeg);
-        }
-        place.put("only/d.jpg", &png(width, height, picture.as_bytes()));
-        let set = data::open(place.path()).unwrap().train;
-        assert_eq!((set.len(), set.size()), (4, [height as usize, width as usize, channels]));
-        let expected: Vec<f32> = picture.as_bytes().iter().map(|&b| f32::from(b)).collect();
-        for (i, got) in set.pixels().iter().enumerate() {
-            let (got, expected) = ((got + 1.0) * 127.5, expected[i % expected.len()]);
-            assert!((got - expected).abs() < 4.0, "value {i} is {got}, drawn as {expected}");
-        }
-    }
-}
-
-#[test]
-fn test_folders_that_training_lacks_are_named() {
-    let place = Place::new();
-    for name in ["train/cat/a.png", "train/dog/a.png", "test/cat/a.png", "test/eel/a.png", "test/fox/a.png"] {
-        place.put(name, &png(2, 2, &noise(4)));
-    }
-    let error = data::open(place.path()).unwrap_err().to_string();
-    for part in ["eel, fox", "cat, dog", "test"] {
-        assert!(error.contains(part), "{part:?} is not in {error}");
-    }
-    // A class without test pictures is none the worse for it, and a folder without pictures is no class.
-    fs::remove_dir_all(place.path().join("test/eel")).unwrap();
-    fs::remove_dir_all(place.path().join("test/fox")).unwrap();
-    place.put("test/notes/readme.md", b"");
-    let set = data::open(place.path()).unwrap();
-    assert_eq!((set.train.classes(), set.test.unwrap().labels()), (2, &[0][..]));
-    place.put("flat/train/a.png", &png(2, 2, &noise(4)));
-    place.put("flat/test/cat/a.png", &png(2, 2, &noise(4)));
-    says(data::open(place.path().join("flat")).unwrap_err(), "cat");
-}
-
-#[test]
-fn npy_files_as_numpy_writes_them() {
-    let place = Place::new();
-    let read = |bytes: &[u8]| npy::read(place.put("x.npy", bytes));
-    let floats: Vec<u8> = [1f32, -2.5, 3., 4., 5., 6.].iter().flat_map(|x| x.to_le_bytes()).collect();
-    let array = read(&npy_bytes("<f4", "False", "(2, 3)", &floats)).unwrap();
-    assert_eq!(array, Array { shape: vec![2, 3], values: Values::F32(vec![1., -2.5, 3., 4., 5., 6.]) });
-    let columns = read(&npy_bytes("<f4", "True", "(2, 3)", &floats)).unwrap();
-    assert_eq!(columns.values, Values::F32(vec![1., 3., 5., -2.5, 4., 6.]));
-    let swapped: Vec<u8> = [7i32, -8].iter().flat_map(|x| x.to_be_bytes()).collect();
-    assert_eq!(read(&npy_bytes(">i4", "False", "(2,)", &swapped)).unwrap().values, Values::I64(vec![7, -8]));
-    assert_eq!(
-        read(&npy_bytes("|b1", "False", "()", &[1])).unwrap(),
-        Array { shape: vec![], values: Values::U8(vec![1]) }
-    );
-    assert_eq!(read(&npy_bytes("<f2", "False", "(1,)", &[0, 0x3e])).unwrap().to_f64(), [1.5]);
-    assert_eq!(read(&npy_bytes("<f8", "False", "(0, 4)", &[])).unwrap().shape, [0, 4]);
-
-    for (bytes, expected) in [
-        (npy_bytes("<f4", "False", "(2, 4)", &floats), "cut short"),
-        (npy_bytes("<f4", "False", "(1, 3)", &floats), "more follows"),
-        (npy_bytes("<f4", "False", "(99999999999, 99999999999)", &floats), "damaged"),
-        (npy_bytes("<f4", "False", "(-1, 3)", &floats), "extent"),
-        (npy_bytes("|O", "False", "(1,)", &[]), "type \"|O\""),
-        (npy_bytes("<c8", "False", "(1,)", &[]), "type \"<c8\""),
-        (npy_bytes("<f4", "Maybe", "(1,)", &[]), "fortran_order"),
-        (b"\x93NUMPY\x09\x00\x00\x00".to_vec(), "version 9"),
-        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f".to_vec(), "damaged"),
-        (b"PK\x03\x04 is a zip file".to_vec(), "not as .npy files do"),
-    ] {
-        says(read(&bytes).unwrap_err(), expected);
-    }
-}
-
-#[test]
-fn arrays_come_back_from_their_own_files() {
-    let place = Place::new();
-    let all = [
-        Array { shape: vec![2, 1, 3], values: Values::U8(vec![0, 1, 2, 3, 4, 255]) },
-        Array { shape: vec![3], values: Values::I64(vec![i64::MIN, 0, i64::MAX]) },
-        Array { shape: vec![], values: Values::F32(vec![-0.5]) },
-        Array { shape: vec![0, 7], values: Values::F64(vec![]) },
-    ];
-    for array in &all {
-        let path = place.path().join("x.npy");
-        npy::write(&path, array).unwrap();
-        assert_eq!(npy::read(&path).unwrap(), *array);
-        assert_eq!(fs::read(&path).unwrap().len() % 64, array.to_bytes().unwrap().len() % 64);
-        let header = fs::read(&path).unwrap();
-        assert_eq!((10 + u16::from_le_bytes([header[8], header[9]])) % 64, 0, "NumPy maps arrays on 64 bytes");
-    }
-    assert!(Array { shape: vec![2], values: Values::U8(vec![1]) }.to_bytes().is_err());
-    let named: BTreeMap<String, Array> = ["a", "b", "c", "d"].map(String::from).into_iter().zip(all).collect();
-    let path = place.path().join("x.npz");
-    npy::write_npz(&path, &named).unwrap();
-    assert_eq!(npy::read_npz(&path).unwrap(), named);
-    let first = fs::read(&path).unwrap();
-    npy::write_npz(&path, &named).unwrap();
-    assert_eq!(fs::read(&path).unwrap(), first, "equal arrays, equal files");
-
-    let tensor = Tensor::from_slice(&[1.5f64, 2.5], [1, 2], &Device::Cpu).unwrap();
-    let back = Array::of(&tensor).unwrap().tensor(&Device::Cpu).unwrap();
-    assert_eq!((back.shape()[..].to_vec(), back.to_f64().unwrap()), (vec![1, 2], vec![1.5, 2.5]));
-}
-
-#[test]
-fn sets_from_arrays() {
-    let place = Place::new();
-    let images = Array { shape: vec![2, 2, 2], values: Values::U8(vec![0, 255, 0, 255, 51, 51, 51, 51]) };
-    let labels = Array { shape: vec![2], values: Values::I64(vec![4, 1]) };
-    let path = place.path().join("set.npz");
-    npy::write_npz(&path, &BTreeMap::from([("images".into(), images.clone()), ("labels".into(), labels)])).unwrap();
-    let set = data::open(&path).unwrap().train;
-    assert_eq!((set.size(), set.labels(), set.classes()), ([2, 2, 1], &[4, 1][..], 5));
-    assert_eq!(set.pixels()[..5], [-1., 1., -1., 1., -0.6]);
-
-    let points = Array { shape: vec![3, 2], values: Values::F64(vec![0.5, 7.0, -3.0, 1.0, 2.0, 0.0]) };
-    let path = place.path().join("points.npy");
-    npy::write(&path, &points).unwrap();
-    let set = data::open(&path).unwrap().train;
-    assert_eq!((set.size(), &set.pixels()[..2]), ([1, 1, 2], &[0.5, 7.0][..]));
-
-    npy::write_npz(&path, &BTreeMap::from([("weights".into(), points)])).unwrap();
-    says(data::open(&path).unwrap_err(), "found weights");
-
-    let labels = Array { shape: vec![2], values: Values::I64(vec![1, 4_294_967_294]) };
-    npy::write_npz(&path, &BTreeMap::from([("x".into(), images), ("y".into(), labels)])).unwrap();
-    says(data::open(&path).unwrap_err(), "label 4294967294 of row 1; labels are classes from 0 to 1048575");
-}
-
-#[test]
 fn names_that_are_not_paths() {
     let digits = data::open("digits").unwrap();
     assert_eq!((digits.train.len(), digits.test.unwrap().len()), (1500, 297));
@@ -359,6 +190,83 @@ fn names_that_are_not_paths() {
     assert_eq!((moons.train.size(), moons.train.classes()), ([1, 1, 2], 1));
     assert!((0.2..0.8).contains(&moons.train.deviation()));
     says(data::open("synthetic:three-moons").unwrap_err(), "two-moons");
+}
+
+/// A file or folder called as a set in the binary: nobody has to find out which of the two was read.
+#[test]
+fn a_name_that_is_also_a_path_is_asked_back() {
+    let place = Place::new();
+    place.put("digits/a.png", &png(2, 2, &noise(4)));
+    // The working directory is every test's, so the question is put where the folder lies.
+    let asked = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "in_the_folder", "--nocapture"])
+        .env("VERIDICAL_TEST_FOLDER", "digits")
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stdout));
+}
+
+/// The other half of the test above; nothing where it is not called by that.
+#[test]
+fn in_the_folder() {
+    if std::env::var("VERIDICAL_TEST_FOLDER").is_err() {
+        return;
+    }
+    let error = data::open("digits").unwrap_err().to_string();
+    assert!(error.contains("./digits") && error.contains("builtin:digits"), "{error}");
+    assert_eq!(data::open("./digits").unwrap().train.len(), 1);
+    assert_eq!(data::open("builtin:digits").unwrap().train.len(), 1500);
+}
+
+/// EMNIST's letters are labelled 1 to 26; a class 0 without images would be drawn all the same.
+#[test]
+fn labels_that_count_from_one() {
+    let place = Place::new();
+    let put = |name: &str, labels: &[u8]| {
+        let count = labels.len() as u32;
+        place.put(&format!("{name}-images-idx3-ubyte"), &idx_bytes(&[count, 2, 2], &noise(4 * labels.len())));
+        place.put(&format!("{name}-labels-idx1-ubyte"), &idx_bytes(&[count], labels));
+    };
+    put("train", &[1, 2, 3].repeat(20));
+    put("t10k", &[3, 1]);
+    let set = data::open(place.path()).unwrap();
+    assert_eq!((set.train.classes(), &set.class_names[..]), (3, &["1".to_string(), "2".into(), "3".into()][..]));
+    assert_eq!((&set.train.labels()[..3], set.test.as_ref().unwrap().labels()), (&[0, 1, 2][..], &[2, 0][..]));
+    assert!(set.account().contains("labels 1 to 3 count from 0"), "{}", set.account());
+    // Too few to tell: the labels stay, and it is said that nothing is of class 0.
+    put("train", &[1, 2, 3]);
+    let set = data::open(place.path()).unwrap();
+    assert_eq!((set.train.classes(), set.train.labels()), (4, &[1, 2, 3][..]));
+    assert!(set.account().contains("no image is of class 0"), "{}", set.account());
+    // A class in the middle is missed, too.
+    put("train", &[0, 2, 0]);
+    fs::remove_file(place.path().join("t10k-images-idx3-ubyte")).unwrap();
+    assert!(data::open(place.path()).unwrap().account().contains("no image is of class 1"));
+}
+
+/// What `account` says of every kind of set, in one line, and more where there is more to say.
+#[test]
+fn what_was_read_is_said() {
+    let line = |set: data::DataSet| set.account().lines().next().unwrap().to_string();
+    let digits = line(data::open("digits").unwrap());
+    assert!(digits.starts_with("digits: 1500x8x8x1 from the digits in the binary"), "{digits}");
+    assert!(
+        digits.contains("; 10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 (") && digits.ends_with(" each); 297 test images"),
+        "{digits}"
+    );
+    let place = Place::new();
+    place.put("train-images-idx3-ubyte", &idx_bytes(&[2, 2, 2], &[7, 9, 9, 9, 9, 9, 9, 200]));
+    place.put("train-labels-idx1-ubyte", &idx_bytes(&[2], &[0, 1]));
+    place.put("notes\u{1b}[2J.txt", b"");
+    let set = data::open(place.path()).unwrap();
+    let account = set.account();
+    let expected = ": 2x2x2x1 from IDX bytes, values 7 to 200 (0 to 255 is read as [-1, 1]), standard deviation 0.496";
+    assert!(account.contains(expected) && account.contains("; 2 classes: 0, 1 (1 each)"), "{account}");
+    assert!(account.contains("left out: 1 thing beside (notes\\u{1b}[2J.txt)"), "{account}");
+    // Pictures from 0 to 16, as scikit-learn has its digits, would be nearly black.
+    place.put("train-images-idx3-ubyte", &idx_bytes(&[2, 2, 2], &[0, 16, 8, 4, 0, 16, 8, 4]));
+    assert!(data::open(place.path()).unwrap().account().contains("warning: values reach only from 0 to 16"));
 }
 
 #[test]

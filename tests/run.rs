@@ -42,7 +42,8 @@ fn data() -> DataSet {
     let pixels =
         (0..20 * 64u32).map(|i| if (i / 64 % 2 == 0) ^ (i % 8 < 4) { 40 + i as u8 % 16 } else { 200 }).collect();
     let images = Images::from_bytes(pixels, (0..20).map(|i| i % 2).collect(), [8, 8, 1], 2).unwrap();
-    DataSet { name: "stripes".into(), train: images, test: None, class_names: vec!["left".into(), "right".into()] }
+    let class_names = vec!["left".into(), "right".into()];
+    DataSet { name: "stripes".into(), train: images, test: None, class_names, reading: Default::default() }
 }
 
 struct Losses(Vec<f64>);

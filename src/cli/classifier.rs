@@ -43,6 +43,7 @@ pub fn run(args: Args) -> Result<Ended> {
     output::check([("--output", Form::Tensors, Some(&args.output))])?;
     let device = Device::named(&args.device)?;
     let data = data::open(&args.data)?;
+    note(&data.account());
     if data.train.classes() < 2 {
         return Err(Error::Config(format!("{}: a classifier needs images of two classes at least", args.data)));
     }

@@ -85,6 +85,7 @@ fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Resul
         file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(file, &Device::named(&args.device)?)?)),
     };
     let data = data::open(real)?;
+    note(&data.account());
     let generated = generated_images(generated)?;
     if generated.size() != data.train.size() {
         let (a, b) = (generated.size(), data.train.size());
@@ -139,7 +140,10 @@ fn given(path: &Path) -> Result<Features> {
 /// `samples` `[n, channels, height, width]` or `[n, dims]` of a safetensors file, or the training part of a data set.
 fn generated_images(path: &Path) -> Result<Images> {
     if output::ending(path) != "safetensors" {
-        return Ok(data::open(path)?.train);
+        // Whatever a model that was trained badly has drawn.
+        let set = data::open_noisy(path)?;
+        note(&set.account());
+        return Ok(set.train);
     }
     let file = TensorFile::open(path)?;
     let Some(samples) = file.tensor("samples", DType::F32, &Device::Cpu)? else {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use veridical::diffusion::ModelConfig;
+use veridical::diffusion::{ModelConfig, class_names};
 use veridical::escape::{escaped, escaped_json};
 use veridical::tensor::TensorFile;
 use veridical::train::grouped;
@@ -61,9 +61,15 @@ fn describe(file: &TensorFile) -> Value {
             info["sigma_max"] = sigma_max.into();
             info["sample_shape"] = denoiser.sample_shape().into();
             info["label_dim"] = denoiser.label_dim().into();
+            match class_names(file) {
+                Ok(names) => info["class_names"] = names.into(),
+                Err(error) => info["problem"] = error.to_string().into(),
+            }
             info["augment_dim"] = denoiser.augment_dim().into();
             info["parameters"] = layout.parameter_count().into();
-            info["problem"] = nn::check(file, &layout).err().map(|error| error.to_string()).into();
+            if let Err(error) = nn::check(file, &layout) {
+                info["problem"] = error.to_string().into();
+            }
         }
         Err(error) => info["problem"] = error.to_string().into(),
     }
@@ -84,7 +90,10 @@ fn lines(info: &Value) -> Vec<String> {
         let range = format!("noise levels from {} to {}", limit("sigma_min", "0"), limit("sigma_max", "any"));
         lines.push(format!("preconditioning  {}, {range}", text(&info["precond"])));
         lines.push(format!("samples          {}", info["sample_shape"]));
-        lines.push(format!("classes          {}", info["label_dim"]));
+        let names = info["class_names"].as_array().map_or(&[][..], Vec::as_slice);
+        let names: Vec<String> = names.iter().map(|name| escaped(&text(name)).to_string()).collect();
+        let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        lines.push(format!("classes          {}{names}", info["label_dim"]));
         lines.push(format!("augment labels   {}", info["augment_dim"]));
         lines.push(format!("parameters       {}", count("parameters")));
     }

@@ -123,6 +123,7 @@ impl Measured {
             return Err(Error::Config(format!("--data {spec}: no data set but tensors; give them by --input")));
         }
         let set = data::open(spec)?;
+        note(&set.account());
         let which = if set.test.is_some() { "test" } else { "training" };
         let images = set.test.unwrap_or(set.train);
         let shape = model.denoiser().sample_shape();
@@ -143,7 +144,10 @@ impl Measured {
             }
             _ => "each given its class",
         };
-        note(&format!("{}: {} {which} samples; {classes}", set.name, images.len()));
+        if known > 0 && images.classes() > 1 {
+            model.check_classes(&set.class_names)?;
+        }
+        note(&format!("{} {which} samples; {classes}", images.len()));
         Ok(Measured::Images(images))
     }
 

@@ -85,11 +85,10 @@ pub fn run(args: Args) -> Result<Ended> {
         return Err(Error::Config("no data: say what to learn from with --data PATH".into()));
     }
     let data = data::open(&config.data.path)?;
+    note(&data.account());
     // Everything that can be wrong with the settings shows here, before a directory is made.
     let mut prepared = Prepared::new(&config, &data)?;
     prepared.rehearse()?;
-    let deviation = data.train.deviation();
-    note(&format!("{}: {}, standard deviation {deviation:.3}", data.name, data.train.fingerprint()));
     let _keeping = interrupt::keeping(RESUMABLE);
     let place = directory(&args.out, args.resume, args.overwrite)?;
     let mut terminal = Terminal::new(&args.out);

@@ -142,6 +142,21 @@ impl Images {
         (0..self.len() as u32).filter(|&i| self.labels[i as usize] == label).collect()
     }
 
+    /// Number of images of each class.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes];
+        self.labels.iter().for_each(|&label| counts[label as usize] += 1);
+        counts
+    }
+
+    /// The least and the greatest byte, of a set that is kept as bytes.
+    pub(super) fn byte_range(&self) -> Option<[f64; 2]> {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => Some([bytes.iter().min()?, bytes.iter().max()?].map(|&byte| byte.into())),
+            Pixels::Floats(_) => None,
+        }
+    }
+
     /// Population standard deviation of all pixel values around their mean: what a model's `sigma_data` should be near.
     pub fn deviation(&self) -> f64 {
         let mean_of = |of: &dyn Fn(f64) -> f64| {

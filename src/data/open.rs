@@ -2,11 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Images, cifar, digits, folder, idx, npy, synthetic};
+use super::folder::{self, Kind};
+use super::reading::Examples;
+use super::{Images, Reading, arrays, cifar, digits, idx, labels, synthetic};
+use crate::escape::escaped;
 use crate::{Error, Result, files};
 
 /// Bytes of a list of class names.
 const MAX_NAMES: u64 = 1 << 16;
+/// What a name begins with that can be no path: that of a set in the binary, also beside a file or folder of its name.
+const BUILT_IN: &str = "builtin:";
 
 /// A data set: what is trained on, and what is kept to compare with.
 #[derive(Debug, Clone)]
@@ -17,8 +22,32 @@ pub struct DataSet {
     pub train: Images,
     /// Images that nothing is trained on, if the set brings some.
     pub test: Option<Images>,
-    /// Names of the classes where the set has any.
+    /// Names of the classes, in the order of their labels, where the set has any.
     pub class_names: Vec<String>,
+    /// What the files held and what became of it; empty for a set that was not read.
+    pub reading: Reading,
+}
+
+impl DataSet {
+    /// What a reader made, with what it has to say of it.
+    pub(super) fn read(
+        name: impl Into<String>,
+        train: Images,
+        test: Option<Images>,
+        class_names: Vec<String>,
+        reading: Reading,
+    ) -> Self {
+        let reading = reading.completed(&train, &class_names);
+        DataSet { name: name.into(), train, test, class_names, reading }
+    }
+
+    /// What was read, for a person: a line with number and size of the images, the form of the files, their values and what they mean, the
+    /// classes in order; then, where there is something to say, a line each on what was converted, what was left out and what looks wrong.
+    ///
+    /// Names from files are [`escaped`].
+    pub fn account(&self) -> String {
+        self.reading.lines(&self.name, &self.train, self.test.as_ref(), &self.class_names)
+    }
 }
 
 /// Opens a data set by its path or name:
@@ -29,78 +58,100 @@ pub struct DataSet {
 /// | `synthetic:two-moons`, … | points of a known density ([`synthetic`]) |
 /// | a folder with `train-images-idx3-ubyte.gz` and its like | MNIST, Fashion-MNIST, …, with the test set if it is there |
 /// | a folder with `data_batch_1.bin`, … or `train.bin` | CIFAR-10 or CIFAR-100 |
-/// | a folder of folders of PNG or JPEG files | a class for each folder, or `train` and `test` of such |
-/// | a folder of PNG or JPEG files | images without classes |
-/// | a `.npz` file | `images` (or `x`) and, if there, `labels` (or `y`) |
+/// | a folder of folders of pictures | a class for each folder, with all pictures below it |
+/// | a folder with `train` and nothing but `test` or `val` beside it | the same in parts |
+/// | a folder of pictures | images without classes |
+/// | a folder of pictures with the `dataset.json` of EDM | images with the labels that it lists |
+/// | a `.npz` file | `images` (or `x`) and, if there, `labels` (or `y`); `x_test` and `y_test` |
 /// | a `.npy` file | images or points without classes |
 /// | a `.bin` file, an IDX file | CIFAR records, MNIST images (with the labels beside them) |
 ///
-/// Everything is held in memory. One file may take 16 GiB unpacked, and so may all arrays read of a `.npz` together and all pictures
-/// of a folder together (a byte for each value); pictures have sides of 8,192 pixels at most, labels of arrays lie below 2^20. Only
-/// regular files are read, no pipes and devices.
+/// Pictures are PNG, JPEG, WebP, GIF (the first of several), BMP, TIFF and PNM, told by their contents. Grey ones stay grey unless one has
+/// colours. Values of 8 and 16 bits are spread over [-1, 1]; alpha is dropped. Truth values in arrays are black and white, floating-point images
+/// are in [-1, 1] (taken as they are) or from 0 to 255. Labels are whole numbers or one-hot. [`DataSet::account`] says what was
+/// read and what became of it.
 ///
-/// Errors with what was looked for and what was found; see the readers for what they check.
+/// A file or folder that is called as a set in the binary is read as `./digits`; the set beside it is `builtin:digits`.
+///
+/// Everything is held in memory. One file may take 16 GiB unpacked, and so may all arrays read of a `.npz` together and all pictures
+/// of a folder together (a byte for each value, or four if there are 16 bits); pictures have sides of 8,192 pixels at most, labels of arrays
+/// lie below 2^20. Only regular files are read, no pipes and devices.
+///
+/// Errors with what was looked for and what was found, and where images or labels would be lost; see the readers for what they check.
 pub fn open(spec: impl AsRef<Path>) -> Result<DataSet> {
-    let path = spec.as_ref();
-    let text = path.to_string_lossy();
-    if text == "digits" {
-        let digits::Digits { train, held_out } = digits::load()?;
-        let class_names = (0..10).map(|digit| digit.to_string()).collect();
-        return Ok(DataSet { name: text.into(), train, test: Some(held_out), class_names });
-    }
-    if let Some(name) = text.strip_prefix("synthetic:") {
-        let density = synthetic::Density::named(name)?;
-        const POINTS: usize = 20_000;
-        const KEPT: u32 = 5_000;
-        let part = |first: u32, count: usize| -> Result<Images> {
-            let points = density.sample(0, first, count)?;
-            let dims = density.dims();
-            Images::new(points.iter().map(|&x| x as f32).collect(), vec![0; count], [1, 1, dims], 1)
-        };
-        let (test, train) = (part(0, KEPT as usize)?, part(KEPT, POINTS)?);
-        return Ok(DataSet { name: text.into(), train, test: Some(test), class_names: Vec::new() });
-    }
-    if !path.try_exists().map_err(|e| Error::io(path, e))? {
-        let what = "no such file or folder; data are a path, `digits` or `synthetic:NAME`";
-        return Err(Error::Config(format!("{}: {what}", path.display())));
-    }
-    let (train, test, class_names) = if path.is_dir() { directory(path)? } else { (file(path)?, None, Vec::new()) };
-    Ok(DataSet { name: text.into(), train, test, class_names })
+    of(spec.as_ref(), false)
 }
 
-type Parts = (Images, Option<Images>, Vec<String>);
+/// As [`open`], for images that have noise already: floating-point values below 0 may lie anywhere.
+pub fn open_noisy(spec: impl AsRef<Path>) -> Result<DataSet> {
+    of(spec.as_ref(), true)
+}
 
-fn directory(dir: &Path) -> Result<Parts> {
+fn of(path: &Path, noisy: bool) -> Result<DataSet> {
+    let text = path.to_string_lossy();
+    let exists = path.try_exists().map_err(|e| Error::io(path, e))?;
+    if let Some(set) = built_in(text.strip_prefix(BUILT_IN).unwrap_or(&text), &text)? {
+        if exists && !text.starts_with(BUILT_IN) {
+            let shown = escaped(path);
+            return Err(Error::Config(format!(
+                "{shown} is a data set in the binary and also a file or folder here; say ./{shown} for that, {BUILT_IN}{shown} for the other"
+            )));
+        }
+        return Ok(set);
+    }
+    if !exists {
+        let what = "no such file or folder; data are a path, `digits` or `synthetic:NAME`";
+        return Err(Error::Config(format!("{}: {what}", escaped(path))));
+    }
+    if path.is_dir() { directory(path, &text) } else { file(path, &text, noisy) }
+}
+
+/// The set of this name that needs no files; `text` is what it was asked for as.
+fn built_in(name: &str, text: &str) -> Result<Option<DataSet>> {
+    let said = |form: &str| Reading { form: form.into(), ..Reading::default() };
+    if name == "digits" {
+        let digits::Digits { train, held_out } = digits::load()?;
+        let class_names = (0..10).map(|digit| digit.to_string()).collect();
+        let reading = said("the digits in the binary");
+        return Ok(Some(DataSet::read(text, train, Some(held_out), class_names, reading)));
+    }
+    let Some(name) = name.strip_prefix("synthetic:") else { return Ok(None) };
+    let density = synthetic::Density::named(name)?;
+    const POINTS: usize = 20_000;
+    const KEPT: u32 = 5_000;
+    let part = |first: u32, count: usize| -> Result<Images> {
+        let points = density.sample(0, first, count)?;
+        let dims = density.dims();
+        Images::new(points.iter().map(|&x| x as f32).collect(), vec![0; count], [1, 1, dims], 1)
+    };
+    let (test, train) = (part(0, KEPT as usize)?, part(KEPT, POINTS)?);
+    Ok(Some(DataSet::read(text, train, Some(test), Vec::new(), said("a known density"))))
+}
+
+fn directory(dir: &Path, name: &str) -> Result<DataSet> {
     if let Some(train) = idx_pair(dir, &["train"]) {
         let test = idx_pair(dir, &["t10k", "test"]);
-        return idx_sets(train, test);
+        let used: Vec<PathBuf> = [Some(&train), test.as_ref()]
+            .into_iter()
+            .flatten()
+            .flat_map(|(i, l)| [Some(i), l.as_ref()])
+            .flatten()
+            .cloned()
+            .collect();
+        let mut set = idx_sets(name, train, test)?;
+        set.reading.left_out.extend(unused(dir, &used)?);
+        return Ok(set);
     }
-    if let Some(parts) = cifar_sets(dir)? {
-        return Ok(parts);
+    if let Some(set) = cifar_sets(dir, name)? {
+        return Ok(set);
     }
-    let (train, test) = (dir.join("train"), dir.join("test"));
-    if train.is_dir() {
-        let names = folder::classes(&train)?;
-        let colour = folder::is_colour(&train)?;
-        let set = folder::read(&train, &names, colour)?;
-        let test = test.is_dir().then(|| test_pictures(&test, &names, colour)).transpose()?;
-        if let Some(test) = &test
-            && test.size() != set.size()
-        {
-            let what =
-                format!("test pictures are {:?} (height, width, channels), the others {:?}", test.size(), set.size());
-            return Err(Error::format(dir, what));
-        }
-        return Ok((set, test, names));
-    }
-    let names = folder::classes(dir)?;
-    if !names.is_empty() || folder::entries(dir)?.iter().any(|path| folder::is_picture(path)) {
-        return Ok((folder::read(dir, &names, folder::is_colour(dir)?)?, None, names));
+    if let Some(set) = folder::open(dir, name)? {
+        return Ok(set);
     }
     let found: Vec<String> = folder::entries(dir)?
         .iter()
         .take(5)
-        .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        .map(|(path, _)| escaped(path.file_name().unwrap_or_default()).to_string())
         .collect();
     let what = "no data set in this folder: expected IDX files (train-images-idx3-ubyte.gz, …), CIFAR's .bin files, or pictures in \
                 a folder for each class";
@@ -110,37 +161,37 @@ fn directory(dir: &Path) -> Result<Parts> {
     ))
 }
 
-/// The pictures of a `test` folder, whose classes must be among those of `train`.
-fn test_pictures(test: &Path, names: &[String], colour: bool) -> Result<Images> {
-    let strange: Vec<String> = folder::classes(test)?.into_iter().filter(|name| !names.contains(name)).collect();
-    if strange.is_empty() {
-        return folder::read(test, names, colour);
-    }
-    let known = if names.is_empty() { "pictures without classes".into() } else { names.join(", ") };
-    let what = format!(
-        "holds the classes {}, but those beside it to train on are {known}; move the pictures or take them away",
-        strange.join(", ")
-    );
-    Err(Error::format(test, what))
+/// Words on the entries of a folder that were not read.
+fn unused(dir: &Path, used: &[PathBuf]) -> Result<Option<String>> {
+    let entries = folder::entries(dir)?;
+    let rest = entries.iter().map(|(path, _)| path.as_path()).filter(|path| !used.iter().any(|used| used == path));
+    Ok(Examples::of(dir, rest).say("thing beside", "things beside"))
 }
 
-fn file(path: &Path) -> Result<Images> {
+fn file(path: &Path, given: &str, noisy: bool) -> Result<DataSet> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends = |ending: &str| name.ends_with(ending) || name.ends_with(&format!("{ending}.gz"));
     if ends(".npz") || ends(".npy") {
-        return npy::images(path);
+        return arrays::open(path, given, noisy);
     }
     if ends(".bin") {
         let cifar::Records { pixels, labels, classes } = cifar::read(path)?;
-        return Images::from_bytes(pixels, labels, [32, 32, 3], classes);
+        let images = Images::from_bytes(pixels, labels, [32, 32, 3], classes)?;
+        let reading = of_bytes(format!("CIFAR-{classes} records"), &images);
+        return Ok(DataSet::read(given, images, None, Vec::new(), reading));
     }
     if name.contains("idx") || ends("-ubyte") {
-        return Ok(idx_sets((path.to_path_buf(), labels_beside(path)), None)?.0);
+        return idx_sets(given, (path.to_path_buf(), labels_beside(path)), None);
     }
     Err(Error::format(
         path,
-        "the name says no form that is read: .npz, .npy, .bin (CIFAR), -ubyte (IDX), each also .gz",
+        "the name says no form that is read: .npz, .npy, .bin (CIFAR), -ubyte (IDX), each also .gz; pictures are read by the folder",
     ))
+}
+
+/// What is to be told of images that came as bytes.
+fn of_bytes(form: String, images: &Images) -> Reading {
+    Reading { form, range: images.byte_range(), scale: Some([0.0, 255.0]), ..Reading::default() }
 }
 
 /// Whether there is something to read under this name. A pipe is, so that reading it says what is wrong; a folder is not, for archives
@@ -172,7 +223,11 @@ fn idx_pair(dir: &Path, parts: &[&str]) -> Option<(PathBuf, Option<PathBuf>)> {
     parts.iter().find_map(|part| Some((find(part, "images", 3)?, find(part, "labels", 1))))
 }
 
-fn idx_sets(train: (PathBuf, Option<PathBuf>), test: Option<(PathBuf, Option<PathBuf>)>) -> Result<Parts> {
+fn idx_sets(
+    name: &str,
+    train: (PathBuf, Option<PathBuf>),
+    test: Option<(PathBuf, Option<PathBuf>)>,
+) -> Result<DataSet> {
     let read = |(images, labels): &(PathBuf, Option<PathBuf>)| {
         let (pixels, size) = idx::images(images)?;
         let count = pixels.len() / size.iter().product::<usize>();
@@ -181,7 +236,7 @@ fn idx_sets(train: (PathBuf, Option<PathBuf>), test: Option<(PathBuf, Option<Pat
             Some(path) => {
                 let labels = idx::labels(path)?;
                 if labels.len() != count {
-                    let what = format!("{} labels for the {count} images of {}", labels.len(), images.display());
+                    let what = format!("{} labels for the {count} images of {}", labels.len(), escaped(images));
                     return Err(Error::format(path, what));
                 }
                 labels
@@ -189,21 +244,42 @@ fn idx_sets(train: (PathBuf, Option<PathBuf>), test: Option<(PathBuf, Option<Pat
         };
         Ok((pixels, classes, size))
     };
-    let (pixels, labels, size) = read(&train)?;
-    let test = test.as_ref().map(|test| Ok((&test.0, read(test)?))).transpose()?;
-    if let Some((path, (_, _, other))) = &test
+    let (pixels, mut labels, size) = read(&train)?;
+    let test_files = test.as_ref();
+    let mut test = test_files.map(read).transpose()?;
+    if let (Some((path, _)), Some((_, _, other))) = (test_files, &test)
         && *other != size
     {
         return Err(Error::format(path, format!("images of {other:?}, but those to train on are {size:?}")));
     }
     let highest = |labels: &[u32]| labels.iter().copied().max().unwrap_or(0) as usize;
-    let classes = 1 + highest(&labels).max(test.as_ref().map_or(0, |(_, (_, labels, _))| highest(labels)));
+    let mut classes = 1 + highest(&labels).max(test.as_ref().map_or(0, |(_, labels, _)| highest(labels)));
+    let mut labelled: Vec<&mut Vec<u32>> = Vec::new();
+    if train.1.is_some() {
+        labelled.push(&mut labels);
+    }
+    if let (Some((_, Some(_))), Some((_, labels, _))) = (test_files, &mut test) {
+        labelled.push(labels);
+    }
+    let all = labelled.len() == 1 + usize::from(test_files.is_some());
+    let (names, shifted) = match all.then(|| labels::from_one(&mut labelled, &mut classes)).flatten() {
+        Some((names, word)) => (names, Some(word)),
+        None => (Vec::new(), None),
+    };
+    let (some, test) = (!labelled.is_empty(), test);
     let train = Images::from_bytes(pixels, labels, size, classes)?;
-    let test = test.map(|(_, (pixels, labels, size))| Images::from_bytes(pixels, labels, size, classes)).transpose()?;
-    Ok((train, test, Vec::new()))
+    let test = test.map(|(pixels, labels, size)| Images::from_bytes(pixels, labels, size, classes)).transpose()?;
+    let mut reading = of_bytes("IDX bytes".into(), &train);
+    reading.converted.extend(shifted);
+    if some && !all {
+        reading
+            .warnings
+            .push("only one of training and test images has labels; the others all count as of class 0".into());
+    }
+    Ok(DataSet::read(name, train, test, names, reading))
 }
 
-fn cifar_sets(dir: &Path) -> Result<Option<Parts>> {
+fn cifar_sets(dir: &Path, name: &str) -> Result<Option<DataSet>> {
     let present = |names: &[String]| -> Vec<PathBuf> {
         names.iter().map(|name| dir.join(name)).filter(|path| is_meant(path)).collect()
     };
@@ -213,8 +289,10 @@ fn cifar_sets(dir: &Path) -> Result<Option<Parts>> {
         (_, hundred) if !hundred.is_empty() => (hundred, present(&["test.bin".into()]), "fine_label_names.txt"),
         _ => {
             // One lone file of records.
-            let bins: Vec<PathBuf> =
-                folder::entries(dir)?.into_iter().filter(|p| p.extension().is_some_and(|e| e == "bin")).collect();
+            let bins = folder::entries(dir)?
+                .into_iter()
+                .filter(|(path, kind)| *kind != Kind::Folder && path.extension().is_some_and(|e| e == "bin"));
+            let bins: Vec<PathBuf> = bins.map(|(path, _)| path).collect();
             if bins.is_empty() {
                 return Ok(None);
             }
@@ -238,8 +316,22 @@ fn cifar_sets(dir: &Path) -> Result<Option<Parts>> {
         Images::from_bytes(all.pixels, all.labels, [32, 32, 3], all.classes).map(Some)
     };
     let Some(images) = read(&train)? else { return Ok(None) };
-    let names = files::read_text(dir.join(meta), MAX_NAMES, "list of names").unwrap_or_default();
-    let names: Vec<String> = names.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
-    let names = if names.len() == images.classes() { names } else { Vec::new() };
-    Ok(Some((images, read(&test)?, names)))
+    let mut reading = of_bytes(format!("CIFAR-{} records in {} files", images.classes(), train.len()), &images);
+    let list = dir.join(meta);
+    let mut names = Vec::new();
+    if list.is_file() {
+        let text = files::read_text(&list, MAX_NAMES, "list of names")?;
+        names = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect::<Vec<_>>();
+        if names.len() != images.classes() {
+            reading.left_out.push(format!(
+                "the {} names in {meta}, for there are {} classes",
+                names.len(),
+                images.classes()
+            ));
+            names.clear();
+        }
+    }
+    let used: Vec<PathBuf> = train.iter().chain(&test).cloned().chain([list]).collect();
+    reading.left_out.extend(unused(dir, &used)?);
+    Ok(Some(DataSet::read(name, images, read(&test)?, names, reading)))
 }

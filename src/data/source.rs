@@ -51,12 +51,13 @@ pub fn all(path: &Path, source: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// So many zeros, or an error where the memory has no room for them.
-pub fn room(path: &Path, count: u64) -> Result<Vec<u8>> {
-    let none = || Error::format(path, format!("takes {count} bytes, which the memory has no room for"));
+pub fn room<T: bytemuck::Zeroable + Clone>(path: &Path, count: u64) -> Result<Vec<T>> {
+    let bytes = count.saturating_mul(size_of::<T>() as u64);
+    let none = || Error::format(path, format!("takes {bytes} bytes, which the memory has no room for"));
     let count = usize::try_from(count).map_err(|_| none())?;
     // What cannot be had ends the process when it is asked for without trying; zeros are then not written before they are needed.
-    Vec::<u8>::new().try_reserve_exact(count).map_err(|_| none())?;
-    Ok(vec![0; count])
+    Vec::<T>::new().try_reserve_exact(count).map_err(|_| none())?;
+    Ok(vec![T::zeroed(); count])
 }
 
 /// Fills `buffer` or says that the file ends inside `what`.

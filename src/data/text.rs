@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Files beyond this are no text to learn by heart in memory.
 const MAX_BYTES: u64 = 1 << 30;
@@ -19,17 +20,11 @@ pub struct Text {
 }
 
 impl Text {
-    /// Reads a UTF-8 file. Errors on input, on other encodings, on files above 1 GiB, and on less than 100 characters.
+    /// Reads a UTF-8 file. Errors on input, on what is no regular file, on other encodings, on files above 1 GiB, and on less than 100 characters.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-        if size > MAX_BYTES {
-            return Err(Error::format(path, format!("{size} bytes; texts of up to {MAX_BYTES} are read")));
-        }
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|e| Error::format(path, format!("not UTF-8 from byte {} on; convert it", e.valid_up_to())))?;
-        Self::new(text).map_err(|e| Error::format(path, e.to_string()))
+        let text = files::read_text(path, MAX_BYTES, "text to learn from")?;
+        Self::new(&text).map_err(|e| Error::format(path, e.to_string()))
     }
 
     /// The text of a string. Errors on less than 100 characters.

@@ -25,7 +25,7 @@ pub use exchange::write_samples;
 pub use guidance::{Guidance, Guided};
 pub use likelihood::{Likelihood, bits_per_dim};
 pub use loss::EdmLoss;
-pub use model::{Model, ModelConfig, NetworkConfig};
+pub use model::{Model, ModelConfig, NetworkConfig, class_names};
 pub use objective::Loss;
 pub use precond::{Precond, Scaling};
 pub(crate) use rehearsal::rehearse;

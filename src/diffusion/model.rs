@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::denoiser::{Denoiser, Network};
 use super::precond::Precond;
 use crate::error::{Error, Result};
+use crate::escape::escaped;
 use crate::nn::{
     self, Conditions, Context, DhariwalConfig, DhariwalUNet, Init, Layout, Mlp, MlpConfig, SongConfig, SongUNet,
     Weights,
@@ -18,6 +19,8 @@ use crate::tensor::{DType, Device, Tensor, TensorFile};
 
 /// The metadata key of model files that holds the architecture.
 const KEY: &str = "veridical.model";
+/// The metadata key that holds the names of the classes, a JSON list in the order of the labels.
+const CLASSES: &str = "veridical.classes";
 
 /// Which network, with its options.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,15 +134,26 @@ impl ModelConfig {
 pub struct Model {
     config: ModelConfig,
     denoiser: Denoiser,
+    class_names: Vec<String>,
     /// The values of the parameters.
     pub weights: Weights,
+}
+
+/// The names of the classes that a model file states, none where it states none. Errors on what is no list of names.
+pub fn class_names(file: &TensorFile) -> Result<Vec<String>> {
+    match file.metadata().get(CLASSES) {
+        None => Ok(Vec::new()),
+        Some(json) => serde_json::from_str(json)
+            .map_err(|error| Error::format(file.path(), format!("the metadata key {CLASSES:?}: {error}"))),
+    }
 }
 
 impl Model {
     /// A model with fresh weights, a pure function of the seed. Errors on a configuration that makes no network.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         let (denoiser, layout) = config.build()?;
-        Ok(Model { config: config.clone(), denoiser, weights: Weights::init(&layout, seed, device)? })
+        let weights = Weights::init(&layout, seed, device)?;
+        Ok(Model { config: config.clone(), denoiser, class_names: Vec::new(), weights })
     }
 
     /// The architecture.
@@ -150,6 +164,37 @@ impl Model {
     /// The preconditioned network, without weights.
     pub fn denoiser(&self) -> &Denoiser {
         &self.denoiser
+    }
+
+    /// The names of the classes, in the order of their labels; none where nobody said them.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The same model with names for its classes, which its file keeps. Errors unless there are none, or one for each class.
+    pub fn with_class_names(self, names: &[String]) -> Result<Self> {
+        let classes = self.denoiser.label_dim();
+        if !names.is_empty() && names.len() != classes {
+            let what = format!("{} names for {classes} classes; give one for each, or none", names.len());
+            return Err(Error::argument("with_class_names", what));
+        }
+        Ok(Model { class_names: names.to_vec(), ..self })
+    }
+
+    /// Errors unless the classes of data, `names`, are this model's, in the same order, as far as both are known.
+    pub fn check_classes(&self, names: &[String]) -> Result<()> {
+        if self.class_names.is_empty() || names.is_empty() || self.class_names == names {
+            return Ok(());
+        }
+        let list = |names: &[String]| {
+            let shown: Vec<String> = names.iter().take(10).map(|name| escaped(name).to_string()).collect();
+            format!("{}{}", shown.join(", "), if names.len() > 10 { ", …" } else { "" })
+        };
+        Err(Error::Config(format!(
+            "the classes of the model are {}, those of the data {}: a label would mean another class",
+            list(&self.class_names),
+            list(names)
+        )))
     }
 
     /// The same architecture with other weights, such as a running average. Errors if their count differs.
@@ -175,17 +220,25 @@ impl Model {
         Ok(ops::cast(&denoised, x.dtype())?.into_value())
     }
 
-    /// Writes weights and architecture to a safetensors file. Errors on output.
+    /// Writes weights, architecture and the names of the classes to a safetensors file. Errors on output.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        nn::save(path, &self.weights, &BTreeMap::from([(KEY.to_string(), self.config.to_json()?)]))
+        let mut metadata = BTreeMap::from([(KEY.to_string(), self.config.to_json()?)]);
+        if !self.class_names.is_empty() {
+            let names = serde_json::to_string(&self.class_names)
+                .map_err(|error| Error::Config(format!("the names of the classes cannot be written: {error}")))?;
+            metadata.insert(CLASSES.to_string(), names);
+        }
+        nn::save(path, &self.weights, &metadata)
     }
 
     /// Reads a model from a safetensors file: architecture from its metadata, then the weights. Errors on input, on an
-    /// unsound file, on an architecture that this version does not build, and on tensors that do not fit it.
+    /// unsound file, on an architecture that this version does not build, and on tensors or names of classes that do not fit it.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let config = ModelConfig::of_file(&file)?;
         let (denoiser, layout) = config.build().map_err(|error| Error::format(file.path(), error.to_string()))?;
-        Ok(Model { weights: nn::load_from(&file, &layout, device)?, config, denoiser })
+        let weights = nn::load_from(&file, &layout, device)?;
+        let model = Model { weights, config, denoiser, class_names: Vec::new() };
+        model.with_class_names(&class_names(&file)?).map_err(|error| Error::format(file.path(), error.to_string()))
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{self, DataSet, Images};
+use crate::data::{self, DataSet, Images, Reading};
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose, RandomKey, Samples, permutation};
 use crate::train::RunConfig;
@@ -25,6 +25,8 @@ pub struct NoisyData {
     pub test: Option<Images>,
     /// Names of the classes where the set has any.
     pub class_names: Vec<String>,
+    /// What was read, as [`DataSet::account`] says it of each set.
+    pub accounts: Vec<String>,
 }
 
 /// `[noisy]`: where clean and noisy images come from.
@@ -93,9 +95,9 @@ impl NoisySection {
     pub fn open(&self, clean: &str) -> Result<NoisyData> {
         match (clean.is_empty(), self.path.is_empty()) {
             (true, true) => Err(Error::Config("no data: say where clean images are with --data PATH".into())),
-            (true, false) => NoisyData::given(None, data::open(&self.path)?, self.sigma),
+            (true, false) => NoisyData::given(None, data::open_noisy(&self.path)?, self.sigma),
             (false, true) => NoisyData::simulated(data::open(clean)?, self.clean_share, self.sigma, self.seed),
-            (false, false) => NoisyData::given(Some(data::open(clean)?), data::open(&self.path)?, self.sigma),
+            (false, false) => NoisyData::given(Some(data::open(clean)?), data::open_noisy(&self.path)?, self.sigma),
         }
     }
 }
@@ -104,7 +106,7 @@ impl NoisyData {
     /// Keeps a share of a data set's images clean, chosen at random, and puts noise on the others. Split and noise are a pure function of
     /// `seed` and an image's index. Errors if the share leaves no clean image.
     pub fn simulated(set: DataSet, clean_share: f64, sigma: f64, seed: u64) -> Result<Self> {
-        let count = set.train.len();
+        let (count, accounts) = (set.train.len(), vec![set.account()]);
         let kept = (clean_share * count as f64).round() as usize;
         if kept == 0 {
             let what = format!("noisy.clean_share = {clean_share} of {count} images leaves no clean image; give more");
@@ -122,7 +124,8 @@ impl NoisyData {
             }
         };
         let clean = Some(subset(&set.train, clean)?);
-        Ok(NoisyData { name: set.name, clean, noisy, sigma, originals, test: set.test, class_names: set.class_names })
+        let (name, test, class_names) = (set.name, set.test, set.class_names);
+        Ok(NoisyData { name, clean, noisy, sigma, originals, test, class_names, accounts })
     }
 
     /// A clean set and images that have their noise already. Errors if they differ in size.
@@ -135,12 +138,13 @@ impl NoisyData {
                 clean.name, noisy.name
             )));
         }
+        let accounts = clean.iter().chain([&noisy]).map(DataSet::account).collect();
         let name = noisy.name.clone();
         let (clean, test, class_names) = match clean {
             None => (None, noisy.test, noisy.class_names),
             Some(clean) => (Some(clean.train), clean.test, clean.class_names),
         };
-        Ok(NoisyData { name, clean, noisy: Some(noisy.train), sigma, originals: None, test, class_names })
+        Ok(NoisyData { name, clean, noisy: Some(noisy.train), sigma, originals: None, test, class_names, accounts })
     }
 
     /// The clean images. Errors if there are none.
@@ -168,7 +172,8 @@ impl NoisyData {
 
     /// A data set of these training images, with the names and test images of this one.
     pub fn set(&self, train: Images) -> DataSet {
-        DataSet { name: self.name.clone(), train, test: self.test.clone(), class_names: self.class_names.clone() }
+        let (name, test, class_names) = (self.name.clone(), self.test.clone(), self.class_names.clone());
+        DataSet { name, train, test, class_names, reading: Reading::default() }
     }
 
     /// The noise level that the noisy images seem to have: noise adds its variance to that of the images' finest detail, which the clean ones

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::noisy::NoisyData;
 use super::sfbd::{Round, SHOWN, SfbdOutcome, SfbdSettings, shown};
-use crate::data::Images;
+use crate::data::{Images, picture};
 use crate::error::Result;
 use crate::train::evaluate::Comparison;
 use crate::train::{Chart, End, ImageGrid, Report, RunDir, With, fixed, log, png};
@@ -62,7 +62,7 @@ fn last_samples(stage: &Path) -> Option<RgbImage> {
     let mut paths: Vec<_> =
         std::fs::read_dir(stage.join("samples")).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
-    Some(image::open(paths.last()?).ok()?.into_rgb8())
+    picture::rgb(paths.last()?).ok()
 }
 
 /// A table of distances, a row for each name.
@@ -147,13 +147,15 @@ pub(super) fn sfbd(
         page = page.section("Samples").picture(&picture, "Samples of the last model", "")?;
     }
     let document = settings.document()?;
+    page = page.section("Data").verbatim(&data.accounts.join("\n"));
     Ok(page.section("Settings").verbatim(&document).html())
 }
 
-/// The page of a run of one stage, with what it was measured to be.
+/// The page of a run of one stage, with what it was measured to be; `read` says what data were read.
 pub(super) fn single(
     title: &str,
     about: &str,
+    read: &str,
     place: &RunDir,
     rows: &[(String, &Comparison)],
     document: &str,
@@ -178,5 +180,5 @@ pub(super) fn single(
         );
         page = page.section("Loss").picture(&chart.render()?, "Loss over the images seen", "")?;
     }
-    Ok(page.section("Settings").verbatim(document).html())
+    Ok(page.section("Data").verbatim(read).section("Settings").verbatim(document).html())
 }

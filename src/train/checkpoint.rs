@@ -7,7 +7,7 @@
 //! `state.json` has one of itself. [`recover`] clears up after a process that died.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -205,9 +205,7 @@ fn publish(partial: &Path, path: &Path) -> Result<()> {
     } else {
         fs::rename(partial, path).map_err(|e| Error::io(path, e))?;
     }
-    if let Some(Ok(directory)) = path.parent().map(File::open) {
-        let _ = directory.sync_all(); // where directories cannot be flushed it is left to the system
-    }
+    path.parent().into_iter().for_each(files::sync_directory);
     Ok(())
 }
 

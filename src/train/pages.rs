@@ -8,10 +8,9 @@ use image::RgbImage;
 use super::config::RunConfig;
 use super::run::End;
 use super::{Chart, ImageGrid, Report, fixed, grouped, log, measure};
-use crate::data::{DataSet, Images};
+use crate::data::{DataSet, Images, picture};
 use crate::diffusion::Model;
 use crate::error::Result;
-use crate::files;
 use crate::memory;
 
 /// Pictures over time that the page shows at most.
@@ -185,7 +184,9 @@ pub(super) fn report(
         };
         page = page.section(title).picture(&chart.render()?, &format!("{title} over the images seen"), "")?;
     }
-    Ok(page.section("Settings").verbatim(document).text(&format!("Data: {}.", data.train.fingerprint())).html())
+    let page =
+        page.section("Data").verbatim(&data.account()).text(&format!("Fingerprint {}.", data.train.fingerprint()));
+    Ok(page.section("Settings").verbatim(document).html())
 }
 
 /// The pictures of `samples/`, the last and some spread evenly over the others, with the images seen.
@@ -205,7 +206,6 @@ fn pictures(place: &Path) -> Vec<(u64, RgbImage)> {
         _ => (0..SHOWN).map(|i| i * (count - 1) / (SHOWN - 1)).collect(),
     };
     // Somebody may have put something else there; that is no reason to end a run.
-    let picture =
-        |i: usize| Some((names[i].0, image::load_from_memory(&files::read(&names[i].1).ok()?).ok()?.into_rgb8()));
+    let picture = |i: usize| Some((names[i].0, picture::rgb(&names[i].1).ok()?));
     picks.into_iter().filter_map(picture).collect()
 }

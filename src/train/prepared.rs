@@ -47,7 +47,12 @@ impl<'a> Prepared<'a> {
             let path = Path::new(&config.train.init);
             let from = Model::load(path, &device)?;
             checkpoint::same_architecture(path, &from, &model)?;
+            from.check_classes(&data.class_names)?;
             model = from;
+        }
+        // Data without labels to learn have no use for names.
+        if data.class_names.len() == model.denoiser().label_dim() {
+            model = model.with_class_names(&data.class_names)?;
         }
         let options = config.train_options()?;
         let (objective, pipe) = (Box::new(config.loss.loss()?), config.pipe()?);

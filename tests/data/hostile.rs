@@ -37,6 +37,20 @@ fn members_nobody_asked_for_stay_packed() {
 }
 
 #[test]
+fn members_of_one_name_are_errors() {
+    let place = Place::new();
+    let two = zip(&[("images", &pixels()), ("images.npy", &pixels())]);
+    says(data::open(place.put("a.npz", &two)).unwrap_err(), "called images but for the ending");
+    // No writer of ours makes two of exactly one name, so the second is renamed in place.
+    let mut two = zip(&[("images.npy", &pixels()), ("imagez.npy", &pixels())]);
+    while let Some(at) = two.windows(6).position(|name| name == b"imagez") {
+        two[at + 5] = b's';
+    }
+    says(data::open(place.put("a.npz", &two)).unwrap_err(), "two members have the same name");
+    says(npy::read_npz(place.path().join("a.npz")).unwrap_err(), "two members have the same name");
+}
+
+#[test]
 fn members_share_what_an_archive_may_take() {
     let place = Place::new();
     // 16 GiB are what all members may take; the second alone would be allowed to claim them.

@@ -20,7 +20,8 @@ pub fn data() -> NoisyData {
     let place = |i: usize| if (i / 2).is_multiple_of(3) { -0.6 } else { 0.5 };
     let points = z.iter().enumerate().map(|(i, z)| place(i) + 0.1 * z).collect();
     let train = Images::new(points, vec![0; n], [1, 1, 2], 1).unwrap();
-    let set = DataSet { name: "clusters".into(), train, test: None, class_names: Vec::new() };
+    let set =
+        DataSet { name: "clusters".into(), train, test: None, class_names: Vec::new(), reading: Default::default() };
     NoisyData::simulated(set, 0.1, 0.3, 0).unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 pub use config::{Args, Config};
 use results::{Distance, Results};
-use veridical::data::{Batches, Digits, digits};
+use veridical::data::{self, Batches, Digits, digits};
 use veridical::diffusion::Model;
 use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
@@ -39,6 +39,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let run = output::directory(&args.out, args.overwrite)?;
     run.write_toml("config.toml", &config)?;
     drop(writing);
+    note(&data::open("builtin:digits")?.account());
     note(&format!("{} parameters on {device}; results go to {}", count(&model), run.path().display()));
 
     let judge = judge(&config, &data)?;

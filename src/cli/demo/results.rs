@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use veridical::Result;
 use veridical::data::{Digits, Images, digits};
 use veridical::metrics;
 use veridical::train::{Chart, ImageGrid, Report, RunDir, fixed, png};
+use veridical::{Result, files};
 
 use super::Config;
 use super::story::{PER_CLASS, Stage, Story};
@@ -89,7 +89,7 @@ impl Results {
         run.write("samples.png", &png(&samples)?)?;
         run.write("loss.png", &png(&loss)?)?;
 
-        let toml = std::fs::read_to_string(run.path().join("config.toml")).unwrap_or_default();
+        let toml = files::read_text(run.path().join("config.toml"), 1 << 16, "settings file").unwrap_or_default();
         let mut report = Report::new("Handwritten digits, learned")
             .text(&format!(
                 "A class-conditional score network saw {} real digits for {} steps on {} with seed {}, then drew the digits below.",

@@ -48,6 +48,7 @@ impl Plan {
             train: digits.train.clone(),
             test: Some(digits.held_out.clone()),
             class_names: Vec::new(),
+            reading: Default::default(),
         };
         let data = NoisyData::simulated(set, noisy.clean_share, noisy.sigma, noisy.seed)?;
         Sfbd::new(&settings, &data)?;

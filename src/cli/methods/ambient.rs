@@ -59,6 +59,7 @@ pub fn run(args: Args) -> Result<Ended> {
         return Ok(Ended::Done);
     }
     let data = settings.method.noisy.open(&settings.run.data.path)?;
+    data.accounts.iter().for_each(|account| note(account));
     let training = AmbientTraining::new(&settings, &data)?;
     data.warning().iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;

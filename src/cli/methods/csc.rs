@@ -50,6 +50,7 @@ pub fn run(args: Args) -> Result<Ended> {
         return Err(Error::Config("no data: say what the model was trained on with --data PATH".into()));
     }
     let data = data::open(&settings.run.data.path)?;
+    note(&data.account());
     let fine_tuning = FineTuning::new(&settings, &data)?;
     fine_tune::warning(fine_tuning.model(), &data.train).iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;

@@ -65,9 +65,10 @@ pub fn run(args: Args) -> Result<Ended> {
         return Ok(Ended::Done);
     }
     let data = settings.method.noisy.open(&settings.run.data.path)?;
+    data.accounts.iter().for_each(|account| note(account));
     let sfbd = Sfbd::new(&settings, &data)?;
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
-    note(&format!("{}: {} clean and {} noisy images", data.name, count(&data.clean), count(&data.noisy)));
+    note(&format!("{} clean and {} noisy images", count(&data.clean), count(&data.noisy)));
     data.warning().iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;
     let mut terminal = Terminal::new(&args.out);

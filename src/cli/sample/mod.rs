@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use seeds::Seeds;
 use veridical::data;
 use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes};
+use veridical::escape::escaped;
 use veridical::tensor::TensorFile;
 use veridical::train::ImageGrid;
 use veridical::{DType, Device, Error, Result, Tensor, memory};
@@ -46,9 +47,9 @@ pub struct Args {
     trajectory: Option<PathBuf>,
     #[command(flatten)]
     solver: solver::Args,
-    /// One class for all samples, counted from 0 [default: a random one for each]
-    #[arg(long, value_name = "K", conflicts_with = "class_labels")]
-    class: Option<u32>,
+    /// One class for all samples, by its name or counted from 0 [default: a random one for each]
+    #[arg(long, value_name = "CLASS", conflicts_with = "class_labels")]
+    class: Option<String>,
     /// `class_labels` [n, classes] from this file, or without one from that of --latents
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     class_labels: Option<Option<PathBuf>>,
@@ -64,7 +65,7 @@ pub struct Args {
     /// Guide between these noise levels only
     #[arg(long, value_name = "LOW,HIGH", requires = "guidance", value_parser = interval)]
     guidance_interval: Option<(f64, f64)>,
-    /// Start from images (`x` of a safetensors file, or a PNG) behind noise of level --start-sigma
+    /// Start from images (`x` of a safetensors file, or a picture) behind noise of level --start-sigma
     #[arg(long, value_name = "FILE", requires = "start_sigma")]
     start_image: Option<PathBuf>,
     /// The noise level of --start-image
@@ -178,8 +179,8 @@ impl Args {
         let (Some(path), Some(sigma)) = (&self.start_image, self.start_sigma) else {
             return Ok((Start::Noise, self.seeds.clone().map_or_else(|| (0..64).collect(), |seeds| seeds.0)));
         };
-        let is_png = output::ending(path) == "png";
-        let images = if is_png { picture(path, &shape, &device)? } else { samples(model, path, "x")? };
+        let tensors = output::ending(path) == "safetensors" || !data::is_picture(path)?;
+        let images = if tensors { samples(model, path, "x")? } else { picture(path, &shape, &device)? };
         let n = images.shape()[0];
         let seeds: Vec<u32> = self.seeds.clone().map_or_else(|| (0..n as u32).collect(), |seeds| seeds.0);
         let images = match (n, seeds.len()) {
@@ -221,12 +222,8 @@ impl Args {
 
     fn labels(&self, model: &Model, samples: &[u32]) -> Result<Option<Tensor>> {
         let (n, dim, device) = (samples.len(), model.denoiser().label_dim(), model.weights.device());
-        if let Some(class) = self.class {
-            if class as usize >= dim {
-                let known = if dim == 0 { "no classes".into() } else { format!("{dim} classes, counted from 0") };
-                return Err(Error::Config(format!("--class {class}: the model has {known}")));
-            }
-            return one_hot(model, &vec![class; n]).map(Some);
+        if let Some(class) = &self.class {
+            return one_hot(model, &vec![self::class(class, model)?; n]).map(Some);
         }
         let path = match &self.class_labels {
             Some(Some(path)) => Some(path),
@@ -251,7 +248,28 @@ fn samples(model: &Model, path: &Path, name: &str) -> Result<Tensor> {
     if found.is_empty() { Err(Error::format(path, format!("{name} holds no samples"))) } else { Ok(found) }
 }
 
-/// A PNG as one image `[1, h, w, c]` in [-1, 1].
+/// The class that is meant: one of the model's names, for names may be numbers that count otherwise, or else its number.
+fn class(text: &str, model: &Model) -> Result<u32> {
+    let (names, dim) = (model.class_names(), model.denoiser().label_dim());
+    if let Some(class) = names.iter().position(|name| name == text) {
+        return Ok(class as u32);
+    }
+    if let Some(class) = text.parse::<u32>().ok().filter(|&class| (class as usize) < dim) {
+        return Ok(class);
+    }
+    let known = match (dim, names) {
+        (0, _) => "no classes".into(),
+        (_, []) => format!("{dim} classes, counted from 0"),
+        (_, names) => {
+            let shown: Vec<String> = names.iter().take(20).map(|name| escaped(name).to_string()).collect();
+            let more = if names.len() > 20 { ", …" } else { "" };
+            format!("{dim} classes, counted from 0: {}{more}", shown.join(", "))
+        }
+    };
+    Err(Error::Config(format!("--class {text}: the model has {known}")))
+}
+
+/// A picture as one image `[1, h, w, c]` in [-1, 1].
 fn picture(path: &Path, shape: &[usize], device: &Device) -> Result<Tensor> {
     let &[h, w, c] = shape else {
         return Err(Error::Config(format!("--start-image: the model draws points of {shape:?}, not pictures")));
@@ -260,7 +278,9 @@ fn picture(path: &Path, shape: &[usize], device: &Device) -> Result<Tensor> {
         let what = format!("--start-image: the model's images have {c} channels; give safetensors");
         return Err(Error::Config(what));
     }
-    let image = data::picture(path, c == 3)?;
+    let set = data::picture(path, c == 3)?;
+    note(&set.account());
+    let image = set.train;
     let [height, width, _] = image.size();
     if (height, width) != (h, w) {
         return Err(Error::format(path, format!("{width} by {height} pixels, the model draws {w} by {h}")));

@@ -8,8 +8,9 @@ use std::path::Path;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{Array, Values, array};
+use super::{Array, Type, Values, array};
 use crate::data::{Images, source};
+use crate::escape::escaped;
 use crate::files::{self, write_atomic};
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 pub fn read_npz(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     let mut archive = Archive::open(path.as_ref())?;
     let members = archive.members.clone();
-    members.into_iter().map(|(name, index)| archive.read(index).map(|array| (name, array))).collect()
+    members.into_iter().map(|(name, index)| archive.read(index).map(|(array, _)| (name, array))).collect()
 }
 
 /// Writes a `.npz` file, not compressed, whole or not at all.
@@ -40,7 +41,7 @@ pub fn write_npz(path: impl AsRef<Path>, arrays: &BTreeMap<String, Array>) -> Re
 }
 
 /// Writes a data set that every command reads: `images` `[n, h, w, c]` (points: `[n, dims]`) in f32, and `labels` if there are two classes
-/// or more.
+/// or more, with their number as `classes`: not every class need have an image.
 pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<()> {
     let shape = match images.size() {
         [1, 1, dims] => vec![images.len(), dims],
@@ -51,12 +52,13 @@ pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<()> {
     if images.classes() > 1 {
         let labels = images.labels().iter().map(|&label| label.into()).collect();
         arrays.insert("labels".into(), Array { shape: vec![images.len()], values: Values::I64(labels) });
+        arrays.insert("classes".into(), Array { shape: vec![], values: Values::I64(vec![images.classes() as i64]) });
     }
     write_npz(path, &arrays)
 }
 
 /// An archive of which only names are known; members are unpacked when they are asked for.
-pub(super) struct Archive<'a> {
+pub(in crate::data) struct Archive<'a> {
     path: &'a Path,
     zip: ZipArchive<BufReader<File>>,
     /// Where the array of each name is.
@@ -68,28 +70,33 @@ pub(super) struct Archive<'a> {
 impl<'a> Archive<'a> {
     pub fn open(path: &'a Path) -> Result<Self> {
         let zip = ZipArchive::new(BufReader::new(files::open(path)?)).map_err(|e| unsound(path, e))?;
+        if zip.has_duplicate_names() {
+            return Err(Error::format(path, "two members have the same name; make the archive anew, with one of them"));
+        }
         let mut members = BTreeMap::new();
         for (index, name) in zip.file_names().enumerate() {
             let name = name.map_err(|e| unsound(path, e))?;
-            if !name.ends_with('/') {
-                members.insert(name.strip_suffix(".npy").unwrap_or(&name).to_string(), index);
+            let array = name.strip_suffix(".npy").unwrap_or(&name).to_string();
+            if !name.ends_with('/') && members.insert(array, index).is_some() {
+                let what = format!("two members are called {} but for the ending .npy; leave one out", escaped(&*name));
+                return Err(Error::format(path, what));
             }
         }
         Ok(Archive { path, zip, members, left: source::MAX_BYTES })
     }
 
-    /// The names, for messages.
-    pub fn names(&self) -> String {
-        self.members.keys().cloned().collect::<Vec<_>>().join(", ")
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
     }
 
-    /// The array under the first of `names` that there is.
-    pub fn first(&mut self, names: &[&str]) -> Result<Option<Array>> {
-        let index = names.iter().find_map(|name| self.members.get(*name).copied());
+    /// The array of this name, if there is one.
+    pub fn get(&mut self, name: &str) -> Result<Option<(Array, Type)>> {
+        let index = self.members.get(name).copied();
         index.map(|index| self.read(index)).transpose()
     }
 
-    fn read(&mut self, index: usize) -> Result<Array> {
+    fn read(&mut self, index: usize) -> Result<(Array, Type)> {
         let mut member = self.zip.by_index(index).map_err(|e| unsound(self.path, e))?;
         let name = member.name().map_err(|e| unsound(self.path, e))?.into_owned();
         array(self.path, &format!("{name}: "), &mut member, &mut self.left)

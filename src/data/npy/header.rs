@@ -5,16 +5,34 @@ pub const MAX_BYTES: u64 = 1 << 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    Bool,
     Unsigned,
     Signed,
     Float,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub struct Header {
+/// What the numbers in a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Type {
     pub kind: Kind,
     /// Bytes per number.
     pub width: usize,
+}
+
+impl std::fmt::Display for Type {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            Kind::Bool => write!(f, "bool"),
+            Kind::Unsigned => write!(f, "uint{}", 8 * self.width),
+            Kind::Signed => write!(f, "int{}", 8 * self.width),
+            Kind::Float => write!(f, "float{}", 8 * self.width),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Header {
+    pub numbers: Type,
     pub big_endian: bool,
     pub columns_first: bool,
     pub shape: Vec<usize>,
@@ -71,8 +89,10 @@ pub fn parse(text: &[u8]) -> Result<Header, String> {
                 let inside = rest.strip_prefix('(').ok_or_else(|| format!("shape is {}", short(rest)))?;
                 let (inside, after) = inside.split_once(')').ok_or("shape has no end")?;
                 let extents = inside.split(',').map(str::trim).filter(|extent| !extent.is_empty());
+                // Python 2 writes long integers with an L behind them.
+                let extent = |e: &str| e.strip_suffix(['L', 'l']).unwrap_or(e).parse();
                 let extents: Result<Vec<usize>, String> =
-                    extents.map(|e| e.parse().map_err(|_| format!("extent {:?} in the shape", short(e)))).collect();
+                    extents.map(|e| extent(e).map_err(|_| format!("extent {:?} in the shape", short(e)))).collect();
                 shape = Some(extents?);
                 after
             }
@@ -84,8 +104,7 @@ pub fn parse(text: &[u8]) -> Result<Header, String> {
     let descr = descr.ok_or("no `descr` in the header")?;
     let (kind, width, big_endian) = number(descr)?;
     Ok(Header {
-        kind,
-        width,
+        numbers: Type { kind, width },
         big_endian,
         columns_first: columns_first.ok_or("no `fortran_order` in the header")?,
         shape: shape.ok_or("no `shape` in the header")?,
@@ -107,7 +126,8 @@ fn number(descr: &str) -> Result<(Kind, usize, bool), String> {
         _ => return Err(unread()),
     };
     let (kind, width) = match rest {
-        "b1" | "u1" => (Kind::Unsigned, 1),
+        "b1" => (Kind::Bool, 1),
+        "u1" => (Kind::Unsigned, 1),
         "u2" => (Kind::Unsigned, 2),
         "u4" => (Kind::Unsigned, 4),
         "u8" => (Kind::Unsigned, 8),

@@ -9,13 +9,13 @@ mod header;
 use std::io::Read;
 use std::path::Path;
 
-use archive::Archive;
+pub(super) use archive::Archive;
 pub use archive::{read_npz, write_images, write_npz};
-use header::{Header, Kind};
+use header::Header;
+pub(super) use header::{Kind, Type};
 
-use super::{Images, source};
+use super::source;
 use crate::files::write_atomic;
-use crate::nn::MAX_LABELS;
 use crate::tensor::{DType, Device, Tensor};
 use crate::{Error, Result};
 
@@ -31,7 +31,7 @@ pub struct Array {
 /// Numbers, in the types that the crate works with; other types of the file are widened to the next of these.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
-    /// Bytes and truth values.
+    /// Bytes, and truth values as 0 and 1.
     U8(Vec<u8>),
     /// All other integers.
     I64(Vec<i64>),
@@ -129,7 +129,7 @@ impl Array {
 /// Errors with the field that is wrong, and if the file is shorter or longer than its header says.
 pub fn read(path: impl AsRef<Path>) -> Result<Array> {
     let path = path.as_ref();
-    array(path, "", &mut source::open(path)?, &mut { source::MAX_BYTES })
+    Ok(typed(path)?.0)
 }
 
 /// Writes a `.npy` file, whole or not at all.
@@ -137,8 +137,13 @@ pub fn write(path: impl AsRef<Path>, array: &Array) -> Result<()> {
     write_atomic(path, &array.to_bytes()?)
 }
 
+/// An array with the type that its numbers have in the file: see [`Values`] for what becomes of it.
+pub(super) fn typed(path: &Path) -> Result<(Array, Type)> {
+    array(path, "", &mut source::open(path)?, &mut { source::MAX_BYTES })
+}
+
 /// `left` is what the array may take in memory, and is less by that afterwards.
-fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Result<Array> {
+fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Result<(Array, Type)> {
     let at = |what: String| Error::format(path, format!("{member}{what}"));
     let head = format!("{member}the .npy header");
     let mut start = [0; 10];
@@ -160,13 +165,14 @@ fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Resu
     }
     let mut text = vec![0; length as usize];
     source::fill(path, file, &mut text, &head)?;
-    let Header { kind, width, big_endian, columns_first, shape } = header::parse(&text).map_err(&at)?;
+    let Header { numbers, big_endian, columns_first, shape } = header::parse(&text).map_err(&at)?;
+    let Type { kind, width } = numbers;
     let count = shape.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent as u64));
     let count = count.filter(|&count| count <= source::MAX_BYTES);
     let count = count.ok_or_else(|| at(format!("shape {shape:?}; the file is damaged")))?;
     // As in the file, and as held: see `Values`.
     let held = match (kind, width) {
-        (Kind::Unsigned, 1) => 1,
+        (Kind::Bool | Kind::Unsigned, 1) => 1,
         (Kind::Float, 2 | 4) => 4,
         _ => 8,
     };
@@ -180,6 +186,7 @@ fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Resu
         bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
     }
     let values = match (kind, width) {
+        (Kind::Bool, 1) => Values::U8(bytes.into_iter().map(|b| u8::from(b != 0)).collect()),
         (Kind::Unsigned, 1) => Values::U8(bytes),
         (Kind::Unsigned, 2) => Values::I64(bytes.as_chunks().0.iter().map(|&b| u16::from_le_bytes(b).into()).collect()),
         (Kind::Unsigned, 4) => Values::I64(bytes.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b).into()).collect()),
@@ -200,7 +207,7 @@ fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Resu
         (_, width) => return Err(at(format!("numbers of {width} bytes, which are not read"))),
     };
     let values = if columns_first { rows_first(values, &shape) } else { values };
-    Ok(Array { shape, values })
+    Ok((Array { shape, values }, numbers))
 }
 
 /// From Fortran's order to C's.
@@ -234,44 +241,4 @@ fn rows_first(values: Values, shape: &[usize]) -> Values {
         Values::F32(v) => Values::F32(reorder(&v, shape)),
         Values::F64(v) => Values::F64(reorder(&v, shape)),
     }
-}
-
-/// A set of images (or points) from a `.npy` or `.npz` file: `[n, h, w, c]`, `[n, h, w]` or `[n, dims]`; bytes from 0 to 255, or
-/// floating-point numbers, which are taken as they are.
-pub(super) fn images(path: &Path) -> Result<Images> {
-    let mut start = [0; 2];
-    source::fill(path, &mut source::open(path)?, &mut start, "the header")?;
-    let (array, labels) = if start == *b"PK" {
-        let mut archive = Archive::open(path)?;
-        let images = archive.first(&["images", "x", "x_train", "data", "arr_0"])?;
-        let labels = archive.first(&["labels", "y", "y_train", "arr_1"])?;
-        let none = || Error::format(path, format!("no array `images` or `x`; found {}", archive.names()));
-        (images.ok_or_else(none)?, labels)
-    } else {
-        (read(path)?, None)
-    };
-    let (n, size) = match array.shape[..] {
-        [n, h, w, c] => (n, [h, w, c]),
-        [n, h, w] => (n, [h, w, 1]),
-        [n, dims] => (n, [1, 1, dims]),
-        _ => {
-            let what = format!("shape {:?}, expected [n, h, w, c], [n, h, w] or [n, dims]", array.shape);
-            return Err(Error::format(path, what));
-        }
-    };
-    let labels = labels.map_or_else(|| Ok(vec![0; n]), |labels| labels.to_labels());
-    let labels = labels.map_err(|e| Error::format(path, e.to_string()))?;
-    if let Some((row, label)) = labels.iter().enumerate().find(|(_, label)| **label as usize >= MAX_LABELS) {
-        let what = format!("label {label} of row {row}; labels are classes from 0 to {}", MAX_LABELS - 1);
-        return Err(Error::format(path, what));
-    }
-    let classes = 1 + labels.iter().copied().max().unwrap_or(0) as usize;
-    let set = match array.values {
-        Values::U8(bytes) => Images::from_bytes(bytes, labels, size, classes),
-        Values::I64(_) => {
-            return Err(Error::format(path, "integers of more than a byte; store pixels as uint8 or float32"));
-        }
-        _ => Images::new(array.to_f32(), labels, size, classes),
-    };
-    set.map_err(|e| Error::format(path, e.to_string()))
 }

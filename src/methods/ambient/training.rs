@@ -14,6 +14,8 @@ use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, Section
 pub struct AmbientTraining {
     settings: With<AmbientSettings>,
     set: DataSet,
+    /// What was read, for the report.
+    accounts: Vec<String>,
     objective: AmbientTweedie,
     judge: Option<Judge>,
 }
@@ -36,7 +38,8 @@ impl AmbientTraining {
         drop(prepared);
         let real = data.test.as_ref().or(data.clean.as_ref()).unwrap_or(&set.train);
         let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
-        Ok(AmbientTraining { settings, set, objective, judge })
+        let accounts = data.accounts.clone();
+        Ok(AmbientTraining { settings, set, accounts, objective, judge })
     }
 
     /// The training, or what is left of it, and the measurement. Errors where training and sampling do.
@@ -75,7 +78,7 @@ impl AmbientTraining {
         );
         let rows: Vec<_> = measured.iter().map(|c| ("generated".to_string(), c)).collect();
         let title = format!("Learning {} from images with and without noise", self.set.name);
-        let page = pages::single(&title, &about, place, &rows, &document)?;
+        let page = pages::single(&title, &about, &self.accounts.join("\n"), place, &rows, &document)?;
         place.write("report.html", page.as_bytes())?;
         Ok((outcome, measured))
     }

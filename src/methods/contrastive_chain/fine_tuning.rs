@@ -60,6 +60,9 @@ impl<'a> FineTuning<'a> {
             ));
         }
         let (model, run) = fine_tune::pretrained(&settings.method.csc.model, &settings.run, &data.train)?;
+        if model.denoiser().label_dim() > 0 {
+            model.check_classes(&data.class_names)?;
+        }
         settings.run = run;
         let fine_tuning = FineTuning { settings, data, model };
         fine_tuning.rehearse()?;
@@ -142,7 +145,7 @@ impl<'a> FineTuning<'a> {
             self.settings.method.csc.solver
         );
         let title = format!("Fine-tuned for a coarse solver: {}", self.data.name);
-        let page = pages::single(&title, &about, place, &rows, &self.settings.document()?)?;
+        let page = pages::single(&title, &about, &self.data.account(), place, &rows, &self.settings.document()?)?;
         place.write("report.html", page.as_bytes())?;
         Ok((outcome, measured))
     }

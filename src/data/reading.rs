@@ -1,0 +1,147 @@
+//! What a reader found and what it made of it, in words: nothing of a user's data is lost or changed in silence.
+
+use std::fmt::{self, Display};
+use std::path::Path;
+
+use super::Images;
+use crate::escape::escaped;
+
+/// Classes of more are shown by their first and last.
+const CLASSES_SHOWN: usize = 20;
+/// A set whose values take up less than one part in so many of what they could is probably of another scale.
+const NARROW: f64 = 8.0;
+
+/// What the files of a data set held and what became of it; see [`DataSet::account`](super::DataSet::account).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// What was read, with the type or depth of its numbers, such as `PNG pictures of 8 bits`.
+    pub form: String,
+    /// The least and the greatest value in the files of the training images.
+    pub range: Option<[f64; 2]>,
+    /// The values that became -1 and 1; `None`: values were taken as they are.
+    pub scale: Option<[f64; 2]>,
+    /// Standard deviation of the training images' values as they are given out.
+    pub deviation: f64,
+    /// What was changed, a clause each: channels dropped, labels shifted.
+    pub converted: Vec<String>,
+    /// What lay there and was not read, a clause each.
+    pub left_out: Vec<String>,
+    /// What looks like a mistake, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Reading {
+    /// Adds what the images show: spread, a scale that can hardly be meant, classes without images.
+    pub(super) fn completed(mut self, train: &Images, class_names: &[String]) -> Self {
+        self.deviation = train.deviation();
+        if let (Some([least, most]), Some([low, high])) = (self.range, self.scale)
+            && most - least < (high - low) / NARROW
+        {
+            self.warnings.push(format!(
+                "values reach only from {least} to {most} where {low} to {high} have room, so the images are nearly of one grey; \
+                 if that is not meant, scale them before"
+            ));
+        }
+        let counts = train.class_counts();
+        let empty = |class: &usize| counts[*class] == 0;
+        let without = counts.len() - counts.iter().filter(|&&count| count > 0).count();
+        if without > 0 {
+            let shown: Vec<String> = (0..counts.len()).filter(empty).take(5).map(|c| named(c, class_names)).collect();
+            let more = if without > 5 { format!(" and {} more", without - 5) } else { String::new() };
+            let counting = if counts[0] == 0 { " (labels count from 0)" } else { "" };
+            self.warnings.push(format!("no image is of class {}{more}{counting}", shown.join(", ")));
+        }
+        self
+    }
+
+    /// One line, with the name, number and size of the images, and a line each for what was converted, left out or looks wrong.
+    pub(super) fn lines(&self, name: &str, train: &Images, test: Option<&Images>, class_names: &[String]) -> String {
+        let [h, w, c] = train.size();
+        let mut text = format!("{}: {}x{h}x{w}x{c}", escaped(name), train.len());
+        if !self.form.is_empty() {
+            text += &format!(" from {}", self.form);
+        }
+        if let Some([least, most]) = self.range {
+            text += &format!(", values {least} to {most}");
+            text += &match self.scale {
+                Some([low, high]) => format!(" ({low} to {high} is read as [-1, 1])"),
+                None => " (taken as they are)".into(),
+            };
+        }
+        if self.deviation > 0.0 {
+            text += &format!(", standard deviation {:.3}", self.deviation);
+        }
+        text += &format!("; {}", classes(train, class_names));
+        if let Some(test) = test {
+            text += &format!("; {} test images", test.len());
+        }
+        for (what, clauses) in [("converted", &self.converted), ("left out", &self.left_out)] {
+            if !clauses.is_empty() {
+                text += &format!("\n{what}: {}", clauses.join("; "));
+            }
+        }
+        self.warnings.iter().for_each(|warning| text += &format!("\nwarning: {warning}"));
+        text
+    }
+}
+
+fn named(class: usize, names: &[String]) -> String {
+    names.get(class).map_or_else(|| class.to_string(), |name| escaped(name).to_string())
+}
+
+/// The classes in the order of their labels, and how many images they have.
+fn classes(images: &Images, names: &[String]) -> String {
+    let counts = images.class_counts();
+    if counts.len() == 1 && names.is_empty() {
+        return "no classes".into();
+    }
+    let (least, most) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
+    let each = if least == most { format!("{least} each") } else { format!("{least} to {most} each") };
+    let list = |range: std::ops::Range<usize>| range.map(|class| named(class, names)).collect::<Vec<_>>().join(", ");
+    let shown = match counts.len() {
+        many if many > CLASSES_SHOWN => format!("{}, … {}", list(0..10), list(many - 1..many)),
+        few => list(0..few),
+    };
+    let noun = if counts.len() == 1 { "class" } else { "classes" };
+    format!("{} {noun}: {shown} ({each})", counts.len())
+}
+
+/// Things of one kind: how many, and the names of the first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Examples {
+    count: usize,
+    first: Vec<String>,
+}
+
+impl Examples {
+    pub fn of<'a>(root: &Path, paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let mut examples = Examples::default();
+        paths.into_iter().for_each(|path| examples.add(root, path));
+        examples
+    }
+
+    /// Adds a path, named from `root` on.
+    pub fn add(&mut self, root: &Path, path: &Path) {
+        self.count += 1;
+        if self.first.len() < 3 {
+            let within = path.strip_prefix(root).ok().filter(|within| !within.as_os_str().is_empty());
+            self.first.push(escaped(within.unwrap_or(path)).to_string());
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// `3 pictures made grey (a, b, c)`, of the words for one and for many, if there are any.
+    pub fn say(&self, one: &str, many: &str) -> Option<String> {
+        let what = if self.count == 1 { one } else { many };
+        (self.count > 0).then(|| format!("{} {what} ({self})", self.count))
+    }
+}
+
+impl Display for Examples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.first.join(", "), if self.count > self.first.len() { ", …" } else { "" })
+    }
+}
