@@ -54,7 +54,9 @@ impl Ngram {
             weights.into_iter().map(move |w| w / total)
         };
         let prompts = normalised(dirichlet(&mut sequence, contexts)).collect();
-        let theta = (0..contexts).flat_map(|_| normalised(dirichlet(&mut sequence, vocab))).collect();
+        // Of its size from the start: growing, it would take twice as much for a while.
+        let mut theta = Vec::with_capacity(entries);
+        (0..contexts).for_each(|_| theta.extend(normalised(dirichlet(&mut sequence, vocab))));
         Ok(Ngram { vocab, contexts: prompts, theta })
     }
 
