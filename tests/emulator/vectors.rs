@@ -73,7 +73,7 @@ fn of_words(name: &'static str, kernel: &'static str, input: Vec<u32>, per_input
     let run = move |gpu: &Gpu, inputs: &[Vec<u32>]| {
         let n = inputs[0].len();
         let (x, y) = (upload(gpu, &inputs[0]), upload(gpu, &vec![0u32; n * per_input]));
-        start(&gpu, &launch(kernel, 1, 32), &TestWordsParams { x: x.ptr(0), y: y.ptr(0), n: n as u64 }).unwrap();
+        start(gpu, &launch(kernel, 1, 32), &TestWordsParams { x: x.ptr(0), y: y.ptr(0), n: n as u64 }).unwrap();
         download(&y)
     };
     Vector { name, inputs: vec![input], run: Box::new(run), tolerance: None }
@@ -83,7 +83,7 @@ fn of_matrices(name: &'static str, kernel: &'static str, inputs: [Vec<u32>; 3], 
     let run = move |gpu: &Gpu, inputs: &[Vec<u32>]| {
         let [a, b, c] = [0, 1, 2].map(|i| upload(gpu, &inputs[i]));
         let p = TestMatrixParams { a: a.ptr(0), b: b.ptr(0), c: c.ptr(0), trans: trans.into(), count };
-        start(&gpu, &launch(kernel, 1, 32), &p).unwrap();
+        start(gpu, &launch(kernel, 1, 32), &p).unwrap();
         download(&c)
     };
     Vector { name, inputs: inputs.into(), run: Box::new(run), tolerance: None }
@@ -92,7 +92,7 @@ fn of_matrices(name: &'static str, kernel: &'static str, inputs: [Vec<u32>; 3], 
 fn of_blocks(name: &'static str, kernel: &'static str, threads: u32, input: Vec<u32>, per_thread: usize) -> Vector {
     let run = move |gpu: &Gpu, inputs: &[Vec<u32>]| {
         let (x, y) = (upload(gpu, &inputs[0]), upload(gpu, &vec![0u32; threads as usize * per_thread]));
-        start(&gpu, &launch(kernel, 1, threads), &TestBlockParams { x: x.ptr(0), y: y.ptr(0) }).unwrap();
+        start(gpu, &launch(kernel, 1, threads), &TestBlockParams { x: x.ptr(0), y: y.ptr(0) }).unwrap();
         download(&y)
     };
     Vector { name, inputs: vec![input], run: Box::new(run), tolerance: None }
@@ -101,7 +101,7 @@ fn of_blocks(name: &'static str, kernel: &'static str, threads: u32, input: Vec<
 fn of_copies(name: &'static str, kernel: &'static str, threads: u32, n: u32) -> Vector {
     let run = move |gpu: &Gpu, inputs: &[Vec<u32>]| {
         let (x, y) = (upload(gpu, &inputs[0]), upload(gpu, &[0u32; 512]));
-        start(&gpu, &launch(kernel, 1, threads), &TestAsyncParams { x: x.ptr(0), y: y.ptr(0), n, omit: 0 }).unwrap();
+        start(gpu, &launch(kernel, 1, threads), &TestAsyncParams { x: x.ptr(0), y: y.ptr(0), n, omit: 0 }).unwrap();
         download(&y)
     };
     Vector { name, inputs: vec![words(512, 99)], run: Box::new(run), tolerance: None }
