@@ -103,7 +103,7 @@ fn pictures_beside_classes_are_not_passed_over() {
 fn train_may_be_a_class() {
     let place = Place::new();
     let put = |name: &str| drop(place.put(name, &png(2, 2, &noise(4))));
-    ["bus/0.png", "car/0.png", "train/0.png", "tree/0.png"].map(put);
+    ["bus/0.png", "car/0.png", "train/0.png", "tree/0.png"].into_iter().for_each(put);
     let set = data::open(place.path()).unwrap();
     assert_eq!(classes(&set), (4, vec!["bus", "car", "train", "tree"], vec![0, 1, 2, 3]));
     assert!(set.account().contains("warning: train is taken for a class, as bus, car, tree lie beside it"));
@@ -119,7 +119,7 @@ fn train_may_be_a_class() {
 fn parts_have_more_names_than_two() {
     let place = Place::new();
     let put = |name: &str| drop(place.put(name, &png(2, 2, &noise(4))));
-    ["Training/a/0.png", "Training/b/0.png", "val/b/0.png", "val/b/1.png"].map(put);
+    ["Training/a/0.png", "Training/b/0.png", "val/b/0.png", "val/b/1.png"].into_iter().for_each(put);
     let set = data::open(place.path()).unwrap();
     assert_eq!((classes(&set).1, set.test.as_ref().unwrap().labels()), (vec!["a", "b"], &[1, 1][..]));
     put("test/a/0.png");
