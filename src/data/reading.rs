@@ -62,7 +62,7 @@ impl Reading {
             text += &format!(" from {}", self.form);
         }
         if let Some([least, most]) = self.range {
-            text += &format!(", values {least} to {most}");
+            text += &format!(", values {} to {}", short(least), short(most));
             text += &match self.scale {
                 Some([low, high]) => format!(" ({low} to {high} is read as [-1, 1])"),
                 None => " (taken as they are)".into(),
@@ -83,6 +83,11 @@ impl Reading {
         self.warnings.iter().for_each(|warning| text += &format!("\nwarning: {warning}"));
         text
     }
+}
+
+/// A number with four digits behind the point at most.
+fn short(x: f64) -> String {
+    if x.fract() == 0.0 { x.to_string() } else { format!("{x:.4}") }
 }
 
 fn named(class: usize, names: &[String]) -> String {

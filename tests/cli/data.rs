@@ -98,8 +98,8 @@ fn class_names_live_in_the_model() {
 #[test]
 fn every_command_says_what_it_read() {
     let place = tempfile::tempdir().unwrap();
-    let set = pictures(&place, "set", &["a", "b"]);
-    let account = ": 4x8x8x1 from PNG pictures of 8 bits";
+    let set = pictures(&place, "set", &["a", "b", "c"]);
+    let account = ": 6x8x8x1 from PNG pictures of 8 bits";
     let classifier = text(&place.path().join("classifier.safetensors"));
     let args = ["classifier", "--device", "cpu", "--epochs", "1", "--channels", "4,4", "--data", &set];
     assert!(says(&[&args[..], &["--output", &classifier]].concat()).contains(account));

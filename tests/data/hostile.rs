@@ -40,7 +40,7 @@ fn members_nobody_asked_for_stay_packed() {
 fn members_of_one_name_are_errors() {
     let place = Place::new();
     let two = zip(&[("images", &pixels()), ("images.npy", &pixels())]);
-    says(data::open(place.put("a.npz", &two)).unwrap_err(), "called images but for the ending");
+    says(data::open(place.put("a.npz", &two)).unwrap_err(), "two members are called images.npy but for the ending");
     // No writer of ours makes two of exactly one name, so the second is renamed in place.
     let mut two = zip(&[("images.npy", &pixels()), ("imagez.npy", &pixels())]);
     while let Some(at) = two.windows(6).position(|name| name == b"imagez") {
