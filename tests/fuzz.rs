@@ -86,6 +86,15 @@ macro_rules! readers {
         fn every_target_is_run() {
             let run: &[&str] = &[$(stringify!($name)),*];
             assert_eq!(TARGETS.iter().map(|target| target.name).collect::<Vec<_>>(), run);
+            // The published crate has no `fuzz`.
+            let Ok(manifest) = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/Cargo.toml")) else {
+                return;
+            };
+            for name in run {
+                assert!(manifest.contains(&format!("name = \"{name}\"")), "fuzz/Cargo.toml has no {name}");
+                let program = format!("{}/fuzz/fuzz_targets/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+                assert!(std::path::Path::new(&program).is_file(), "there is no {program}");
+            }
         }
     };
 }

@@ -26,7 +26,9 @@ impl Ceiling {
     pub fn measure(device: &Device) -> Result<Ceiling> {
         match device {
             Device::Cpu => {
-                let threads = rayon::current_num_threads();
+                // More threads than processors raise no ceiling, and each copies between buffers of its own.
+                let processors = std::thread::available_parallelism().map_or(1, usize::from);
+                let threads = rayon::current_num_threads().min(processors);
                 let f32 = 1e9 * cpu::multiply_add_gflops(threads, 5)?;
                 Ok(Ceiling { f32, bf16: f32, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3)? })
             }

@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
         Err(Error::Stopped) => {
-            progress::note("stopped before the first new step; what was there is as it was");
+            progress::note("stopped before the first new step");
             ExitCode::from(Ended::INTERRUPTED)
         }
         Err(error) => {

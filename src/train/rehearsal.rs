@@ -99,11 +99,11 @@ impl Prepared<'_> {
     }
 }
 
-/// An error of the settings that `what` names, unless it speaks for itself: of a file, of memory, or of a setting.
+/// An error of the settings that `what` names, unless it speaks for itself: of a file, of memory, of a setting, or a stop.
 pub(crate) fn at_fault(what: &str, error: Error) -> Error {
     match error {
         Error::Io { .. } | Error::Format { .. } | Error::OutOfMemory { .. } | Error::Unavailable { .. } => error,
-        Error::Driver { .. } | Error::Config(_) => error,
+        Error::Driver { .. } | Error::Config(_) | Error::Stopped => error,
         other => Error::Config(format!("{what}: {other}")),
     }
 }

@@ -72,7 +72,7 @@ impl RunDir {
         let empty = nothing_begun(&path)?;
         let refuse = |why: &str| Err(Error::Config(format!("{}: {why}", path.display())));
         match existing {
-            Existing::Refuse if ours => {
+            Existing::Refuse if ours && !empty => {
                 return refuse("the directory is not empty: a run of veridical is there; choose another");
             }
             Existing::Refuse | Existing::ReplaceRun if !empty && !ours => {

@@ -184,7 +184,7 @@ fn samples_that_are_there_are_written() {
             .spawn()
             .unwrap()
     };
-    let mut child = run(&args("0-9999999", &some));
+    let mut child = run(&args("0-199999", &some));
     // The first line of progress comes after the first batch.
     let mut notes = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();

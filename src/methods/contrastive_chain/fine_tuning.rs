@@ -153,7 +153,9 @@ impl<'a> FineTuning<'a> {
     /// What the measurements of a run hang on, in words that differ where one of these does.
     fn identity(&self) -> Result<String> {
         let data = self.data.test.as_ref().unwrap_or(&self.data.train).fingerprint();
-        Ok(format!("{} {data} {:?}", self.model.weights.fingerprint()?, self.settings.method.judge))
+        let With { run, method } = &self.settings;
+        let (judge, solver) = (&method.judge, &method.csc.solver);
+        Ok(format!("{} {data} {judge:?} {solver} {:?}", self.model.weights.fingerprint()?, run.sampling))
     }
 
     /// What an earlier session measured, if it did. Errors if the file is not as it was written, or of something else.

@@ -178,7 +178,9 @@ impl<'a> Sfbd<'a> {
         };
         for k in 1..=self.settings.method.sfbd.rounds {
             outcome.model = Some(model.clone());
-            if let Some((finished, record)) = self.finished(k, place, &model, observer)? {
+            // Not left half-way: what an earlier session came to stays what the run's files say.
+            let finished = stop::shielded(|| self.finished(k, place, &model, observer))?;
+            if let Some((finished, record)) = finished {
                 outcome.rounds.push(record);
                 model = finished;
                 continue;
@@ -309,7 +311,7 @@ impl<'a> Sfbd<'a> {
         let mut prepared = Prepared::new(&config, set)?;
         // The rounds asked already.
         if k == 0
-            && let Some(finished) = self.finished(k, place, prepared.model(), observer)?
+            && let Some(finished) = stop::shielded(|| self.finished(k, place, prepared.model(), observer))?
         {
             return Ok(ControlFlow::Continue(finished));
         }

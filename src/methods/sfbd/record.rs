@@ -103,7 +103,7 @@ impl Record {
 impl Sfbd<'_> {
     /// The model of a stage that an earlier session finished, and what it measured. `like` has its architecture. A
     /// stage whose files are not what they were is done again from its last checkpoint, which comes to the same bits,
-    /// with a note.
+    /// with a note. Errors where the files say nothing of the stage: without memory, and where they cannot be read.
     pub(super) fn finished(
         &self,
         k: u32,
@@ -114,7 +114,9 @@ impl Sfbd<'_> {
         let directory = round::directory(place, k);
         let sound = || -> Result<Option<(Model, Record)>> {
             let Some(record) = Record::read(&directory)? else { return Ok(None) };
-            if self.settings.method.sfbd.optimizer == "kept" {
+            // The next stage starts from the optimiser that this one ended with, unless it is over, too.
+            let next = Record::read(&round::directory(place, k + 1));
+            if self.settings.method.sfbd.optimizer == "kept" && !matches!(next, Ok(Some(_))) {
                 last_checkpoint(&directory, self.stage_settings(k)?.train.steps())?;
             }
             Ok(Some((record.model(&directory, &like.weights.device())?, record)))
@@ -131,11 +133,14 @@ impl Sfbd<'_> {
                 round::tidy(&directory)?; // which the session that finished it may not have come to
                 Ok(Some((model, record.round)))
             }
-            Err(Error::Io { path, source }) if source.kind() != ErrorKind::NotFound => Err(Error::Io { path, source }),
-            Err(problem) => {
-                observer.note(&format!("stage {k} is done again: {problem}"));
-                Ok(None)
-            }
+            Err(problem) => match &problem {
+                Error::Io { source, .. } if source.kind() != ErrorKind::NotFound => Err(problem),
+                Error::Io { .. } | Error::Format { .. } => {
+                    observer.note(&format!("stage {k} is done again: {problem}"));
+                    Ok(None)
+                }
+                _ => Err(problem),
+            },
         }
     }
 

@@ -1,4 +1,4 @@
-//! Memory for packed panels and partial sums, kept by each thread for the next product.
+//! Memory for packed panels and partial sums, kept for the next product that runs on the same thread of rayon's.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ pub fn give_back() {
     }
 }
 
-/// A buffer aligned to cache lines. It holds zeros or what an earlier user left; it returns to its thread when dropped.
+/// A buffer aligned to cache lines. It holds zeros or what an earlier user left; it goes back to the place of its thread when dropped.
 pub(super) struct Scratch {
     /// Taken out when dropped.
     buffer: Option<CpuBuffer>,
