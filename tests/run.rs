@@ -163,7 +163,8 @@ fn session(dir: &Path, resume: bool, steps: u64) -> Result<Outcome> {
     let place = RunDir::create(dir, if resume { Existing::Resume } else { Existing::Refuse })?;
     let data = data();
     let (stop, options) = (Stop::new(), RunOptions { resume, budget: None });
-    let objective = Stopping { loss: config.loss.loss()?, stop: stop.clone(), left: Cell::new(steps) };
+    // The rehearsal before the first step asks for the loss, too.
+    let objective = Stopping { loss: config.loss.loss()?, stop: stop.clone(), left: Cell::new(steps + 1) };
     let _heeding = stop.enter();
     Prepared::new(&config, &data)?.with_objective(objective).run(&place, options, &mut ())
 }
