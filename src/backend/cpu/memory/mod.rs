@@ -39,7 +39,7 @@ static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 pub(crate) static USAGE: Usage = Usage::new();
 /// Whether buffers are poisoned.
 static POISON: LazyLock<AtomicBool> = LazyLock::new(|| {
-    let asked_for = std::env::var_os("VERIDICAL_POISON").is_some_and(|value| value != "" && value != "0");
+    let asked_for = std::env::var_os("VERIDICAL_POISON").is_some_and(|value| !value.is_empty() && value != "0");
     AtomicBool::new(cfg!(any(test, debug_assertions)) || asked_for)
 });
 

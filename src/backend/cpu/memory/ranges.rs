@@ -118,7 +118,7 @@ mod tests {
         for _ in 0..5000 {
             word = word.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let draw = (word >> 33) as usize;
-            if draw % 2 == 0 {
+            if draw.is_multiple_of(2) {
                 let length = 1 + draw / 2 % 50;
                 let longest = free.split(|free| !free).map(<[bool]>::len).max().unwrap_or(0);
                 match ranges.take(length) {
