@@ -159,7 +159,7 @@ impl Gpu {
         self.driver.name()
     }
 
-    /// Allocates `bytes`; the contents are unspecified. Errors with [`Error::OutOfMemory`](crate::Error::OutOfMemory)
+    /// Allocates `bytes`; the contents are unspecified. Errors with [`Error::OutOfMemory`]
     /// if they cannot be had.
     pub fn allocate(&self, bytes: usize) -> Result<GpuBuffer> {
         let address = if bytes == 0 { 0 } else { self.driver.allocate(bytes)? };

@@ -11,8 +11,9 @@ use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Device, Tensor};
 
 impl Sampler {
-    /// Errors where drawing from `model` would, but for what its weights do on the way: see [`rehearse`]. `start` is the noise level of samples
-    /// that are not drawn from noise alone.
+    /// Errors where drawing from `model` would, but for what its weights do on the way: the solver takes its whole grid
+    /// with an exact denoiser in the network's place. `start` is the noise level of samples that are not drawn from
+    /// noise alone.
     pub fn rehearse(&self, model: &Model, start: Option<f64>) -> Result<()> {
         let sigmas = self.sigmas(model, start)?;
         let mut noise = self.noise(0, SampleIds::From(0), &sigmas)?;

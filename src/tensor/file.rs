@@ -18,7 +18,7 @@ const CHECKSUM: &str = "veridical.crc32";
 
 /// A safetensors file in memory: metadata, and tensors by name.
 ///
-/// It is checked as it is opened: header, names, shapes, that the bytes are all there, and, in a file that [`write`]
+/// It is checked as it is opened: header, names, shapes, that the bytes are all there, and, in a file that [`write()`]
 /// made, that they are those which were written.
 #[derive(Debug)]
 pub struct TensorFile {

@@ -126,7 +126,7 @@ fn power_file(width: f64) -> String {
 /// while they are trained on.
 ///
 /// Errors on output, a full disk for example; earlier checkpoints are then as they were, and nothing of this one is left. Written whole even
-/// where the calling thread is to [stop](crate::stop).
+/// where the calling thread is to [stop].
 pub fn save(
     directory: &Path,
     trainer: &Trainer,

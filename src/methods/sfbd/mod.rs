@@ -136,7 +136,7 @@ impl<'a> Sfbd<'a> {
     /// The whole algorithm, or what is left of it, in the directory `place`.
     ///
     /// The result is a pure function of settings and data, however often it was interrupted and resumed. Where the calling thread is to
-    /// [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
+    /// [stop] it ends with what there is. Errors where training and sampling do.
     pub fn run(&self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
         let session = Session { started: Instant::now(), options };
         config::store(place.path(), &self.settings.document()?)?;
