@@ -7,7 +7,7 @@ use rayon::prelude::*;
 pub const GRAIN: usize = 1 << 14;
 
 /// Elements that a thread handles at least when several share a loop. Work of less than twice as many stays on the calling thread: to wake
-/// another one and to wait for it takes longer. Who runs a chunk does not change what it computes.
+/// another one and to wait for it takes longer (an estimate from a busy machine). Who runs a chunk does not change what it computes.
 pub const SHARE: usize = 2 * GRAIN;
 
 /// How many tasks of a loop a thread should be given at least at a time, where each handles `work` elements: what rayon calls `with_min_len`.

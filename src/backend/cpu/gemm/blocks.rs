@@ -18,7 +18,7 @@ use super::{Bias, Product};
 use crate::backend::cpu::parallel::tasks_per_share;
 use crate::stop;
 
-/// Multiply-adds below which a product is not worth waking another thread for: some 30 µs of one core, and half as long to wake and wait.
+/// Multiply-adds below which a product is not worth waking another thread for. An estimate, to be measured on a quiet machine.
 const SHARED_OUT: usize = 1 << 21;
 /// Multiply-adds below which the depth is left whole whatever the result's size.
 const LARGE: usize = 1 << 20;
