@@ -80,22 +80,22 @@ where
     let y = y.as_mut_slice::<T>()?.par_chunks_mut(image);
     let lse = lse.as_mut_slice::<T::Acc>()?.par_chunks_mut(setting.heads * setting.tokens);
     let images = (q, k, v, y, lse).into_par_iter().with_min_len(tasks_per_share(setting.work()));
-    images.for_each_init(Vec::new, |scores, (q, k, v, y, lse)| {
+    images.try_for_each_init(Vec::new, |scores, (q, k, v, y, lse)| {
         for (head, lse) in lse.chunks_mut(setting.tokens).enumerate() {
             let channel = head * head_dim;
             for block in setting.blocks() {
                 let scores = sized(scores, block.queries * block.keys);
-                make_scores(&setting, block, [&q[channel..], &k[channel..]], scores);
+                make_scores(&setting, block, [&q[channel..], &k[channel..]], scores)?;
                 let lse = &mut lse[block.first..][..block.queries];
                 with_vector_instructions(Softmax { block, scores, lse });
                 let probabilities = Matrix::new(scores, block.queries, block.keys);
                 let values = setting.rows(&v[channel..], 0, block.keys);
                 Product::new(Factor::plain(&probabilities), Factor::plain(&values))
-                    .write(&mut y[block.first * setting.channels + channel..], setting.channels);
+                    .write(&mut y[block.first * setting.channels + channel..], setting.channels)?;
             }
         }
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The first `len` elements of `buffer`, which grows to hold them.
@@ -107,7 +107,7 @@ fn sized<A: Zero + Clone>(buffer: &mut Vec<A>, len: usize) -> &mut [A] {
 }
 
 /// `scale q k^T` for the queries of a block and the keys that at least one of them sees.
-fn make_scores<T>(setting: &Setting, block: Block, [q, k]: [&[T]; 2], scores: &mut [T::Acc])
+fn make_scores<T>(setting: &Setting, block: Block, [q, k]: [&[T]; 2], scores: &mut [T::Acc]) -> Result<()>
 where
     T: Real + Stored<Sum = <T as Real>::Acc>,
     T::Acc: Sum,
@@ -115,7 +115,7 @@ where
     let (queries, keys) = (setting.rows(q, block.first, block.queries), setting.rows(k, 0, block.keys));
     Product::new(Factor::plain(&queries), Factor::transposed(&keys))
         .scaled(T::Acc::of(setting.scale()))
-        .write(scores, block.keys);
+        .write(scores, block.keys)
 }
 
 /// Scores become probabilities, 0 where a query does not see a key.
@@ -170,11 +170,11 @@ where
     let dv = dv.as_mut_slice::<T>()?.par_chunks_mut(image);
     let lse = lse.as_slice::<T::Acc>()?.par_chunks(setting.heads * setting.tokens);
     let images = (inputs, dq, dk, dv, lse).into_par_iter().with_min_len(tasks_per_share(2 * setting.work()));
-    images.for_each_init(Scratch::default, |scratch, ((q, k, v, y, dy), dq, dk, dv, lse)| {
+    images.try_for_each_init(Scratch::default, |scratch, ((q, k, v, y, dy), dq, dk, dv, lse)| {
         for (head, lse) in lse.chunks(setting.tokens).enumerate() {
             let channel = head * head_dim;
             let inputs = [q, k, v, y, dy].map(|image| &image[channel..]);
-            backward_head::<T>(&setting, inputs, lse, scratch, &mut dq[channel..]);
+            backward_head::<T>(&setting, inputs, lse, scratch, &mut dq[channel..])?;
             for (sums, out) in [(&scratch.dk, &mut *dk), (&scratch.dv, &mut *dv)] {
                 for (sums, out) in sums.chunks(head_dim).zip(out[channel..].chunks_mut(setting.channels)) {
                     for (out, &sum) in out.iter_mut().zip(sums) {
@@ -183,8 +183,8 @@ where
                 }
             }
         }
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Writes the head's `dq`, and leaves its `dk` and `dv` in `scratch`.
@@ -194,7 +194,8 @@ fn backward_head<T>(
     lse: &[T::Acc],
     scratch: &mut Scratch<T::Acc>,
     dq: &mut [T],
-) where
+) -> Result<()>
+where
     T: Real + Stored<Sum = <T as Real>::Acc>,
     T::Acc: Real<Acc = T::Acc> + Sum,
 {
@@ -208,10 +209,10 @@ fn backward_head<T>(
         let Block { first, queries, keys, .. } = block;
         let probabilities = sized(&mut scratch.probabilities, queries * keys);
         let slopes = sized(&mut scratch.slopes, queries * keys);
-        make_scores(setting, block, [q, k], probabilities);
+        make_scores(setting, block, [q, k], probabilities)?;
         let arriving = setting.rows(dy, first, queries);
         let (all_keys, values) = (setting.rows(k, 0, keys), setting.rows(v, 0, keys));
-        Product::new(Factor::plain(&arriving), Factor::transposed(&values)).write(slopes, keys);
+        Product::new(Factor::plain(&arriving), Factor::transposed(&values)).write(slopes, keys)?;
         with_vector_instructions(Slopes {
             block,
             head_dim,
@@ -226,15 +227,16 @@ fn backward_head<T>(
         let slopes = Matrix::new(slopes, queries, keys);
         Product::new(Factor::plain(&slopes), Factor::plain(&all_keys))
             .scaled(scale)
-            .write(&mut dq[first * channels..], channels);
+            .write(&mut dq[first * channels..], channels)?;
         Product::new(Factor::transposed(&slopes), Factor::plain(&setting.rows(q, first, queries)))
             .scaled(scale)
             .accumulating(true)
-            .write(&mut scratch.dk, head_dim);
+            .write(&mut scratch.dk, head_dim)?;
         Product::new(Factor::transposed(&probabilities), Factor::plain(&arriving))
             .accumulating(true)
-            .write(&mut scratch.dv, head_dim);
+            .write(&mut scratch.dv, head_dim)?;
     }
+    Ok(())
 }
 
 /// Scores become probabilities again, and gradients of probabilities become gradients of scores.

@@ -13,21 +13,21 @@ pub fn forward(
 ) -> Result<()> {
     real!(op, x.dtype(), T => {
         let bias = bias.map(|bias| bias.as_slice::<T>().map(gemm::widened)).transpose()?;
-        gemm::convolve(shape, x.as_slice::<T>()?, w.as_slice()?, bias.as_deref(), y.as_mut_slice()?);
+        gemm::convolve(shape, x.as_slice::<T>()?, w.as_slice()?, bias.as_deref(), y.as_mut_slice()?)?;
         stop::check()
     })
 }
 
 pub fn input_gradient(op: &'static str, shape: &Convolution, dy: &Tensor, w: &Tensor, dx: &mut Tensor) -> Result<()> {
     real!(op, dy.dtype(), T => {
-        gemm::input_gradient(shape, dy.as_slice::<T>()?, w.as_slice()?, dx.as_mut_slice()?, false);
+        gemm::input_gradient(shape, dy.as_slice::<T>()?, w.as_slice()?, dx.as_mut_slice()?)?;
         stop::check()
     })
 }
 
 pub fn weight_gradient(op: &'static str, shape: &Convolution, dy: &Tensor, x: &Tensor, dw: &mut Tensor) -> Result<()> {
     real!(op, dy.dtype(), T => {
-        gemm::weight_gradient(shape, x.as_slice::<T>()?, dy.as_slice()?, dw.as_mut_slice()?, false);
+        gemm::weight_gradient(shape, x.as_slice::<T>()?, dy.as_slice()?, dw.as_mut_slice()?)?;
         stop::check()
     })
 }

@@ -1,5 +1,5 @@
 use super::{Factor, Sizes};
-use crate::backend::cpu::gemm::{self, Bias, Matrix, Product, Stored, Sum};
+use crate::backend::cpu::gemm::{self, Matrix, Product, Stored, Sum};
 use crate::error::Result;
 use crate::stop;
 use crate::tensor::{Tensor, real};
@@ -15,7 +15,7 @@ pub fn product(
     real!(op, y.dtype(), T => {
         let bias = bias.map(|bias| bias.as_slice::<T>().map(gemm::widened)).transpose()?;
         let (left, right) = (a.tensor.as_slice::<T>()?, b.tensor.as_slice::<T>()?);
-        multiply(left, a.transposed, right, b.transposed, bias.as_deref(), sizes, y.as_mut_slice::<T>()?);
+        multiply(left, a.transposed, right, b.transposed, bias.as_deref(), sizes, y.as_mut_slice::<T>()?)?;
         stop::check()
     })
 }
@@ -28,7 +28,7 @@ fn multiply<T: Stored>(
     bias: Option<&[T::Sum]>,
     Sizes { batch, m, n, k }: Sizes,
     y: &mut [T],
-) {
+) -> Result<()> {
     let matrix = |data, rows, columns, transposed| match transposed {
         false => Matrix::new(data, rows, columns),
         true => Matrix::new(data, columns, rows),
@@ -40,13 +40,11 @@ fn multiply<T: Stored>(
     };
     match bias {
         None => gemm::batched(batch, factors, <T::Sum as Sum>::ONE, false, y, m * n, n),
-        Some(bias) => {
-            for (i, y) in y.chunks_exact_mut(m * n).enumerate() {
-                let [(left, _), (right, _)] = factors(i);
-                Product::new(gemm::Factor::new(&left, a_transposed), gemm::Factor::new(&right, b_transposed))
-                    .plus(Bias::Columns(bias))
-                    .write(y, n);
-            }
-        }
+        Some(_) => y.chunks_exact_mut(m * n).enumerate().try_for_each(|(i, y)| {
+            let [(left, _), (right, _)] = factors(i);
+            Product::new(gemm::Factor::new(&left, a_transposed), gemm::Factor::new(&right, b_transposed))
+                .plus(bias)
+                .write(y, n)
+        }),
     }
 }

@@ -77,9 +77,6 @@ unsafe fn tile_of<const R: usize, const V: usize, const ROW_STEP: usize, const D
                     _mm512_add_ps(_mm512_maskz_loadu_ps(mask, bias.add(column)), sum)
                 });
             }
-            Base::Rows(bias) => {
-                write::<R, V>(t, &sums, |sum, r, _, _| _mm512_add_ps(_mm512_set1_ps(*bias.add(r)), sum));
-            }
         }
     }
 }

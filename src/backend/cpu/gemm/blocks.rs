@@ -9,13 +9,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::Product;
 use super::kernel::{Base, DEPTH};
 use super::pack::{by, store};
 use super::region::{BLOCK_ROWS, Region, Shared, Side};
 use super::rows::{Stored, Sum};
 use super::scratch::Scratch;
-use super::{Bias, Product};
 use crate::backend::cpu::parallel::tasks_per_share;
+use crate::error::{Error, Result};
 use crate::stop;
 
 /// Multiply-adds below which a product is not worth waking another thread for. An estimate, to be measured on a quiet machine.
@@ -44,11 +45,12 @@ pub(super) fn products_per_task(size: (usize, usize, usize)) -> usize {
     (SHARED_OUT / 2 / multiply_adds(size).max(1)).max(1)
 }
 
-/// Computes the product, on all of rayon's threads or on this one.
-pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize, parallel: bool) {
+/// Computes the product, on all of rayon's threads or on this one. Errors if there is no memory for panels, and once the calling thread is
+/// to [stop]; the result is then unfinished.
+pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize, parallel: bool) -> Result<()> {
     let (m, n, k) = p.size();
     if m == 0 || n == 0 {
-        return;
+        return Ok(());
     }
     assert!(m == 1 || stride >= n, "rows of {n} elements, {stride} apart");
     assert!(result.len() > (m - 1) * stride + n - 1, "a {m}x{n} result in {} elements", result.len());
@@ -70,7 +72,7 @@ pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: 
     let (side, width) = shared_side;
     let lines_at_once = (SHARED / k).clamp(4 * width, SHARED_LINES) / width * width;
     for lines in by(lines_at_once, 0..shared) {
-        let packed = Shared::pack(kernel, factor, side, lines.clone(), k, parallel);
+        let packed = Shared::pack(kernel, factor, side, lines.clone(), k, parallel)?;
         let (long_cuts, cuts) = task_cuts(long_side, (lines.len(), width), threads);
         let tasks: Vec<_> = evenly(long_cuts, long_side.1, 0..long_side.0)
             .flat_map(|long| evenly(cuts, width, lines.clone()).map(move |lines| (long.clone(), lines)))
@@ -87,9 +89,10 @@ pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: 
                 right: (side == Side::Right).then_some(&packed),
             };
             // SAFETY: the tasks' regions are disjoint and lie inside the result, as asserted above.
-            unsafe { result.write(&region) };
-        });
+            unsafe { result.write(&region) }
+        })?;
     }
+    Ok(())
 }
 
 /// Into how many parts the depth is cut for tasks: depends on the shape alone, and so do the bits of the result.
@@ -119,14 +122,13 @@ fn evenly(cuts: usize, width: usize, lines: Range<usize>) -> impl Iterator<Item 
     (0..cuts).map(move |cut| at(cut)..at(cut + 1))
 }
 
-/// Does the work of every item. On several threads the items that are left are passed over once the calling thread is to stop: whoever
-/// calls asks for that afterwards, and has no use for the result then.
-fn each<I: Sync>(parallel: bool, items: &[I], work: impl Fn(&I) + Sync + Send) {
+/// Does the work of every item. On several threads the items that are left are passed over once the calling thread is to stop.
+fn each<I: Sync>(parallel: bool, items: &[I], work: impl Fn(&I) -> Result<()> + Sync + Send) -> Result<()> {
     if parallel && items.len() > 1 {
         let stopped = stop::watch();
-        items.par_iter().with_max_len(1).filter(|_| !stopped()).for_each(work);
+        items.par_iter().with_max_len(1).try_for_each(|item| if stopped() { Err(Error::Stopped) } else { work(item) })
     } else {
-        items.iter().for_each(work);
+        items.iter().try_for_each(work)
     }
 }
 
@@ -146,27 +148,23 @@ impl<T: Stored> Destination<T> {
     ///
     /// # Safety
     /// The region lies inside the result, and nobody else uses it meanwhile.
-    unsafe fn write(&self, region: &Region<T::Sum>) {
+    unsafe fn write(&self, region: &Region<T::Sum>) -> Result<()> {
         let p = region.product;
         let (rows, columns) = (&region.rows, &region.columns);
-        let bias = match p.bias {
-            Bias::None => Base::Zero,
-            Bias::Columns(bias) => Base::Columns(bias[columns.clone()].as_ptr()),
-            Bias::Rows(bias) => Base::Rows(bias[rows.clone()].as_ptr()),
-        };
+        let bias = p.bias.map_or(Base::Zero, |bias| Base::Columns(bias[columns.clone()].as_ptr()));
         let corner = rows.start * self.stride + columns.start;
-        let bias_apart = p.accumulate && !matches!(p.bias, Bias::None);
+        let bias_apart = p.accumulate && p.bias.is_some();
         match self.sums {
             Some(sums) if !bias_apart => {
                 let base = if p.accumulate { Base::Result } else { bias };
                 // SAFETY: the caller's.
-                unsafe { region.multiply(sums.add(corner), self.stride, p.alpha, base) };
+                unsafe { region.multiply(sums.add(corner), self.stride, p.alpha, base) }
             }
             _ => {
-                let mut scratch = Scratch::of::<T::Sum>(rows.len() * columns.len());
+                let mut scratch = Scratch::of::<T::Sum>(rows.len() * columns.len())?;
                 let sums = &mut scratch.as_mut()[..rows.len() * columns.len()];
                 // SAFETY: the scratch has room for the region.
-                unsafe { region.multiply(sums.as_mut_ptr(), columns.len(), p.alpha, bias) };
+                unsafe { region.multiply(sums.as_mut_ptr(), columns.len(), p.alpha, bias) }?;
                 for (r, sums) in sums.chunks_exact(columns.len()).enumerate() {
                     // SAFETY: row `r` of the region, which is the caller's.
                     let to = unsafe {
@@ -174,16 +172,23 @@ impl<T: Stored> Destination<T> {
                     };
                     store(p.isa, sums, to, p.accumulate);
                 }
+                Ok(())
             }
         }
     }
 }
 
 /// Computes parts of the depth apart, then adds them up in order.
-fn sum_of_parts<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize, parts: usize, parallel: bool) {
+fn sum_of_parts<T: Stored>(
+    p: &Product<T::Sum>,
+    result: &mut [T],
+    stride: usize,
+    parts: usize,
+    parallel: bool,
+) -> Result<()> {
     let (m, n, k) = p.size();
     let kernel = <T::Sum as Sum>::kernel(p.isa);
-    let mut scratch = Scratch::of::<T::Sum>(parts * m * n);
+    let mut scratch = Scratch::of::<T::Sum>(parts.saturating_mul(m * n))?;
     let partial = &mut scratch.as_mut::<T::Sum>()[..parts * m * n];
     if k == 0 {
         partial.fill(T::Sum::ZERO);
@@ -200,15 +205,13 @@ fn sum_of_parts<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize,
             let region =
                 Region { product: p, kernel, rows: 0..m, columns: columns.clone(), depth, left: None, right: None };
             // SAFETY: each task has its own part and its own columns.
-            unsafe {
-                region.multiply(partial.start.add(part * m * n + columns.start), n, T::Sum::ONE, Base::Zero);
-            }
-        });
+            unsafe { region.multiply(partial.start.add(part * m * n + columns.start), n, T::Sum::ONE, Base::Zero) }
+        })?;
     }
 
     let partial = &*partial;
-    let finish = |(r, to): (usize, &mut [T])| {
-        let mut row = Scratch::of::<T::Sum>(n);
+    let finish = |(r, to): (usize, &mut [T])| -> Result<()> {
+        let mut row = Scratch::of::<T::Sum>(n)?;
         let row = &mut row.as_mut()[..n];
         row.copy_from_slice(&partial[r * n..(r + 1) * n]);
         for part in 1..parts {
@@ -216,21 +219,17 @@ fn sum_of_parts<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize,
                 *sum += more;
             }
         }
-        let (by_column, by_row) = match p.bias {
-            Bias::None => (None, T::Sum::ZERO),
-            Bias::Columns(bias) => (Some(bias), T::Sum::ZERO),
-            Bias::Rows(bias) => (None, bias[r]),
-        };
         for (c, sum) in row.iter_mut().enumerate() {
-            *sum = p.alpha * *sum + by_column.map_or(by_row, |bias| bias[c]);
+            *sum = p.alpha * *sum + p.bias.map_or(T::Sum::ZERO, |bias| bias[c]);
         }
         store(p.isa, row, &mut to[..n], p.accumulate);
+        Ok(())
     };
     let rows = &mut result[..(m - 1) * stride + n];
     let stride = stride.max(n);
     if parallel {
-        rows.par_chunks_mut(stride).with_min_len(tasks_per_share(parts * n)).enumerate().for_each(finish);
+        rows.par_chunks_mut(stride).with_min_len(tasks_per_share(parts * n)).enumerate().try_for_each(finish)
     } else {
-        rows.chunks_mut(stride).enumerate().for_each(finish);
+        rows.chunks_mut(stride).enumerate().try_for_each(finish)
     }
 }

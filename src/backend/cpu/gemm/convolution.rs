@@ -2,7 +2,8 @@
 
 use super::patches::Convolution;
 use super::rows::{Matrix, Rows, Stored};
-use super::{Bias, Factor, Product};
+use super::{Factor, Product};
+use crate::error::Result;
 
 /// Whether the patches are the pixels, so that an image can be read as a matrix.
 fn is_pointwise(shape: &Convolution) -> bool {
@@ -12,45 +13,47 @@ fn is_pointwise(shape: &Convolution) -> bool {
 /// `y = conv(x, weight) + bias`: `x` `[batch, height, width, inputs]`, `weight` `[outputs, kernel, kernel, inputs]`,
 /// `y` `[batch, out_height, out_width, outputs]`.
 ///
-/// Panics if a slice is too short: shapes are checked by the operation that calls.
-pub(crate) fn convolve<T: Stored>(shape: &Convolution, x: &[T], weight: &[T], bias: Option<&[T::Sum]>, y: &mut [T]) {
+/// Errors as [`Product::write`] does. Panics if a slice is too short: shapes are checked by the operation that calls.
+pub(crate) fn convolve<T: Stored>(
+    shape: &Convolution,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T::Sum]>,
+    y: &mut [T],
+) -> Result<()> {
     let weight = Matrix::new(weight, shape.outputs, shape.taps() * shape.inputs);
     let multiply = |x: &dyn Rows<T::Sum>, y: &mut [T]| {
-        Product::new(Factor::plain(x), Factor::transposed(&weight))
-            .plus(bias.map_or(Bias::None, Bias::Columns))
-            .write(y, shape.outputs);
+        Product::new(Factor::plain(x), Factor::transposed(&weight)).plus(bias).write(y, shape.outputs)
     };
     if is_pointwise(shape) {
-        multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), y);
+        multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), y)
     } else {
-        multiply(&shape.patches(x), y);
+        multiply(&shape.patches(x), y)
     }
 }
 
-/// `dx (+)= ` the gradient with respect to the input, from `dy` and `weight`. Panics as [`convolve`] does.
-pub(crate) fn input_gradient<T: Stored>(shape: &Convolution, dy: &[T], weight: &[T], dx: &mut [T], accumulate: bool) {
+/// `dx = ` the gradient with respect to the input, from `dy` and `weight`. Errors and panics as [`convolve`] does.
+pub(crate) fn input_gradient<T: Stored>(shape: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) -> Result<()> {
     let weight = shape.reversed_weight(weight);
     let multiply = |dy: &dyn Rows<T::Sum>, dx: &mut [T]| {
-        Product::new(Factor::plain(dy), Factor::plain(&weight)).accumulating(accumulate).write(dx, shape.inputs);
+        Product::new(Factor::plain(dy), Factor::plain(&weight)).write(dx, shape.inputs)
     };
     if is_pointwise(shape) {
-        multiply(&Matrix::new(dy, shape.out_pixels(), shape.outputs), dx);
+        multiply(&Matrix::new(dy, shape.out_pixels(), shape.outputs), dx)
     } else {
-        multiply(&shape.gradient_patches(dy), dx);
+        multiply(&shape.gradient_patches(dy), dx)
     }
 }
 
-/// `dw (+)= ` the gradient with respect to the weight, from `x` and `dy`. Panics as [`convolve`] does.
-pub(crate) fn weight_gradient<T: Stored>(shape: &Convolution, x: &[T], dy: &[T], dw: &mut [T], accumulate: bool) {
+/// `dw = ` the gradient with respect to the weight, from `x` and `dy`. Errors and panics as [`convolve`] does.
+pub(crate) fn weight_gradient<T: Stored>(shape: &Convolution, x: &[T], dy: &[T], dw: &mut [T]) -> Result<()> {
     let dy = Matrix::new(dy, shape.out_pixels(), shape.outputs);
     let multiply = |x: &dyn Rows<T::Sum>, dw: &mut [T]| {
-        Product::new(Factor::transposed(&dy), Factor::plain(x))
-            .accumulating(accumulate)
-            .write(dw, shape.taps() * shape.inputs);
+        Product::new(Factor::transposed(&dy), Factor::plain(x)).write(dw, shape.taps() * shape.inputs)
     };
     if is_pointwise(shape) {
-        multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), dw);
+        multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), dw)
     } else {
-        multiply(&shape.patches(x), dw);
+        multiply(&shape.patches(x), dw)
     }
 }

@@ -59,6 +59,7 @@ fn print_figures() {
             report(name, 2.0 * (m * n * k) as f64, &mut || {
                 Product::new(Factor::new(&left, left_transposed), Factor::new(&right, right_transposed))
                     .write(&mut c, n)
+                    .unwrap()
             });
         }
     }
@@ -87,8 +88,8 @@ fn print_figures() {
         let mut y = numbers.uniform(shape.out_pixels() * outputs);
         let mut dx = x.clone();
         let name = format!("conv {kernel}x{kernel} {inputs}->{outputs} {extent}x{extent} batch {batch}");
-        report(format!("{name} y"), flops, &mut || convolve(&shape, &x, &w, None, &mut y));
-        report(format!("{name} dx"), flops, &mut || input_gradient(&shape, &y, &w, &mut dx, false));
-        report(format!("{name} dw"), flops, &mut || weight_gradient(&shape, &x, &y, &mut w, false));
+        report(format!("{name} y"), flops, &mut || convolve(&shape, &x, &w, None, &mut y).unwrap());
+        report(format!("{name} dx"), flops, &mut || input_gradient(&shape, &y, &w, &mut dx).unwrap());
+        report(format!("{name} dw"), flops, &mut || weight_gradient(&shape, &x, &y, &mut w).unwrap());
     }
 }

@@ -26,8 +26,6 @@ pub(crate) enum Base<S> {
     Result,
     /// One value per column.
     Columns(*const S),
-    /// One value per row.
-    Rows(*const S),
 }
 
 /// `c = base + alpha * left * right` for one tile. The right panel is packed step after step, [`Kernel::columns`] apart.
@@ -135,7 +133,6 @@ pub(super) unsafe fn finish<S: Sum>(t: &Tile<S>, sums: *const S, stride: usize) 
                     Base::Zero => sum,
                     Base::Result => *to + sum,
                     Base::Columns(base) => *base.add(c) + sum,
-                    Base::Rows(base) => *base.add(r) + sum,
                 };
             }
         }

@@ -31,6 +31,7 @@ mod tests;
 use rayon::prelude::*;
 
 use crate::backend::cpu::isa::Isa;
+use crate::error::Result;
 
 pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
 pub(crate) use patches::Convolution;
@@ -97,25 +98,14 @@ impl<'a, S> Factor<'a, S> {
     }
 }
 
-/// What is added to a product.
-#[derive(Clone, Copy)]
-pub(crate) enum Bias<'a, S> {
-    /// Nothing.
-    None,
-    /// One value per column of the result.
-    Columns(&'a [S]),
-    /// One value per row of the result.
-    #[allow(dead_code)] // no operation has channels along rows yet
-    Rows(&'a [S]),
-}
-
 /// `result (+)= alpha * left * right + bias`
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a, S> {
     left: Factor<'a, S>,
     right: Factor<'a, S>,
     alpha: S,
-    bias: Bias<'a, S>,
+    /// One value per column of the result.
+    bias: Option<&'a [S]>,
     accumulate: bool,
     isa: Isa,
 }
@@ -125,7 +115,7 @@ impl<'a, S: Sum> Product<'a, S> {
     pub fn new(left: Factor<'a, S>, right: Factor<'a, S>) -> Self {
         let ((m, k), (k_right, n)) = (left.size(), right.size());
         assert_eq!(k, k_right, "a {m}x{k} matrix times a {k_right}x{n} matrix");
-        Product { left, right, alpha: S::ONE, bias: Bias::None, accumulate: false, isa: Isa::current() }
+        Product { left, right, alpha: S::ONE, bias: None, accumulate: false, isa: Isa::current() }
     }
 
     /// Multiplies the product by `alpha`.
@@ -133,14 +123,10 @@ impl<'a, S: Sum> Product<'a, S> {
         Product { alpha, ..self }
     }
 
-    /// Adds `bias`. Panics if its length differs from the result's.
-    pub fn plus(self, bias: Bias<'a, S>) -> Self {
-        let (m, n, _) = self.size();
-        match bias {
-            Bias::None => {}
-            Bias::Columns(bias) => assert_eq!(bias.len(), n, "one bias per column"),
-            Bias::Rows(bias) => assert_eq!(bias.len(), m, "one bias per row"),
-        }
+    /// Adds one value to each column, if there are any. Panics if they are not as many as the result has columns.
+    pub fn plus(self, bias: Option<&'a [S]>) -> Self {
+        let (_, n, _) = self.size();
+        bias.iter().for_each(|bias| assert_eq!(bias.len(), n, "one bias per column"));
         Product { bias, ..self }
     }
 
@@ -164,9 +150,10 @@ impl<'a, S: Sum> Product<'a, S> {
 
     /// Computes into `result`, rows `stride` elements apart; uses rayon's threads when the product is large.
     ///
+    /// Errors if there is no memory for panels, and where the calling thread is to [stop](crate::stop); `result` is then unfinished.
     /// Panics if `result` ends before its last row, or if rows overlap.
-    pub fn write<T: Stored<Sum = S>>(&self, result: &mut [T], stride: usize) {
-        blocks::compute(self, result, stride, blocks::is_large(self.size()));
+    pub fn write<T: Stored<Sum = S>>(&self, result: &mut [T], stride: usize) -> Result<()> {
+        blocks::compute(self, result, stride, blocks::is_large(self.size()))
     }
 }
 
@@ -174,7 +161,7 @@ impl<'a, S: Sum> Product<'a, S> {
 /// all threads, if they are large; otherwise many at a time, each on one thread.
 ///
 /// `factors(i)` gives the left and the right matrix of product `i`, each with whether it is transposed. `finish` sets scale, bias and
-/// accumulation. Panics as [`Product::write`] does, or if the results overlap.
+/// accumulation. Errors and panics as [`Product::write`] does, or if the results overlap.
 pub(crate) fn batched<'a, T, F>(
     count: usize,
     factors: F,
@@ -183,31 +170,30 @@ pub(crate) fn batched<'a, T, F>(
     results: &mut [T],
     result_stride: usize,
     row_stride: usize,
-) where
+) -> Result<()>
+where
     T: Stored,
     F: Fn(usize) -> [(Matrix<'a, T>, bool); 2] + Sync,
 {
     if count == 0 {
-        return;
+        return Ok(());
     }
     let one = |i: usize, result: &mut [T], parallel: bool| {
         let [(left, left_transposed), (right, right_transposed)] = factors(i);
         let product = Product::new(Factor::new(&left, left_transposed), Factor::new(&right, right_transposed))
             .scaled(alpha)
             .accumulating(accumulate);
-        blocks::compute(&product, result, row_stride, parallel);
+        blocks::compute(&product, result, row_stride, parallel)
     };
     let [(left, left_transposed), (right, right_transposed)] = factors(0);
     let size = Product::new(Factor::new(&left, left_transposed), Factor::new(&right, right_transposed)).size();
     let extent = if size.0 == 0 { 0 } else { (size.0 - 1) * row_stride + size.1 };
     if extent == 0 {
-        return;
+        return Ok(());
     }
     assert!(count == 1 || result_stride >= extent, "results {result_stride} apart, each of {extent}");
     if blocks::is_large(size) || count == 1 {
-        for i in 0..count {
-            one(i, &mut results[i * result_stride..][..extent], blocks::is_large(size));
-        }
+        (0..count).try_for_each(|i| one(i, &mut results[i * result_stride..][..extent], blocks::is_large(size)))
     } else {
         let at_once = blocks::products_per_task(size);
         let needed = (count - 1) * result_stride + extent;
@@ -215,6 +201,6 @@ pub(crate) fn batched<'a, T, F>(
             .par_chunks_mut(result_stride)
             .with_min_len(at_once)
             .enumerate()
-            .for_each(|(i, result)| one(i, &mut result[..extent], false));
+            .try_for_each(|(i, result)| one(i, &mut result[..extent], false))
     }
 }

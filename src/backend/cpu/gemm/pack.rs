@@ -8,6 +8,7 @@ use super::Factor;
 use super::kernel::{Along, DEPTH, Kernel, TRANSPOSED_AT_ONCE};
 use super::rows::{Stored, Sum};
 use super::scratch::Scratch;
+use crate::error::Result;
 
 /// Rows of a source that are packed together.
 const ROWS_AT_ONCE: usize = 32;
@@ -27,11 +28,19 @@ impl<S: Sum> Factor<'_, S> {
     }
 
     /// Packs a part of a right factor: panels of [`Kernel::columns`] columns, each `columns * DEPTH` long.
-    pub(super) fn pack_right(&self, kernel: &Kernel<S>, columns: Range<usize>, depth: Range<usize>, to: &mut [S]) {
+    /// Errors if there is no memory for the lines that it transposes.
+    pub(super) fn pack_right(
+        &self,
+        kernel: &Kernel<S>,
+        columns: Range<usize>,
+        depth: Range<usize>,
+        to: &mut [S],
+    ) -> Result<()> {
         if !self.transposed {
-            return self.copy_columns(kernel, kernel.columns, columns, depth, to);
+            self.copy_columns(kernel, kernel.columns, columns, depth, to);
+            return Ok(());
         }
-        let mut scratch = Scratch::of::<S>(TRANSPOSED_AT_ONCE * DEPTH);
+        let mut scratch = Scratch::of::<S>(TRANSPOSED_AT_ONCE * DEPTH)?;
         let scratch = scratch.as_mut::<S>();
         for (panel, to) in by(kernel.columns, columns).zip(to.chunks_mut(kernel.columns * DEPTH)) {
             for (i, lines) in by(TRANSPOSED_AT_ONCE, panel).enumerate() {
@@ -39,6 +48,7 @@ impl<S: Sum> Factor<'_, S> {
                 (kernel.transpose)(scratch, depth.len(), &mut to[i * TRANSPOSED_AT_ONCE..], kernel.columns);
             }
         }
+        Ok(())
     }
 }
 

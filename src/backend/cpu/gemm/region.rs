@@ -9,6 +9,7 @@ use super::pack::by;
 use super::rows::Sum;
 use super::scratch::Scratch;
 use super::{Factor, Product};
+use crate::error::Result;
 
 /// Rows of the left factor that are multiplied with a right panel before the next one: packed they take 320 KB of the second-level cache.
 pub(super) const BLOCK_ROWS: usize = 320;
@@ -46,7 +47,7 @@ pub(super) struct Shared<S> {
 }
 
 impl<S: Sum> Shared<S> {
-    /// Packs `lines` of a factor of depth `depth`.
+    /// Packs `lines` of a factor of depth `depth`. Errors if there is no memory for them.
     pub fn pack(
         kernel: &Kernel<S>,
         factor: &Factor<S>,
@@ -54,16 +55,19 @@ impl<S: Sum> Shared<S> {
         lines: Range<usize>,
         depth: usize,
         parallel: bool,
-    ) -> Self {
+    ) -> Result<Self> {
         let width = match side {
             Side::Left => kernel.rows,
             Side::Right => kernel.columns,
         };
         let (panel, panels) = (width * DEPTH, lines.len().div_ceil(width));
         let blocks: Vec<_> = depth_blocks(0..depth).collect();
-        let mut memory = Scratch::of::<S>(blocks.len() * panels * panel);
+        let mut memory = Scratch::of::<S>(blocks.len() * panels * panel)?;
         let pack = |(depth, lines, to): (&Range<usize>, Range<usize>, &mut [S])| match side {
-            Side::Left => factor.pack_left(kernel, lines, depth.clone(), to),
+            Side::Left => {
+                factor.pack_left(kernel, lines, depth.clone(), to);
+                Ok(())
+            }
             Side::Right => factor.pack_right(kernel, lines, depth.clone(), to),
         };
         let tasks = memory.as_mut::<S>()[..blocks.len() * panels * panel].chunks_mut(panels * panel);
@@ -72,11 +76,11 @@ impl<S: Sum> Shared<S> {
             lines.zip(to.chunks_mut(PANELS_PACKED_AT_ONCE * panel)).map(move |(lines, to)| (depth, lines, to))
         });
         if parallel && lines.len() * depth >= PACKED_BY_ALL {
-            tasks.collect::<Vec<_>>().into_par_iter().for_each(pack);
+            tasks.collect::<Vec<_>>().into_par_iter().try_for_each(pack)?;
         } else {
-            tasks.for_each(pack);
+            tasks.map(pack).collect::<Result<()>>()?;
         }
-        Shared { memory, panel, width, panels, first_line: lines.start, of: std::marker::PhantomData }
+        Ok(Shared { memory, panel, width, panels, first_line: lines.start, of: std::marker::PhantomData })
     }
 
     /// The panels of a depth block from the one that starts with `line` onwards.
@@ -101,26 +105,27 @@ pub(super) struct Region<'a, S: 'static> {
 }
 
 impl<S: Sum> Region<'_, S> {
-    /// `to = base + alpha * left * right`; `to` and the pointer in `base` stand at the region's corner.
+    /// `to = base + alpha * left * right`; `to` and the pointer in `base` stand at the region's corner. Errors if there is no memory
+    /// for the panels that it packs.
     ///
     /// # Safety
     /// `to` must point to the region's rows, `stride` apart, which nobody else uses meanwhile; `base` to as many elements as the region
     /// has columns, or rows.
-    pub unsafe fn multiply(&self, to: *mut S, stride: usize, alpha: S, base: Base<S>) {
+    pub unsafe fn multiply(&self, to: *mut S, stride: usize, alpha: S, base: Base<S>) -> Result<()> {
         let kernel = self.kernel;
         // Rows packed together: a few, still in the first-level cache when they are used, while the right panels come from the second level;
         // many, if those do not fit there. Columns are packed from whole rows of the source, so many are better in any case.
         let few = self.product.left.along() == Along::Depth && self.columns.len() * DEPTH <= RIGHT_IN_CACHE;
         let block_rows = if few { 2 * kernel.rows } else { BLOCK_ROWS / kernel.rows * kernel.rows };
         let own_rows = self.rows.len().min(block_rows).next_multiple_of(kernel.rows);
-        let mut own_left = self.left.is_none().then(|| Scratch::of::<S>(own_rows * DEPTH));
+        let mut own_left = self.left.is_none().then(|| Scratch::of::<S>(own_rows * DEPTH)).transpose()?;
         let own_columns = self.columns.len().next_multiple_of(kernel.columns);
-        let mut own_right = self.right.is_none().then(|| Scratch::of::<S>(own_columns * DEPTH));
+        let mut own_right = self.right.is_none().then(|| Scratch::of::<S>(own_columns * DEPTH)).transpose()?;
 
         for (i, depth) in depth_blocks(self.depth.clone()).enumerate() {
             let base = if i == 0 { base } else { Base::Result };
             if let Some(own) = &mut own_right {
-                self.product.right.pack_right(kernel, self.columns.clone(), depth.clone(), own.as_mut());
+                self.product.right.pack_right(kernel, self.columns.clone(), depth.clone(), own.as_mut())?;
             }
             let right = match (&own_right, self.right) {
                 (Some(own), _) => own.as_ref(),
@@ -138,16 +143,13 @@ impl<S: Sum> Region<'_, S> {
                 };
                 let block = Block { left, right, along: self.product.left.along(), depth: depth.len(), alpha };
                 let first = rows.start - self.rows.start;
-                let base = match base {
-                    Base::Rows(bias) => Base::Rows(bias.wrapping_add(first)),
-                    other => other,
-                };
                 // SAFETY: passed on; the block's rows are among the region's.
                 unsafe {
                     block.multiply(kernel, rows.len(), self.columns.len(), to.add(first * stride), stride, base);
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -190,7 +192,6 @@ impl<S: Sum> Block<'_, S> {
                     alpha: self.alpha,
                     base: match base {
                         Base::Columns(bias) => Base::Columns(bias.wrapping_add(column)),
-                        Base::Rows(bias) => Base::Rows(bias.wrapping_add(row)),
                         other => other,
                     },
                 };

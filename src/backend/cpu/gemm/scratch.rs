@@ -1,12 +1,12 @@
 //! Memory for packed panels and partial sums, kept for the next product that runs on the same thread of rayon's.
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
 
 use crate::backend::cpu::CpuBuffer;
 use crate::backend::cpu::memory::poisons;
+use crate::error::Result;
 
 /// Buffers that a thread keeps; the largest product has three alive on one thread.
 const KEPT: usize = 4;
@@ -39,9 +39,9 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// A buffer of at least `elements` of `S`.
-    pub fn of<S: Pod>(elements: usize) -> Scratch {
-        let needed = (elements * size_of::<S>()).max(1);
+    /// A buffer of at least `elements` of `S`. Errors if the memory cannot be had.
+    pub fn of<S: Pod>(elements: usize) -> Result<Scratch> {
+        let needed = elements.saturating_mul(size_of::<S>()).max(1);
         // The smallest that is large enough, otherwise the largest.
         let kept = {
             let mut free = place();
@@ -58,10 +58,9 @@ impl Scratch {
                 }
                 buffer
             }
-            // As for a `Vec`: a product that is under way has no way back.
-            None => CpuBuffer::new(needed).unwrap_or_else(|_| handle_alloc_error(Layout::new::<S>())),
+            None => CpuBuffer::new(needed)?,
         };
-        Scratch { buffer: Some(buffer) }
+        Ok(Scratch { buffer: Some(buffer) })
     }
 
     /// The buffer as elements.

@@ -2,7 +2,9 @@
 
 use half::bf16;
 
+use super::scratch::Scratch;
 use super::*;
+use crate::error::Error;
 
 /// Levels that this CPU can run.
 fn levels() -> impl Iterator<Item = Isa> {
@@ -79,9 +81,8 @@ fn check_exact(isa: Isa, left: &[f32], right: &[f32], product: &[f64], (m, n, k)
     let (accumulate, stride) = (case / 4 % 2 == 1, n + case / 8 % 3);
     let left = if left_transposed { transpose(left, m, k) } else { left.to_vec() };
     let right = if right_transposed { transpose(right, k, n) } else { right.to_vec() };
-    let biases = Numbers(case as u64).integers(m.max(n));
-    let which_bias = case / 5 % 3;
-    let bias_at = |r: usize, c: usize| [0.0, biases[c] as f64, biases[r] as f64][which_bias];
+    let biases = Numbers(case as u64).integers(n);
+    let biased = case / 5 % 3 != 0;
     let before = Numbers(case as u64 + 7).integers(m * stride);
     let expected: Vec<f64> = (0..m * stride)
         .map(|i| {
@@ -90,7 +91,7 @@ fn check_exact(isa: Isa, left: &[f32], right: &[f32], product: &[f64], (m, n, k)
                 return before[i] as f64; // between the rows: left alone
             }
             let base = if accumulate { before[i] as f64 } else { 0.0 };
-            base + 2.0 * product[r * n + c] + bias_at(r, c)
+            base + 2.0 * product[r * n + c] + if biased { f64::from(biases[c]) } else { 0.0 }
         })
         .collect();
 
@@ -106,18 +107,19 @@ fn check_exact(isa: Isa, left: &[f32], right: &[f32], product: &[f64], (m, n, k)
             let (rows, columns) = size(k, n, right_transposed);
             let right = Matrix::new(&right[1..], rows, columns);
             let bias: Vec<$sum> = biases.iter().map(|&b| b as $sum).collect();
-            let bias = [Bias::None, Bias::Columns(&bias[..n]), Bias::Rows(&bias[..m])][which_bias];
+            let bias = biased.then_some(&bias[..]);
             Product::new(Factor::new(&left, left_transposed), Factor::new(&right, right_transposed))
                 .on(isa)
                 .scaled(2.0)
                 .plus(bias)
                 .accumulating(accumulate)
-                .write(&mut result[1..], stride);
+                .write(&mut result[1..], stride)
+                .unwrap();
             for (i, (found, &expected)) in result[1..].iter().zip(&expected).enumerate() {
                 let expected = <$stored as Stored>::round(expected as $sum);
                 assert!(
                     *found == expected,
-                    "{isa} {} {m}x{n}x{k} transposed {left_transposed} {right_transposed} bias {which_bias} \
+                    "{isa} {} {m}x{n}x{k} transposed {left_transposed} {right_transposed} bias {biased} \
                      accumulate {accumulate}: element {i} is {found}, not {expected}",
                     stringify!($stored)
                 );
@@ -139,7 +141,8 @@ fn real_products_are_close() {
             let mut found = vec![f32::NAN; m * n];
             Product::new(Factor::plain(&Matrix::new(&left, m, k)), Factor::plain(&Matrix::new(&right, k, n)))
                 .on(isa)
-                .write(&mut found, n);
+                .write(&mut found, n)
+                .unwrap();
             // The rounding of each step is half a unit of the running sum, which is of the order of sqrt(k).
             let tolerance = f32::EPSILON as f64 * k as f64;
             for (found, expected) in found.iter().zip(&expected) {
@@ -159,8 +162,8 @@ fn bf16_results_are_rounded_once() {
         let (left, right) = (Matrix::new(&left, m, k), Matrix::new(&right, k, n));
         let product = Product::new(Factor::plain(&left), Factor::plain(&right)).on(isa);
         let (mut sums, mut found) = (vec![0f32; m * n], vec![bf16::ZERO; m * n]);
-        product.write(&mut sums, n);
-        product.write(&mut found, n);
+        product.write(&mut sums, n).unwrap();
+        product.write(&mut found, n).unwrap();
         assert_eq!(found, narrow(&sums), "{isa}");
     }
 }
@@ -188,7 +191,8 @@ fn one_thread_gives_the_bits_of_many() {
                     Factor::transposed(&Matrix::new(&left, k, m)),
                     Factor::transposed(&Matrix::new(&right, n, k)),
                 )
-                .write(&mut found, n);
+                .write(&mut found, n)
+                .unwrap();
             });
             found
         };
@@ -212,7 +216,7 @@ fn batches_are_their_products() {
             let right = Matrix::new(&right[i * k * n..(i + 1) * k * n], n, k);
             [(left, false), (right, true)]
         };
-        batched(count, matrices, 1.0, false, &mut found, m * n + 2, n);
+        batched(count, matrices, 1.0, false, &mut found, m * n + 2, n).unwrap();
         for i in 0..count {
             let right = transpose(&right[i * k * n..(i + 1) * k * n], n, k);
             let expected = plain_product(&left[i * m * k..(i + 1) * m * k], &right, m, n, k);
@@ -279,21 +283,21 @@ fn convolutions_are_exact_on_integers() {
             let plain = plain_convolution(&shape, &x, &w, &dy);
 
             let mut y = vec![f32::NAN; dy.len()];
-            convolve(&shape, &x, &w, Some(&bias), &mut y);
+            convolve(&shape, &x, &w, Some(&bias), &mut y).unwrap();
             let expected: Vec<f32> = plain.y.iter().enumerate().map(|(i, y)| y + bias[i % outputs]).collect();
             assert!(y == expected, "y of {shape:?}");
 
-            let (mut dx, mut dw) = (vec![1.0; x.len()], vec![1.0; w.len()]);
-            input_gradient(&shape, &dy, &w, &mut dx, true);
-            weight_gradient(&shape, &x, &dy, &mut dw, true);
-            assert!(dx.iter().zip(&plain.dx).all(|(found, plain)| *found == plain + 1.0), "dx of {shape:?}");
-            assert!(dw.iter().zip(&plain.dw).all(|(found, plain)| *found == plain + 1.0), "dw of {shape:?}");
+            let (mut dx, mut dw) = (vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
+            input_gradient(&shape, &dy, &w, &mut dx).unwrap();
+            weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
+            assert!(dx == plain.dx, "dx of {shape:?}");
+            assert!(dw == plain.dw, "dw of {shape:?}");
 
             let mut y = vec![bf16::NAN; dy.len()];
-            convolve(&shape, &narrow(&x), &narrow(&w), None, &mut y);
+            convolve(&shape, &narrow(&x), &narrow(&w), None, &mut y).unwrap();
             assert!(y == narrow(&plain.y), "bf16 y of {shape:?}");
             let mut dx = vec![f64::NAN; x.len()];
-            input_gradient(&shape, &wide(&dy), &wide(&w), &mut dx, false);
+            input_gradient(&shape, &wide(&dy), &wide(&w), &mut dx).unwrap();
             assert!(dx == wide(&plain.dx), "f64 dx of {shape:?}");
         }
     }
@@ -313,11 +317,17 @@ fn large_convolutions_are_exact_on_integers() {
         let dy = numbers.integers(shape.out_pixels() * shape.outputs);
         let plain = plain_convolution(&shape, &x, &w, &dy);
         let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-        convolve(&shape, &x, &w, None, &mut y);
-        input_gradient(&shape, &dy, &w, &mut dx, false);
-        weight_gradient(&shape, &x, &dy, &mut dw, false);
+        convolve(&shape, &x, &w, None, &mut y).unwrap();
+        input_gradient(&shape, &dy, &w, &mut dx).unwrap();
+        weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
         assert!(y == plain.y, "y of {shape:?}");
         assert!(dx == plain.dx, "dx of {shape:?}");
         assert!(dw == plain.dw, "dw of {shape:?}");
     }
+}
+
+#[test]
+fn a_lack_of_memory_is_an_error_and_not_an_end() {
+    assert!(matches!(Scratch::of::<f32>(usize::MAX / 64), Err(Error::OutOfMemory { .. })));
+    assert!(matches!(Scratch::of::<f64>(usize::MAX), Err(Error::OutOfMemory { .. })));
 }
