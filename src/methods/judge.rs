@@ -63,6 +63,7 @@ pub struct Judge {
     real: Features,
     size: [usize; 3],
     sampler: Sampler,
+    identity: String,
 }
 
 impl Judge {
@@ -81,7 +82,21 @@ impl Judge {
         let fault = |e| at_fault(&format!("{settings} (judge.images = 0 measures nothing)"), e);
         let real_features = space.of(real).map_err(fault)?;
         evaluate::check(&real_features, section.images).map_err(fault)?;
-        Ok(Some(Judge { section: section.clone(), real: real_features, size: real.size(), space, sampler }))
+        let by = match &space {
+            FeatureSpace::Pixels => "pixels".into(),
+            FeatureSpace::Classifier(classifier) => format!("the classifier {}", classifier.fingerprint()?),
+        };
+        let JudgeSection { images, seed, neighbours, .. } = section;
+        let real_images = real.fingerprint();
+        let identity = format!(
+            "{images} images of seed {seed} by {sampler:?}, against {real_images} on {by}, {neighbours} rows for neighbours"
+        );
+        Ok(Some(Judge { section: section.clone(), real: real_features, size: real.size(), space, sampler, identity }))
+    }
+
+    /// All that its figures follow from, the model aside: figures of equal identity can stand in one table.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// What the distances are measured on.

@@ -104,6 +104,28 @@ fn denoised_images_of_another_choice_are_not_taken() {
     assert!(weights(dir.path()) == straight);
 }
 
+/// Figures of two judges never stand in one table, and a resumption without a judge takes none away.
+#[test]
+fn what_another_judge_measured_is_measured_again() {
+    let rounds = |place: &Path| {
+        let run = RunDir::create(place, Existing::Resume).unwrap();
+        (0..=2).map(|k| Round::read(&run, k).unwrap().unwrap()).collect::<Vec<_>>()
+    };
+    let (of_20, of_30) = (settings(&["judge.images=20"]), settings(&["judge.images=30"]));
+    let (dir, _) = whole(&of_20, &data());
+    let (anew, _) = whole(&of_30, &data());
+    let before = rounds(dir.path());
+    let notes = resumed(&settings(&["judge.images=0"]), dir.path());
+    assert!(!notes.contains("measured again") && rounds(dir.path()) == before, "{notes}");
+    let notes = resumed(&of_30, dir.path());
+    assert!(notes.contains("stage 1 was made with another judge: measured again"), "{notes}");
+    for (found, expected) in rounds(dir.path()).iter().zip(rounds(anew.path())) {
+        assert_eq!(found.generated, expected.generated);
+        assert!(found.denoised.is_none() && found.rms_error == expected.rms_error);
+    }
+    assert!(!resumed(&of_30, dir.path()).contains("measured again"));
+}
+
 #[test]
 fn what_was_finished_on_other_data_is_refused() {
     let settings = settings(&[]);

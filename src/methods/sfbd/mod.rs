@@ -181,7 +181,7 @@ impl<'a> Sfbd<'a> {
             // Not left half-way: what an earlier session came to stays what the run's files say.
             let finished = stop::shielded(|| self.finished(k, place, &model, observer))?;
             if let Some((finished, record)) = finished {
-                outcome.rounds.push(record);
+                outcome.rounds.push(self.by_this_judge(&finished, record, place, observer)?);
                 model = finished;
                 continue;
             }
@@ -311,9 +311,10 @@ impl<'a> Sfbd<'a> {
         let mut prepared = Prepared::new(&config, set)?;
         // The rounds asked already.
         if k == 0
-            && let Some(finished) = stop::shielded(|| self.finished(k, place, prepared.model(), observer))?
+            && let Some((model, record)) = stop::shielded(|| self.finished(k, place, prepared.model(), observer))?
         {
-            return Ok(ControlFlow::Continue(finished));
+            let round = self.by_this_judge(&model, record, place, observer)?;
+            return Ok(ControlFlow::Continue((model, round)));
         }
         if let Some(model) = before {
             prepared = match self.settings.method.sfbd.optimizer.as_str() {
@@ -337,7 +338,7 @@ impl<'a> Sfbd<'a> {
             Err(Error::Stopped) => return Ok(ControlFlow::Break((End::Stopped, Some(outcome.model)))),
             measured => measured?,
         };
-        Record::write(&round, &Trace::of(&outcome.model, &self.identity)?, &directory)?;
+        Record::write(&round, &Trace::of(&outcome.model, &self.identity, self.judge.as_ref())?, &directory)?;
         round::tidy(&directory)?;
         if let (Some(generated), Some(judge)) = (&round.generated, &self.judge) {
             observer.note(&format!(

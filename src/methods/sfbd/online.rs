@@ -1,10 +1,10 @@
 //! The run without rounds, whose data are refreshed while it trains.
 
 use super::record::{Record, Trace};
-use super::{Session, Sfbd, SfbdOutcome, round};
+use super::{Session, Sfbd, SfbdOutcome, SfbdSettings, round};
 use crate::error::Result;
 use crate::methods::online_sfbd::OnlineSfbd;
-use crate::train::{End, Observer, Prepared, RunDir, RunOptions, With};
+use crate::train::{End, Observer, Prepared, RunDir, RunOptions, Sections, With};
 
 impl Sfbd<'_> {
     /// The variant without rounds: one training run, whose data are refreshed meanwhile.
@@ -26,7 +26,7 @@ impl Sfbd<'_> {
         if let Some(given) = &self.given {
             prepared = prepared.from_weights(&given.weights)?;
         }
-        let prepared = prepared.with_document(document, &["judge.", "noisy.path"]);
+        let prepared = prepared.with_document(document, <SfbdSettings as Sections>::FREE);
         let directory = round::directory(place, 0);
         let resume = round::begun(&directory);
         let at = round::open(&directory, resume)?;
@@ -35,7 +35,7 @@ impl Sfbd<'_> {
         let model = outcome.model.insert(trained.model);
         if trained.end == End::Finished {
             let round = self.measure(0, &config, model, None)?;
-            Record::write(&round, &Trace::of(model, &self.identity)?, &directory)?;
+            Record::write(&round, &Trace::of(model, &self.identity, self.judge.as_ref())?, &directory)?;
             outcome.rounds.push(round);
         }
         Ok(trained.end)

@@ -10,6 +10,7 @@ use super::round::{self, Round};
 use crate::checksum;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
+use crate::methods::judge::Judge;
 use crate::tensor::Device;
 use crate::train::{CHECKPOINTS, MODEL, Observer, RunDir, checkpoint};
 
@@ -29,12 +30,16 @@ pub(super) struct Trace {
     pub data: String,
     /// [`checkpoint::arithmetic`].
     pub arithmetic: String,
+    /// [`Judge::identity`] of what measured it; `None` where nothing did, and in records of earlier versions.
+    #[serde(default)]
+    pub judge: Option<String>,
 }
 
 impl Trace {
-    pub fn of(model: &Model, data: &str) -> Result<Self> {
+    pub fn of(model: &Model, data: &str, judge: Option<&Judge>) -> Result<Self> {
         let arithmetic = checkpoint::arithmetic(&model.weights.device());
-        Ok(Trace { weights: model.weights.fingerprint()?, data: data.into(), arithmetic })
+        let judge = judge.map(|judge| judge.identity().into());
+        Ok(Trace { weights: model.weights.fingerprint()?, data: data.into(), arithmetic, judge })
     }
 }
 
@@ -110,7 +115,7 @@ impl Sfbd<'_> {
         place: &RunDir,
         like: &Model,
         observer: &mut dyn Observer,
-    ) -> Result<Option<(Model, Round)>> {
+    ) -> Result<Option<(Model, Record)>> {
         let directory = round::directory(place, k);
         let sound = || -> Result<Option<(Model, Record)>> {
             let Some(record) = Record::read(&directory)? else { return Ok(None) };
@@ -131,7 +136,7 @@ impl Sfbd<'_> {
                     ));
                 }
                 round::tidy(&directory)?; // which the session that finished it may not have come to
-                Ok(Some((model, record.round)))
+                Ok(Some((model, record)))
             }
             Err(problem) => match &problem {
                 Error::Io { source, .. } if source.kind() != ErrorKind::NotFound => Err(problem),
@@ -148,7 +153,7 @@ impl Sfbd<'_> {
     /// another.
     pub(super) fn of_given(&self, given: &Model, place: &RunDir, observer: &mut dyn Observer) -> Result<Round> {
         let directory = round::directory(place, 0);
-        let trace = Trace::of(given, &self.identity)?;
+        let trace = Trace::of(given, &self.identity, self.judge.as_ref())?;
         let known = Record::read(&directory).or_else(|problem| match problem {
             Error::Format { .. } => {
                 observer.note(&format!("the model is measured again: {problem}"));
@@ -158,15 +163,40 @@ impl Sfbd<'_> {
         })?;
         if let Some(known) = known {
             known.check_data(place, &self.identity)?;
-            if known.trace.is_some_and(|known| known.weights != trace.weights) {
+            if known.trace.as_ref().is_some_and(|known| known.weights != trace.weights) {
                 let path = &self.settings.method.sfbd.model;
                 return Err(Error::Config(format!("{path}: another model than the one that this run started from")));
             }
-            return Ok(known.round);
+            return self.by_this_judge(given, known, place, observer);
         }
         let generated = self.judge.as_ref().map(|judge| judge.model(given)).transpose()?;
         let round = Round { round: 0, images: 0, generated, denoised: None, rms_error: None };
         Record::write(&round, &trace, &directory)?;
+        Ok(round)
+    }
+
+    /// What a finished stage measured, by the judge that measures the later ones: figures of two judges are not to stand in one table. What
+    /// it trained on is gone by now, so the distances of that are left out where the judge is another.
+    pub(super) fn by_this_judge(
+        &self,
+        model: &Model,
+        Record { round, trace }: Record,
+        place: &RunDir,
+        observer: &mut dyn Observer,
+    ) -> Result<Round> {
+        let (Some(judge), Some(trace)) = (&self.judge, trace) else { return Ok(round) };
+        if trace.judge.as_deref() == Some(judge.identity()) {
+            return Ok(round);
+        }
+        let why = match (&trace.judge, &round.generated) {
+            (Some(_), _) => "with another judge",
+            (None, Some(_)) => "by an earlier version, which did not record its judge",
+            (None, None) => "without a judge",
+        };
+        observer.note(&format!("stage {} was made {why}: measured again", round.round));
+        let round = Round { generated: Some(judge.model(model)?), denoised: None, ..round };
+        let trace = Trace { judge: Some(judge.identity().into()), ..trace };
+        Record::write(&round, &trace, &round::directory(place, round.round))?;
         Ok(round)
     }
 
