@@ -6,6 +6,7 @@ use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
 use veridical::nn::{Layout, Linear, Module, SongConfig, Weights};
 use veridical::optim::{Decay, HalfLife, Schedule};
+use veridical::stop::Stop;
 use veridical::train::{ClassifierTraining, ImageClassifier, TrainOptions, Trainer};
 use veridical::{DType, Device, Error, Result, Tensor, Var, ops};
 
@@ -141,18 +142,19 @@ fn what_cannot_be_sampled_is_an_error() {
 fn the_classifier_reads_digits_it_has_not_seen() {
     let data = digits::load().unwrap();
     let training = ClassifierTraining { epochs: 4, ..Default::default() };
-    let judge = ImageClassifier::train(&data.train, &training, &Device::Cpu, || true).unwrap().unwrap();
+    let judge = ImageClassifier::train(&data.train, &training, &Device::Cpu).unwrap();
     let logits = judge.logits(&data.held_out.pixels()).unwrap();
     let accuracy = classification(&logits, 10, data.held_out.labels(), 15).unwrap().accuracy;
     assert!(accuracy > 0.93, "{accuracy}");
     assert!(judge.logits(&[0.0; 65]).is_err());
 
-    let mut asked = 0;
-    let stopped = ImageClassifier::train(&data.train, &training, &Device::Cpu, || {
-        asked += 1;
-        asked < 3
-    });
-    assert!(stopped.unwrap().is_none() && asked == 3);
+    let stop = Stop::new();
+    stop.request();
+    {
+        let _heeding = stop.enter();
+        let stopped = ImageClassifier::train(&data.train, &training, &Device::Cpu);
+        assert!(matches!(stopped, Err(Error::Stopped)));
+    }
     let none = ClassifierTraining { channels: vec![], ..training };
-    assert!(ImageClassifier::train(&data.train, &none, &Device::Cpu, || true).is_err());
+    assert!(ImageClassifier::train(&data.train, &none, &Device::Cpu).is_err());
 }

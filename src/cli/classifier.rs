@@ -68,9 +68,7 @@ pub fn run(args: Args) -> Result<Ended> {
         memory::check(8 * test.len() as u128 * values as u128, &what, "lower --channels or give fewer test images")?;
     }
     note(&format!("training on {} images of {} classes", data.train.len(), data.train.classes()));
-    let Some(classifier) = ImageClassifier::train(&data.train, &training, &device, || true)? else {
-        return Err(Error::Stopped);
-    };
+    let classifier = ImageClassifier::train(&data.train, &training, &device)?;
     let _writing = interrupt::writing();
     classifier.save(&args.output)?;
     match &data.test {

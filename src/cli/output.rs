@@ -58,11 +58,12 @@ pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a Pa
     Ok(())
 }
 
-/// A directory of results, where those of an earlier run are replaced; with `overwrite` they may go beside anybody's files.
-pub fn directory(out: &Path, overwrite: bool) -> Result<RunDir> {
+/// A directory of results, where those of an earlier run are to be replaced ([`RunDir::clear_earlier`]); with `overwrite` they may
+/// go beside anybody's files.
+pub fn claimed(out: &Path, overwrite: bool) -> Result<RunDir> {
     let existing = if overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
     let foreign = out.is_dir() && !RunDir::is_run(out);
-    RunDir::create(out, existing).map_err(|e| match e {
+    RunDir::claim(out, existing).map_err(|e| match e {
         Error::Config(what) if foreign && !overwrite => {
             Error::Config(format!("{what}, or write beside what is there by --overwrite"))
         }

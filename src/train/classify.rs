@@ -71,15 +71,10 @@ pub struct ImageClassifier {
 }
 
 impl ImageClassifier {
-    /// Trains a classifier on `images`. `go_on` is asked before each step; once it says no the result is `None`.
+    /// Trains a classifier on `images`.
     ///
-    /// Errors on settings that make no network, and if the loss is not finite.
-    pub fn train(
-        images: &Images,
-        training: &ClassifierTraining,
-        device: &Device,
-        mut go_on: impl FnMut() -> bool,
-    ) -> Result<Option<Self>> {
+    /// Errors on settings that make no network, if the loss is not finite, and once the calling thread is to [stop](crate::stop).
+    pub fn train(images: &Images, training: &ClassifierTraining, device: &Device) -> Result<Self> {
         let size = images.size();
         let config = ClassifierConfig {
             img_channels: size[2],
@@ -105,9 +100,6 @@ impl ImageClassifier {
         let mut trainer = Trainer::new(weights, options)?;
         let mut batches = Batches::new(images.len(), training.batch, training.seed)?;
         for step in 0..total.div_ceil(training.batch as u64) {
-            if !go_on() {
-                return Ok(None);
-            }
             let (pixels, labels) = images.gather(&batches.at(step)?)?;
             let (x, labels) = (batch(&pixels, size, device)?, Tensor::from_slice(&labels, [labels.len()], device)?);
             trainer.step(training.batch, |cx, _| {
@@ -115,7 +107,7 @@ impl ImageClassifier {
             })?;
         }
         let weights = trainer.average()?;
-        Ok(Some(ImageClassifier { architecture, network, weights }))
+        Ok(ImageClassifier { architecture, network, weights })
     }
 
     /// Writes the classifier to a safetensors file. Errors on output.
@@ -137,6 +129,11 @@ impl ImageClassifier {
         let (network, layout) = architecture.build().map_err(|error| unsound(error.to_string()))?;
         let weights = nn::load_from(&file, &layout.into(), device)?;
         Ok(ImageClassifier { architecture, network, weights })
+    }
+
+    /// [`Weights::fingerprint`] of its weights.
+    pub fn fingerprint(&self) -> Result<String> {
+        self.weights.fingerprint()
     }
 
     /// Height, width and channels of the images that it takes.

@@ -114,10 +114,10 @@ pub(crate) fn check(real: &Features, generated: usize) -> Result<()> {
         let got = format!("{rows} real and {generated} generated");
         return Err(Error::shape("distances", format!("at least {LEAST_ROWS} images on either side"), got));
     }
-    // The generated rows drawn, gathered, made features, and put in order; the directions in two precisions; what the covariances
-    // are compared by, of as many rows as there are, or as many as columns.
+    // The generated rows drawn and gathered in f32, made features and put in order in f64, and once more for the covariance; the
+    // directions in two precisions; what the covariances are compared by, of as many rows as there are, or as many as columns.
     let (wide, rank) = (dims as u128, dims.min(rows.max(generated)) as u128);
-    let bytes = 16 * generated as u128 * wide + 12 * DIRECTIONS as u128 * wide + 24 * rank * wide + 32 * rank * rank;
+    let bytes = 32 * generated as u128 * wide + 12 * DIRECTIONS as u128 * wide + 24 * rank * wide + 32 * rank * rank;
     let what = format!("comparing {generated} rows of {dims} numbers");
     memory::check(bytes, &what, "draw fewer images, or measure on a classifier's features")?;
     let few = &real.values[..LEAST_ROWS * dims];

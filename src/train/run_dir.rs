@@ -51,6 +51,8 @@ pub enum Existing {
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// How it was taken over, and whether a run of ours had made it.
+    taken: (Existing, bool),
     /// Holds the lock until the run directory is dropped.
     _marker: File,
 }
@@ -61,6 +63,14 @@ impl RunDir {
     /// Errors, before anything of an earlier run is touched, if it cannot be written to, belongs to somebody else, or another
     /// process is writing there.
     pub fn create(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
+        let run = Self::claim(path, existing)?;
+        run.clear_earlier()?;
+        Ok(run)
+    }
+
+    /// As [`RunDir::create`], but what an earlier run left stays until [`RunDir::clear_earlier`]: for work that has nothing to show
+    /// before its end, so that a stop on the way loses neither.
+    pub fn claim(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         fs::create_dir_all(&path).map_err(|e| match e.kind() {
             ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
@@ -86,10 +96,15 @@ impl RunDir {
         if ours {
             clear_parts(&path, true)?;
         }
-        if matches!(existing, Existing::ReplaceRun | Existing::Overwrite) {
-            clear(&path, ours)?;
+        Ok(RunDir { path, taken: (existing, ours), _marker: marker })
+    }
+
+    /// Removes what an earlier run left, where it was allowed to be replaced; nothing otherwise.
+    pub fn clear_earlier(&self) -> Result<()> {
+        match self.taken {
+            (Existing::ReplaceRun | Existing::Overwrite, ours) => clear(&self.path, ours),
+            _ => Ok(()),
         }
-        Ok(RunDir { path, _marker: marker })
     }
 
     /// Whether a run of veridical made the directory, so that it can be resumed or replaced.
@@ -256,6 +271,21 @@ mod tests {
         drop(run);
         RunDir::create(dir.path(), Existing::ReplaceRun).unwrap();
         assert!(!dir.path().join("loss.png").exists());
+    }
+
+    #[test]
+    fn an_earlier_run_stays_until_there_is_something_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        RunDir::create(dir.path(), Existing::Refuse).unwrap().write("loss.png", b"x").unwrap();
+        let there = || dir.path().join("loss.png").exists();
+        drop(RunDir::claim(dir.path(), Existing::ReplaceRun).unwrap());
+        assert!(there());
+        RunDir::claim(dir.path(), Existing::Resume).unwrap().clear_earlier().unwrap();
+        assert!(there(), "a run that goes on clears nothing");
+        let run = RunDir::claim(dir.path(), Existing::ReplaceRun).unwrap();
+        refused(dir.path(), Existing::ReplaceRun, "another run is writing here");
+        run.clear_earlier().unwrap();
+        assert!(!there());
     }
 
     #[test]

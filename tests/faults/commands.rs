@@ -53,16 +53,20 @@ pub struct Case {
     data: &'static str,
     /// All settings. `DATA` stands for the data, `PLACE` for the folder that the test works in.
     sections: &'static [&'static str],
+    /// Given in place of a file of settings, by a command that takes none.
+    flags: &'static [&'static str],
     /// Whether there is a `--resume`; else the command is given again.
     pub resumable: bool,
 }
 
-pub const TRAIN: Case = Case { name: "train", command: "train", data: PICTURES, sections: &[TINY], resumable: true };
+pub const TRAIN: Case =
+    Case { name: "train", command: "train", data: PICTURES, sections: &[TINY], flags: &[], resumable: true };
 pub const SFBD: Case = Case {
     name: "sfbd",
     command: "sfbd",
     data: PICTURES,
     sections: &[TINY, NOISY, "[sfbd]\nrounds = 1\nround_images = 12\nsteps = 4\ndenoiser = 'ode'\nfiles = true\n"],
+    flags: &[],
     resumable: true,
 };
 pub const KEPT: Case = Case {
@@ -70,6 +74,7 @@ pub const KEPT: Case = Case {
     command: "sfbd",
     data: PICTURES,
     sections: &[TINY, NOISY, "[sfbd]\nrounds = 1\nround_images = 8\nsteps = 4\ndenoiser = 'sde'\noptimizer = 'kept'\n"],
+    flags: &[],
     resumable: true,
 };
 pub const ONLINE: Case = Case {
@@ -81,6 +86,7 @@ pub const ONLINE: Case = Case {
         NOISY,
         "[sfbd]\nsteps = 4\n[online]\nenabled = true\nimages = 16\nramp_images = 8\nevery = 2\ncount = 5\n",
     ],
+    flags: &[],
     resumable: true,
 };
 pub const AMBIENT: Case = Case {
@@ -88,6 +94,7 @@ pub const AMBIENT: Case = Case {
     command: "ambient",
     data: PICTURES,
     sections: &[TINY, NOISY, "[ambient]\nconsistency = 0.0\n"],
+    flags: &[],
     resumable: true,
 };
 pub const CSC: Case = Case {
@@ -99,6 +106,7 @@ pub const CSC: Case = Case {
         "[csc]\nmodel = 'PLACE/base/model.safetensors'\nsteps = 4\nchain = 2\nmeasured_steps = [2, 4]\n\
          [judge]\nimages = 20\n",
     ],
+    flags: &[],
     resumable: true,
 };
 pub const DEMO: Case = Case {
@@ -109,6 +117,15 @@ pub const DEMO: Case = Case {
         "device = 'cpu'\nsteps = 8\nbatch = 4\nmodel_channels = 8\nchannel_mult = [1]\nattn_resolutions = []\n\
          sampler_steps = 2\nper_class = 2\nclassifier_epochs = 1\nrounds = 1\n",
     ],
+    flags: &[],
+    resumable: false,
+};
+pub const COLLAPSE: Case = Case {
+    name: "collapse",
+    command: "collapse",
+    data: PICTURES,
+    sections: &[],
+    flags: &["--family", "categorical", "--vocab", "20", "--rounds", "30", "--samples", "50", "--repeats", "4"],
     resumable: false,
 };
 
@@ -136,7 +153,10 @@ impl Case {
     }
 
     pub fn first(&self, settings: &Path, out: &Path) -> Vec<String> {
-        [self.command, "--config", settings.to_str().unwrap(), "--out", out.to_str().unwrap()].map(String::from).into()
+        let settings = ["--config", settings.to_str().unwrap()];
+        let given = if self.flags.is_empty() { &settings[..] } else { self.flags };
+        let words = [&[self.command], given, &["--out", out.to_str().unwrap()]].concat();
+        words.into_iter().map(String::from).collect()
     }
 
     pub fn resume(&self, out: &Path) -> Vec<String> {

@@ -233,9 +233,6 @@ fn what_cannot_be_done_is_an_error() {
     let family = Categorical::random(5, 0).unwrap();
     let none = Settings { repeats: 0, ..Settings::default() };
     assert!(simulate(&family, &plan(Arm::Mixture, 2, "0", "5", None), &none).is_err());
-    // Stopped before the first round: no result, and no error.
-    let stop = Settings { stop: &|| true, ..Settings::default() };
-    assert!(simulate(&family, &plan(Arm::Mixture, 2, "0", "5", None), &stop).unwrap().stopped);
     // A stop that the calling thread heeds reaches the repeats on other threads, in the middle of them.
     let stop = Stop::new();
     let _heeding = stop.enter();

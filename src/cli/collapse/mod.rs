@@ -3,7 +3,6 @@
 mod args;
 mod results;
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -20,15 +19,14 @@ use veridical::methods::self_consuming::{Family, Law, Plan, Settings, Widening, 
 use veridical::nn::TransformerConfig;
 use veridical::{Device, Error, Result};
 
+use super::output::{self, Form};
 use super::progress::Progress;
-use super::{Ended, interrupt, output, say};
+use super::{Ended, interrupt, say};
 
 pub fn run(args: Args) -> Result<Ended> {
     let device = Device::named(&args.device)?;
     args.check()?;
-    if let Some(path) = &args.json {
-        can_be_written(path)?;
-    }
+    output::check([("--json", Form::Json, args.json.as_ref())])?;
     let seed = args.seed;
     match args.family.as_str() {
         "categorical" => {
@@ -106,7 +104,7 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
     let run = match &args.out {
         Some(path) => {
             let _writing = interrupt::writing();
-            Some(output::directory(path, args.overwrite)?)
+            Some(output::claimed(path, args.overwrite)?)
         }
         None => None,
     };
@@ -125,7 +123,6 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
                 bar.tick(done, None);
             }
         },
-        stop: &|| false,
     };
     let found = simulate(family, &plan, &settings)?;
     if let Ok(bar) = progress.into_inner() {
@@ -144,6 +141,7 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
         results.write_json(path)?;
     }
     if let Some(run) = &run {
+        run.clear_earlier()?;
         results.write_run(run)?;
     }
     say(&results.summary())?;
@@ -151,15 +149,4 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
         say(&format!("see {}", run.path().join("report.html").display()))?;
     }
     Ok(interrupt::ended())
-}
-
-/// Errors now rather than after an hour if a file cannot be made there.
-fn can_be_written(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Err(Error::Config(format!("{}: is a directory; give a file for --json", path.display())));
-    }
-    let _writing = interrupt::writing();
-    let beside = path.with_file_name(format!(".veridical-{}.part", std::process::id()));
-    std::fs::File::create(&beside).map_err(|e| Error::io(path, e))?;
-    std::fs::remove_file(&beside).map_err(|e| Error::io(&beside, e))
 }

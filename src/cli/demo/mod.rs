@@ -36,14 +36,18 @@ pub fn run(args: Args) -> Result<Ended> {
     let plan = story::Plan::new(&config, &data)?;
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
     let writing = interrupt::writing();
-    let run = output::directory(&args.out, args.overwrite)?;
-    run.write_toml("config.toml", &config)?;
+    let run = output::claimed(&args.out, args.overwrite)?;
     drop(writing);
     note(&data::open("builtin:digits")?.account());
     note(&format!("{} parameters on {device}; results go to {}", count(&model), run.path().display()));
 
     let judge = judge(&config, &data)?;
     let before = draw(&config, &model)?;
+    // Until here there is nothing in the place of what an earlier run left.
+    let writing = interrupt::writing();
+    run.clear_earlier()?;
+    run.write_toml("config.toml", &config)?;
+    drop(writing);
     let mut keeping = interrupt::keeping("what was learned is kept, pictures are not drawn");
     let losses = train(&config, &mut model, &data, &run)?;
     stop::shielded(|| model.save(run.path().join(MODEL)))?;
@@ -97,7 +101,7 @@ fn count(model: &Model) -> usize {
 /// depend on where the measured thing was made.
 fn judge(config: &Config, data: &Digits) -> Result<ImageClassifier> {
     let training = ClassifierTraining { epochs: config.classifier_epochs, seed: config.seed, ..Default::default() };
-    ImageClassifier::train(&data.train, &training, &Device::Cpu, || true)?.ok_or(Error::Stopped)
+    ImageClassifier::train(&data.train, &training, &Device::Cpu)
 }
 
 /// The classes of the digits that are generated, `per_class` of each.

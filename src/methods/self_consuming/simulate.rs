@@ -19,14 +19,12 @@ pub struct Settings<'a> {
     pub memory: u128,
     /// Called after every round of every repeat, from any thread.
     pub progress: &'a (dyn Fn() + Sync),
-    /// Asked before every round; once it says so the simulation ends without a result.
-    pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Default for Settings<'_> {
     /// One repeat of seed 0 in at most 8 GiB.
     fn default() -> Self {
-        Settings { repeats: 1, seed: 0, memory: 8 << 30, progress: &|| {}, stop: &|| false }
+        Settings { repeats: 1, seed: 0, memory: 8 << 30, progress: &|| {} }
     }
 }
 
@@ -50,8 +48,6 @@ pub struct Measured {
 pub struct Simulated {
     /// Each of the family's measures, the risk first.
     pub measures: Vec<Measured>,
-    /// Whether it was stopped; the measures are then empty.
-    pub stopped: bool,
 }
 
 /// Runs `plan` on `family`.
@@ -71,16 +67,13 @@ pub fn simulate<F: Family>(family: &F, plan: &Plan, settings: &Settings) -> Resu
             one(family, plan, settings, repeat)
         })
         .collect::<Result<_>>()?;
-    if (settings.stop)() {
-        return Ok(Simulated { measures: Vec::new(), stopped: true });
-    }
     let measures = names
         .into_iter()
         .zip(theory.into_iter().chain(std::iter::repeat(None)))
         .enumerate()
         .map(|(i, (name, theory))| summary(name, i, plan.rounds().len(), &histories, theory))
         .collect();
-    Ok(Simulated { measures, stopped: false })
+    Ok(Simulated { measures })
 }
 
 fn check<F: Family>(family: &F, plan: &Plan, settings: &Settings) -> Result<()> {
@@ -128,7 +121,7 @@ fn check<F: Family>(family: &F, plan: &Plan, settings: &Settings) -> Result<()> 
     )
 }
 
-/// All measures after each round of one repeat; cut short by a stop.
+/// All measures after each round of one repeat.
 fn one<F: Family>(family: &F, plan: &Plan, settings: &Settings, repeat: u32) -> Result<Vec<Vec<f64>>> {
     let mut history = Vec::with_capacity(plan.rounds().len());
     let mut model: Option<F::Model> = None;
@@ -136,9 +129,6 @@ fn one<F: Family>(family: &F, plan: &Plan, settings: &Settings, repeat: u32) -> 
     let mut kept: Option<F::Data> = None;
     for (t, &round) in plan.rounds().iter().enumerate() {
         stop::check()?;
-        if (settings.stop)() {
-            return Ok(history);
-        }
         let draw = Draw { seed: settings.seed, repeat, round: t as u32, what: Drawn::Split };
         if let Some(new) = fit_round(family, plan.arm(), round, draw, model.as_ref(), &mut kept)? {
             model = Some(new);
