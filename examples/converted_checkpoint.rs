@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use veridical::diffusion::{Model, ModelConfig, NetworkConfig};
+use veridical::diffusion::{Model, ModelConfig};
 use veridical::nn::SongConfig;
 use veridical::ops::random::Draws;
 use veridical::random::{Purpose, RandomKey};
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
             std::fs::create_dir_all(&dir).map_err(|error| veridical::Error::io(&dir, error))?;
             let path = dir.join("small.safetensors");
             let network = SongConfig { model_channels: 16, num_blocks: 1, ..SongConfig::ddpmpp(16, 3) };
-            Model::new(&ModelConfig::new(NetworkConfig::SongUNet(network)), 0, &device)?.save(&path)?;
+            Model::new(&ModelConfig::new(network), 0, &device)?.save(&path)?;
             (Some(Temporary(dir)), path)
         }
     };

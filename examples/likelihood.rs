@@ -3,7 +3,7 @@
 //! `cargo run --release --example likelihood`
 
 use veridical::diffusion::likelihood::{Likelihood, Trace};
-use veridical::diffusion::{Conditioned, Loss, Model, ModelConfig, NetworkConfig, bits_per_dim};
+use veridical::diffusion::{Conditioned, Loss, Model, ModelConfig, bits_per_dim};
 use veridical::nn::MlpConfig;
 use veridical::ops::random::{Draws, SampleIds};
 use veridical::random::{Purpose, RandomKey};
@@ -14,14 +14,14 @@ const BATCH: usize = 256;
 
 fn main() -> Result<()> {
     let device = Device::Cpu;
-    let mut model = Model::new(&ModelConfig::new(NetworkConfig::Mlp(MlpConfig::new(2))), 1, &device)?;
+    let mut model = Model::new(&ModelConfig::new(MlpConfig::new(2)), 1, &device)?;
     let mut trainer = Trainer::new(model.weights.clone(), TrainOptions::adam(1e-3, 1))?;
     for step in 0..400 {
         let draws = Draws::from_sample(RandomKey::new(2, Purpose::Synthetic), step * BATCH as u32);
         let data = ops::scale(&ops::normal([BATCH, 2], DType::F32, &draws, &device)?.into(), 0.5)?.into_value();
-        trainer.step(BATCH, |cx, at| {
+        trainer.step(BATCH, |cx| {
             let loss = Loss::default();
-            loss.forward(cx, model.denoiser(), &data, Default::default(), (at.seed, at.step), &at.samples)
+            loss.forward(cx, model.denoiser(), &data, Default::default())
         })?;
     }
     model.weights = trainer.weights().clone();

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example points`
 
-use veridical::diffusion::{Loss, Model, ModelConfig, NetworkConfig, Sampler};
+use veridical::diffusion::{Loss, Model, ModelConfig, Sampler};
 use veridical::metrics::sliced_wasserstein;
 use veridical::nn::MlpConfig;
 use veridical::nn::song::Conditions;
@@ -23,17 +23,16 @@ fn main() -> Result<()> {
         })
         .collect();
 
-    let config = ModelConfig::edm(NetworkConfig::Mlp(MlpConfig::new(2)), 0.5);
+    let config = ModelConfig::edm(MlpConfig::new(2), 0.5);
     let mut model = Model::new(&config, 1, &device)?;
     let average = Some(HalfLife { images: 50_000.0, ramp: Some(0.1) });
     let mut trainer = Trainer::new(model.weights.clone(), TrainOptions { average, ..TrainOptions::adam(3e-3, 1) })?;
     for step in 0..1500 {
         let rows: Vec<f32> = (0..BATCH).flat_map(|i| point(&spiral, (step * BATCH + i) * 7919 % POINTS)).collect();
         let clean = Tensor::from_slice(&rows, [BATCH, 2], &device)?;
-        let tick = trainer.step(BATCH, |cx, at| {
+        let tick = trainer.step(BATCH, |cx| {
             let loss = Loss::default();
-            let sum =
-                loss.forward(cx, model.denoiser(), &clean, Conditions::default(), (at.seed, at.step), &at.samples)?;
+            let sum = loss.forward(cx, model.denoiser(), &clean, Conditions::default())?;
             ops::scale(&sum, 0.5) // the mean over both coordinates
         })?;
         if tick.step % 300 == 0 {

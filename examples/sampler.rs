@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example sampler`
 
-use veridical::diffusion::{Guidance, Model, ModelConfig, NetworkConfig, Request, Sampler, Start, one_hot, solvers};
+use veridical::diffusion::{Guidance, Model, ModelConfig, Request, Sampler, Start, one_hot, solvers};
 use veridical::nn::SongConfig;
 use veridical::{Device, Result};
 
@@ -18,7 +18,7 @@ fn main() -> Result<()> {
         attn_resolutions: vec![],
         ..SongConfig::new(8, 1)
     };
-    Model::new(&ModelConfig::new(NetworkConfig::SongUNet(config)), 0, &device)?.save(&file)?;
+    Model::new(&ModelConfig::new(config), 0, &device)?.save(&file)?;
     let model = Model::load(&file, &device)?;
     let _ = std::fs::remove_file(&file);
 

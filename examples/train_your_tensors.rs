@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 
 use veridical::data::{DataSet, Images};
-use veridical::diffusion::{Model, Sampler};
+use veridical::diffusion::Sampler;
 use veridical::metrics::sliced_wasserstein;
-use veridical::train::{self, Existing, Observer, RunConfig, RunDir, RunOptions, Tick};
+use veridical::train::{self, Existing, Observer, RunConfig, RunDir, RunOptions, Started, Tick};
 use veridical::{Error, Result};
 
 const POINTS: usize = 4000;
@@ -55,8 +55,8 @@ fn main() -> Result<()> {
 struct Print;
 
 impl Observer for Print {
-    fn started(&mut self, model: &Model, first: u64, steps: u64) {
-        println!("{} parameters, steps {first} to {steps}", model.weights.layout().parameter_count());
+    fn started(&mut self, run: &Started) {
+        println!("{} parameters, steps {} to {}", run.parameters, run.first, run.steps);
     }
     fn ticked(&mut self, tick: &Tick, rate: f64, _: u64) {
         if tick.step.is_multiple_of(100) {

@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 
 use veridical::Device;
 use veridical::diffusion::precond::IddpmPrecond;
-use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Precond};
-use veridical::nn::{DhariwalConfig, SongConfig};
+use veridical::diffusion::{Model, ModelConfig, Precond};
+use veridical::nn::{DhariwalConfig, NetworkConfig, SongConfig};
 
 /// As much of PyTorch as the script uses.
 const TORCH: &str = r#"
@@ -152,7 +152,7 @@ fn pickles_become_model_files() {
     };
     let cases = [
         (
-            ModelConfig::new(NetworkConfig::SongUNet(song)),
+            ModelConfig::new(song),
             // EDM passes over attention at resolutions that the network does not have.
             wrapper(
                 "EDMPrecond",
@@ -163,7 +163,7 @@ fn pickles_become_model_files() {
             ),
         ),
         (
-            ModelConfig { network: NetworkConfig::DhariwalUNet(adm), precond: Precond::Iddpm(IddpmPrecond::default()) },
+            ModelConfig { network: NetworkConfig::from(adm), precond: Precond::Iddpm(IddpmPrecond::default()) },
             wrapper(
                 "iDDPMPrecond",
                 "DhariwalUNet",

@@ -1,10 +1,10 @@
 //! Samplers, preconditioning and loss against closed forms.
 
 use veridical::diffusion::solvers::heun;
-use veridical::diffusion::{Loss, Model, ModelConfig, NetworkConfig, Scaling, karras_sigmas};
+use veridical::diffusion::{Loss, Model, ModelConfig, Scaling, karras_sigmas};
 use veridical::nn::song::Conditions;
 use veridical::nn::{Context, MlpConfig, SongConfig};
-use veridical::ops::random::{Draws, SampleIds};
+use veridical::ops::random::{Address, Draws, SampleIds};
 use veridical::random::{Purpose, RandomKey};
 use veridical::{DType, Device, Result, Tape, Tensor, Var, ops};
 
@@ -89,7 +89,7 @@ fn small_unet() -> ModelConfig {
     config.channel_mult = vec![1, 2];
     config.num_blocks = 1;
     config.attn_resolutions = vec![4];
-    ModelConfig::new(NetworkConfig::SongUNet(config))
+    ModelConfig::new(config)
 }
 
 fn noise(shape: &[usize], dtype: DType, first: u32) -> Tensor {
@@ -121,7 +121,7 @@ fn a_sample_does_not_depend_on_its_batch() {
 fn a_model_survives_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
-    for config in [small_unet(), ModelConfig::edm(NetworkConfig::Mlp(MlpConfig::new(2)), 1.5)] {
+    for config in [small_unet(), ModelConfig::edm(MlpConfig::new(2), 1.5)] {
         let model = Model::new(&config, 1, &CPU).unwrap();
         model.save(&path).unwrap();
         let read = Model::load(&path, &CPU).unwrap();
@@ -157,7 +157,7 @@ fn configurations_that_make_no_network_are_errors() {
     let mut config = SongConfig::new(8, 1);
     config.model_channels = 130;
     config.attn_resolutions = vec![8];
-    let error = ModelConfig::new(NetworkConfig::SongUNet(config)).build().unwrap_err().to_string();
+    let error = ModelConfig::new(config).build().unwrap_err().to_string();
     assert!(error.contains("130") && error.contains("groups"), "{error}");
 }
 
@@ -173,7 +173,7 @@ fn images_and_labels_of_another_shape_are_errors() {
 /// At its start the network says nearly nothing, so that D(x) = c_skip x and the loss has a closed form.
 #[test]
 fn the_loss_of_a_silent_network_is_what_the_formula_says() {
-    let config = ModelConfig::new(NetworkConfig::Mlp(MlpConfig { layers: 0, ..MlpConfig::new(2) }));
+    let config = ModelConfig::new(MlpConfig { layers: 0, ..MlpConfig::new(2) });
     let mut model = Model::new(&config, 1, &CPU).unwrap();
     let silent = Tensor::zeros(model.weights.flat().shape(), DType::F32, &CPU).unwrap();
     model.weights = model.weights.with_flat(silent).unwrap();
@@ -200,13 +200,14 @@ fn the_loss_of_a_silent_network_is_what_the_formula_says() {
 #[test]
 fn noise_levels_are_log_normal_and_belong_to_their_samples() {
     let loss = Loss::default();
-    let sigmas = loss.sigmas(20_000, 3, 0, &SampleIds::From(0)).unwrap();
+    let sigmas = loss.sigmas(20_000, &Address::new(3, 0)).unwrap();
     let logs: Vec<f64> = sigmas.iter().map(|sigma| sigma.ln()).collect();
     let mean = logs.iter().sum::<f64>() / logs.len() as f64;
     let deviation = (logs.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / logs.len() as f64).sqrt();
     assert!((mean + 1.2).abs() < 0.04 && (deviation - 1.2).abs() < 0.03, "{mean} {deviation}");
-    assert_eq!(loss.sigmas(3, 3, 0, &SampleIds::From(100)).unwrap(), sigmas[100..103]);
-    assert_ne!(loss.sigmas(3, 3, 1, &SampleIds::From(100)).unwrap(), sigmas[100..103]);
+    let later = |step| Address { samples: SampleIds::From(100), ..Address::new(3, step) };
+    assert_eq!(loss.sigmas(3, &later(0)).unwrap(), sigmas[100..103]);
+    assert_ne!(loss.sigmas(3, &later(1)).unwrap(), sigmas[100..103]);
 }
 
 /// Gradients of a whole network, checkpointed block by block and plain, agree bit for bit.
@@ -216,8 +217,7 @@ fn checkpointed_training_has_the_same_gradients() {
     let y = noise(&[2, 8, 8, 1], DType::F32, 9);
     let gradient = |checkpointed: bool| {
         let tape = Tape::new();
-        let training = veridical::nn::Training { seed: 1, step: 0, samples: SampleIds::From(0) };
-        let cx = Context::training(&model.weights, &tape, training);
+        let cx = Context::training(&model.weights, &tape, Address::new(1, 0));
         let denoiser = model.denoiser().clone();
         let count = model.weights.layout().entries().len();
         let x = tape.leaf(y.clone());
@@ -242,12 +242,11 @@ fn checkpointed_training_has_the_same_gradients() {
 fn every_parameter_gets_a_gradient() {
     let model = Model::new(&small_unet(), 1, &CPU).unwrap();
     let tape = Tape::new();
-    let training = veridical::nn::Training { seed: 1, step: 0, samples: SampleIds::From(0) };
-    let cx = Context::training(&model.weights, &tape, training);
+    let cx = Context::training(&model.weights, &tape, Address::new(1, 0));
     let labels = Var::constant(Tensor::from_slice(&[1f32; 20], [2, 10], &CPU).unwrap());
     let conditions = Conditions { class_labels: Some(&labels), augment_labels: None };
     let y = noise(&[2, 8, 8, 1], DType::F32, 9);
-    let loss = Loss::default().forward(&cx, model.denoiser(), &y, conditions, (1, 0), &SampleIds::From(0)).unwrap();
+    let loss = Loss::default().forward(&cx, model.denoiser(), &y, conditions).unwrap();
     let gradient = cx.flat_gradient(&mut loss.backward().unwrap()).unwrap();
     let gradient = model.weights.with_flat(gradient).unwrap();
     for entry in model.weights.layout().entries().iter().filter(|entry| entry.trainable) {
@@ -259,18 +258,17 @@ fn every_parameter_gets_a_gradient() {
 
 #[test]
 fn micro_batches_add_up() {
-    let config = ModelConfig::new(NetworkConfig::Mlp(MlpConfig { hidden: 16, ..MlpConfig::new(2) }));
+    let config = ModelConfig::new(MlpConfig { hidden: 16, ..MlpConfig::new(2) });
     let model = Model::new(&config, 1, &CPU).unwrap();
     let y = noise(&[6, 2], DType::F32, 0);
     let gradients = |rows: &[(usize, usize)]| {
         let mut flat = Tensor::zeros(model.weights.flat().shape(), DType::F32, &CPU).unwrap();
         for &(first, count) in rows {
             let tape = Tape::new();
-            let cx = Context::differentiable(&model.weights, &tape);
+            let address = Address { samples: SampleIds::From(first as u32), ..Address::new(1, 0) };
+            let cx = Context::differentiable(&model.weights, &tape).at(address);
             let part = y.narrow(first, count).unwrap();
-            let samples = SampleIds::From(first as u32);
-            let loss =
-                Loss::default().forward(&cx, model.denoiser(), &part, Conditions::default(), (1, 0), &samples).unwrap();
+            let loss = Loss::default().forward(&cx, model.denoiser(), &part, Conditions::default()).unwrap();
             let share = ops::scale(&loss, count as f64 / 6.0).unwrap();
             cx.accumulate_gradient(&mut share.backward().unwrap(), &mut flat).unwrap();
         }

@@ -89,9 +89,9 @@ impl Bench {
             0 => None,
             dim => Some(Tensor::zeros([self.batch, dim], DType::F32, &Device::Cpu)?.into()),
         };
-        let step = trainer.step(self.batch, |cx, at| {
+        let step = trainer.step(self.batch, |cx| {
             let conditions = Conditions { class_labels: None, augment_labels: labels.as_ref() };
-            loss.forward(cx, self.model.denoiser(), &self.images, conditions, (at.seed, at.step), &at.samples)
+            loss.forward(cx, self.model.denoiser(), &self.images, conditions)
         });
         step.map(drop)
     }

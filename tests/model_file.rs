@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use veridical::diffusion::{Model, ModelConfig, NetworkConfig};
-use veridical::nn::{self, FileForm, Init, Layout, SongConfig, Weights};
+use veridical::diffusion::{Model, ModelConfig};
+use veridical::nn::{self, Init, LayerInit, Layout, Linear, SongConfig, Weights};
 use veridical::{Device, Error};
 
 const CPU: Device = Device::Cpu;
@@ -14,10 +14,9 @@ fn layout() -> Arc<Layout> {
     let mut layout = Layout::new();
     let mut scope = layout.scope("model");
     let xavier = |fan_in, fan_out| Init::Xavier { fan_in, fan_out, gain: 1.0 };
-    scope.at("linear").parameter("weight", [5, 3], FileForm::Plain, xavier(3, 5));
-    scope.at("conv").parameter("weight", [4, 3, 3, 2], FileForm::Convolution, xavier(18, 36));
-    scope.at("qkv").parameter("weight", [6, 2], FileForm::QueryKeyValue, xavier(2, 6));
-    scope.at("qkv").parameter("bias", [6], FileForm::QueryKeyValueBias, Init::Normal(1.0));
+    scope.at("linear").parameter("weight", [5, 3], xavier(3, 5));
+    scope.at("conv").parameter("weight", [4, 3, 3, 2], xavier(18, 36));
+    Linear::query_key_value(&mut scope.at("qkv"), 2, LayerInit::Kaiming);
     scope.at("conv").buffer("resample_filter", [1, 1, 2, 2], Init::Fixed(vec![0.25; 4]));
     Arc::new(layout)
 }
@@ -97,8 +96,8 @@ fn other_tensors_are_listed() {
     let (path, _) = saved(dir.path());
     let mut other = Layout::new();
     let mut scope = other.scope("model");
-    scope.at("linear").parameter("weight", [3, 5], FileForm::Plain, Init::Constant(0.0));
-    scope.at("extra").parameter("bias", [2], FileForm::Plain, Init::Constant(0.0));
+    scope.at("linear").parameter("weight", [3, 5], Init::Constant(0.0));
+    scope.at("extra").parameter("bias", [2], Init::Constant(0.0));
     let text = refused(&path, &Arc::new(other));
     for part in
         ["model.linear.weight is [5, 3], expected [3, 5]", "missing model.extra.bias", "unexpected model.qkv.bias"]
@@ -219,7 +218,7 @@ fn saved_model(dir: &Path) -> (std::path::PathBuf, Vec<u8>) {
         ..SongConfig::new(4, 1)
     };
     let path = dir.join("model.safetensors");
-    let config = ModelConfig::new(NetworkConfig::SongUNet(network));
+    let config = ModelConfig::new(network);
     Model::new(&config, 1, &CPU).unwrap().save(&path).unwrap();
     let bytes = without_checksum(&std::fs::read(&path).unwrap());
     (path, bytes)

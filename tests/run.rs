@@ -49,7 +49,7 @@ fn data() -> DataSet {
 struct Losses(Vec<f64>);
 
 impl Observer for Losses {
-    fn started(&mut self, _: &veridical::diffusion::Model, _: u64, _: u64) {}
+    fn started(&mut self, _: &veridical::train::Started) {}
     fn ticked(&mut self, tick: &Tick, _: f64, _: u64) {
         self.0.push(tick.loss);
     }

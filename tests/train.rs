@@ -1,7 +1,7 @@
 //! The training step, the sampler and the classifier, through the public API.
 
 use veridical::data::digits;
-use veridical::diffusion::{Loss, Model, ModelConfig, NetworkConfig, Sampler};
+use veridical::diffusion::{Loss, Model, ModelConfig, Sampler};
 use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
 use veridical::nn::{Layout, Linear, Module, SongConfig, Weights};
@@ -32,7 +32,7 @@ fn a_step_counts_schedules_and_averages() {
     let mut expected = trainer.weights().flat().to_f64().unwrap();
     let mut losses = Vec::new();
     for step in 1..=10u64 {
-        let tick = trainer.step(2, |cx, _| squared_error(&network, cx)).unwrap();
+        let tick = trainer.step(2, |cx| squared_error(&network, cx)).unwrap();
         assert_eq!((tick.step, tick.seen, trainer.steps()), (step, 2 * step, step));
         let factor =
             if 2 * step < 4 { 0.5 } else { 0.5 + 0.5 * (std::f64::consts::PI * (2 * step - 4) as f64 / 16.0).cos() };
@@ -55,17 +55,17 @@ fn a_step_counts_schedules_and_averages() {
 fn a_loss_that_is_not_finite_leaves_the_weights_alone() {
     let (network, weights) = line();
     let mut trainer = Trainer::new(weights, TrainOptions::adam(0.1, 0)).unwrap();
-    trainer.step(2, |cx, _| squared_error(&network, cx)).unwrap();
+    trainer.step(2, |cx| squared_error(&network, cx)).unwrap();
     let before = trainer.weights().flat().to_vec::<f32>().unwrap();
-    let log = trainer.step(2, |cx, _| ops::log(&ops::scale(&squared_error(&network, cx)?, -1.0)?)).unwrap_err();
+    let log = trainer.step(2, |cx| ops::log(&ops::scale(&squared_error(&network, cx)?, -1.0)?)).unwrap_err();
     // The loss is 0, and its gradient 1/0.
-    let root = trainer.step(2, |cx, _| ops::sqrt(&ops::scale(&squared_error(&network, cx)?, 0.0)?)).unwrap_err();
+    let root = trainer.step(2, |cx| ops::sqrt(&ops::scale(&squared_error(&network, cx)?, 0.0)?)).unwrap_err();
     for (error, what) in [(log, "loss of step 2"), (root, "gradient of step 2")] {
         assert!(matches!(error, Error::NonFinite { .. }) && error.to_string().contains(what), "{error}");
     }
     assert_eq!(trainer.weights().flat().to_vec::<f32>().unwrap(), before);
     assert_eq!(trainer.steps(), 1);
-    trainer.step(2, |cx, _| squared_error(&network, cx)).unwrap();
+    trainer.step(2, |cx| squared_error(&network, cx)).unwrap();
 }
 
 fn tiny(classes: usize) -> Model {
@@ -77,7 +77,7 @@ fn tiny(classes: usize) -> Model {
         attn_resolutions: vec![2],
         ..SongConfig::new(4, 1)
     };
-    Model::new(&ModelConfig::new(NetworkConfig::SongUNet(network)), 3, &Device::Cpu).unwrap()
+    Model::new(&ModelConfig::new(network), 3, &Device::Cpu).unwrap()
 }
 
 /// A score network trained for a few steps, so that class and noise level matter to what it draws.
@@ -89,9 +89,9 @@ fn trained(classes: usize) -> Model {
     let index = Tensor::from_slice(&[0u32, 1, 0, 1, 0, 1, 0, 1], [8], &Device::Cpu).unwrap();
     let labels = (classes > 0).then(|| Var::from(ops::one_hot(&index, classes, DType::F32).unwrap()));
     for _ in 0..30 {
-        let step = trainer.step(8, |cx, at| {
+        let step = trainer.step(8, |cx| {
             let conditions = Conditions { class_labels: labels.as_ref(), augment_labels: None };
-            Loss::default().forward(cx, model.denoiser(), &y, conditions, (at.seed, at.step), &at.samples)
+            Loss::default().forward(cx, model.denoiser(), &y, conditions)
         });
         step.unwrap();
     }

@@ -157,7 +157,7 @@ fn it_learns_what_comes_next() {
     );
     let mut loss = f64::INFINITY;
     for _ in 0..300 {
-        loss = trainer.step(5, |cx, _| network.loss(cx, &inputs, &targets)).unwrap().loss;
+        loss = trainer.step(5, |cx| network.loss(cx, &inputs, &targets)).unwrap().loss;
     }
     assert!((loss - 5f64.ln() / 8.0).abs() < 0.02, "{loss}");
     let drawn = network.generate(&Context::inference(trainer.weights()), 2, 0, 50, 8).unwrap().to_vec::<u32>().unwrap();

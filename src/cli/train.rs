@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use veridical::data::{self, Images};
-use veridical::diffusion::Model;
 use veridical::train::config::{self, preset_names, preset_shape};
-use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Tick};
+use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Started, Tick};
 use veridical::{Error, Result, files};
 
 use super::progress::{Progress, note};
@@ -219,9 +218,8 @@ impl<'a> Terminal<'a> {
 }
 
 impl Observer for Terminal<'_> {
-    fn started(&mut self, model: &Model, first: u64, steps: u64) {
-        let parameters = model.weights.layout().parameter_count();
-        let (device, out) = (model.weights.device(), self.out.display());
+    fn started(&mut self, &Started { parameters, ref device, first, steps }: &Started) {
+        let out = self.out.display();
         note(&format!(
             "{parameters} parameters on {device}; {} steps from {first} on, into {out}",
             steps - first.min(steps)

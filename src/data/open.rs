@@ -29,6 +29,11 @@ pub struct DataSet {
 }
 
 impl DataSet {
+    /// Images of your own, to train on; `name` is for people to read.
+    pub fn new(name: impl Into<String>, train: Images) -> Self {
+        DataSet { name: name.into(), train, test: None, class_names: Vec::new(), reading: Reading::default() }
+    }
+
     /// What a reader made, with what it has to say of it.
     pub(super) fn read(
         name: impl Into<String>,

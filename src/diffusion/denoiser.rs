@@ -5,29 +5,36 @@ use std::sync::Arc;
 use super::precond::{Precond, Preconditioning, Scaling};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
-use crate::nn::{Conditions, Context, DhariwalUNet, Layout, Mlp, SongUNet};
+use crate::nn::{Conditions, Context, Init, Layout, NetworkConfig, Scope, ScoreNetwork};
 use crate::ops;
 use crate::tensor::{DType, Device, Tensor};
-
-#[derive(Debug, Clone)]
-#[allow(clippy::large_enum_variant)] // a denoiser holds one
-pub(super) enum Network {
-    Song(SongUNet),
-    Dhariwal(DhariwalUNet),
-    Mlp(Mlp),
-}
 
 /// The denoiser `D(x; sigma)`: the expected clean data, given noisy data `x = y + sigma n`.
 #[derive(Debug, Clone)]
 pub struct Denoiser {
-    network: Network,
+    network: Arc<dyn ScoreNetwork>,
+    config: NetworkConfig,
+    /// Channels of what the network gives.
+    outputs: usize,
     precond: Precond,
     scalings: Arc<dyn Preconditioning>,
 }
 
 impl Denoiser {
-    pub(super) fn new(network: Network, precond: &Precond, scalings: Arc<dyn Preconditioning>) -> Self {
-        Denoiser { network, precond: precond.clone(), scalings }
+    /// Registers the parameters of `network` in `scope`, behind `precond`. Errors on options that make no network.
+    pub(super) fn build(network: &NetworkConfig, precond: &Precond, scope: &mut Scope) -> Result<Self> {
+        let scalings = precond.build()?;
+        let shape = network.sample_shape();
+        let Some(&channels) = shape.last().filter(|_| shape.iter().all(|&extent| extent > 0)) else {
+            let what = format!("{} takes samples of shape {shape:?}; expected positive extents", network.model_type());
+            return Err(Error::Config(what));
+        };
+        let outputs = scalings.outputs(channels);
+        let built = network.build(scope, outputs)?;
+        if let Some(table) = scalings.table() {
+            scope.buffer("u", [table.len()], Init::Fixed(table.to_vec()));
+        }
+        Ok(Denoiser { network: built, config: network.clone(), outputs, precond: precond.clone(), scalings })
     }
 
     /// The preconditioning and its options.
@@ -57,55 +64,54 @@ impl Denoiser {
         self.scalings.scaling(sigma)
     }
 
+    /// What names the kind of network, such as `SongUNet`.
+    pub fn model_type(&self) -> &'static str {
+        self.config.model_type()
+    }
+
     /// Number of classes that the network takes; 0 if it is unconditional.
     pub fn label_dim(&self) -> usize {
-        match &self.network {
-            Network::Song(network) => network.config().label_dim,
-            Network::Dhariwal(network) => network.config().label_dim,
-            Network::Mlp(network) => network.config().label_dim,
-        }
+        self.config.label_dim()
     }
 
     /// Size of the augmentation label that the network takes; 0 if it takes none.
     pub fn augment_dim(&self) -> usize {
-        match &self.network {
-            Network::Song(network) => network.config().augment_dim,
-            Network::Dhariwal(network) => network.config().augment_dim,
-            Network::Mlp(_) => 0,
-        }
+        self.config.augment_dim()
     }
 
     /// The extents of one sample: `[h, w, channels]` or `[dims]`.
     pub fn sample_shape(&self) -> Vec<usize> {
-        let images = |resolution: usize, channels: usize| vec![resolution, resolution, channels];
-        match &self.network {
-            Network::Song(network) => images(network.config().img_resolution, network.config().img_channels),
-            Network::Dhariwal(network) => images(network.config().img_resolution, network.config().img_channels),
-            Network::Mlp(network) => vec![network.config().dims],
-        }
+        self.config.sample_shape()
     }
 
     /// Multiply-adds of one call for one sample, with a class where the network takes one and without an augmentation label:
-    /// convolutions, linear layers and the two products of attention. Twice as many are its floating-point operations.
+    /// convolutions, linear layers and the two products of attention. Twice as many are its floating-point operations. `None` for a
+    /// network that does not count them.
     ///
     /// Normalisations, activations, resampling and the preconditioning are not counted. `layout` is that of the model's
     /// weights. Errors if it is another network's.
-    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
-        match &self.network {
-            Network::Song(network) => network.multiply_adds(layout),
-            Network::Dhariwal(network) => network.multiply_adds(layout),
-            Network::Mlp(network) => network.multiply_adds(layout),
-        }
+    pub fn multiply_adds(&self, layout: &Layout) -> Result<Option<u64>> {
+        self.network.multiply_adds(layout)
     }
 
     /// The bare network F, for samples `[n, ...]` that are already scaled and noise labels `[n]`. The result is in the context's compute
-    /// dtype, and has twice the channels with iDDPM's preconditioning. Errors on other shapes.
+    /// dtype (or f32, if the network has it so), and has twice the channels with iDDPM's preconditioning. Errors on other shapes, also of
+    /// what the network gives.
     pub fn raw(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
-        match &self.network {
-            Network::Song(network) => network.forward(cx, x, noise, conditions),
-            Network::Dhariwal(network) => network.forward(cx, x, noise, conditions),
-            Network::Mlp(network) => network.forward(cx, x, noise, conditions),
+        let f = self.network.forward(cx, x, noise, conditions)?;
+        let mut expected = x.shape().to_vec();
+        if let Some(channels) = expected.last_mut() {
+            *channels = self.outputs;
         }
+        if f.shape()[..] != expected[..] {
+            let what = format!("a result {expected:?} for samples {}", x.shape());
+            return Err(Error::shape(self.model_type(), what, f.shape()));
+        }
+        if f.dtype() != cx.compute() && f.dtype() != DType::F32 {
+            let what = format!("a result in {}, which is computed in, or in f32", cx.compute());
+            return Err(Error::dtype(self.model_type(), what, f.dtype()));
+        }
+        Ok(f)
     }
 
     /// `D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)` for f32 samples `[n, ...]` (images NHWC) and one sigma each.

@@ -6,14 +6,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::denoiser::{Denoiser, Network};
+use super::denoiser::Denoiser;
 use super::precond::Precond;
 use crate::error::{Error, Result};
 use crate::escape::escaped;
-use crate::nn::{
-    self, Conditions, Context, DhariwalConfig, DhariwalUNet, Init, Layout, Mlp, MlpConfig, SongConfig, SongUNet,
-    Weights,
-};
+use crate::nn::{self, Conditions, Context, Layout, NetworkConfig, Weights};
 use crate::ops;
 use crate::tensor::{DType, Device, Tensor, TensorFile};
 
@@ -21,17 +18,6 @@ use crate::tensor::{DType, Device, Tensor, TensorFile};
 const KEY: &str = "veridical.model";
 /// The metadata key that holds the names of the classes, a JSON list in the order of the labels.
 const CLASSES: &str = "veridical.classes";
-
-/// Which network, with its options.
-#[derive(Debug, Clone, PartialEq)]
-pub enum NetworkConfig {
-    /// The U-Net of DDPM++ and NCSN++ for images.
-    SongUNet(SongConfig),
-    /// The U-Net of ADM for images.
-    DhariwalUNet(DhariwalConfig),
-    /// A perceptron for points.
-    Mlp(MlpConfig),
-}
 
 /// An architecture: network and preconditioning.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,27 +30,20 @@ pub struct ModelConfig {
 
 impl ModelConfig {
     /// EDM preconditioning around `network`, for data of standard deviation 0.5.
-    pub fn new(network: NetworkConfig) -> Self {
+    pub fn new(network: impl Into<NetworkConfig>) -> Self {
         Self::edm(network, 0.5)
     }
 
     /// EDM preconditioning around `network`, for data of this standard deviation; 0.5 suits images in [-1, 1].
-    pub fn edm(network: NetworkConfig, sigma_data: f64) -> Self {
-        ModelConfig { network, precond: Precond::edm(sigma_data) }
+    pub fn edm(network: impl Into<NetworkConfig>, sigma_data: f64) -> Self {
+        ModelConfig { network: network.into(), precond: Precond::edm(sigma_data) }
     }
 
     /// The architecture as JSON, with EDM's keyword names.
     pub fn to_json(&self) -> Result<String> {
-        let (model_type, options) = match &self.network {
-            NetworkConfig::SongUNet(config) => ("SongUNet", serde_json::to_value(config)),
-            NetworkConfig::DhariwalUNet(config) => ("DhariwalUNet", serde_json::to_value(config)),
-            NetworkConfig::Mlp(config) => ("MLP", serde_json::to_value(config)),
-        };
         let mut fields = self.precond.to_fields()?;
-        fields.insert("model_type".into(), model_type.into());
-        if let Ok(Value::Object(options)) = options {
-            fields.extend(options);
-        }
+        fields.insert("model_type".into(), self.network.model_type().into());
+        fields.extend(self.network.to_fields()?);
         serde_json::to_string(&fields)
             .map_err(|error| Error::Config(format!("the architecture cannot be written: {error}")))
     }
@@ -78,18 +57,11 @@ impl ModelConfig {
         let mut fields: Map<String, Value> = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         fields.remove("use_fp16");
         let precond = Precond::from_fields(&mut fields).map_err(|error| bad(error.to_string()))?;
-        let model_type = fields.remove("model_type");
-        let options = Value::Object(fields);
-        let network = match model_type.as_ref().and_then(Value::as_str) {
-            Some("SongUNet") => serde_json::from_value(options).map(NetworkConfig::SongUNet),
-            Some("DhariwalUNet") => serde_json::from_value(options).map(NetworkConfig::DhariwalUNet),
-            Some("MLP") => serde_json::from_value(options).map(NetworkConfig::Mlp),
-            _ => {
-                let got = model_type.map_or("nothing".into(), |found| found.to_string());
-                return Err(bad(format!("model_type must be \"SongUNet\", \"DhariwalUNet\" or \"MLP\", got {got}")));
-            }
+        let Some(Value::String(model_type)) = fields.remove("model_type") else {
+            return Err(bad("model_type must name the network".into()));
         };
-        let config = ModelConfig { network: network.map_err(|error| bad(error.to_string()))?, precond };
+        let network = NetworkConfig::from_fields(&model_type, fields).map_err(|error| bad(error.to_string()))?;
+        let config = ModelConfig { network, precond };
         config.precond.build().map_err(|error| bad(error.to_string()))?;
         Ok(config)
     }
@@ -106,26 +78,10 @@ impl ModelConfig {
 
     /// The denoiser and the parameters that it needs. Errors on a configuration that makes no network.
     pub fn build(&self) -> Result<(Denoiser, Arc<Layout>)> {
-        let scalings = self.precond.build()?;
         let mut layout = Layout::new();
-        let mut scope = layout.scope("model");
-        let network = match &self.network {
-            NetworkConfig::SongUNet(config) => {
-                Network::Song(SongUNet::with_outputs(&mut scope, config, scalings.outputs(config.img_channels))?)
-            }
-            NetworkConfig::DhariwalUNet(config) => Network::Dhariwal(DhariwalUNet::with_outputs(
-                &mut scope,
-                config,
-                scalings.outputs(config.img_channels),
-            )?),
-            NetworkConfig::Mlp(config) => {
-                Network::Mlp(Mlp::with_outputs(&mut scope, config, scalings.outputs(config.dims))?)
-            }
-        };
-        if let Some(table) = scalings.table() {
-            scope.buffer("u", [table.len()], Init::Fixed(table.to_vec()));
-        }
-        Ok((Denoiser::new(network, &self.precond, scalings), Arc::new(layout)))
+        let denoiser = Denoiser::build(&self.network, &self.precond, &mut layout.scope("model"))?;
+        layout.check()?;
+        Ok((denoiser, Arc::new(layout)))
     }
 }
 
@@ -197,7 +153,13 @@ impl Model {
         )))
     }
 
-    /// The same architecture with other weights, such as a running average. Errors if their count differs.
+    /// The same architecture with other weights, such as a running average with its buffers. Errors if their count differs.
+    pub fn with_weights(&self, weights: &Weights) -> Result<Self> {
+        let weights = self.weights.with_flat(weights.flat().clone())?.with_buffers_of(weights)?;
+        Ok(Model { weights, ..self.clone() })
+    }
+
+    /// As [`with_weights`](Self::with_weights), with the buffers as they are here.
     pub fn with_flat_weights(&self, flat: Tensor) -> Result<Self> {
         Ok(Model { weights: self.weights.with_flat(flat)?, ..self.clone() })
     }

@@ -2,14 +2,15 @@
 
 use super::denoiser::{Denoiser, per_sample};
 use super::loss::EdmLoss;
+use super::noised::noised;
 use super::sigmas::{cosine_levels, vp_sigma};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::nn::Conditions;
 use crate::nn::Context;
 use crate::ops;
-use crate::ops::random::{Distribution, Draws, SampleIds};
-use crate::random::{Purpose, RandomKey};
+use crate::ops::random::{Address, Distribution};
+use crate::random::Purpose;
 use crate::tensor::{DType, Device, Tensor};
 
 /// Denoising score matching: `mean_b lambda(sigma) sum |D(y + sigma n; sigma) - y|^2`, where the kind decides what `sigma` is
@@ -106,9 +107,9 @@ impl Loss {
         }
     }
 
-    /// The noise levels of `n` samples at a training step: a pure function of seed, step and sample.
-    pub fn sigmas(&self, n: usize, seed: u64, step: u32, samples: &SampleIds) -> Result<Vec<f64>> {
-        let draws = Draws { key: RandomKey::new(seed, Purpose::Sigma).at_step(step), samples: samples.on_cpu()? };
+    /// The noise levels of `n` samples, a pure function of their address.
+    pub fn sigmas(&self, n: usize, address: &Address) -> Result<Vec<f64>> {
+        let draws = address.on_cpu()?.draws(Purpose::Sigma);
         let distribution = if matches!(self, Loss::Edm(_)) { Distribution::Normal } else { Distribution::Uniform };
         let numbers = ops::random::random(distribution, [n, 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
         if let Loss::Iddpm { c_1, c_2, m } = *self {
@@ -119,23 +120,12 @@ impl Loss {
         Ok(numbers.into_iter().map(|number| self.sigma(number, number)).collect())
     }
 
-    /// The loss of clean f32 samples `y` `[n, ...]` (images NHWC), a scalar. Noise levels and noise are a pure function of
-    /// seed, step and sample.
-    pub fn forward(
-        &self,
-        cx: &Context,
-        denoiser: &Denoiser,
-        y: &Tensor,
-        conditions: Conditions,
-        (seed, step): (u64, u32),
-        samples: &SampleIds,
-    ) -> Result<Var> {
-        let n = y.shape().first().copied().unwrap_or(0);
-        let sigmas = self.sigmas(n, seed, step, samples)?;
-        let draws = Draws { key: RandomKey::new(seed, Purpose::TrainingNoise).at_step(step), samples: samples.clone() };
-        let deviations: Vec<f32> = sigmas.iter().map(|&sigma| sigma as f32).collect();
-        let deviations = Tensor::from_slice(&deviations, [n], &y.device())?;
-        let x = ops::solver_update(&y.into(), None, Some((deviations.into(), &draws)))?;
+    /// The loss of clean f32 samples `y` `[n, ...]` (images NHWC), a scalar. Noise levels and noise come from the context's
+    /// [address](Context::address), without which there is an error.
+    pub fn forward(&self, cx: &Context, denoiser: &Denoiser, y: &Tensor, conditions: Conditions) -> Result<Var> {
+        let address = cx.address()?;
+        let sigmas = self.sigmas(y.shape().first().copied().unwrap_or(0), address)?;
+        let x = noised(&y.into(), &sigmas, &address.draws(Purpose::TrainingNoise))?;
         self.at(cx, denoiser, y, &x, &sigmas, conditions)
     }
 
@@ -181,6 +171,7 @@ fn drawn(u: f64, m: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::random::SampleIds;
 
     #[test]
     fn the_levels_have_the_stated_distributions() {
@@ -188,8 +179,12 @@ mod tests {
             let loss = Loss::named(name).unwrap();
             loss.check().unwrap();
             let n = 40_000;
-            let sigmas = loss.sigmas(n, 3, 7, &SampleIds::From(0)).unwrap();
-            assert_eq!(loss.sigmas(5, 3, 7, &SampleIds::From(10)).unwrap(), sigmas[10..15], "{name}");
+            let sigmas = loss.sigmas(n, &Address::new(3, 7)).unwrap();
+            assert_eq!(
+                loss.sigmas(5, &Address { samples: SampleIds::From(10), ..Address::new(3, 7) }).unwrap(),
+                sigmas[10..15],
+                "{name}"
+            );
             // The level at three quantiles: of the normal numbers -1.6449, 0 and 1.6449 stand for 5, 50 and 95 %. Levels of VP and VE rise with
             // their uniform number, those of iDDPM fall with their index.
             for (share, z) in [(0.05, -1.6448536269514722), (0.5, 0.0), (0.95, 1.6448536269514722f64)] {

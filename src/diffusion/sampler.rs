@@ -16,10 +16,10 @@ use crate::tensor::{DType, Device, Tensor};
 /// How samples are drawn. The state is f64 on the CPU, f32 on a GPU (see [`draw`](Self::draw)). The defaults are EDM's: Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
 ///
 /// ```
-/// use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Sampler, solvers};
+/// use veridical::diffusion::{Model, ModelConfig, Sampler, solvers};
 /// use veridical::{Device, nn::MlpConfig};
 /// # fn main() -> veridical::Result<()> {
-/// let model = Model::new(&ModelConfig::new(NetworkConfig::Mlp(MlpConfig::new(2))), 0, &Device::Cpu)?;
+/// let model = Model::new(&ModelConfig::new(MlpConfig::new(2)), 0, &Device::Cpu)?;
 /// let sampler = Sampler { steps: 10, solver: solvers::named("dpmpp-2m", &Default::default())?, ..Sampler::default() };
 /// let points = sampler.sample(&model, 7, 0, 100)?; // samples 0 to 99 of seed 7
 /// assert_eq!(points.shape()[..], [100, 2]);

@@ -14,12 +14,12 @@
 
 use super::chain::{self, ChainNoise};
 use crate::autograd::Var;
-use crate::diffusion::{Denoiser, Loss};
+use crate::diffusion::{Denoiser, Loss, noised};
 use crate::error::Result;
 use crate::nn::Context;
 use crate::ops;
-use crate::ops::random::Draws;
-use crate::random::{Purpose, RandomKey};
+use crate::ops::random::Address;
+use crate::random::Purpose;
 use crate::tensor::{DType, Device};
 use crate::train::{Batch, Objective};
 
@@ -48,15 +48,13 @@ const LEAST: f64 = 0.002;
 impl Objective for Cdm {
     fn loss(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var> {
         let n = batch.y.shape().first().copied().unwrap_or(0);
-        let sigmas = self.loss.sigmas(n, batch.seed, batch.step, batch.samples)?;
-        let key = RandomKey::new(batch.seed, Purpose::TrainingNoise).at_step(batch.step);
-        let draws = Draws { key, samples: batch.samples.clone() };
-        let deviations = chain::column(&sigmas, &batch.y.device())?;
-        let x = ops::solver_update(&batch.y.into(), None, Some((deviations.into(), &draws)))?;
+        let address = cx.address()?;
+        let sigmas = self.loss.sigmas(n, address)?;
+        let x = noised(&batch.y.into(), &sigmas, &address.draws(Purpose::TrainingNoise))?;
         let denoised = denoiser.denoise(cx, &x, &sigmas, batch.conditions)?;
         let loss = self.loss.of_denoised(&denoised, batch.y, &sigmas, denoiser.sigma_data())?;
 
-        let lower = self.lower_levels(&sigmas, batch)?;
+        let lower = self.lower_levels(&sigmas, address)?;
         let differences = [0, 1].map(|site| -> Result<Var> {
             let end = self.continued(cx, denoiser, &x, (&sigmas, &lower), batch, site)?;
             ops::sub(&denoiser.denoise(cx, &end, &lower, batch.conditions)?, &denoised)
@@ -77,15 +75,14 @@ impl Cdm {
         batch: &Batch,
         site: u32,
     ) -> Result<Var> {
-        let noise = ChainNoise { seed: batch.seed, step: batch.step, site, samples: batch.samples };
+        let noise = ChainNoise { address: cx.address()?, site };
         let levels = chain::levels(from, to, self.steps);
         chain::reverse_sde(&chain::without_gradient(cx), denoiser, x.clone(), &levels, batch.conditions, &noise)
     }
 
     /// `s' = max(s - U(0, range), 0.002)`, and never above `s`.
-    fn lower_levels(&self, sigmas: &[f64], batch: &Batch) -> Result<Vec<f64>> {
-        let samples = batch.samples.on_cpu()?;
-        let draws = Draws { key: RandomKey::new(batch.seed, Purpose::Sigma).at_site(1).at_step(batch.step), samples };
+    fn lower_levels(&self, sigmas: &[f64], address: &Address) -> Result<Vec<f64>> {
+        let draws = address.on_cpu()?.draws_at(Purpose::Sigma, 1);
         let numbers = ops::uniform([sigmas.len(), 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
         Ok(sigmas.iter().zip(numbers).map(|(s, u)| (s - self.range * u).max(LEAST).min(*s)).collect())
     }
@@ -94,9 +91,8 @@ impl Cdm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diffusion::{Model, ModelConfig, NetworkConfig};
+    use crate::diffusion::{Model, ModelConfig};
     use crate::nn::{Conditions, MlpConfig};
-    use crate::ops::random::SampleIds;
     use crate::tensor::Tensor;
 
     /// Mean and variance that Euler's method on the reverse SDE gives `D(x'; s')` for `x = 1`, where `D(x; s) = c(s) x`
@@ -121,15 +117,14 @@ mod tests {
     #[test]
     fn what_the_exact_denoiser_says_keeps_its_mean_along_the_continuations() {
         let (a, n, dims) = (0.5, 4096, 16);
-        let model =
-            Model::new(&ModelConfig::edm(NetworkConfig::Mlp(MlpConfig::new(dims)), a), 0, &Device::Cpu).unwrap();
+        let model = Model::new(&ModelConfig::edm(MlpConfig::new(dims), a), 0, &Device::Cpu).unwrap();
         let zeros = Tensor::zeros([model.weights.layout().flat_len()], DType::F32, &Device::Cpu).unwrap();
         let model = model.with_flat_weights(zeros).unwrap();
         let y = Tensor::from_slice(&vec![1f32; n * dims], [n, dims], &Device::Cpu).unwrap();
-        let (cx, samples) = (Context::inference(&model.weights), SampleIds::From(0));
+        let cx = Context::inference(&model.weights).at(Address::new(5, 3));
         let indices: Vec<u32> = (0..n as u32).collect();
         let conditions = Conditions::default();
-        let batch = Batch { y: &y, indices: &indices, conditions, seed: 5, step: 3, samples: &samples };
+        let batch = Batch { y: &y, indices: &indices, conditions };
         let (cdm, x) = (Cdm::default(), Var::from(&y));
         for from in [0.1, 0.3, 0.5, 0.9, 2.0] {
             let to = from - cdm.range;

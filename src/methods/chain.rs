@@ -1,13 +1,13 @@
 //! Short stochastic chains in which every sample has noise levels of its own.
 
 use crate::autograd::Var;
-use crate::diffusion::Denoiser;
+use crate::diffusion::{Denoiser, column};
 use crate::error::Result;
 use crate::nn::{Conditions, Context};
 use crate::ops;
-use crate::ops::random::{Draws, SampleIds};
-use crate::random::{Purpose, RandomKey};
-use crate::tensor::{Device, Tensor};
+use crate::ops::random::{Address, Draws};
+use crate::random::Purpose;
+use crate::tensor::Tensor;
 
 /// Levels of each sample at steps 0 to `steps`, from `from` down to `to`, evenly in `sigma^(1/7)` as EDM's grid.
 pub(super) fn levels(from: &[f64], to: &[f64], steps: usize) -> Vec<Vec<f64>> {
@@ -21,28 +21,19 @@ pub(super) fn levels(from: &[f64], to: &[f64], steps: usize) -> Vec<Vec<f64>> {
     (0..=steps).map(|k| from.iter().zip(to).map(|(&a, &b)| between(a, b, u(k))).collect()).collect()
 }
 
-/// Where a chain takes its noise from: different sites are different chains of one step of training.
-#[derive(Debug, Clone)]
+/// Where a chain takes its noise from: different sites are different chains of one address.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct ChainNoise<'a> {
-    pub seed: u64,
-    pub step: u32,
+    pub address: &'a Address,
     pub site: u32,
-    pub samples: &'a SampleIds,
 }
 
 impl ChainNoise<'_> {
     /// The draws of step `k` of the chain.
     pub fn at(&self, k: usize) -> Draws {
         // Sites below 2^16 are chains, the steps of each lie between.
-        let key = RandomKey::new(self.seed, Purpose::SolverNoise).at_site((self.site << 8) + k as u32 + 1);
-        Draws { key: key.at_step(self.step), samples: self.samples.clone() }
+        self.address.draws_at(Purpose::SolverNoise, (self.site << 8) + k as u32 + 1)
     }
-}
-
-/// One number for each sample, as the solver update takes it.
-pub(super) fn column(values: &[f64], device: &Device) -> Result<Tensor> {
-    let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-    Tensor::from_slice(&values, [values.len()], device)
 }
 
 /// Euler's method on the reverse SDE, `x += 2 (t' - t) d + sqrt(2 (t - t') t) z` with `d = (x - D(x; t)) / t`, over `levels`.

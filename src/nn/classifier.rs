@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::layers::{Conv3x3, GroupNorm, Linear, Module};
+use super::layers::{Conv2d, GroupNorm, Linear, Module};
 use super::layout::Scope;
 use crate::autograd::Var;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub struct ClassifierConfig {
 /// between stages; then the mean over pixels and a linear layer.
 #[derive(Debug, Clone)]
 pub struct Classifier {
-    stages: Vec<(Conv3x3, GroupNorm)>,
+    stages: Vec<(Conv2d, GroupNorm)>,
     dropout: f64,
     site: u32,
     head: Linear,
@@ -48,7 +48,7 @@ impl Classifier {
         let mut stages = Vec::new();
         for (i, &outputs) in channels.iter().enumerate() {
             let mut stage = scope.at(&format!("stage{i}"));
-            let conv = Conv3x3::new(&mut stage.at("conv"), inputs, outputs, 1.0);
+            let conv = Conv2d::three(&mut stage.at("conv"), inputs, outputs, 1.0);
             stages.push((conv, GroupNorm::new(&mut stage.at("norm"), outputs, 1e-6)?));
             inputs = outputs;
         }

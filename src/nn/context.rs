@@ -1,63 +1,81 @@
 //! One run of a network: weights, tape, and what training adds.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::layout::ParamId;
 use super::weights::Weights;
 use crate::autograd::{self, Gradients, Tape, Var};
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::ops::random::{Draws, SampleIds};
-use crate::random::{Purpose, RandomKey};
+use crate::ops::random::Address;
+use crate::random::Purpose;
 use crate::tensor::{DType, Device, Tensor};
 
 /// The site of dropped labels; drawn ones have others.
 const LABEL_DROPOUT: u32 = 1;
-
-/// What dropout and label dropout need to know: their random numbers are a pure function of these.
-#[derive(Debug, Clone)]
-pub struct Training {
-    /// The run's seed.
-    pub seed: u64,
-    /// The training step.
-    pub step: u32,
-    /// Which sample each row of the batch is.
-    pub samples: SampleIds,
-}
 
 /// What a forward pass runs with. Layers take their parameters from it by [`ParamId`].
 pub struct Context {
     weights: Weights,
     /// Where parameters become leaves; without it they are constants.
     tape: Option<Tape>,
-    training: Option<Training>,
+    /// Where random numbers come from.
+    address: Option<Address>,
+    /// Whether dropout is on and statistics are those of the batch.
+    training: bool,
     compute: DType,
     /// Whether U-Nets run their blocks again in the backward pass.
     recomputes: bool,
     /// Each parameter, as it was first asked for: uses of the same weight accumulate in one leaf.
     bound: Mutex<Vec<Option<Var>>>,
+    /// New values of buffers.
+    updates: Arc<Mutex<BTreeMap<ParamId, Tensor>>>,
 }
 
 impl Context {
     /// For sampling and evaluation: no gradients to the weights, no dropout.
     pub fn inference(weights: &Weights) -> Self {
-        Self::new(weights, None, None)
+        Self::new(weights, None)
     }
 
     /// For training: the trainable parameters are leaves on `tape`, dropout is on.
-    pub fn training(weights: &Weights, tape: &Tape, training: Training) -> Self {
-        Self::new(weights, Some(tape.clone()), Some(training))
+    pub fn training(weights: &Weights, tape: &Tape, address: Address) -> Self {
+        Context { address: Some(address), training: true, ..Self::new(weights, Some(tape.clone())) }
     }
 
     /// With gradients to the weights but without dropout.
     pub fn differentiable(weights: &Weights, tape: &Tape) -> Self {
-        Self::new(weights, Some(tape.clone()), None)
+        Self::new(weights, Some(tape.clone()))
     }
 
-    fn new(weights: &Weights, tape: Option<Tape>, training: Option<Training>) -> Self {
+    fn new(weights: &Weights, tape: Option<Tape>) -> Self {
         let bound = Mutex::new(vec![None; weights.layout().entries().len()]);
-        Context { weights: weights.clone(), tape, training, compute: DType::F32, recomputes: false, bound }
+        let (weights, updates) = (weights.clone(), Arc::default());
+        Context {
+            weights,
+            tape,
+            address: None,
+            training: false,
+            compute: DType::F32,
+            recomputes: false,
+            bound,
+            updates,
+        }
+    }
+
+    /// Takes random numbers from this address; whether dropout is on stays as it is.
+    pub fn at(self, address: Address) -> Self {
+        Context { address: Some(address), ..self }
+    }
+
+    /// Where random numbers come from. Errors if nobody said that: a context for inference has no address unless it is [given](Self::at)
+    /// one.
+    pub fn address(&self) -> Result<&Address> {
+        let missing = || Error::argument("Context", "random numbers need an address: give one with `Context::at`");
+        self.address.as_ref().ok_or_else(missing)
     }
 
     /// Computes matrix products and convolutions in `dtype` (f32 or bf16); the weights themselves stay in f32.
@@ -80,6 +98,42 @@ impl Context {
         self.compute
     }
 
+    /// Whether this is a training step's forward pass: dropout is on, and statistics are those of the batch.
+    pub fn is_training(&self) -> bool {
+        self.training
+    }
+
+    /// The value of a buffer as this run has left it so far.
+    pub fn buffer(&self, id: ParamId) -> Result<Var> {
+        let updated = locked(&self.updates).get(&id).cloned();
+        updated.map_or_else(|| self.parameter(id), |value| Ok(value.into()))
+    }
+
+    /// Gives a buffer a new value, from the next step on: the trainer takes it over when it changes the weights, and not if the step fails.
+    ///
+    /// Errors unless `id` is a buffer and the value f32 of its shape.
+    pub fn update(&self, id: ParamId, value: Tensor) -> Result<()> {
+        self.weights.check_buffer(id, &value)?;
+        locked(&self.updates).insert(id, value);
+        Ok(())
+    }
+
+    /// The weights with what this run has given its buffers, if it has given them anything.
+    pub fn updated(&self) -> Result<Option<Weights>> {
+        let updates = locked(&self.updates);
+        if updates.is_empty() {
+            return Ok(None);
+        }
+        self.weights.with_buffers(updates.iter().map(|(id, value)| (*id, value))).map(Some)
+    }
+
+    /// The trainable parameters that nothing has asked for.
+    pub fn unused(&self) -> Vec<&str> {
+        let bound = locked(&self.bound);
+        let entries = self.weights.layout().entries().iter().zip(bound.iter());
+        entries.filter(|(entry, var)| entry.trainable && var.is_none()).map(|(entry, _)| entry.name.as_str()).collect()
+    }
+
     /// The weights of this run.
     pub fn weights(&self) -> &Weights {
         &self.weights
@@ -87,7 +141,7 @@ impl Context {
 
     /// A parameter in f32.
     pub fn parameter(&self, id: ParamId) -> Result<Var> {
-        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bound = locked(&self.bound);
         if let Some(Some(var)) = bound.get(id.0) {
             return Ok(var.clone());
         }
@@ -114,19 +168,21 @@ impl Context {
 
     /// `x` with each element dropped with probability `p` and the others scaled up, in training; else `x` itself.
     pub fn dropout(&self, x: &Var, p: f64, site: u32) -> Result<Var> {
-        let Some(training) = self.training.as_ref().filter(|_| p > 0.0) else { return Ok(x.clone()) };
-        let key = RandomKey::new(training.seed, Purpose::Dropout).at_site(site).at_step(training.step);
-        ops::dropout(x, p, &Draws { key, samples: training.samples.clone() })
+        match self.training && p > 0.0 {
+            true => ops::dropout(x, p, &self.address()?.draws_at(Purpose::Dropout, site)),
+            false => Ok(x.clone()),
+        }
     }
 
     /// `labels` `[n, k]` with the rows of some samples all zero (no class), each with probability `p`, in training; else `labels`
     /// itself. So one network learns with and without classes (Ho & Salimans 2022, arXiv 2207.12598).
     pub fn drop_labels(&self, labels: &Var, p: f64) -> Result<Var> {
-        let Some(training) = self.training.as_ref().filter(|_| p > 0.0) else { return Ok(labels.clone()) };
+        if !self.training || p == 0.0 {
+            return Ok(labels.clone());
+        }
         let n = labels.shape().first().copied().unwrap_or(0);
-        let samples = training.samples.on_cpu()?;
-        let key = RandomKey::new(training.seed, Purpose::Labels).at_site(LABEL_DROPOUT).at_step(training.step);
-        let draws = ops::uniform([n, 1], DType::F64, &Draws { key, samples }, &Device::Cpu)?.to_vec::<f64>()?;
+        let draws = self.address()?.on_cpu()?.draws_at(Purpose::Labels, LABEL_DROPOUT);
+        let draws = ops::uniform([n, 1], DType::F64, &draws, &Device::Cpu)?.to_vec::<f64>()?;
         let kept: Vec<f32> = draws.iter().map(|&u| if u >= p { 1.0 } else { 0.0 }).collect();
         let kept = Var::constant(Tensor::from_slice(&kept, [n, 1], &labels.device())?);
         ops::mul(labels, &ops::cast(&kept, labels.dtype())?)
@@ -142,7 +198,7 @@ impl Context {
 
     /// As [`flat_gradient`](Self::flat_gradient), added to `flat`: the sum over several micro-batches.
     pub fn accumulate_gradient(&self, gradients: &mut Gradients, flat: &mut Tensor) -> Result<()> {
-        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let bound = locked(&self.bound);
         let entries = self.weights.layout().entries().iter();
         let parts: Vec<(usize, Tensor)> = entries
             .zip(bound.iter())
@@ -169,11 +225,17 @@ impl Context {
         let own = parameters.clone().map(|id| self.parameter(ParamId(id))).collect::<Result<Vec<_>>>()?;
         let all: Vec<&Var> = inputs.iter().copied().chain(&own).collect();
         let count = inputs.len();
-        let (weights, training, compute) = (self.weights.clone(), self.training.clone(), self.compute);
+        let (weights, address, training, compute) =
+            (self.weights.clone(), self.address.clone(), self.training, self.compute);
+        let (updates, again) = (self.updates.clone(), AtomicBool::new(false));
         autograd::checkpoint(&all, move |vars| {
-            let inner = Context::new(&weights, None, training.clone()).compute_in(compute);
+            let mut inner = Context { address: address.clone(), training, compute, ..Context::new(&weights, None) };
+            // The second run changes no buffer a second time.
+            if !again.swap(true, Ordering::Relaxed) {
+                inner.updates = updates.clone();
+            }
             {
-                let mut bound = inner.bound.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut bound = locked(&inner.bound);
                 for (id, var) in parameters.clone().zip(&vars[count..]) {
                     bound[id] = Some(var.clone());
                 }
@@ -181,4 +243,8 @@ impl Context {
             block(&inner, &vars[..count])
         })
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

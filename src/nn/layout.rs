@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::file::FileForm;
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
@@ -31,21 +32,6 @@ pub enum Init {
     Fixed(Vec<f32>),
 }
 
-/// How a file stores a tensor whose axes are in another order in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileForm {
-    /// As it is.
-    Plain,
-    /// `[out, in, kh, kw]` in the file, `[out, kh, kw, in]` in memory.
-    Convolution,
-    /// `[out, in, 1, 1]` in the file, `[out, in]` in memory.
-    Pointwise,
-    /// A 1x1 convolution to queries, keys and values: output channel `3 c + {q, k, v}` in the file, `{q, k, v} C + c` in memory.
-    QueryKeyValue,
-    /// The bias of such a convolution.
-    QueryKeyValueBias,
-}
-
 /// One tensor of a network.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -53,8 +39,8 @@ pub struct Entry {
     pub name: String,
     /// Shape in memory.
     pub shape: Shape,
-    /// Form in model files.
-    pub form: FileForm,
+    /// Form in model files, where it is not that of memory.
+    pub(super) form: FileForm,
     /// First value.
     pub init: Init,
     /// Whether the optimiser changes it; buffers, such as filters and frequencies, stay.
@@ -98,6 +84,18 @@ impl Layout {
             .ok_or_else(|| Error::argument("parameter", format!("number {} of {}", id.0, self.entries.len())))
     }
 
+    /// Errors with the first name that two entries have: a file could not tell them apart.
+    pub fn check(&self) -> Result<()> {
+        let mut names = std::collections::HashSet::new();
+        match self.entries.iter().find(|entry| !names.insert(entry.name.as_str())) {
+            None => Ok(()),
+            Some(twice) => Err(Error::Config(format!(
+                "the network registers two parameters called {}: give each layer a scope of its own (Scope::at)",
+                twice.name
+            ))),
+        }
+    }
+
     /// Number of trainable numbers: the usual parameter count.
     pub fn parameter_count(&self) -> usize {
         self.entries.iter().filter(|entry| entry.trainable).map(|entry| entry.shape.elements()).sum()
@@ -136,17 +134,26 @@ impl Scope<'_> {
     }
 
     /// Registers a parameter that the optimiser changes.
-    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, form: FileForm, init: Init) -> ParamId {
-        self.register(name, shape.into(), form, init, true)
+    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
+        self.register(name, shape.into(), init, true)
     }
 
-    /// Registers a tensor that stays as it is but belongs to the model file.
+    /// Registers a tensor that the optimiser leaves alone but that belongs to the model file: a filter of the architecture, or
+    /// statistics that a forward pass [updates](super::Context::update).
     pub fn buffer(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
-        self.register(name, shape.into(), FileForm::Plain, init, false)
+        self.register(name, shape.into(), init, false)
     }
 
-    fn register(&mut self, name: &str, shape: Shape, form: FileForm, init: Init, trainable: bool) -> ParamId {
+    /// Says that files store a parameter in another form than that of its [rank](FileForm::of).
+    pub(super) fn stored_as(&mut self, id: ParamId, form: FileForm) {
+        if let Some(entry) = self.layout.entries.get_mut(id.0) {
+            entry.form = form;
+        }
+    }
+
+    fn register(&mut self, name: &str, shape: Shape, init: Init, trainable: bool) -> ParamId {
         let name = self.named(name);
+        let form = if trainable { FileForm::of(&shape) } else { FileForm::Plain };
         let id = ParamId(self.layout.entries.len());
         let len = if trainable { &mut self.layout.trainable } else { &mut self.layout.buffers };
         let offset = *len;

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::layers::{Linear, Module};
 use super::layout::{Layout, Scope};
-use super::unet::{Conditions, MAX_LABELS, check_labels};
+use super::score::{Architecture, Conditions, DataShape, ScoreNetwork};
+use super::unet::{MAX_LABELS, check_labels};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
@@ -94,9 +95,10 @@ impl Mlp {
     pub fn config(&self) -> &MlpConfig {
         &self.config
     }
+}
 
-    /// `x` is `[n, dims]`, already scaled, `noise` `[n]` f32 noise labels; the result is `[n, outputs]`.
-    pub fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
+impl ScoreNetwork for Mlp {
+    fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
         let [n, dims] = x.shape().dims("MLP", "points [n, dims]")?;
         if dims != self.config.dims {
             return Err(Error::shape("MLP", format!("points [n, {}]", self.config.dims), x.shape()));
@@ -124,11 +126,33 @@ impl Mlp {
         self.output.forward(cx, &h)
     }
 
-    /// Multiply-adds for one point, as [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds) counts them.
-    /// Errors if the network is another layout's.
-    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+    fn multiply_adds(&self, layout: &Layout) -> Result<Option<u64>> {
         let hidden = self.layers.iter().flat_map(|(layer, affine)| [layer, affine]);
         let ends = [&self.map_noise, &self.input, &self.output];
-        hidden.chain(ends).chain(&self.map_label).map(|layer| layer.multiply_adds(layout)).sum()
+        hidden.chain(ends).chain(&self.map_label).map(|layer| layer.multiply_adds(layout)).sum::<Result<_>>().map(Some)
+    }
+}
+
+impl Architecture for MlpConfig {
+    const MODEL_TYPE: &'static str = "MLP";
+    type Network = Mlp;
+
+    fn build(&self, scope: &mut Scope, outputs: usize) -> Result<Mlp> {
+        Mlp::with_outputs(scope, self, outputs)
+    }
+
+    fn sample_shape(&self) -> Vec<usize> {
+        vec![self.dims]
+    }
+
+    fn label_dim(&self) -> usize {
+        self.label_dim
+    }
+
+    fn of_data(data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
+        if data.augment > 0 {
+            return Err(Error::Config("augment.p must be 0 for an MLP: points are not images".into()));
+        }
+        Ok(vec![("label_dim", data.classes), ("dims", data.size.iter().product())])
     }
 }

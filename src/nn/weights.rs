@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::layout::{Entry, Init, Layout, ParamId};
 use crate::error::{Error, Result};
+use crate::ops;
 use crate::random::{self, Purpose, RandomKey, Samples};
 use crate::stop;
 use crate::tensor::{DType, Device, Tensor};
@@ -20,8 +21,9 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// First values, a pure function of the seed.
+    /// First values, a pure function of the seed. Errors where [`Layout::check`] does, and if there is no memory for them.
     pub fn init(layout: &Arc<Layout>, seed: u64, device: &Device) -> Result<Self> {
+        layout.check()?;
         let (mut flat, mut buffers) = (zeros(layout.flat_len())?, zeros(layout.buffer_len())?);
         for (site, entry) in layout.entries().iter().enumerate() {
             stop::check()?;
@@ -52,6 +54,21 @@ impl Weights {
         &mut self.flat
     }
 
+    /// All buffers, padding included: `[layout.buffer_len()]`.
+    pub fn buffers(&self) -> &Tensor {
+        &self.buffers
+    }
+
+    /// Replaces all buffers. Errors if their count differs.
+    pub fn set_buffers(&mut self, buffers: Tensor) -> Result<()> {
+        if buffers.shape() != self.buffers.shape() || buffers.dtype() != DType::F32 {
+            let got = format!("{}{}", buffers.dtype(), buffers.shape());
+            return Err(Error::shape("buffers", format!("f32{}", self.buffers.shape()), got));
+        }
+        self.buffers = buffers;
+        Ok(())
+    }
+
     /// The same buffers with other trainable values, such as a running average. Errors if the count differs.
     pub fn with_flat(&self, flat: Tensor) -> Result<Self> {
         if flat.shape() != self.flat.shape() || flat.dtype() != DType::F32 {
@@ -59,6 +76,36 @@ impl Weights {
             return Err(Error::shape("weights", format!("f32{}", self.flat.shape()), got));
         }
         Ok(Weights { flat, ..self.clone() })
+    }
+
+    /// The same trainable values with some buffers replaced, such as running statistics. Errors on what is no buffer, and on other
+    /// shapes.
+    pub fn with_buffers<'a>(&self, updates: impl IntoIterator<Item = (ParamId, &'a Tensor)>) -> Result<Self> {
+        let mut buffers = self.buffers.clone();
+        let parts = updates.into_iter().map(|(id, value)| Ok((self.check_buffer(id, value)?, value)));
+        ops::flatten(&mut buffers, &parts.collect::<Result<Vec<_>>>()?, false)?;
+        Ok(Weights { buffers, ..self.clone() })
+    }
+
+    /// Where a buffer stands. Errors unless `value` can be one.
+    pub(super) fn check_buffer(&self, id: ParamId, value: &Tensor) -> Result<usize> {
+        let entry = self.layout.entry(id)?;
+        if entry.trainable {
+            return Err(Error::argument("buffer", format!("{} is trained: only buffers can be updated", entry.name)));
+        }
+        if value.shape() != &entry.shape || value.dtype() != DType::F32 {
+            let (expected, got) =
+                (format!("f32{} for {}", entry.shape, entry.name), format!("{}{}", value.dtype(), value.shape()));
+            return Err(Error::shape("buffer", expected, got));
+        }
+        Ok(entry.offset)
+    }
+
+    /// The buffers of `other`, with the trainable values of `self`. Errors if their count differs.
+    pub fn with_buffers_of(&self, other: &Weights) -> Result<Self> {
+        let mut weights = self.clone();
+        weights.set_buffers(other.buffers.to_device(&self.device())?)?;
+        Ok(weights)
     }
 
     /// A copy on `device`.

@@ -102,7 +102,7 @@ impl ImageClassifier {
         for step in 0..total.div_ceil(training.batch as u64) {
             let (pixels, labels) = images.gather(&batches.at(step)?)?;
             let (x, labels) = (batch(&pixels, size, device)?, Tensor::from_slice(&labels, [labels.len()], device)?);
-            trainer.step(training.batch, |cx, _| {
+            trainer.step(training.batch, |cx| {
                 ops::cross_entropy(&ops::cast(&network.forward(cx, &x.into())?, DType::F32)?, &labels)
             })?;
         }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::checkpoint::{self, Checkpoint};
 use super::config::RunConfig;
-use super::run::{CHECKPOINTS, MODEL, Observer, Outcome, Run, RunOptions};
+use super::diffusion::{DiffusionTraining, Outcome};
+use super::run::{CHECKPOINTS, MODEL, Observer, Ran, RunOptions, run_trained};
 use super::run_dir::RunDir;
 use super::task::{Batch, Objective, Source};
 use super::trainer::TrainOptions;
@@ -12,7 +13,7 @@ use crate::autograd::Var;
 use crate::data::DataSet;
 use crate::diffusion::{AugmentPipe, Model};
 use crate::error::Result;
-use crate::nn::{Conditions, Context, Training, Weights};
+use crate::nn::{Conditions, Context, Weights};
 use crate::ops;
 use crate::tensor::{DType, Device, Tensor};
 
@@ -121,24 +122,18 @@ impl<'a> Prepared<'a> {
     }
 
     /// The mean loss of the samples at `indices` of the set, which are those from `first` on of step `step`.
-    pub(super) fn loss(
-        &self,
-        cx: &Context,
-        training: &Training,
-        step: u64,
-        first: usize,
-        indices: &[u32],
-    ) -> Result<Var> {
+    pub(super) fn loss(&self, cx: &Context, step: u64, first: usize, indices: &[u32]) -> Result<Var> {
         let (denoiser, device) = (self.model.denoiser(), self.model.weights.device());
         let (mut pixels, labels) = match &self.source {
             None => self.data.train.gather(indices)?,
             Some(source) => source.gather(step, first, indices)?,
         };
-        let (n, seed) = (labels.len(), self.config.train.seed);
+        let (n, address) = (labels.len(), cx.address()?);
         let told = match &self.pipe {
             None => None,
             Some(pipe) => {
-                let told = pipe.apply(&mut pixels, self.data.train.size(), (seed, training.step), first as u32)?;
+                let told =
+                    pipe.apply(&mut pixels, self.data.train.size(), (address.seed, address.step), first as u32)?;
                 Some(Tensor::from_slice(&told, [n, pipe.labels()], &device)?.into())
             }
         };
@@ -149,8 +144,7 @@ impl<'a> Prepared<'a> {
             classes => Some(ops::one_hot(&Tensor::from_slice(&labels, [n], &device)?, classes, DType::F32)?.into()),
         };
         let conditions = Conditions { class_labels: class_labels.as_ref(), augment_labels: told.as_ref() };
-        let (seed, step, samples) = (training.seed, training.step, &training.samples);
-        self.objective.loss(cx, denoiser, &Batch { y: &y, indices, conditions, seed, step, samples })
+        self.objective.loss(cx, denoiser, &Batch { y: &y, indices, conditions })
     }
 
     /// The run itself; see [`run`](super::run()). Errors where [`rehearse`](Self::rehearse) does before anything is written.
@@ -159,9 +153,10 @@ impl<'a> Prepared<'a> {
         place.check_writable(&["config.toml", "log.jsonl", "report.html", MODEL], &[CHECKPOINTS, "samples"])?;
         self.left_out.iter().for_each(|what| observer.note(what));
         let device = self.model.weights.device();
-        let outcome = Run::start(self, place, options, observer).and_then(|mut run| {
-            let end = run.train(observer)?;
-            run.finish(end, observer)
+        let outcome = DiffusionTraining::new(self).and_then(|mut training| {
+            let plan = training.plan();
+            let Ran { end, steps, checkpoint } = run_trained(&mut training, &plan, place, options, observer)?;
+            Ok(Outcome { end, model: training.model()?, steps, checkpoint })
         });
         // What follows, if anything, is of another size.
         device.release_memory();

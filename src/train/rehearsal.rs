@@ -6,8 +6,8 @@ use crate::autograd::Tape;
 use crate::data::Shuffle;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::nn::{Context, Training};
-use crate::ops::random::SampleIds;
+use crate::nn::Context;
+use crate::ops::random::Address;
 use crate::optim::Optimizer;
 use crate::tensor::{DType, Device, Tensor};
 
@@ -80,14 +80,14 @@ impl Prepared<'_> {
         let mut indices = batches.at(0).map_err(set)?;
         // Two where no part of a batch is smaller: a loss may compare samples.
         indices.truncate(train.smallest_part().min(2));
-        let training = Training { seed: self.options.seed, step: 0, samples: SampleIds::From(0) };
         let tape = Tape::new();
-        let cx = Context::training(&self.model.weights, &tape, training.clone())
+        let cx = Context::training(&self.model.weights, &tape, Address::new(self.options.seed, 0))
             .compute_in(self.options.compute)
             .recompute_blocks(self.options.recompute);
         let step = |e| at_fault("no training step can be made", e);
-        let loss = self.loss(&cx, &training, 0, 0, &indices).map_err(step)?;
+        let loss = self.loss(&cx, 0, 0, &indices).map_err(step)?;
         let value = loss.value().item().map_err(step)?;
+        self.check_used(&cx)?;
         loss.backward().map_err(step)?;
         match value.is_finite() {
             true => Ok(()),
@@ -96,6 +96,23 @@ impl Prepared<'_> {
                  weights that the run starts from"
             ))),
         }
+    }
+}
+
+impl Prepared<'_> {
+    /// Errors with the parameters that the forward pass has not asked for: a mistake in the network, which would be trained and stored in vain.
+    fn check_used(&self, cx: &Context) -> Result<()> {
+        let denoiser = self.model.denoiser();
+        let unused = cx.unused();
+        // A network that can be told of augmentation is told nothing where there is none.
+        if unused.is_empty() || (denoiser.augment_dim() > 0 && self.pipe.is_none()) {
+            return Ok(());
+        }
+        let (kind, names) = (denoiser.model_type(), unused.iter().take(5).copied().collect::<Vec<_>>().join(", "));
+        let more = if unused.len() > 5 { format!(" and {} more", unused.len() - 5) } else { String::new() };
+        Err(Error::Config(format!(
+            "{kind} registers parameters that its forward pass never uses: {names}{more}; use them, or do not register them"
+        )))
     }
 }
 

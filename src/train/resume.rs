@@ -3,19 +3,18 @@
 use std::path::PathBuf;
 
 use super::checkpoint::{self, Checkpoint};
-use super::prepared::Prepared;
-use super::run::{CHECKPOINTS, Observer};
+use super::run::{CHECKPOINTS, Observer, Plan};
 use super::run_dir::RunDir;
-use super::trainer::Trainer;
-use super::{config, log, snapshots};
+use super::trained::Trained;
+use super::{config, log};
 use crate::error::{Error, Result};
 
-/// Puts the state of the newest whole checkpoint into `trainer` and returns its path; `None` if the run was stopped before its first, and
+/// Puts the state of the newest whole checkpoint into `trained` and returns its path; `None` if the run was stopped before its first, and
 /// begins again. Errors if there are checkpoints but none is whole, and if the one is of other settings or data.
 pub(super) fn resume(
-    at: &mut Prepared,
+    trained: &mut dyn Trained,
+    plan: &Plan,
     place: &RunDir,
-    trainer: &mut Trainer,
     observer: &mut dyn Observer,
 ) -> Result<Option<PathBuf>> {
     let directory = place.path().join(CHECKPOINTS);
@@ -27,7 +26,7 @@ pub(super) fn resume(
     match &newest {
         None => observer.note("there is no checkpoint yet: from the beginning"),
         Some(checkpoint) => {
-            check_same(checkpoint, at)?;
+            check_same(checkpoint, plan)?;
             if !checkpoint.is_sealed() {
                 let path = checkpoint.path.display();
                 observer.note(&format!(
@@ -35,34 +34,34 @@ pub(super) fn resume(
                 ));
             }
             let there = checkpoint.state.arithmetic.as_deref();
-            checkpoint::other_arithmetic(there, &at.model.weights.device()).iter().for_each(|text| observer.note(text));
-            checkpoint.restore(&at.model, trainer)?;
-            if let Some(source) = &mut at.source {
-                source.restore(&checkpoint.source()?)?;
-            }
+            let device = trained.players().first().map(|(_, trainer)| trainer.weights().device());
+            let other = device.and_then(|device| checkpoint::other_arithmetic(there, &device));
+            other.iter().for_each(|text| observer.note(text));
+            checkpoint.restore(trained)?;
             observer.note(&format!("going on from {}", checkpoint.path.display()));
         }
     }
-    if let Err(problem) = log::cut(place.path().join("log.jsonl"), trainer.steps()) {
+    if let Err(problem) = log::cut(place.path().join("log.jsonl"), trained.progress().0) {
         observer.note(&format!("the log begins again: {problem}"));
         place.write("log.jsonl", b"")?;
     }
-    let batch = at.config.train.batch as u64;
-    snapshots::cut(place.path(), trainer.seen(), batch, at.config.average.snapshot_every)?;
+    trained.resumed(place)?;
     Ok(newest.map(|checkpoint| checkpoint.path))
 }
 
-fn check_same(checkpoint: &Checkpoint, at: &Prepared) -> Result<()> {
+fn check_same(checkpoint: &Checkpoint, plan: &Plan) -> Result<()> {
     let named = |e: Error| Error::Config(format!("{}: {e}", checkpoint.path.display()));
-    config::continues(&at.document, &checkpoint.state.config, at.free).map_err(named)?;
-    if checkpoint.state.data != at.fingerprint {
-        let what = format!("the checkpoint is of other data: {} there, {} here", checkpoint.state.data, at.fingerprint);
+    config::continues(&plan.settings, &checkpoint.state.config, &plan.free).map_err(named)?;
+    if checkpoint.state.data != plan.data {
+        let what = format!("the checkpoint is of other data: {} there, {} here", checkpoint.state.data, plan.data);
         return Err(named(Error::Config(what)));
     }
     // Every step sees a whole batch: what a state without a checksum can be held against.
     let (step, seen) = (checkpoint.state.step, checkpoint.state.seen);
-    if step.checked_mul(at.config.train.batch as u64) != Some(seen) {
-        let what = format!("{seen} images in {step} steps of {}: its state is damaged", at.config.train.batch);
+    if let Some(batch) = plan.batch
+        && step.checked_mul(batch) != Some(seen)
+    {
+        let what = format!("{seen} images in {step} steps of {batch}: its state is damaged");
         return Err(named(Error::Config(what)));
     }
     Ok(())

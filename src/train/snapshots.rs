@@ -24,7 +24,7 @@ pub fn store(run: &Path, trainer: &Trainer, model: &Model) -> Result<()> {
     fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     for (width, weights) in trainer.power_averages()? {
         let path = folder.join(name(trainer.seen(), width));
-        model.with_flat_weights(weights.flat().clone())?.save(path)?;
+        model.with_weights(&weights)?.save(path)?;
     }
     Ok(())
 }
@@ -101,6 +101,7 @@ pub fn reconstruct(run: &Path, width: f64, seen: Option<u64>) -> Result<Model> {
                     return Err(Error::format(path, "another architecture than the snapshots before it"));
                 }
                 sum.iter_mut().zip(&flat).for_each(|(sum, x)| *sum += weight * x);
+                *first = model; // whose buffers are the newest
             }
         }
     }

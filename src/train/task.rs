@@ -6,7 +6,6 @@ use crate::autograd::Var;
 use crate::diffusion::{Denoiser, Loss, Model};
 use crate::error::Result;
 use crate::nn::{Conditions, Context};
-use crate::ops::random::SampleIds;
 use crate::tensor::Tensor;
 
 /// A part of a batch, as an [`Objective`] sees it.
@@ -18,23 +17,17 @@ pub struct Batch<'a> {
     pub indices: &'a [u32],
     /// What the network is told of them.
     pub conditions: Conditions<'a>,
-    /// Of everything random.
-    pub seed: u64,
-    /// The training step, counted from 0.
-    pub step: u32,
-    /// Which sample of the step each row is.
-    pub samples: &'a SampleIds,
 }
 
 /// What a training step goes down on.
 pub trait Objective: Debug {
-    /// The mean over the batch, a scalar. Its random numbers are to be a pure function of seed, step and sample.
+    /// The mean over the batch, a scalar. Its random numbers are to come from the context's [address](Context::address).
     fn loss(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var>;
 }
 
 impl Objective for Loss {
     fn loss(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var> {
-        self.forward(cx, denoiser, batch.y, batch.conditions, (batch.seed, batch.step), batch.samples)
+        self.forward(cx, denoiser, batch.y, batch.conditions)
     }
 }
 

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::autograd::{Tape, Var};
 use crate::error::{Error, Result};
-use crate::nn::{Context, Training, Weights};
+use crate::nn::{Context, Weights};
 use crate::ops;
-use crate::ops::random::SampleIds;
+use crate::ops::random::{Address, SampleIds};
 use crate::optim::{HalfLife, Optimizer, OptimizerConfig, PowerFunction, Schedule, StepOptions};
 use crate::stop;
 use crate::tensor::{DType, Tensor};
@@ -61,6 +61,35 @@ pub struct Tick {
     pub learning_rate: f64,
 }
 
+/// A gradient of a loss at the weights of a [`Trainer`], for [`Trainer::apply`].
+#[derive(Debug)]
+pub struct Gradient {
+    flat: Tensor,
+    loss: f64,
+    batch: u64,
+    /// Steps that had been made.
+    step: u64,
+    /// The buffers after the forward pass, if it changed any.
+    buffers: Option<Tensor>,
+}
+
+impl Gradient {
+    /// The loss.
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// The gradient, laid out as [`Weights::flat`].
+    pub fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    /// As [`flat`](Self::flat), to be changed in place: summed over devices, say.
+    pub fn flat_mut(&mut self) -> &mut Tensor {
+        &mut self.flat
+    }
+}
+
 /// Weights in training: with an optimiser, a schedule, clipping and a running average.
 ///
 /// ```
@@ -76,7 +105,7 @@ pub struct Tick {
 ///
 /// let mut trainer = Trainer::new(weights, TrainOptions::adam(0.1, 7))?;
 /// let mut step = || {
-///     trainer.step(4, |cx, _| {
+///     trainer.step(4, |cx| {
 ///         let error = ops::sub(&line.forward(cx, &(&x).into())?, &(&y).into())?;
 ///         ops::mean(&ops::square(&error)?, &[0, 1])
 ///     })
@@ -159,7 +188,7 @@ impl Trainer {
     /// or of another shape; nothing has changed then.
     pub fn restore(&mut self, state: TrainerState) -> Result<()> {
         let fits = |weights: &Weights| self.weights.with_flat(weights.flat().to_device(&self.weights.device())?);
-        let weights = fits(&state.weights)?;
+        let weights = fits(&state.weights)?.with_buffers_of(&state.weights)?;
         let average = match (&self.average, &state.average) {
             (None, _) => None,
             (Some(_), Some(average)) => Some(fits(average)?.flat().clone()),
@@ -197,15 +226,15 @@ impl Trainer {
         self.step
     }
 
-    /// One step down the gradient of `loss`, the mean over `batch` samples. `loss` gets the context to run networks in, and what
-    /// its random numbers are to depend on.
+    /// One step down the gradient of `loss`, the mean over `batch` samples. `loss` gets the context to run networks in, which has the
+    /// [address](Context::address) of its random numbers.
     ///
     /// Errors where `loss` does, if it or its gradient is not finite, and once the calling thread is to [stop](crate::stop): the weights are then
     /// what they were before.
-    pub fn step(&mut self, batch: usize, loss: impl FnOnce(&Context, &Training) -> Result<Var>) -> Result<Tick> {
+    pub fn step(&mut self, batch: usize, loss: impl FnOnce(&Context) -> Result<Var>) -> Result<Tick> {
         let mut loss = Some(loss);
-        self.step_in_parts(batch, batch, |cx, training, _| match loss.take() {
-            Some(loss) => loss(cx, training),
+        self.step_in_parts(batch, batch, |cx, _| match loss.take() {
+            Some(loss) => loss(cx),
             None => Err(Error::argument("Trainer::step", "a batch of nothing")),
         })
     }
@@ -217,50 +246,91 @@ impl Trainer {
         &mut self,
         batch: usize,
         part: usize,
-        mut loss: impl FnMut(&Context, &Training, Range<usize>) -> Result<Var>,
+        loss: impl FnMut(&Context, Range<usize>) -> Result<Var>,
     ) -> Result<Tick> {
-        let step = self.step + 1;
+        let gradient = self.gradient_in_parts(batch, part, loss)?;
+        self.apply(gradient)
+    }
+
+    /// The gradient of `loss`, the mean over `batch` samples, at the weights as they are: the first half of a [step](Self::step), where
+    /// several networks take theirs together, or something else is done with it before it is [applied](Self::apply).
+    ///
+    /// Errors where `loss` does, if it is not finite, and once the calling thread is to [stop](crate::stop).
+    pub fn gradient(&self, batch: usize, loss: impl FnOnce(&Context) -> Result<Var>) -> Result<Gradient> {
+        let mut loss = Some(loss);
+        self.gradient_in_parts(batch, batch, |cx, _| match loss.take() {
+            Some(loss) => loss(cx),
+            None => Err(Error::argument("Trainer::gradient", "a batch of nothing")),
+        })
+    }
+
+    /// As [`gradient`](Self::gradient), gathered over parts of at most `part` samples, as [`step_in_parts`](Self::step_in_parts) does.
+    pub fn gradient_in_parts(
+        &self,
+        batch: usize,
+        part: usize,
+        mut loss: impl FnMut(&Context, Range<usize>) -> Result<Var>,
+    ) -> Result<Gradient> {
         let at = at_most_32_bits(self.step)?;
-        let seen = self.seen + batch as u64;
-        let mut gradient = Tensor::zeros([self.weights.layout().flat_len()], DType::F32, &self.weights.device())?;
-        let mut total = 0.0;
+        let mut flat = Tensor::zeros([self.weights.layout().flat_len()], DType::F32, &self.weights.device())?;
+        let (mut total, mut updated) = (0.0, None);
         for first in (0..batch.max(1)).step_by(part.max(1)) {
             let range = first..batch.min(first + part.max(1));
-            let training = Training {
-                seed: self.options.seed,
-                step: at,
-                samples: SampleIds::From(at_most_32_bits(first as u64)?),
-            };
+            let samples = SampleIds::From(at_most_32_bits(first as u64)?);
+            let address = Address { samples, ..Address::new(self.options.seed, at) };
             let tape = Tape::new();
-            let cx = Context::training(&self.weights, &tape, training.clone())
+            let cx = Context::training(updated.as_ref().unwrap_or(&self.weights), &tape, address)
                 .compute_in(self.options.compute)
                 .recompute_blocks(self.options.recompute);
             let share = range.len() as f64 / batch as f64;
-            let mean = loss(&cx, &training, range)?;
+            let mean = loss(&cx, range)?;
             // Not scaled by 1: a batch in one part does what it always did.
             let mean = if part < batch { ops::scale(&mean, share)? } else { mean };
-            cx.accumulate_gradient(&mut mean.backward()?, &mut gradient)?;
+            cx.accumulate_gradient(&mut mean.backward()?, &mut flat)?;
             // Read when the backward pass is under way: reading waits for all that was started before.
-            total += finite("the training loss", step, mean.value().item()?)?;
+            total += finite("the training loss", self.step + 1, mean.value().item()?)?;
+            let after = cx.updated()?;
+            updated = after.or(updated);
         }
-        let clip = ops::gradient_norm(&[&gradient], self.options.max_norm)?;
+        let buffers = updated.map(|weights| weights.buffers().clone());
+        Ok(Gradient { flat, loss: total, batch: batch as u64, step: self.step, buffers })
+    }
+
+    /// Goes a step down a gradient that was taken at these weights: clips it, changes weights and averages, and takes over the buffers
+    /// that the forward pass [updated](Context::update).
+    ///
+    /// Errors if the gradient is not finite or of other weights, and once the calling thread is to [stop](crate::stop): the weights are then
+    /// what they were before.
+    pub fn apply(&mut self, gradient: Gradient) -> Result<Tick> {
+        let Gradient { flat, loss, batch, step: at, buffers } = gradient;
+        if at != self.step || flat.shape() != self.weights.flat().shape() {
+            let what = format!(
+                "a gradient of {} numbers taken at step {at}; the trainer has {} and is at step {}",
+                flat.len(),
+                self.weights.flat().len(),
+                self.step
+            );
+            return Err(Error::argument("Trainer::apply", what));
+        }
+        let (step, seen) = (self.step + 1, self.seen + batch);
+        let clip = ops::gradient_norm(&[&flat], self.options.max_norm)?;
         let gradient_norm = finite("the gradient", step, clip.to_f64()?.first().copied().unwrap_or(f64::NAN))?;
         // After this batch's images, where EDM's code takes the number before: its first step under a warm-up has rate 0.
         let lr_factor = self.options.schedule.factor(seen);
-        let beta = self.options.average.map_or(0.0, |average| average.beta(self.seen, batch as u64));
+        let beta = self.options.average.map_or(0.0, |average| average.beta(self.seen, batch));
         let options =
             StepOptions { lr_factor, clip: Some(&clip), ema: self.average.as_mut().map(|ema| (ema, beta)), copy: None };
         stop::check()?;
         // Weights, averages and counts belong together, so what is begun here is done whole.
         stop::shielded(|| -> Result<()> {
-            self.optimizer.step(self.weights.flat_mut(), &gradient, options)?;
+            self.optimizer.step(self.weights.flat_mut(), &flat, options)?;
             for (_, profile, average) in &mut self.powers {
-                ops::average(average, self.weights.flat(), profile.beta(self.seen, batch as u64))?;
+                ops::average(average, self.weights.flat(), profile.beta(self.seen, batch))?;
             }
-            Ok(())
+            buffers.map_or(Ok(()), |buffers| self.weights.set_buffers(buffers))
         })?;
         (self.step, self.seen) = (step, seen);
-        Ok(Tick { step, seen, loss: total, gradient_norm, learning_rate: self.options.optimizer.lr() * lr_factor })
+        Ok(Tick { step, seen, loss, gradient_norm, learning_rate: self.options.optimizer.lr() * lr_factor })
     }
 }
 

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use veridical::diffusion::precond::VpPrecond;
-use veridical::diffusion::{Model, ModelConfig, NetworkConfig, Precond};
-use veridical::nn::DhariwalConfig;
+use veridical::diffusion::{Model, ModelConfig, Precond};
+use veridical::nn::{DhariwalConfig, NetworkConfig};
 use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device};
 
@@ -25,7 +25,7 @@ impl Place {
             label_dim: CLASSES,
             ..DhariwalConfig::new(4, 2)
         };
-        let network = NetworkConfig::DhariwalUNet(config);
+        let network = NetworkConfig::from(config);
         let place = Place { dir: tempfile::tempdir().unwrap() };
         let model = Model::new(&ModelConfig { network, precond }, 1, &Device::Cpu).unwrap();
         model.save(place.path("model.safetensors")).unwrap();

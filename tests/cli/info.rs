@@ -1,6 +1,6 @@
 use serde_json::Value;
 use veridical::Device;
-use veridical::diffusion::{Model, ModelConfig, NetworkConfig};
+use veridical::diffusion::{Model, ModelConfig};
 use veridical::nn::SongConfig;
 use veridical::tensor::{TensorFile, file};
 
@@ -19,7 +19,7 @@ fn a_model_file_is_described() {
         attn_resolutions: vec![],
         ..SongConfig::ncsnpp(4, 3)
     };
-    let config = ModelConfig::edm(NetworkConfig::SongUNet(network), 0.25);
+    let config = ModelConfig::edm(network, 0.25);
     Model::new(&config, 1, &Device::Cpu).unwrap().save(&path).unwrap();
 
     let info: Value = serde_json::from_str(&succeeds(&["info", name, "--json"])).unwrap();
@@ -72,7 +72,7 @@ fn a_file_that_is_no_sound_model_is_described_too() {
     let text = succeeds(&["info", name]);
     assert!(text.contains("veridical.model") && text.contains("  a F32 [2,1]"), "{text}");
 
-    let mlp = ModelConfig::new(NetworkConfig::Mlp(veridical::nn::MlpConfig::new(2)));
+    let mlp = ModelConfig::new(veridical::nn::MlpConfig::new(2));
     let metadata = [("veridical.model".to_string(), mlp.to_json().unwrap())].into();
     file::write(&path, [("model.input.bias", [3].into(), vec![0.0; 3])], &metadata).unwrap();
     assert!(TensorFile::open(&path).is_ok());

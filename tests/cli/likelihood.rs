@@ -1,8 +1,7 @@
 use serde_json::Value;
 use veridical::data;
 use veridical::data::npy::{self, Array, Values};
-use veridical::diffusion::NetworkConfig;
-use veridical::nn::MlpConfig;
+use veridical::nn::{MlpConfig, NetworkConfig};
 use veridical::tensor::TensorFile;
 
 use super::sample::{Place, write};
@@ -74,7 +73,7 @@ fn images_of_whole_levels_have_eight_bits_more_or_less() {
 
 /// A perceptron of points whose labels matter.
 fn labelled_points(label_dim: usize) -> Place {
-    Place::new(NetworkConfig::Mlp(MlpConfig { label_dim, ..MlpConfig::new(2) }), 2, 0.05)
+    Place::new(NetworkConfig::from(MlpConfig { label_dim, ..MlpConfig::new(2) }), 2, 0.05)
 }
 
 #[test]

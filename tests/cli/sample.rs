@@ -5,8 +5,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use tempfile::TempDir;
 use veridical::diffusion::solvers::{self, Options};
-use veridical::diffusion::{Grid, Model, ModelConfig, NetworkConfig, Request, Sampler, Start, one_hot};
-use veridical::nn::{MlpConfig, SongConfig};
+use veridical::diffusion::{Grid, Model, ModelConfig, Request, Sampler, Start, one_hot};
+use veridical::nn::{MlpConfig, NetworkConfig, SongConfig};
 use veridical::ops::random::Draws;
 use veridical::random::{Purpose, RandomKey};
 use veridical::{Device, Tensor, ops};
@@ -44,11 +44,11 @@ impl Place {
             attn_resolutions: vec![],
             ..SongConfig::new(8, 3)
         };
-        Place::new(NetworkConfig::SongUNet(config), 1, 0.05)
+        Place::new(NetworkConfig::from(config), 1, 0.05)
     }
 
     pub fn points(label_dim: usize) -> Self {
-        Place::new(NetworkConfig::Mlp(MlpConfig { label_dim, ..MlpConfig::new(2) }), 2, 0.0)
+        Place::new(NetworkConfig::from(MlpConfig { label_dim, ..MlpConfig::new(2) }), 2, 0.0)
     }
 
     pub fn file(&self, name: &str) -> String {

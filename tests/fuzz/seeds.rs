@@ -6,7 +6,7 @@ use std::io::{Cursor, Write};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, RgbImage, RgbaImage};
 use veridical::data::Images;
 use veridical::data::npy::{Array, Values};
-use veridical::diffusion::{Model, ModelConfig, NetworkConfig};
+use veridical::diffusion::{Model, ModelConfig};
 use veridical::nn::MlpConfig;
 use veridical::train::{ClassifierTraining, ImageClassifier, RunConfig};
 use veridical::{Device, Shape, tensor};
@@ -160,7 +160,7 @@ fn tensors(metadata: &BTreeMap<String, String>) -> Vec<u8> {
 
 fn model() -> Model {
     let network = MlpConfig { hidden: 4, layers: 1, noise_channels: 4, ..MlpConfig::new(2) };
-    Model::new(&ModelConfig::edm(NetworkConfig::Mlp(network), 0.5), 1, &Device::Cpu).expect("a model")
+    Model::new(&ModelConfig::edm(network, 0.5), 1, &Device::Cpu).expect("a model")
 }
 
 fn classifier() -> ImageClassifier {

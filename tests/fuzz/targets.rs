@@ -244,7 +244,7 @@ pub fn checkpoint(bytes: &[u8]) {
         |path| {
             if let Ok(checkpoint) = Checkpoint::open(path.join("step-000000001")) {
                 let _ = checkpoint.model(&Device::Cpu);
-                let _ = checkpoint.source();
+                let _ = checkpoint.file("source.safetensors");
             }
             let _ = veridical::train::checkpoint::latest(path);
         },

@@ -1,6 +1,6 @@
 //! Consistent diffusion: what its loss is for a denoiser that has nothing to learn.
 
-use veridical::diffusion::{EdmLoss, Loss, Model, ModelConfig, NetworkConfig};
+use veridical::diffusion::{EdmLoss, Loss, Model, ModelConfig};
 use veridical::methods::Cdm;
 use veridical::nn::MlpConfig;
 use veridical::ops::random::Draws;
@@ -15,7 +15,7 @@ use super::losses::of;
 #[test]
 fn the_consistency_loss_of_the_exact_denoiser_vanishes() {
     let (a, n, dims) = (0.5, 4096, 32);
-    let model = Model::new(&ModelConfig::edm(NetworkConfig::Mlp(MlpConfig::new(dims)), a), 0, &Device::Cpu).unwrap();
+    let model = Model::new(&ModelConfig::edm(MlpConfig::new(dims), a), 0, &Device::Cpu).unwrap();
     let zeros = Tensor::zeros([model.weights.layout().flat_len()], DType::F32, &Device::Cpu).unwrap();
     let model = model.with_flat_weights(zeros).unwrap();
     let key = RandomKey::new(1, Purpose::Custom);

@@ -7,7 +7,7 @@ use veridical::diffusion::{Loss, karras_sigmas};
 use veridical::methods::ContrastiveChain;
 use veridical::methods::contrastive_chain::{Coupling, Negatives, Similarity, Width, fitted_width, info_nce};
 use veridical::nn::{Conditions, Context};
-use veridical::ops::random::{Draws, SampleIds};
+use veridical::ops::random::{Address, Draws};
 use veridical::random::{Purpose, RandomKey};
 use veridical::train::Batch;
 use veridical::{DType, Device, Tape, Tensor, Var, ops};
@@ -61,10 +61,8 @@ fn info_nce_is_its_formula() {
 #[test]
 fn gradients_through_the_whole_chain_are_those_of_differences() {
     let (model, y) = (network(), pictures(4));
-    let samples = SampleIds::From(0);
     let indices = [0, 1, 2, 3];
-    let batch =
-        Batch { y: &y, indices: &indices, conditions: Conditions::default(), seed: 3, step: 5, samples: &samples };
+    let batch = Batch { y: &y, indices: &indices, conditions: Conditions::default() };
     for solver in ["heun", "dpmpp-2m", "euler-ancestral"] {
         // The fitted width is a number, not a function of the weights: fix it for the differences.
         let of = |gradients: usize| ContrastiveChain {
@@ -75,7 +73,7 @@ fn gradients_through_the_whole_chain_are_those_of_differences() {
         };
         let gradient = |gradients: usize| {
             let tape = Tape::new();
-            let cx = Context::differentiable(&model.weights, &tape);
+            let cx = Context::differentiable(&model.weights, &tape).at(Address::new(3, 5));
             let loss = of(gradients).contrast(&cx, model.denoiser(), &batch).unwrap();
             cx.flat_gradient(&mut loss.backward().unwrap()).unwrap().to_f64().unwrap()
         };
@@ -83,7 +81,7 @@ fn gradients_through_the_whole_chain_are_those_of_differences() {
             let flat: Vec<f32> = flat.iter().map(|&w| w as f32).collect();
             let moved =
                 model.with_flat_weights(Tensor::from_slice(&flat, [flat.len()], &Device::Cpu).unwrap()).unwrap();
-            let cx = Context::inference(&moved.weights);
+            let cx = Context::inference(&moved.weights).at(Address::new(3, 5));
             of(1).contrast(&cx, model.denoiser(), &batch).unwrap().value().item().unwrap()
         };
         let (whole, last) = (gradient(100), gradient(1));

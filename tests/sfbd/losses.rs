@@ -1,11 +1,11 @@
 //! The losses on noisy images, and the fine-tuning losses.
 
 use veridical::data::{Images, digits};
-use veridical::diffusion::{Loss, Model, ModelConfig, NetworkConfig};
+use veridical::diffusion::{Loss, Model, ModelConfig};
 use veridical::methods::ambient::{AmbientTweedie, Consistency};
 use veridical::methods::{Cdm, NoisyData, fine_tune};
-use veridical::nn::{Conditions, Context, SongConfig, Training};
-use veridical::ops::random::{Draws, SampleIds};
+use veridical::nn::{Conditions, Context, SongConfig};
+use veridical::ops::random::{Address, Draws};
 use veridical::random::{Purpose, RandomKey};
 use veridical::train::{Batch, Objective, RunConfig};
 use veridical::{DType, Device, Tape, Tensor, ops};
@@ -22,7 +22,7 @@ pub fn network() -> Model {
         dropout: 0.1,
         ..SongConfig::new(8, 1)
     };
-    let model = Model::new(&ModelConfig::edm(NetworkConfig::SongUNet(network), 0.75), 3, &Device::Cpu).unwrap();
+    let model = Model::new(&ModelConfig::edm(network, 0.75), 3, &Device::Cpu).unwrap();
     // A network as it is made says almost nothing; one with larger weights shows differences.
     let values: Vec<f32> = model
         .weights
@@ -45,11 +45,10 @@ pub fn pictures(n: usize) -> Tensor {
 /// Loss and gradient of an objective on a batch.
 pub fn of(objective: &dyn Objective, model: &Model, y: &Tensor, seed: u64, step: u32) -> (f64, Vec<f32>) {
     let tape = Tape::new();
-    let samples = SampleIds::From(0);
-    let cx = Context::training(&model.weights, &tape, Training { seed, step, samples: samples.clone() });
+    let cx = Context::training(&model.weights, &tape, Address::new(seed, step));
     let indices: Vec<u32> = (0..y.shape()[0] as u32).collect();
     let conditions = Conditions::default();
-    let batch = Batch { y, indices: &indices, conditions, seed, step, samples: &samples };
+    let batch = Batch { y, indices: &indices, conditions };
     let loss = objective.loss(&cx, model.denoiser(), &batch).unwrap();
     let value = loss.value().item().unwrap();
     let gradient = cx.flat_gradient(&mut loss.backward().unwrap()).unwrap();
@@ -81,14 +80,12 @@ fn mixed_levels_are_the_papers_formula() {
     let loss = Loss::default();
     let no_dropout = {
         let tape = Tape::new();
-        let cx = Context::differentiable(&model.weights, &tape);
-        let samples = SampleIds::From(0);
+        let cx = Context::differentiable(&model.weights, &tape).at(Address::new(SEED, STEP));
         let task = ambient(&levels, None);
-        let loss =
-            task.forward(&cx, model.denoiser(), &y, &levels, Conditions::default(), (SEED, STEP), &samples).unwrap();
+        let loss = task.forward(&cx, model.denoiser(), &y, &levels, Conditions::default()).unwrap();
         loss.value().item().unwrap()
     };
-    let drawn = loss.sigmas(4, SEED, STEP, &SampleIds::From(0)).unwrap();
+    let drawn = loss.sigmas(4, &Address::new(SEED, STEP)).unwrap();
     let sigmas: Vec<f64> = drawn.iter().zip(levels).map(|(a, b)| a.max(b)).collect();
     assert!(sigmas.iter().zip(&drawn).any(|(a, b)| a != b), "no level was raised: {drawn:?}");
     let key = RandomKey::new(SEED, Purpose::TrainingNoise).at_step(STEP);
@@ -142,13 +139,14 @@ fn cdm_is_the_loss_and_a_product_of_differences() {
 #[test]
 fn wrong_levels_are_errors() {
     let (model, y) = (network(), pictures(2));
-    let cx = Context::inference(&model.weights);
-    let samples = SampleIds::From(0);
+    let cx = Context::inference(&model.weights).at(Address::new(SEED, STEP));
     for levels in [&[0.1][..], &[0.1, -1.0], &[0.1, f64::NAN]] {
         let task = ambient(levels, None);
-        let at = (SEED, STEP);
-        assert!(task.forward(&cx, model.denoiser(), &y, levels, Conditions::default(), at, &samples).is_err());
+        assert!(task.forward(&cx, model.denoiser(), &y, levels, Conditions::default()).is_err());
     }
+    let nowhere = Context::inference(&model.weights);
+    let error = ambient(&[0.1, 0.2], None).forward(&nowhere, model.denoiser(), &y, &[0.1, 0.2], Conditions::default());
+    assert!(error.unwrap_err().to_string().contains("address"));
 }
 
 #[test]

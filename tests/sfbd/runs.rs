@@ -5,12 +5,11 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use veridical::data::{DataSet, Images};
-use veridical::diffusion::Model;
 use veridical::methods::sfbd::Round;
 use veridical::methods::{NoisyData, Sfbd, SfbdSettings, presets};
 use veridical::random::{Normal, Purpose, RandomKey, Samples, fill};
 use veridical::stop::Stop;
-use veridical::train::{End, Existing, Observer, RunDir, RunOptions, Tick, With};
+use veridical::train::{End, Existing, Observer, RunDir, RunOptions, Started, Tick, With};
 
 /// Points of two clusters in the plane.
 pub fn data() -> NoisyData {
@@ -55,7 +54,7 @@ pub struct Impatient {
 }
 
 impl Observer for Impatient {
-    fn started(&mut self, _: &Model, _: u64, _: u64) {}
+    fn started(&mut self, _: &Started) {}
     fn ticked(&mut self, _: &Tick, _: f64, _: u64) {}
     fn note(&mut self, text: &str) {
         self.notes.push(text.into());

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use veridical::diffusion::likelihood::{DenoiseWithGradient, Integrator, Likelihood, Trace, bits_per_dim, dequantize};
 use veridical::diffusion::solvers::combine;
-use veridical::diffusion::{Conditioned, Model, ModelConfig, NetworkConfig, one_hot};
+use veridical::diffusion::{Conditioned, Model, ModelConfig, one_hot};
 use veridical::nn::MlpConfig;
 use veridical::ops::random::{Draws, SampleIds};
 use veridical::random::{Purpose, RandomKey};
@@ -153,7 +153,7 @@ fn a_mixtures_density_is_found() {
 
 #[test]
 fn a_models_products_are_its_jacobians() {
-    let config = ModelConfig::new(NetworkConfig::Mlp(MlpConfig { label_dim: 3, ..MlpConfig::new(2) }));
+    let config = ModelConfig::new(MlpConfig { label_dim: 3, ..MlpConfig::new(2) });
     let model = Model::new(&config, 4, &CPU).unwrap();
     // Fresh networks end in a layer of nearly zero; larger weights give the Jacobian something to say.
     let louder = ops::scale(&model.weights.flat().into(), 3.0).unwrap().into_value();

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use veridical::diffusion::solvers::{Churn, Denoise, Options, Rk45, combine, named};
 use veridical::diffusion::{
-    Drawn, Grid, Guidance, Guided, Model, ModelConfig, NetworkConfig, Request, Sampler, Start, one_hot, random_classes,
+    Drawn, Grid, Guidance, Guided, Model, ModelConfig, Request, Sampler, Start, one_hot, random_classes,
 };
 use veridical::nn::MlpConfig;
 use veridical::ops::random::Draws;
@@ -14,7 +14,7 @@ use veridical::{DType, Error, Result, Tensor, ops};
 use super::problem::{CPU, Mixture, normals};
 
 fn model(label_dim: usize, seed: u64) -> Model {
-    let config = ModelConfig::new(NetworkConfig::Mlp(MlpConfig { label_dim, ..MlpConfig::new(2) }));
+    let config = ModelConfig::new(MlpConfig { label_dim, ..MlpConfig::new(2) });
     let model = Model::new(&config, seed, &CPU).unwrap();
     let louder = ops::scale(&model.weights.flat().into(), 2.0).unwrap().into_value();
     model.with_flat_weights(louder).unwrap()

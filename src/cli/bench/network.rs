@@ -60,7 +60,9 @@ impl Network {
         let data = Images::new(vec![0.0; size.iter().product()], vec![0], size, 1)?;
         let model = config.model_config(&data)?;
         let (denoiser, layout) = model.build()?;
-        let gflop = 2e-9 * denoiser.multiply_adds(&layout)? as f64;
+        let counted = denoiser.multiply_adds(&layout)?;
+        let uncounted = || Error::Config(format!("the network of {preset} does not count its operations"));
+        let gflop = 2e-9 * counted.ok_or_else(uncounted)? as f64;
         Ok(Network { preset: preset.into(), config, model, parameters: layout.parameter_count(), gflop })
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use veridical::diffusion::{Model, ModelConfig, Request, Sampler, Start, per_sample};
 use veridical::nn::{Conditions, Context};
-use veridical::ops::random::{Draws, SampleIds};
+use veridical::ops::random::{Address, Draws};
 use veridical::random::{Purpose, RandomKey};
 use veridical::train::{RunConfig, TrainOptions, Trainer};
 use veridical::{DType, Device, Result, Tensor, Var, ops};
@@ -73,7 +73,7 @@ pub fn prepare(
 fn forward(config: &RunConfig, model: Model, dtype: DType, batch: u32) -> Result<Work> {
     let images = images(&model, batch)?;
     let device = images.device();
-    let sigmas = config.loss.loss()?.sigmas(batch as usize, SEED, 0, &SampleIds::From(0))?;
+    let sigmas = config.loss.loss()?.sigmas(batch as usize, &Address::new(SEED, 0))?;
     let noise = ops::normal(images.shape(), DType::F32, &draws(1), &device)?;
     let deviations = per_sample(sigmas.iter().copied(), images.shape().rank(), &device)?;
     let x = ops::add(&images.into(), &ops::mul(&noise.into(), &deviations)?)?;
@@ -95,9 +95,9 @@ fn train(config: &RunConfig, model: Model, dtype: DType, batch: u32) -> Result<W
     // The trainer gets the only copy of the weights, or the first step would have to make another.
     let mut trainer = Trainer::new(model.weights, options)?;
     Ok(Box::new(move || {
-        let step = trainer.step(batch as usize, |cx, at| {
+        let step = trainer.step(batch as usize, |cx| {
             let conditions = Conditions { class_labels: None, augment_labels: augment_labels.as_ref() };
-            loss.forward(cx, &denoiser, &images, conditions, (at.seed, at.step), &at.samples)
+            loss.forward(cx, &denoiser, &images, conditions)
         });
         step.map(drop)
     }))

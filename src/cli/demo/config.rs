@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use veridical::data::Shuffle;
-use veridical::diffusion::{EdmLoss, Loss, ModelConfig, NetworkConfig, Sampler};
+use veridical::diffusion::{EdmLoss, Loss, ModelConfig, Sampler};
 use veridical::methods::{SfbdSettings, presets};
 use veridical::nn::SongConfig;
 use veridical::optim::{Decay, HalfLife, Schedule};
@@ -123,7 +123,7 @@ impl Config {
             dropout: self.dropout,
             ..SongConfig::new(side, channels)
         };
-        ModelConfig::edm(NetworkConfig::SongUNet(network), self.sigma_data)
+        ModelConfig::edm(network, self.sigma_data)
     }
 
     pub fn training(&self) -> TrainOptions {

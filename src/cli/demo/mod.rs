@@ -140,9 +140,9 @@ fn train(config: &Config, model: &mut Model, data: &Digits, run: &RunDir) -> Res
         let y = Tensor::from_slice(&pixels, [labels.len(), h, w, c], &device)?;
         let index = Tensor::from_slice(&labels, [labels.len()], &device)?;
         let classes = stop::shielded(|| ops::one_hot(&index, data.train.classes(), DType::F32))?.into();
-        let made = trainer.step(labels.len(), |cx, at| {
+        let made = trainer.step(labels.len(), |cx| {
             let conditions = Conditions { class_labels: Some(&classes), augment_labels: None };
-            loss.forward(cx, denoiser, &y, conditions, (at.seed, at.step), &at.samples)
+            loss.forward(cx, denoiser, &y, conditions)
         });
         let tick = match made {
             Err(Error::Stopped) => break,

@@ -6,7 +6,7 @@ use veridical::Result;
 use veridical::data::{DataSet, Digits};
 use veridical::diffusion::Model;
 use veridical::methods::{NoisyData, Sfbd, sfbd};
-use veridical::train::{End, Existing, ImageGrid, MODEL, Observer, RunDir, RunOptions, Tick, png};
+use veridical::train::{End, Existing, ImageGrid, MODEL, Observer, RunDir, RunOptions, Started, Tick, png};
 
 use super::results::Distance;
 use super::{Config, draw};
@@ -150,9 +150,9 @@ impl Watch {
 }
 
 impl Observer for Watch {
-    fn started(&mut self, _: &Model, _: u64, steps: u64) {
+    fn started(&mut self, run: &Started) {
         self.finish();
-        self.progress = Some(Progress::new("sfbd", steps));
+        self.progress = Some(Progress::new("sfbd", run.steps));
     }
     fn ticked(&mut self, tick: &Tick, _: f64, _: u64) {
         if let Some(progress) = &mut self.progress {

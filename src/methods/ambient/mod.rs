@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use super::chain::{self, ChainNoise};
 use crate::autograd::Var;
-use crate::diffusion::{Denoiser, Loss, per_sample};
+use crate::diffusion::{Denoiser, Loss, noised, per_sample};
 use crate::error::{Error, Result};
 use crate::nn::{Conditions, Context};
 use crate::ops;
-use crate::ops::random::{Distribution, Draws, SampleIds};
-use crate::random::{Purpose, RandomKey};
+use crate::ops::random::{Address, Distribution};
+use crate::random::Purpose;
 use crate::tensor::{DType, Device, Tensor};
 use crate::train::{Batch, Objective};
 
@@ -60,8 +60,8 @@ pub struct Consistency {
 }
 
 impl AmbientTweedie {
-    /// The loss of samples `y` `[n, ...]` f32 whose noise has the levels `noise`, a scalar. Random numbers are a pure function of seed, step
-    /// and sample. Errors unless there is a level for each sample, not below 0 and finite, and where [`Loss::at`] does.
+    /// The loss of samples `y` `[n, ...]` f32 whose noise has the levels `noise`, a scalar. Random numbers come from the context's
+    /// [address](Context::address). Errors unless there is a level for each sample, not below 0 and finite, and where [`Loss::at`] does.
     pub fn forward(
         &self,
         cx: &Context,
@@ -69,22 +69,19 @@ impl AmbientTweedie {
         y: &Tensor,
         noise: &[f64],
         conditions: Conditions,
-        (seed, step): (u64, u32),
-        samples: &SampleIds,
     ) -> Result<Var> {
         let n = y.shape().first().copied().unwrap_or(0);
         if noise.len() != n || noise.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
             let what = format!("a noise level not below 0 for each of {n} samples, got {noise:?}");
             return Err(Error::argument("Ambient-Tweedie", what));
         }
-        let drawn = self.loss.sigmas(n, seed, step, samples)?;
+        let address = cx.address()?;
+        let drawn = self.loss.sigmas(n, address)?;
         let sigmas: Vec<f64> = drawn.iter().zip(noise).map(|(sigma, s)| sigma.max(*s)).collect();
         // What a clean image gets is sigma itself, not the root of its square.
         let added = |(sigma, s): (&f64, &f64)| if *s == 0.0 { *sigma } else { (sigma * sigma - s * s).max(0.0).sqrt() };
         let deviations: Vec<f64> = sigmas.iter().zip(noise).map(added).collect();
-        let draws = Draws { key: RandomKey::new(seed, Purpose::TrainingNoise).at_step(step), samples: samples.clone() };
-        let deviations = chain::column(&deviations, &y.device())?;
-        let x = ops::solver_update(&y.into(), None, Some((deviations.into(), &draws)))?;
+        let x = noised(&y.into(), &deviations, &address.draws(Purpose::TrainingNoise))?;
         let denoised = denoiser.denoise(cx, &x, &sigmas, conditions)?;
         let prediction = match noise.iter().all(|s| *s == 0.0) {
             true => denoised.clone(),
@@ -101,8 +98,7 @@ impl AmbientTweedie {
         match &self.consistency {
             None => Ok(loss),
             Some(term) => {
-                let at = (seed, step);
-                let term = term.forward(cx, denoiser, &self.loss, (&x, &denoised, &sigmas), conditions, at, samples)?;
+                let term = term.forward(cx, denoiser, &self.loss, (&x, &denoised, &sigmas), conditions)?;
                 ops::add(&loss, &term)
             }
         }
@@ -116,7 +112,7 @@ impl Objective for AmbientTweedie {
             level.ok_or_else(|| Error::argument("Ambient-Tweedie", format!("image {i} of {}", self.levels.len())))
         };
         let noise: Vec<f64> = batch.indices.iter().map(level).collect::<Result<_>>()?;
-        self.forward(cx, denoiser, batch.y, &noise, batch.conditions, (batch.seed, batch.step), batch.samples)
+        self.forward(cx, denoiser, batch.y, &noise, batch.conditions)
     }
 }
 
@@ -128,16 +124,15 @@ impl Consistency {
         loss: &Loss,
         (x, denoised, sigmas): (&Var, &Var, &[f64]),
         conditions: Conditions,
-        (seed, step): (u64, u32),
-        samples: &SampleIds,
     ) -> Result<Var> {
-        let lower = lower_levels(loss, sigmas, (seed, step), samples)?;
+        let address = cx.address()?;
+        let lower = lower_levels(loss, sigmas, address)?;
         let levels = chain::levels(sigmas, &lower, self.steps);
         let frozen = chain::without_gradient(cx);
         let walking = if self.through_chain { cx } else { &frozen };
         let mut mean: Option<Var> = None;
         for copy in 0..self.copies {
-            let noise = ChainNoise { seed, step, site: copy as u32, samples };
+            let noise = ChainNoise { address, site: copy as u32 };
             let end = chain::reverse_sde(walking, denoiser, x.clone(), &levels, conditions, &noise)?;
             let at_end = denoiser.denoise(cx, &end, &lower, conditions)?;
             let share = ops::scale(&at_end, 1.0 / self.copies as f64)?;
@@ -153,9 +148,8 @@ impl Consistency {
 }
 
 /// `sigma'` of each sample: drawn as `sigma` is, independently of it, and not above it.
-fn lower_levels(loss: &Loss, sigmas: &[f64], (seed, step): (u64, u32), samples: &SampleIds) -> Result<Vec<f64>> {
-    let samples = samples.on_cpu()?;
-    let draws = Draws { key: RandomKey::new(seed, Purpose::Sigma).at_site(1).at_step(step), samples };
+fn lower_levels(loss: &Loss, sigmas: &[f64], address: &Address) -> Result<Vec<f64>> {
+    let draws = address.on_cpu()?.draws_at(Purpose::Sigma, 1);
     let distribution = if matches!(loss, Loss::Edm(_)) { Distribution::Normal } else { Distribution::Uniform };
     let numbers = ops::random::random(distribution, [sigmas.len(), 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
     Ok(numbers.into_iter().zip(sigmas).map(|(u, sigma)| loss.sigma(u, u).max(LEAST).min(*sigma)).collect())

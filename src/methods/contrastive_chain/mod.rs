@@ -35,7 +35,7 @@ use crate::diffusion::{Denoiser, Loss};
 use crate::error::{Error, Result};
 use crate::nn::Context;
 use crate::ops;
-use crate::ops::random::Draws;
+use crate::ops::random::Address;
 use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Device, Tensor};
 use crate::train::{Batch, ImageClassifier, Objective};
@@ -150,14 +150,11 @@ impl ContrastiveChain {
     }
 
     /// The chain's start `x_s` and the true state `x_j` of each sample.
-    fn pair(&self, batch: &Batch, levels: &[f64]) -> Result<(Tensor, Tensor)> {
+    fn pair(&self, batch: &Batch, address: &Address, levels: &[f64]) -> Result<(Tensor, Tensor)> {
         let (s, j) = (levels[0], levels[levels.len() - 1]);
-        let draws = |site| Draws {
-            key: RandomKey::new(batch.seed, Purpose::TrainingNoise).at_site(site).at_step(batch.step),
-            samples: batch.samples.clone(),
-        };
         let noisy = |x: &Tensor, sigma: f64, site| -> Result<Tensor> {
-            Ok(ops::solver_update(&x.into(), None, Some((sigma.into(), &draws(site))))?.into_value())
+            let draws = address.draws_at(Purpose::TrainingNoise, site);
+            Ok(ops::solver_update(&x.into(), None, Some((sigma.into(), &draws)))?.into_value())
         };
         let end = noisy(batch.y, j, 1)?;
         let start = match self.coupling {
@@ -182,8 +179,9 @@ impl ContrastiveChain {
         // The solver's own arithmetic costs nothing beside the network's.
         let dtype = if matches!(device, Device::Cpu) { DType::F64 } else { DType::F32 };
         let x = ops::cast(&start.into(), dtype)?.into_value();
-        let seed = RandomKey::stage_seed(batch.seed, 1 + batch.step)?;
-        let mut noise = FreshNoise::new(seed, batch.samples.clone());
+        let address = cx.address()?;
+        let seed = RandomKey::stage_seed(address.seed, 1 + address.step)?;
+        let mut noise = FreshNoise::new(seed, address.samples.clone());
         let end = solve(self.solver.as_ref(), &mut denoise, &x, levels, &mut noise, &mut |_| Ok(()))?.x;
 
         // end = [what is constant] + sum_c end[c] D_c, and each input likewise.
@@ -215,8 +213,9 @@ impl ContrastiveChain {
 
     /// The contrastive part alone, `mean_i [-S_ii + log (1/N) sum_k exp S_ik]`. Errors on a batch of fewer than two.
     pub fn contrast(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var> {
-        let levels = self.levels(batch.seed, batch.step)?;
-        let (start, end) = self.pair(batch, levels)?;
+        let address = cx.address()?;
+        let levels = self.levels(address.seed, address.step)?;
+        let (start, end) = self.pair(batch, address, levels)?;
         let state = self.state(cx, denoiser, batch, &start, levels)?;
         let (chain, truth) = (self.rows(&state)?, self.rows(&end.into())?);
         let width = match self.width {

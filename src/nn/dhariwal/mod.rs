@@ -5,11 +5,11 @@ mod config;
 pub use config::DhariwalConfig;
 
 use super::context::Context;
-use super::layers::{Conv3x3, GroupNorm, LayerInit, Linear, Module};
+use super::layers::{Conv2d, GroupNorm, LayerInit, Linear, Module};
 use super::layout::{Layout, Scope};
+use super::score::{Architecture, Conditions, DataShape, ScoreNetwork};
 use super::unet::{
-    BlockOptions, Conditions, DecoderLevel, Heads, Resampling, UNetBlock, check_images, check_labels, decode,
-    multiply_adds,
+    BlockOptions, DecoderLevel, Heads, Resampling, UNetBlock, check_images, check_labels, decode, multiply_adds,
 };
 use crate::autograd::Var;
 use crate::error::Result;
@@ -32,11 +32,11 @@ pub struct DhariwalUNet {
     map_layer0: Linear,
     map_layer1: Linear,
     map_label: Option<Linear>,
-    stem: Conv3x3,
+    stem: Conv2d,
     encoder: Vec<UNetBlock>,
     decoder: Vec<UNetBlock>,
     out_norm: GroupNorm,
-    out_conv: Conv3x3,
+    out_conv: Conv2d,
 }
 
 impl DhariwalUNet {
@@ -78,7 +78,7 @@ impl DhariwalUNet {
         let mut encoder = Vec::new();
         let mut enc = scope.at("enc");
         let top = config.img_resolution;
-        let stem = Conv3x3::new(&mut enc.at(&format!("{top}x{top}_conv")), config.img_channels, channels, init);
+        let stem = Conv2d::three(&mut enc.at(&format!("{top}x{top}_conv")), config.img_channels, channels, init);
         for (level, &mult) in config.channel_mult.iter().enumerate() {
             let at = config.img_resolution >> level;
             let attention = config.attn_resolutions.contains(&at);
@@ -115,42 +115,13 @@ impl DhariwalUNet {
             encoder,
             decoder,
             out_norm: GroupNorm::new(&mut scope.at("out_norm"), channels, EPS)?,
-            out_conv: Conv3x3::new(&mut scope.at("out_conv"), channels, outputs, LayerInit::Zero),
+            out_conv: Conv2d::three(&mut scope.at("out_conv"), channels, outputs, LayerInit::Zero),
         })
     }
 
     /// The configuration.
     pub fn config(&self) -> &DhariwalConfig {
         &self.config
-    }
-
-    /// `x` is `[n, h, w, channels]`, already scaled; `noise` `[n]` f32 noise labels; the result is `[n, h, w, outputs]` in the
-    /// context's compute dtype. Errors on other shapes.
-    pub fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
-        check_images("DhariwalUNet", x, self.config.img_resolution, self.config.img_channels)?;
-        let emb = self.embed(cx, noise, conditions)?;
-        let mut x = self.stem.forward(cx, &ops::cast(x, cx.compute())?)?;
-        let mut skips = vec![x.clone()];
-        for block in &self.encoder {
-            x = block.forward(cx, &x, &emb)?;
-            skips.push(x.clone());
-        }
-        for block in &self.decoder {
-            x = decode(cx, block, &x, &mut skips, &emb)?;
-        }
-        self.out_conv.forward(cx, &self.out_norm.forward_silu(cx, &x)?)
-    }
-
-    /// Multiply-adds for one image, as [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds) counts them.
-    /// Errors if the network is another layout's.
-    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
-        let embedding = [Some(&self.map_layer0), Some(&self.map_layer1), self.map_label.as_ref()];
-        let embedding: u64 =
-            embedding.into_iter().flatten().map(|layer| layer.multiply_adds(layout)).sum::<Result<_>>()?;
-        let mut at = self.config.img_resolution;
-        let pixels = (at as u64).pow(2);
-        let ends = pixels * (self.stem.multiply_adds(layout)? + self.out_conv.multiply_adds(layout)?);
-        Ok(embedding + ends + multiply_adds(self.encoder.iter().chain(&self.decoder), layout, &mut at)?)
     }
 
     /// Noise level, class and augmentation to `[n, emb_channels]`, in f32 whatever the network computes in.
@@ -169,5 +140,58 @@ impl DhariwalUNet {
             emb = ops::add(&emb, &layer.forward(cx, &labels)?)?;
         }
         ops::silu(&emb)
+    }
+}
+
+impl ScoreNetwork for DhariwalUNet {
+    fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
+        check_images("DhariwalUNet", x, self.config.img_resolution, self.config.img_channels)?;
+        let emb = self.embed(cx, noise, conditions)?;
+        let mut x = self.stem.forward(cx, &ops::cast(x, cx.compute())?)?;
+        let mut skips = vec![x.clone()];
+        for block in &self.encoder {
+            x = block.forward(cx, &x, &emb)?;
+            skips.push(x.clone());
+        }
+        for block in &self.decoder {
+            x = decode(cx, block, &x, &mut skips, &emb)?;
+        }
+        self.out_conv.forward(cx, &self.out_norm.forward_silu(cx, &x)?)
+    }
+
+    fn multiply_adds(&self, layout: &Layout) -> Result<Option<u64>> {
+        let embedding = [Some(&self.map_layer0), Some(&self.map_layer1), self.map_label.as_ref()];
+        let embedding: u64 =
+            embedding.into_iter().flatten().map(|layer| layer.multiply_adds(layout)).sum::<Result<_>>()?;
+        let mut at = self.config.img_resolution;
+        let pixels = (at as u64).pow(2);
+        let ends = pixels * (self.stem.multiply_adds(layout)? + self.out_conv.multiply_adds(layout)?);
+        let blocks = multiply_adds(self.encoder.iter().chain(&self.decoder), layout, &mut at)?;
+        Ok(Some(embedding + ends + blocks))
+    }
+}
+
+impl Architecture for DhariwalConfig {
+    const MODEL_TYPE: &'static str = "DhariwalUNet";
+    type Network = DhariwalUNet;
+
+    fn build(&self, scope: &mut Scope, outputs: usize) -> Result<DhariwalUNet> {
+        DhariwalUNet::with_outputs(scope, self, outputs)
+    }
+
+    fn sample_shape(&self) -> Vec<usize> {
+        vec![self.img_resolution, self.img_resolution, self.img_channels]
+    }
+
+    fn label_dim(&self) -> usize {
+        self.label_dim
+    }
+
+    fn augment_dim(&self) -> usize {
+        self.augment_dim
+    }
+
+    fn of_data(data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
+        data.square_images()
     }
 }

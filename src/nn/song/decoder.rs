@@ -5,7 +5,7 @@ use super::{EPS, ZERO_GAIN};
 use crate::autograd::Var;
 use crate::error::Result;
 use crate::nn::context::Context;
-use crate::nn::layers::{Conv3x3, GroupNorm, Module};
+use crate::nn::layers::{Conv2d, GroupNorm, Module};
 use crate::nn::layout::{Layout, Scope};
 use crate::nn::unet::{BlockOptions, DecoderLevel, UNetBlock, decode, multiply_adds, register_filter};
 use crate::ops;
@@ -27,7 +27,7 @@ struct Level {
 #[derive(Debug, Clone)]
 struct ToImage {
     norm: GroupNorm,
-    conv: Conv3x3,
+    conv: Conv2d,
 }
 
 impl Decoder {
@@ -57,7 +57,7 @@ impl Decoder {
                     register_filter(&mut scope.at(&format!("{at}x{at}_aux_up")), filter);
                 }
                 let norm = GroupNorm::new(&mut scope.at(&format!("{at}x{at}_aux_norm")), channels, EPS)?;
-                let conv = Conv3x3::new(&mut scope.at(&format!("{at}x{at}_aux_conv")), channels, outputs, ZERO_GAIN);
+                let conv = Conv2d::three(&mut scope.at(&format!("{at}x{at}_aux_conv")), channels, outputs, ZERO_GAIN);
                 image = Some(ToImage { norm, conv });
             }
             levels.push(Level { blocks, image });

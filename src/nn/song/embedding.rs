@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::nn::context::Context;
 use crate::nn::layers::{Linear, Module};
 use crate::nn::layout::{Init, Layout, ParamId, Scope};
-use crate::nn::unet::{Conditions, check_labels};
+use crate::nn::score::Conditions;
+use crate::nn::unet::check_labels;
 use crate::ops;
 use crate::tensor::{DType, Tensor};
 

@@ -4,7 +4,7 @@ use super::config::{EncoderType, SongConfig};
 use crate::autograd::Var;
 use crate::error::Result;
 use crate::nn::context::Context;
-use crate::nn::layers::{Conv3x3, Linear, Module};
+use crate::nn::layers::{Conv2d, Linear, Module};
 use crate::nn::layout::{Layout, Scope};
 use crate::nn::unet::{BlockOptions, Resampling, UNetBlock, multiply_adds, register_filter};
 use crate::ops;
@@ -12,7 +12,7 @@ use crate::ops;
 /// A first convolution, then blocks at each resolution.
 #[derive(Debug, Clone)]
 pub struct Encoder {
-    stem: Conv3x3,
+    stem: Conv2d,
     levels: Vec<Level>,
     filter: Vec<f64>,
 }
@@ -30,7 +30,7 @@ enum Pyramid {
     /// The image itself is made smaller; `x <- x + conv(image)`.
     Skip(Linear),
     /// `x <- image <- (x + down(conv(image))) / sqrt(2)`.
-    Residual(Conv3x3),
+    Residual(Conv2d),
 }
 
 impl Encoder {
@@ -39,7 +39,7 @@ impl Encoder {
         let top = config.img_resolution;
         let mut channels = config.model_channels;
         let mut pyramid_channels = config.img_channels;
-        let stem = Conv3x3::new(&mut scope.at(&format!("{top}x{top}_conv")), config.img_channels, channels, 1.0);
+        let stem = Conv2d::three(&mut scope.at(&format!("{top}x{top}_conv")), config.img_channels, channels, 1.0);
         let mut skips = vec![channels];
         let mut levels = Vec::new();
         for (level, &mult) in config.channel_mult.iter().enumerate() {
@@ -128,7 +128,7 @@ impl Pyramid {
             EncoderType::Residual => {
                 let scope = &mut scope.at(&format!("{at}x{at}_aux_residual"));
                 register_filter(scope, filter);
-                Some(Pyramid::Residual(Conv3x3::new(scope, inputs, outputs, 1.0)))
+                Some(Pyramid::Residual(Conv2d::three(scope, inputs, outputs, 1.0)))
             }
         }
     }

@@ -5,12 +5,13 @@ mod decoder;
 mod embedding;
 mod encoder;
 
-pub use super::unet::Conditions;
+pub use super::score::Conditions;
 pub use config::{DecoderType, EmbeddingType, EncoderType, SongConfig};
 
 use super::context::Context;
 use super::layers::LayerInit;
 use super::layout::{Layout, Scope};
+use super::score::{Architecture, DataShape, ScoreNetwork};
 use super::unet::{BlockOptions, Heads, check_images};
 use crate::autograd::Var;
 use crate::error::Result;
@@ -66,21 +67,44 @@ impl SongUNet {
     pub fn config(&self) -> &SongConfig {
         &self.config
     }
+}
 
-    /// `x` is `[n, h, w, channels]`, already scaled; `noise` `[n]` f32 noise labels; the result is `[n, h, w, outputs]` in the
-    /// context's compute dtype. Errors on other shapes.
-    pub fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
+impl ScoreNetwork for SongUNet {
+    fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
         check_images("SongUNet", x, self.config.img_resolution, self.config.img_channels)?;
         let emb = self.embedding.forward(cx, noise, conditions)?;
         let (x, skips) = self.encoder.forward(cx, &ops::cast(x, cx.compute())?, &emb)?;
         self.decoder.forward(cx, x, skips, &emb)
     }
 
-    /// Multiply-adds for one image, as [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds) counts them.
-    /// Errors if the network is another layout's.
-    pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
+    fn multiply_adds(&self, layout: &Layout) -> Result<Option<u64>> {
         let mut at = self.config.img_resolution;
         let encoder = self.encoder.multiply_adds(layout, &mut at)?;
-        Ok(self.embedding.multiply_adds(layout)? + encoder + self.decoder.multiply_adds(layout, at)?)
+        Ok(Some(self.embedding.multiply_adds(layout)? + encoder + self.decoder.multiply_adds(layout, at)?))
+    }
+}
+
+impl Architecture for SongConfig {
+    const MODEL_TYPE: &'static str = "SongUNet";
+    type Network = SongUNet;
+
+    fn build(&self, scope: &mut Scope, outputs: usize) -> Result<SongUNet> {
+        SongUNet::with_outputs(scope, self, outputs)
+    }
+
+    fn sample_shape(&self) -> Vec<usize> {
+        vec![self.img_resolution, self.img_resolution, self.img_channels]
+    }
+
+    fn label_dim(&self) -> usize {
+        self.label_dim
+    }
+
+    fn augment_dim(&self) -> usize {
+        self.augment_dim
+    }
+
+    fn of_data(data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
+        data.square_images()
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::layers::{LayerInit, LayerNorm, Linear, Module};
-use super::layout::{FileForm, Init, ParamId, Scope};
+use super::layout::{Init, ParamId, Scope};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
@@ -93,9 +93,7 @@ impl Transformer {
     pub fn new(scope: &mut Scope, config: &TransformerConfig) -> Result<Self> {
         config.check()?;
         let TransformerConfig { vocab, context, width, layers, .. } = *config;
-        let table = |scope: &mut Scope, rows: usize| {
-            scope.parameter("weight", [rows, width], FileForm::Plain, Init::Normal(DEVIATION))
-        };
+        let table = |scope: &mut Scope, rows: usize| scope.parameter("weight", [rows, width], Init::Normal(DEVIATION));
         let tokens = table(&mut scope.at("wte"), vocab + 1);
         let positions = table(&mut scope.at("wpe"), context);
         let last = DEVIATION / (2.0 * layers as f32).sqrt();

@@ -7,7 +7,7 @@ use super::register_filter;
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::nn::context::Context;
-use crate::nn::layers::{Conv3x3, GroupNorm, LayerInit, Linear, Module};
+use crate::nn::layers::{Conv2d, GroupNorm, LayerInit, Linear, Module};
 use crate::nn::layout::{Layout, Scope};
 use crate::ops;
 
@@ -57,11 +57,11 @@ pub struct UNetBlock {
     resampling: Resampling,
     filter: Vec<f64>,
     norm0: GroupNorm,
-    conv0: Conv3x3,
+    conv0: Conv2d,
     affine: Linear,
     adaptive_scale: bool,
     norm1: GroupNorm,
-    conv1: Conv3x3,
+    conv1: Conv2d,
     skip: Skip,
     skip_scale: f64,
     attention: Option<Attention>,
@@ -101,11 +101,11 @@ impl UNetBlock {
         };
         let norm0 = GroupNorm::new(&mut scope.at("norm0"), inputs, eps)?;
         filter(&mut scope.at("conv0"));
-        let conv0 = Conv3x3::new(&mut scope.at("conv0"), inputs, outputs, init);
+        let conv0 = Conv2d::three(&mut scope.at("conv0"), inputs, outputs, init);
         let parts = if adaptive_scale { 2 } else { 1 };
         let affine = Linear::new(&mut scope.at("affine"), options.emb_channels, parts * outputs, init);
         let norm1 = GroupNorm::new(&mut scope.at("norm1"), outputs, eps)?;
-        let conv1 = Conv3x3::new(&mut scope.at("conv1"), outputs, outputs, init_zero);
+        let conv1 = Conv2d::three(&mut scope.at("conv1"), outputs, outputs, init_zero);
         filter(&mut scope.at("skip"));
         let skip = match inputs != outputs || resamples && options.resample_proj {
             true => Skip::Projected(Linear::pointwise(&mut scope.at("skip"), inputs, outputs, init)),

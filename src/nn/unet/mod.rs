@@ -1,4 +1,4 @@
-//! What the U-Nets share: the residual block, and what a network is told besides the image.
+//! What the U-Nets share: the residual block.
 //!
 //! [`SongUNet`](crate::nn::SongUNet) and [`DhariwalUNet`](crate::nn::DhariwalUNet) are made of the same block with other
 //! [options](BlockOptions) (Karras et al. 2022, arXiv 2206.00364, appendix F).
@@ -14,15 +14,6 @@ use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::tensor::DType;
-
-/// What a score network is told besides the image.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Conditions<'a> {
-    /// `[n, label_dim]`, one-hot or all zeros for no class. Left out: no class.
-    pub class_labels: Option<&'a Var>,
-    /// `[n, augment_dim]`. Left out: no augmentation.
-    pub augment_labels: Option<&'a Var>,
-}
 
 /// Errors unless `x` is `[n, resolution, resolution, channels]`.
 pub(super) fn check_images(op: &'static str, x: &Var, resolution: usize, channels: usize) -> Result<()> {

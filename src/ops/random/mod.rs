@@ -6,7 +6,7 @@ mod gpu;
 use super::on;
 use crate::backend::gpu::{Gpu, Ptr};
 use crate::error::{Error, Result};
-use crate::random::{RandomKey, Samples, Stream};
+use crate::random::{Purpose, RandomKey, Samples, Stream};
 use crate::tensor::{DType, Device, Shape, Tensor};
 
 /// What the numbers are distributed like.
@@ -105,6 +105,40 @@ impl Draws {
             SampleIds::Each(ids) => (0, ids.ptr(gpu)?),
         };
         Ok((self.key.stream()?, first, ids))
+    }
+}
+
+/// Where a step of a computation takes all its random numbers from: each is a pure function of this, of what it is for, and of its element.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The step.
+    pub step: u32,
+    /// Which sample each row of the batch is.
+    pub samples: SampleIds,
+}
+
+impl Address {
+    /// Samples 0, 1, 2, ... of a step.
+    pub fn new(seed: u64, step: u32) -> Self {
+        Address { seed, step, samples: SampleIds::From(0) }
+    }
+
+    /// The draws for one purpose.
+    pub fn draws(&self, purpose: Purpose) -> Draws {
+        self.draws_at(purpose, 0)
+    }
+
+    /// The draws for one purpose at one of its sites: different sites have different numbers.
+    pub fn draws_at(&self, purpose: Purpose, site: u32) -> Draws {
+        let key = RandomKey::new(self.seed, purpose).at_site(site).at_step(self.step);
+        Draws { key, samples: self.samples.clone() }
+    }
+
+    /// The same for operations on the CPU, whatever device the batch is on.
+    pub fn on_cpu(&self) -> Result<Self> {
+        Ok(Address { samples: self.samples.on_cpu()?, ..*self })
     }
 }
 

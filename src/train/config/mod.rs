@@ -21,6 +21,7 @@ use super::trainer::TrainOptions;
 use crate::data::{Batches, Images};
 use crate::diffusion::ModelConfig;
 use crate::error::{Error, Result};
+use crate::nn::{DataShape, NetworkConfig};
 
 pub use presets::{names as preset_names, shape as preset_shape};
 pub use sections::{Augment, Average, Data, LossSection, OptimizerSection, Sampling, TrainSection};
@@ -121,25 +122,14 @@ impl RunConfig {
     ///
     /// Errors if the settings contradict the data or name options that the network does not have.
     pub fn model_config(&self, data: &Images) -> Result<ModelConfig> {
-        let [height, width, channels] = data.size();
-        let labels = if self.data.labels && data.classes() > 1 { data.classes() } else { 0 };
+        let classes = if self.data.labels && data.classes() > 1 { data.classes() } else { 0 };
+        let augment = self.pipe()?.map_or(0, |pipe| pipe.labels());
+        let shape = DataShape { size: data.size(), classes, augment };
         let mut model = self.model.clone();
-        let kind = model.get("model_type").and_then(Value::as_str).unwrap_or("SongUNet");
-        let mut fixed: Vec<(&str, usize)> = vec![("label_dim", labels)];
-        if kind == "MLP" {
-            fixed.push(("dims", data.values()));
-        } else {
-            if height != width {
-                let what =
-                    format!("images of {height} x {width}; networks take square ones, so crop or resize the data");
-                return Err(Error::Config(what));
-            }
-            fixed.extend([("img_resolution", height), ("img_channels", channels)]);
-            fixed.push(("augment_dim", self.pipe()?.map_or(0, |pipe| pipe.labels())));
-        }
-        if kind == "MLP" && self.pipe()?.is_some() {
-            return Err(Error::Config("augment.p must be 0 for an MLP: points are not images".into()));
-        }
+        let kind = model.entry("model_type").or_insert_with(|| "SongUNet".into());
+        let kind =
+            kind.as_str().ok_or_else(|| Error::Config(format!("model.model_type is no name: {kind}")))?.to_string();
+        let fixed = NetworkConfig::of_data(&kind, &shape)?;
         for (key, value) in fixed {
             match model.get(key).and_then(Value::as_integer) {
                 None => {
@@ -154,9 +144,10 @@ impl RunConfig {
                 }
             }
         }
-        model.entry("model_type").or_insert_with(|| "SongUNet".into());
         let json = serde_json::to_string(&model).map_err(|e| Error::Config(format!("[model]: {e}")))?;
-        ModelConfig::from_json(&json)
+        let config = ModelConfig::from_json(&json)?;
+        fits(&config.network, &shape)?;
+        Ok(config)
     }
 
     /// The same settings with the architecture of a model, to go on with it. Errors if it cannot be written as TOML.
@@ -186,16 +177,37 @@ impl RunConfig {
     }
 }
 
+/// Errors unless a network takes what the data have, where it did not say so [itself](crate::nn::Architecture::of_data).
+fn fits(network: &NetworkConfig, data: &DataShape) -> Result<()> {
+    let (kind, taken) = (network.model_type(), network.sample_shape());
+    let flat = [data.size.iter().product::<usize>()];
+    if taken != data.size && taken != flat {
+        let what = format!("{kind} takes samples of shape {taken:?}, but the data have {:?}", data.size);
+        return Err(Error::Config(what));
+    }
+    if network.label_dim() != data.classes {
+        let (takes, there) = (network.label_dim(), data.classes);
+        let what = format!("{kind} takes {takes} classes, but the data have {there} (data.labels = false: none)");
+        return Err(Error::Config(what));
+    }
+    if data.augment != 0 && network.augment_dim() != data.augment {
+        let (takes, there) = (network.augment_dim(), data.augment);
+        return Err(Error::Config(format!("{kind} takes {takes} augmentation labels, but [augment] makes {there}")));
+    }
+    Ok(())
+}
+
 /// Errors with the settings in which the document `here` differs from `there`, that of a checkpoint, apart from those that may; these are
 /// [`FREE`] and what starts as one of `free` does. Where all that differs is a length which the learning rate hangs on, it says how to go on.
-pub(super) fn continues(here: &str, there: &str, free: &[&str]) -> Result<()> {
+pub(super) fn continues(here: &str, there: &str, free: &[impl AsRef<str>]) -> Result<()> {
     let table = |text: &str| -> Result<Table> {
         text.parse().map_err(|e: toml::de::Error| Error::Config(format!("the checkpoint's settings: {e}")))
     };
     let (here, there) = (flat(&table(here)?), flat(&table(there)?));
     let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     let show = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
-    let is_free = |key: &str| FREE.iter().chain(free).any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES;
+    let all_free = FREE.into_iter().chain(free.iter().map(AsRef::as_ref));
+    let is_free = |key: &str| all_free.clone().any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES;
     let differ: Vec<String> = keys
         .into_iter()
         .filter(|key| here.get(*key) != there.get(*key) && !is_free(key))

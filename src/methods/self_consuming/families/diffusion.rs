@@ -3,7 +3,7 @@
 use super::super::{Draw, Family, Part};
 use crate::data::synthetic::Density;
 use crate::data::{Digits, digits};
-use crate::diffusion::{EdmLoss, Loss, Model, ModelConfig, NetworkConfig, Sampler};
+use crate::diffusion::{EdmLoss, Loss, Model, ModelConfig, Sampler};
 use crate::error::{Error, Result};
 use crate::metrics;
 use crate::nn::song::Conditions;
@@ -84,7 +84,7 @@ impl Diffusion {
     /// Points of a density, by a perceptron. Errors where the density does.
     pub fn points(density: Density, training: DiffusionTraining, seed: u64, device: &Device) -> Result<Self> {
         let held_out = narrow(&density.sample(Draw::truth(seed).own_seed()?, 0, 4 * MEASURED)?);
-        let config = ModelConfig::edm(NetworkConfig::Mlp(MlpConfig::new(density.dims())), 0.5);
+        let config = ModelConfig::edm(MlpConfig::new(density.dims()), 0.5);
         Self::new(Truth::Points { density, held_out }, config, training, seed, device)
     }
 
@@ -102,7 +102,7 @@ impl Diffusion {
             dropout: 0.05,
             ..SongConfig::new(8, 1)
         };
-        let config = ModelConfig::edm(NetworkConfig::SongUNet(network), 0.75);
+        let config = ModelConfig::edm(network, 0.75);
         Self::new(Truth::Digits { data: Box::new(data), judge: Box::new(judge) }, config, training, seed, device)
     }
 
@@ -216,9 +216,7 @@ impl Family for Diffusion {
             }
             let shape = [&[batch][..], &model.denoiser().sample_shape()].concat();
             let clean = Tensor::from_slice(&rows, shape, &self.device)?;
-            trainer.step(batch, |cx, at| {
-                loss.forward(cx, model.denoiser(), &clean, Conditions::default(), (at.seed, at.step), &at.samples)
-            })?;
+            trainer.step(batch, |cx| loss.forward(cx, model.denoiser(), &clean, Conditions::default()))?;
         }
         model.weights = trainer.average()?;
         Ok(model)

@@ -212,7 +212,7 @@ impl Family for LanguageModel {
         let picks = Windows::new(parts, self.window())?;
         for _ in 0..steps {
             let (inputs, targets) = self.batch(&picks.draw(batch, &mut sequence))?;
-            trainer.step(batch, |cx, _| self.network.loss(cx, &inputs, &targets))?;
+            trainer.step(batch, |cx| self.network.loss(cx, &inputs, &targets))?;
         }
         trainer.average()
     }

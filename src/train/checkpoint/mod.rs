@@ -2,9 +2,15 @@
 //!
 //! A directory for each step, `step-000001200/`, with `model.safetensors` (the weights), `ema.safetensors` (their running average),
 //! `ema-0.050.safetensors` for each power-function average, `optimizer.safetensors`, and `state.json`, which says what the others must be.
+//! Where several [players](super::Trained::players) are trained, their names stand before those of their files.
 //! It is written under another name, flushed and then renamed: a directory of this name is whole, whenever the process
 //! or the machine died. What is not whole all the same, or not ours, is recognised by its sizes and checksums, of which
 //! `state.json` has one of itself. [`recover`] clears up after a process that died.
+
+mod players;
+mod upkeep;
+
+pub use upkeep::{prune, recover};
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,28 +19,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::trainer::{Trainer, TrainerState};
+use super::trained::{MODEL_PLAYER, Trained};
 use crate::backend::cpu::Isa;
 use crate::checksum;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::escape::escaped;
-use crate::files::{self, write_atomic};
+use crate::files;
 use crate::stop;
-use crate::tensor::{DType, Device, Tensor, TensorFile, file};
+use crate::tensor::Device;
 
 /// In format 1 `state.json` had no checksum, and did not say what the numbers were computed with.
 const FORMATS: [u32; 2] = [1, 2];
 const STATE: &str = "state.json";
-const MODEL: &str = "model.safetensors";
-const AVERAGE: &str = "ema.safetensors";
-const OPTIMIZER: &str = "optimizer.safetensors";
-/// Of data that change while they are trained on.
-const SOURCE: &str = "source.safetensors";
 /// Directories that were being written, or removed, start so.
 const PARTIAL: &str = ".partial-";
-/// A directory whose place another one is about to take starts so.
-const REPLACED: &str = ".replaced-";
 /// A state file is some kilobytes.
 const MAX_STATE: u64 = 1 << 22;
 
@@ -57,6 +56,9 @@ pub struct State {
     pub config: String,
     /// The data's fingerprint.
     pub data: String,
+    /// Steps made and samples seen by players that have counts of their own, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub players: BTreeMap<String, (u64, u64)>,
     /// The other files, by name.
     pub files: BTreeMap<String, FileState>,
 }
@@ -112,101 +114,45 @@ pub(super) fn is_of(path: &Path, step: u64) -> bool {
     path.file_name().is_some_and(|file| file == name(step).as_str())
 }
 
-/// What a step's directory is called while another one takes its place.
-fn replaced(path: &Path) -> String {
-    format!("{REPLACED}{}", path.file_name().unwrap_or_default().to_string_lossy())
+/// What a checkpoint is of, besides what is trained.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The run's settings, as TOML.
+    pub settings: &'a str,
+    /// The data's fingerprint.
+    pub data: &'a str,
 }
 
-/// The name of a power-function average's file.
-fn power_file(width: f64) -> String {
-    format!("ema-{width:.3}.safetensors")
-}
-
-/// Writes a checkpoint of `trainer`, which trains `model`, below `directory`. Returns its path. `source` is the state of samples that change
-/// while they are trained on.
+/// Writes a checkpoint below `directory`. Returns its path.
 ///
 /// Errors on output, a full disk for example; earlier checkpoints are then as they were, and nothing of this one is left. Written whole even
 /// where the calling thread is to [stop].
-pub fn save(
-    directory: &Path,
-    trainer: &Trainer,
-    model: &Model,
-    config: &str,
-    data: &str,
-    source: Option<&[u8]>,
-) -> Result<PathBuf> {
-    let path = directory.join(name(trainer.steps()));
-    let partial = directory.join(format!("{PARTIAL}{}-{}", name(trainer.steps()), std::process::id()));
+pub fn save(directory: &Path, trained: &dyn Trained, subject: Subject) -> Result<PathBuf> {
+    let (step, _) = trained.progress();
+    let path = directory.join(name(step));
+    let partial = directory.join(format!("{PARTIAL}{}-{}", name(step), std::process::id()));
     fs::create_dir_all(&partial).map_err(|e| Error::io(&partial, e))?;
     let written = stop::shielded(|| {
-        write_files(&partial, trainer, model, config, data, source).and_then(|()| publish(&partial, &path))
+        let files = players::write(&partial, trained)?;
+        let (step, seen) = trained.progress();
+        let state = State {
+            format: FORMATS[FORMATS.len() - 1],
+            version: env!("CARGO_PKG_VERSION").into(),
+            step,
+            seen,
+            arithmetic: players::device(trained).map(|device| arithmetic(&device)),
+            config: subject.settings.into(),
+            data: subject.data.into(),
+            players: players::apart(trained),
+            files,
+        };
+        checksum::write_json(&partial.join(STATE), &state)?;
+        upkeep::publish(&partial, &path)
     });
     if written.is_err() {
         let _ = fs::remove_dir_all(&partial);
     }
     written.map(|()| path)
-}
-
-fn write_files(
-    partial: &Path,
-    trainer: &Trainer,
-    model: &Model,
-    config: &str,
-    data: &str,
-    source: Option<&[u8]>,
-) -> Result<()> {
-    let mut files = BTreeMap::new();
-    let mut add = |name: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
-        let path = partial.join(name);
-        write(&path)?;
-        files.insert(name.to_string(), checked(&path)?);
-        Ok(())
-    };
-    add(MODEL, &|path| model.with_flat_weights(trainer.weights().flat().clone())?.save(path))?;
-    if trainer.has_average() {
-        add(AVERAGE, &|path| model.with_flat_weights(trainer.average()?.flat().clone())?.save(path))?;
-    }
-    if let Some(source) = source {
-        add(SOURCE, &|path| write_atomic(path, source))?;
-    }
-    for (width, weights) in trainer.power_averages()? {
-        add(&power_file(width), &|path| model.with_flat_weights(weights.flat().clone())?.save(path))?;
-    }
-    add(OPTIMIZER, &|path| {
-        let buffers = trainer.optimizer().state().into_iter();
-        let buffers: Vec<_> = buffers
-            .map(|(name, buffer)| Ok((name, buffer.shape().clone(), buffer.to_vec::<f32>()?)))
-            .collect::<Result<_>>()?;
-        file::write(path, buffers, &BTreeMap::new())
-    })?;
-    let state = State {
-        format: FORMATS[FORMATS.len() - 1],
-        version: env!("CARGO_PKG_VERSION").into(),
-        step: trainer.steps(),
-        seen: trainer.seen(),
-        arithmetic: Some(arithmetic(&model.weights.device())),
-        config: config.into(),
-        data: data.into(),
-        files,
-    };
-    checksum::write_json(&partial.join(STATE), &state)
-}
-
-/// Gives a finished directory its name.
-fn publish(partial: &Path, path: &Path) -> Result<()> {
-    if path.exists() {
-        // Left by a run that was resumed from an earlier step, perhaps torn: the new one takes its place. Should the process die between
-        // the two renames, `recover` brings the old one back.
-        let aside = path.with_file_name(replaced(path));
-        let _ = fs::remove_dir_all(&aside);
-        fs::rename(path, &aside).map_err(|e| Error::io(path, e))?;
-        fs::rename(partial, path).map_err(|e| Error::io(path, e))?;
-        let _ = fs::remove_dir_all(aside);
-    } else {
-        fs::rename(partial, path).map_err(|e| Error::io(path, e))?;
-    }
-    path.parent().into_iter().for_each(files::sync_directory);
-    Ok(())
 }
 
 /// Length and checksum of what was written, read back.
@@ -273,48 +219,34 @@ impl Checkpoint {
 
     /// The averaged weights, or the weights themselves if the run keeps no average.
     pub fn model(&self, device: &Device) -> Result<Model> {
-        let name = if self.state.files.contains_key(AVERAGE) { AVERAGE } else { MODEL };
+        let [model, average] = [players::WEIGHTS, players::AVERAGE].map(|what| players::file(MODEL_PLAYER, what));
+        let name = if self.state.files.contains_key(&average) { average } else { model };
         Model::load(self.path.join(name), device)
     }
 
-    /// The state of samples that change while they are trained on. Errors if the checkpoint has none.
-    pub fn source(&self) -> Result<Vec<u8>> {
-        if !self.state.files.contains_key(SOURCE) {
-            return Err(Error::format(&self.path, format!("no {SOURCE}: the checkpoint is of a run on fixed data")));
+    /// Puts the stored state of every player into `trained`. Errors if an architecture differs, naming the difference, or something is
+    /// missing.
+    pub fn restore_players(&self, trained: &mut dyn Trained) -> Result<()> {
+        players::restore(self, trained)
+    }
+
+    /// Puts all of the stored state into `trained`: that of every player, and what it keeps besides. Errors as
+    /// [`restore_players`](Self::restore_players) does.
+    pub fn restore(&self, trained: &mut dyn Trained) -> Result<()> {
+        self.restore_players(trained)?;
+        trained.restore(&|name| self.file(name))
+    }
+
+    /// One of the checkpoint's files. Errors if it has none of this name, and on input.
+    pub fn file(&self, name: &str) -> Result<Vec<u8>> {
+        match self.state.files.contains_key(name) {
+            true => files::read(self.path.join(name)),
+            false => {
+                let what = format!("there is no {name}: the checkpoint is of another kind of run");
+                Err(Error::format(&self.path, what))
+            }
         }
-        files::read(self.path.join(SOURCE))
     }
-
-    /// Puts the stored state into `trainer`, which trains a model of the architecture `like`.
-    ///
-    /// Errors if the architectures differ, naming the difference, or something is missing.
-    pub fn restore(&self, like: &Model, trainer: &mut Trainer) -> Result<()> {
-        let device = like.weights.device();
-        let load = |name: &str| -> Result<crate::nn::Weights> {
-            let path = self.path.join(name);
-            let model = Model::load(&path, &device)?;
-            same_architecture(&path, &model, like)?;
-            Ok(model.weights)
-        };
-        let widths: Vec<f64> = trainer.power_averages()?.iter().map(|(width, _)| *width).collect();
-        trainer.restore(TrainerState {
-            step: self.state.step,
-            seen: self.state.seen,
-            weights: load(MODEL)?,
-            average: trainer.has_average().then(|| load(AVERAGE)).transpose()?,
-            powers: widths.iter().map(|&width| load(&power_file(width))).collect::<Result<_>>()?,
-            optimizer: buffers(&self.path.join(OPTIMIZER))?,
-        })
-    }
-}
-
-fn buffers(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let file = TensorFile::open(path)?;
-    let mut found = Vec::new();
-    for name in file.names() {
-        found.extend(file.tensor(&name, DType::F32, &Device::Cpu)?.map(|buffer| (name, buffer)));
-    }
-    Ok(found)
 }
 
 /// Errors with the options in which two models differ.
@@ -371,37 +303,4 @@ pub fn latest(directory: &Path) -> Result<(Option<Checkpoint>, Vec<Error>)> {
     }
     let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Err(Error::format(directory, format!("no checkpoint is whole: {}", all.join("; "))))
-}
-
-/// Removes old checkpoints: all but the last `keep_last` up to step `current` and those whose step is a multiple of `keep_every` (0:
-/// none of them). Later ones, which a resumed run passed over because they are not whole, do not count and stay until it gets there.
-pub fn prune(directory: &Path, current: u64, keep_last: usize, keep_every: u64) -> Result<()> {
-    let steps: Vec<u64> = steps(directory)?.into_iter().filter(|&step| step <= current).collect();
-    for &step in &steps[..steps.len().saturating_sub(keep_last.max(1))] {
-        if keep_every == 0 || !step.is_multiple_of(keep_every) {
-            let path = directory.join(name(step));
-            // Renamed first, so that a half-removed one is not taken for a torn one.
-            let aside = directory.join(format!("{PARTIAL}{}-removed", name(step)));
-            fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
-            fs::remove_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
-        }
-    }
-    Ok(())
-}
-
-/// Clears up after a process that died: a checkpoint that was about to be replaced and was not is brought back, what was being written or
-/// removed goes. Only for the owner of the directory.
-pub fn recover(directory: &Path) -> Result<()> {
-    let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
-    for entry in entries {
-        let path = entry.map_err(|e| Error::io(directory, e))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let whole = name.strip_prefix(REPLACED).map(|name| directory.join(name));
-        match whole {
-            Some(whole) if !whole.exists() => fs::rename(&path, whole).map_err(|e| Error::io(&path, e))?,
-            None if !name.starts_with(PARTIAL) => {}
-            _ => fs::remove_dir_all(&path).map_err(|e| Error::io(&path, e))?,
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,280 @@
+//! Score networks: what a denoiser is made of, and how a file names one.
+//!
+//! A network of one's own is two types: its options, an [`Architecture`], and what they build, a [`ScoreNetwork`]. With these it is
+//! preconditioned, trained, sampled, measured, saved and resumed as the built-in ones are, which come by the same way.
+//! [`register`] makes files of it readable. `examples/own_network.rs` is one from beginning to end.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Formatter};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::context::Context;
+use super::dhariwal::DhariwalConfig;
+use super::layout::{Layout, Scope};
+use super::mlp::MlpConfig;
+use super::song::SongConfig;
+use crate::autograd::Var;
+use crate::error::{Error, Result};
+
+/// What a score network is told besides the image.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conditions<'a> {
+    /// `[n, label_dim]`, one-hot or all zeros for no class. Left out: no class.
+    pub class_labels: Option<&'a Var>,
+    /// `[n, augment_dim]`. Left out: no augmentation.
+    pub augment_labels: Option<&'a Var>,
+}
+
+/// A raw network F, without what preconditioning puts around it.
+pub trait ScoreNetwork: Debug + Send + Sync {
+    /// F of samples `x` `[n, ...]` (images NHWC), already scaled to unit variance, and noise labels `noise` `[n]` in f32.
+    ///
+    /// The result has the shape of `x` but for its last axis, which has the `outputs` that [`Architecture::build`] was asked for; it is
+    /// in the context's [compute dtype](Context::compute) or in f32.
+    fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var>;
+
+    /// Multiply-adds of one call for one sample; see [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds). `None` where
+    /// nobody counted them.
+    fn multiply_adds(&self, layout: &Layout) -> Result<Option<u64>> {
+        let _ = layout;
+        Ok(None)
+    }
+}
+
+/// The options of a kind of score network, as they stand in model files and settings.
+pub trait Architecture: Debug + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// What names the kind in files, such as `SongUNet`.
+    const MODEL_TYPE: &'static str;
+    /// The network itself.
+    type Network: ScoreNetwork + 'static;
+
+    /// Registers the parameters in `scope` and makes a network whose result has `outputs` channels in its last axis. Errors on options
+    /// that make no network.
+    fn build(&self, scope: &mut Scope, outputs: usize) -> Result<Self::Network>;
+
+    /// The extents of one sample: `[h, w, channels]` or `[dims]`.
+    fn sample_shape(&self) -> Vec<usize>;
+
+    /// Number of classes that the network takes; 0 if it is unconditional.
+    fn label_dim(&self) -> usize {
+        0
+    }
+
+    /// Size of the augmentation label that the network takes; 0 if it takes none.
+    fn augment_dim(&self) -> usize {
+        0
+    }
+
+    /// The options that follow from the data, by their names in files; settings may leave these out, and must not contradict them. Errors
+    /// on data that the network does not take.
+    fn of_data(data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
+        let _ = data;
+        Ok(Vec::new())
+    }
+}
+
+/// What data say of the network that is to learn them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataShape {
+    /// Height, width and channels; points are `[1, 1, dims]`.
+    pub size: [usize; 3],
+    /// Number of classes that the network is told; 0: none.
+    pub classes: usize,
+    /// Size of the augmentation label; 0: no augmentation.
+    pub augment: usize,
+}
+
+impl DataShape {
+    /// The options of networks for square images, in EDM's names. Errors on other images.
+    pub fn square_images(&self) -> Result<Vec<(&'static str, usize)>> {
+        let [height, width, channels] = self.size;
+        if height != width {
+            let what = format!("images of {height} x {width}; networks take square ones, so crop or resize the data");
+            return Err(Error::Config(what));
+        }
+        let sizes = [("label_dim", self.classes), ("img_resolution", height), ("img_channels", channels)];
+        Ok(sizes.into_iter().chain([("augment_dim", self.augment)]).collect())
+    }
+}
+
+/// Which network, with its options: any [`Architecture`].
+#[derive(Clone)]
+pub struct NetworkConfig(Arc<dyn Options>);
+
+/// An [`Architecture`] whose type is forgotten.
+trait Options: Send + Sync {
+    fn model_type(&self) -> &'static str;
+    fn fields(&self) -> Result<Map<String, Value>>;
+    fn network(&self, scope: &mut Scope, outputs: usize) -> Result<Arc<dyn ScoreNetwork>>;
+    fn shape(&self) -> Vec<usize>;
+    fn labels(&self) -> [usize; 2];
+    fn any(&self) -> &dyn Any;
+    fn equals(&self, other: &dyn Any) -> bool;
+    fn debug(&self) -> &dyn Debug;
+}
+
+impl<A: Architecture> Options for A {
+    fn model_type(&self) -> &'static str {
+        A::MODEL_TYPE
+    }
+
+    fn fields(&self) -> Result<Map<String, Value>> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => Ok(fields),
+            Ok(other) => Err(Error::Config(format!("the options of {} must have names, got {other}", A::MODEL_TYPE))),
+            Err(error) => Err(Error::Config(format!("the options of {} cannot be written: {error}", A::MODEL_TYPE))),
+        }
+    }
+
+    fn network(&self, scope: &mut Scope, outputs: usize) -> Result<Arc<dyn ScoreNetwork>> {
+        Ok(Arc::new(self.build(scope, outputs)?))
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        self.sample_shape()
+    }
+
+    fn labels(&self) -> [usize; 2] {
+        [self.label_dim(), self.augment_dim()]
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn equals(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<A>().is_some_and(|other| self == other)
+    }
+
+    fn debug(&self) -> &dyn Debug {
+        self
+    }
+}
+
+impl<A: Architecture> From<A> for NetworkConfig {
+    fn from(options: A) -> Self {
+        NetworkConfig(Arc::new(options))
+    }
+}
+
+impl Debug for NetworkConfig {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        self.0.debug().fmt(f)
+    }
+}
+
+impl PartialEq for NetworkConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(other.0.any())
+    }
+}
+
+impl NetworkConfig {
+    /// The options, if they are of this kind.
+    pub fn of<A: Architecture>(&self) -> Option<&A> {
+        self.0.any().downcast_ref()
+    }
+
+    /// What names the kind in files.
+    pub fn model_type(&self) -> &'static str {
+        self.0.model_type()
+    }
+
+    /// The options by their names in files. Errors if they cannot be written as JSON with names.
+    pub fn to_fields(&self) -> Result<Map<String, Value>> {
+        self.0.fields()
+    }
+
+    /// The options of the kind called `model_type`. Errors on a kind that nobody [registered](register), naming the known ones, and with
+    /// the option that is missing, unknown or of another type.
+    pub fn from_fields(model_type: &str, fields: Map<String, Value>) -> Result<Self> {
+        let parse = kind(model_type)?.parse;
+        parse(Value::Object(fields)).map_err(|error| Error::Config(error.to_string()))
+    }
+
+    /// The options that follow from the data, for the kind called `model_type`; see [`Architecture::of_data`]. Errors as
+    /// [`from_fields`](Self::from_fields) does on unknown kinds.
+    pub fn of_data(model_type: &str, data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
+        (kind(model_type)?.of_data)(data)
+    }
+
+    /// Registers the parameters in `scope` and makes the network; see [`Architecture::build`].
+    pub fn build(&self, scope: &mut Scope, outputs: usize) -> Result<Arc<dyn ScoreNetwork>> {
+        self.0.network(scope, outputs)
+    }
+
+    /// The extents of one sample: `[h, w, channels]` or `[dims]`.
+    pub fn sample_shape(&self) -> Vec<usize> {
+        self.0.shape()
+    }
+
+    /// Number of classes that the network takes; 0 if it is unconditional.
+    pub fn label_dim(&self) -> usize {
+        self.0.labels()[0]
+    }
+
+    /// Size of the augmentation label that the network takes; 0 if it takes none.
+    pub fn augment_dim(&self) -> usize {
+        self.0.labels()[1]
+    }
+}
+
+/// What a `model_type` stands for.
+#[derive(Clone, Copy)]
+struct Kind {
+    of: TypeId,
+    parse: fn(Value) -> serde_json::Result<NetworkConfig>,
+    of_data: fn(&DataShape) -> Result<Vec<(&'static str, usize)>>,
+}
+
+impl Kind {
+    fn new<A: Architecture>() -> Self {
+        Kind {
+            of: TypeId::of::<A>(),
+            parse: |options| serde_json::from_value::<A>(options).map(NetworkConfig::from),
+            of_data: A::of_data,
+        }
+    }
+}
+
+static KINDS: LazyLock<RwLock<BTreeMap<&'static str, Kind>>> = LazyLock::new(|| {
+    RwLock::new(BTreeMap::from([
+        (SongConfig::MODEL_TYPE, Kind::new::<SongConfig>()),
+        (DhariwalConfig::MODEL_TYPE, Kind::new::<DhariwalConfig>()),
+        (MlpConfig::MODEL_TYPE, Kind::new::<MlpConfig>()),
+    ]))
+});
+
+/// Makes a kind of network known to whatever reads model files, checkpoints and settings in this process. To be called once at the start;
+/// calling it again does nothing. Errors if another type has the name.
+pub fn register<A: Architecture>() -> Result<()> {
+    let mut kinds = KINDS.write().unwrap_or_else(PoisonError::into_inner);
+    match kinds.get(A::MODEL_TYPE) {
+        Some(known) if known.of != TypeId::of::<A>() => Err(Error::Config(format!(
+            "model_type {:?} stands for another network already: give {} a name of its own",
+            A::MODEL_TYPE,
+            std::any::type_name::<A>()
+        ))),
+        _ => {
+            kinds.insert(A::MODEL_TYPE, Kind::new::<A>());
+            Ok(())
+        }
+    }
+}
+
+/// The kind of a name. Errors with the known ones.
+fn kind(model_type: &str) -> Result<Kind> {
+    let kinds = KINDS.read().unwrap_or_else(PoisonError::into_inner);
+    kinds.get(model_type).copied().ok_or_else(|| {
+        let known: Vec<String> = kinds.keys().map(|name| format!("{name:?}")).collect();
+        Error::Config(format!(
+            "model_type must be one of {}, got {model_type:?}; a network of your own is made known by veridical::nn::register",
+            known.join(", ")
+        ))
+    })
+}

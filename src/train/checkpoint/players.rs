@@ -1,0 +1,105 @@
+//! What a checkpoint holds of each player.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Checkpoint, FileState, checked};
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
+use crate::tensor::{DType, Device, Tensor, TensorFile, file};
+use crate::train::trained::{MODEL_PLAYER, Trained};
+use crate::train::trainer::{Trainer, TrainerState};
+
+pub(super) const WEIGHTS: &str = "model";
+pub(super) const AVERAGE: &str = "ema";
+const OPTIMIZER: &str = "optimizer";
+
+/// What a power-function average is called.
+fn power(width: f64) -> String {
+    format!("{AVERAGE}-{width:.3}")
+}
+
+/// The file of a player. A run of one model has no need of its player's name.
+pub(super) fn file(player: &str, what: &str) -> String {
+    match (player, what) {
+        (MODEL_PLAYER, what) => format!("{what}.safetensors"),
+        (player, WEIGHTS) => format!("{player}.safetensors"),
+        (player, what) => format!("{player}-{what}.safetensors"),
+    }
+}
+
+/// The device of the first player.
+pub(super) fn device(trained: &dyn Trained) -> Option<Device> {
+    trained.players().first().map(|(_, trainer)| trainer.weights().device())
+}
+
+/// Counts of players that have not made the run's own steps.
+pub(super) fn apart(trained: &dyn Trained) -> BTreeMap<String, (u64, u64)> {
+    let counts = |trainer: &Trainer| (trainer.steps(), trainer.seen());
+    let players = trained.players().into_iter().map(|(name, trainer)| (name.to_string(), counts(trainer)));
+    players.filter(|(_, counts)| *counts != trained.progress()).collect()
+}
+
+/// Writes everything but the state, and says what was written.
+pub(super) fn write(partial: &Path, trained: &dyn Trained) -> Result<BTreeMap<String, FileState>> {
+    let mut files = BTreeMap::new();
+    let mut add = |name: String, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
+        let path = partial.join(&name);
+        write(&path)?;
+        match files.insert(name, checked(&path)?) {
+            None => Ok(()),
+            Some(_) => Err(Error::Config(format!("two players would write {}: name them apart", path.display()))),
+        }
+    };
+    for (player, trainer) in trained.players() {
+        add(file(player, WEIGHTS), &|path| trained.save(player, trainer.weights(), path))?;
+        if trainer.has_average() {
+            add(file(player, AVERAGE), &|path| trained.save(player, &trainer.average()?, path))?;
+        }
+    }
+    for (name, bytes) in trained.state()? {
+        add(name, &|path| write_atomic(path, &bytes))?;
+    }
+    for (player, trainer) in trained.players() {
+        for (width, weights) in trainer.power_averages()? {
+            add(file(player, &power(width)), &|path| trained.save(player, &weights, path))?;
+        }
+        add(file(player, OPTIMIZER), &|path| {
+            let buffers = trainer.optimizer().state().into_iter();
+            let buffers: Vec<_> = buffers
+                .map(|(name, buffer)| Ok((name, buffer.shape().clone(), buffer.to_vec::<f32>()?)))
+                .collect::<Result<_>>()?;
+            file::write(path, buffers, &BTreeMap::new())
+        })?;
+    }
+    Ok(files)
+}
+
+/// Puts what was written into `trained`.
+pub(super) fn restore(checkpoint: &Checkpoint, trained: &mut dyn Trained) -> Result<()> {
+    let Checkpoint { path, state } = checkpoint;
+    let mut states = Vec::new();
+    for (player, trainer) in trained.players() {
+        let load = |what: &str| trained.load(player, &path.join(file(player, what)));
+        let (step, seen) = state.players.get(player).copied().unwrap_or((state.step, state.seen));
+        let widths: Vec<f64> = trainer.power_averages()?.iter().map(|(width, _)| *width).collect();
+        states.push(TrainerState {
+            step,
+            seen,
+            weights: load(WEIGHTS)?,
+            average: trainer.has_average().then(|| load(AVERAGE)).transpose()?,
+            powers: widths.iter().map(|&width| load(&power(width))).collect::<Result<_>>()?,
+            optimizer: buffers(&path.join(file(player, OPTIMIZER)))?,
+        });
+    }
+    trained.players_mut().into_iter().zip(states).try_for_each(|((_, trainer), state)| trainer.restore(state))
+}
+
+fn buffers(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let file = TensorFile::open(path)?;
+    let mut found = Vec::new();
+    for name in file.names() {
+        found.extend(file.tensor(&name, DType::F32, &Device::Cpu)?.map(|buffer| (name, buffer)));
+    }
+    Ok(found)
+}
