@@ -113,6 +113,9 @@ pub enum Error {
     /// Settings that contradict each other or make no sense.
     #[error("{0}")]
     Config(String),
+    /// The time that a run was given is up.
+    #[error("the time that was given is up before it was done; it can be taken up again where it is")]
+    OutOfTime,
     /// The [`Stop`](crate::stop::Stop) that the calling thread heeds was requested.
     #[error("stopped before it was done, as was asked for; call it again to have the result")]
     Stopped,

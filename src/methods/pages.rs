@@ -6,7 +6,7 @@ use image::RgbImage;
 use serde_json::Value;
 
 use super::noisy::NoisyData;
-use super::sfbd::{Round, SHOWN, SfbdOutcome, SfbdSettings, shown};
+use super::sfbd::{Round, SHOWN, SfbdSettings, shown};
 use crate::data::{Images, picture};
 use crate::error::Result;
 use crate::train::evaluate::Comparison;
@@ -84,16 +84,17 @@ pub(super) fn sfbd(
     settings: &With<SfbdSettings>,
     data: &NoisyData,
     place: &RunDir,
-    outcome: &SfbdOutcome,
+    end: End,
+    rounds: &[Round],
 ) -> Result<String> {
     let count = |set: &Option<Images>| set.as_ref().map_or(0, |set| set.len());
     let mut page = Report::new(format!("Learning {} from noisy images", data.name)).text(&format!(
         "{} {} clean images and {} behind noise of standard deviation {}. {} stages are done.",
-        state(outcome.end),
+        state(end),
         count(&data.clean),
         count(&data.noisy),
         data.sigma,
-        outcome.rounds.len()
+        rounds.len()
     ));
     let values = data.noisy.as_ref().map_or(1, |set| set.values());
     let name = |round: &Round| match round.round {
@@ -102,7 +103,7 @@ pub(super) fn sfbd(
         k => format!("after round {k}"),
     };
     let mut denoised = Vec::new();
-    for round in &outcome.rounds {
+    for round in rounds {
         denoised.extend(shown(place, round.round, values)?.map(|pixels| (format!("round {}", round.round), pixels)));
     }
     if let Some(picture) = triptych(data, &denoised)? {
@@ -114,12 +115,11 @@ pub(super) fn sfbd(
         )?;
     }
     let generated: Vec<(String, &Comparison)> =
-        outcome.rounds.iter().filter_map(|round| Some((name(round), round.generated.as_ref()?))).collect();
+        rounds.iter().filter_map(|round| Some((name(round), round.generated.as_ref()?))).collect();
     if !generated.is_empty() {
         page = table(page.section("Distance by round: what the model draws"), &generated);
     }
-    let of_denoised: Vec<(String, &Comparison)> = outcome
-        .rounds
+    let of_denoised: Vec<(String, &Comparison)> = rounds
         .iter()
         .filter_map(|round| Some((format!("denoised in round {}", round.round), round.denoised.as_ref()?)))
         .collect();
@@ -127,7 +127,7 @@ pub(super) fn sfbd(
         page = table(page.section("Distance by round: the denoised images"), &of_denoised);
     }
     let errors: Vec<(f64, f64)> =
-        outcome.rounds.iter().filter_map(|round| Some((f64::from(round.round), round.rms_error?))).collect();
+        rounds.iter().filter_map(|round| Some((f64::from(round.round), round.rms_error?))).collect();
     if !errors.is_empty() {
         let rows: Vec<_> = errors.iter().map(|(k, e)| vec![format!("{k}"), fixed(*e, 4)]).collect();
         page = page
@@ -142,7 +142,7 @@ pub(super) fn sfbd(
             .series("generated", points(&|c| c.frechet_distance));
         page = page.picture(&chart.render()?, "Fréchet distance by round", "")?;
     }
-    let last = outcome.rounds.last().map_or(0, |round| round.round);
+    let last = rounds.last().map_or(0, |round| round.round);
     if let Some(picture) = last_samples(&place.path().join(format!("rounds/{last:02}"))) {
         page = page.section("Samples").picture(&picture, "Samples of the last model", "")?;
     }

@@ -7,7 +7,7 @@ use crate::methods::judge::Judge;
 use crate::methods::noisy::NoisyData;
 use crate::methods::pages;
 use crate::train::evaluate::Comparison;
-use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, Sections, With};
+use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Sections, Stages, With};
 
 /// A training, ready to start.
 #[derive(Debug)]
@@ -48,38 +48,41 @@ impl AmbientTraining {
         place: &RunDir,
         options: RunOptions,
         observer: &mut dyn Observer,
-    ) -> Result<(Outcome, Option<Comparison>)> {
-        let document = self.settings.document()?;
+    ) -> Result<(Ended, Option<Comparison>)> {
+        let (mut stages, mut measured) = (Stages::new(place, options, observer), None);
+        let result = self.stages(&mut stages, &mut measured);
+        let ended = stages.end(result)?;
+        self.report(place, ended.end, measured.as_ref())?;
+        Ok((ended, measured))
+    }
+
+    /// Trains on all images, each by its own noise level, then measures.
+    fn stages(&self, stages: &mut Stages, measured: &mut Option<Comparison>) -> Result<()> {
         let prepared = Prepared::new(&self.settings.run, &self.set)?
             .with_objective(self.objective.clone())
-            .with_document(document.clone(), AmbientSettings::FREE);
-        let mut outcome = prepared.run(place, options, observer)?;
-        let measured = match (&self.judge, outcome.end) {
-            (Some(judge), End::Finished) => match judge.model(&outcome.model) {
-                Err(Error::Stopped) => {
-                    outcome.end = End::Stopped;
-                    None
-                }
-                measured => Some(measured?),
-            },
-            _ => None,
-        };
-        if let Some(measured) = &measured {
-            place.write_json("metrics.json", measured)?;
+            .with_document(self.settings.document()?, AmbientSettings::FREE);
+        let model = stages.train_here(prepared)?;
+        if let Some(judge) = &self.judge {
+            *measured = Some(judge.model(&model)?);
+            stages.place().write_json("metrics.json", measured)?;
         }
+        Ok(())
+    }
+
+    fn report(&self, place: &RunDir, end: End, measured: Option<&Comparison>) -> Result<()> {
         let ambient = &self.settings.method.ambient;
         let about = format!(
             "{} {} images ({}) by the loss \"{}\", noise of standard deviation {}.",
-            pages::state(outcome.end),
+            pages::state(end),
             self.set.train.len(),
             ambient.images,
             ambient.loss,
             self.settings.method.noisy.sigma
         );
-        let rows: Vec<_> = measured.iter().map(|c| ("generated".to_string(), c)).collect();
+        let rows: Vec<_> = measured.iter().map(|c| ("generated".to_string(), *c)).collect();
         let title = format!("Learning {} from images with and without noise", self.set.name);
+        let document = self.settings.document()?;
         let page = pages::single(&title, &about, &self.accounts.join("\n"), place, &rows, &document)?;
-        place.write("report.html", page.as_bytes())?;
-        Ok((outcome, measured))
+        place.write("report.html", page.as_bytes()).map(|_| ())
     }
 }

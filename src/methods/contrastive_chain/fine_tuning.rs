@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::methods::judge::Judge;
 use crate::methods::{fine_tune, pages};
 use crate::train::evaluate::Comparison;
-use crate::train::{End, Observer, Outcome, Prepared, RunDir, RunOptions, With, at_fault, config, fixed};
+use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Stages, With, at_fault, config, fixed};
 
 /// How far a model is from the data when it is sampled with so many steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ impl<'a> FineTuning<'a> {
         place: &RunDir,
         options: RunOptions,
         observer: &mut dyn Observer,
-    ) -> Result<(Outcome, Vec<Measured>)> {
+    ) -> Result<(Ended, Vec<Measured>)> {
         // Before what is measured first, so that there is a run to go on with from there.
         config::store(place.path(), &self.settings.document()?)?;
         let mut kept = Kept { of: self.identity()?, after: None, measured: Vec::new() };
@@ -119,25 +119,31 @@ impl<'a> FineTuning<'a> {
                 Err(problem) => observer.note(&format!("measured again: {problem}")),
             }
         }
-        self.measure("before", &self.model, &mut kept, place, observer)?;
-        let mut outcome = self.prepared()?.run(place, options, observer)?;
-        let after = Some(outcome.model.weights.fingerprint()?);
+        let mut stages = Stages::new(place, options, observer);
+        let result = self.stages(&mut stages, &mut kept);
+        let ended = stages.end(result)?;
+        self.report(place, ended.end, &kept.measured)?;
+        Ok((ended, kept.measured))
+    }
+
+    /// Measures, trains, measures.
+    fn stages(&self, stages: &mut Stages, kept: &mut Kept) -> Result<()> {
+        self.measure("before", &self.model, kept, stages)?;
+        let model = stages.train_here(self.prepared()?)?;
+        let after = Some(model.weights.fingerprint()?);
         if kept.after != after {
             kept.measured.retain(|m| m.when != "after");
             kept.after = after;
         }
-        if outcome.end == End::Finished {
-            match self.measure("after", &outcome.model, &mut kept, place, observer) {
-                Err(Error::Stopped) => outcome.end = End::Stopped,
-                measured => measured?,
-            }
-        }
-        let measured = kept.measured;
+        self.measure("after", &model, kept, stages)
+    }
+
+    fn report(&self, place: &RunDir, end: End, measured: &[Measured]) -> Result<()> {
         let rows: Vec<(String, &Comparison)> =
             measured.iter().map(|m| (format!("{}, {} steps", m.when, m.steps), &m.comparison)).collect();
         let about = format!(
             "{} {} of {} for {} images, deployed with {} steps of {}.",
-            pages::state(outcome.end),
+            pages::state(end),
             self.settings.method.csc.method.to_uppercase(),
             self.settings.method.csc.model,
             self.settings.run.train.images,
@@ -146,8 +152,7 @@ impl<'a> FineTuning<'a> {
         );
         let title = format!("Fine-tuned for a coarse solver: {}", self.data.name);
         let page = pages::single(&title, &about, &self.data.account(), place, &rows, &self.settings.document()?)?;
-        place.write("report.html", page.as_bytes())?;
-        Ok((outcome, measured))
+        place.write("report.html", page.as_bytes()).map(|_| ())
     }
 
     /// What the measurements of a run hang on, in words that differ where one of these does.
@@ -173,31 +178,27 @@ impl<'a> FineTuning<'a> {
         }
     }
 
-    fn measure(
-        &self,
-        when: &str,
-        model: &Model,
-        kept: &mut Kept,
-        place: &RunDir,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
+    fn measure(&self, when: &str, model: &Model, kept: &mut Kept, stages: &mut Stages) -> Result<()> {
         let With { run, method } = &self.settings;
         for &steps in &method.csc.measured_steps {
-            if kept.measured.iter().any(|m| m.steps == steps && m.when == when) || observer.stop() {
+            if kept.measured.iter().any(|m| m.steps == steps && m.when == when) {
                 continue;
+            }
+            if stages.observer().stop() {
+                return Err(Error::Stopped);
             }
             let Some(judge) = Judge::new(&method.judge, self.real(), method.sampler(run, steps)?)? else {
                 return Ok(());
             };
             let comparison = judge.model(model)?;
-            observer.note(&format!(
+            stages.note(&format!(
                 "{when}, {steps} steps: Fréchet distance {}, KID {}",
                 fixed(comparison.frechet_distance, 4),
                 fixed(comparison.kid, 5)
             ));
             kept.measured.push(Measured { steps, when: when.into(), comparison });
-            place.write_json(METRICS, &kept.measured)?;
-            checksum::write_json(&place.path().join(MEASURED), kept)?;
+            stages.place().write_json(METRICS, &kept.measured)?;
+            checksum::write_json(&stages.place().path().join(MEASURED), kept)?;
         }
         Ok(())
     }

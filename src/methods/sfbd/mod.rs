@@ -35,15 +35,13 @@
 mod online;
 mod record;
 mod round;
+mod rounds;
 mod settings;
 
-use record::{Record, Trace};
 use round::Denoised;
 pub use round::{Round, SHOWN, shown};
+use rounds::{Rounds, Stage};
 pub use settings::{OnlineSection, SfbdSection, SfbdSettings};
-
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 use super::denoising::Denoising;
 use super::fine_tune;
@@ -51,11 +49,10 @@ use super::judge::Judge;
 use super::noisy::{NoisyData, joined};
 use crate::data::{DataSet, npy};
 use crate::diffusion::Model;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::random::RandomKey;
-use crate::stop;
 use crate::train::pages as training_pages;
-use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, With, config, fixed};
+use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, Stages, With, config};
 
 /// A run of SFBD, ready to start.
 #[derive(Debug)]
@@ -80,18 +77,6 @@ pub struct SfbdOutcome {
     pub model: Option<Model>,
     /// What each finished stage measured; the first is the pre-training.
     pub rounds: Vec<Round>,
-}
-
-/// Time that is left, and whether there is a run to go on with.
-struct Session {
-    started: Instant,
-    options: RunOptions,
-}
-
-impl Session {
-    fn left(&self) -> Option<Duration> {
-        self.options.budget.map(|budget| budget.saturating_sub(self.started.elapsed()))
-    }
 }
 
 impl<'a> Sfbd<'a> {
@@ -136,90 +121,89 @@ impl<'a> Sfbd<'a> {
     /// The whole algorithm, or what is left of it, in the directory `place`.
     ///
     /// The result is a pure function of settings and data, however often it was interrupted and resumed. Where the calling thread is to
-    /// [stop] it ends with what there is. Errors where training and sampling do.
+    /// [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
     pub fn run(&self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
-        let session = Session { started: Instant::now(), options };
         config::store(place.path(), &self.settings.document()?)?;
-        let mut outcome = SfbdOutcome { end: End::Finished, model: None, rounds: Vec::new() };
-        let end = match self.settings.method.online.enabled {
-            true => self.online(place, &session, observer, &mut outcome),
-            false => self.rounds(place, &session, observer, &mut outcome),
+        let mut rounds = Rounds::new(self, Stages::new(place, options, observer));
+        let result = match self.settings.method.online.enabled {
+            true => self.online(&mut rounds),
+            false => self.algorithm(&mut rounds),
         };
-        outcome.end = match end {
-            Err(Error::Stopped) => End::Stopped,
-            end => end?,
-        };
-        place.write_json("metrics.json", &outcome.rounds)?;
-        if let Some(model) = &outcome.model {
-            stop::shielded(|| model.save(place.path().join(crate::train::MODEL)))?;
-        }
-        self.report(place, &outcome)?;
-        Ok(outcome)
+        rounds.end(result)
     }
 
-    /// The algorithm above. What it has come to stands in `outcome`, however it ends.
-    fn rounds(
-        &self,
-        place: &RunDir,
-        session: &Session,
-        observer: &mut dyn Observer,
-        outcome: &mut SfbdOutcome,
-    ) -> Result<End> {
-        let ended = |outcome: &mut SfbdOutcome, (end, model): (End, Option<Model>)| {
-            outcome.model = model.or(outcome.model.take());
-            Ok(end)
-        };
-        let mut model = match self.pre_train(place, session, observer)? {
-            ControlFlow::Break(early) => return ended(outcome, early),
-            ControlFlow::Continue((model, record)) => {
-                outcome.rounds.push(record);
-                model
-            }
-        };
+    /// The algorithm above; what it has come to stands in `rounds`, however it ends.
+    fn algorithm(&self, rounds: &mut Rounds) -> Result<()> {
+        let mut phi = rounds.once(0, |stages| self.pre_train(stages))?;
         for k in 1..=self.settings.method.sfbd.rounds {
-            outcome.model = Some(model.clone());
-            // Not left half-way: what an earlier session came to stays what the run's files say.
-            let finished = stop::shielded(|| self.finished(k, place, &model, observer))?;
-            if let Some((finished, record)) = finished {
-                outcome.rounds.push(self.by_this_judge(&finished, record, place, observer)?);
-                model = finished;
-                continue;
-            }
-            let denoised = match self.denoise_all(k, &model, place, session, observer)? {
-                ControlFlow::Break(end) => return Ok(end),
-                ControlFlow::Continue(denoised) => denoised,
-            };
-            model = match self.fine_tune(k, &model, &denoised, place, session, observer)? {
-                ControlFlow::Break(early) => return ended(outcome, early),
-                ControlFlow::Continue((model, record)) => {
-                    outcome.rounds.push(record);
-                    model
-                }
-            };
-            place.write_json("metrics.json", &outcome.rounds)?;
-            self.report(place, outcome)?;
+            phi = rounds.once(k, |stages| {
+                let e = self.denoise_all(k, &phi, stages)?;
+                self.fine_tune(k, &phi, e, stages)
+            })?;
         }
-        outcome.model = Some(model);
-        Ok(End::Finished)
+        Ok(())
     }
 
-    /// `phi_0`: on the clean images, or a model that was given.
-    fn pre_train(
-        &self,
-        place: &RunDir,
-        session: &Session,
-        observer: &mut dyn Observer,
-    ) -> Result<ControlFlow<(End, Option<Model>), (Model, Round)>> {
+    /// `phi_0`: a model trained on the clean images, or the one that was given.
+    fn pre_train(&self, stages: &mut Stages) -> Result<Stage> {
         let Some(given) = &self.given else {
-            observer.note(&format!("pre-training on {} clean images", self.clean.train.len()));
-            return self.stage(0, &self.clean, None, None, place, session, observer);
+            stages.note(&format!("pre-training on {} clean images", self.clean.train.len()));
+            let model = self.train(0, &self.clean, None, stages)?;
+            return Ok(Stage { model, denoised: None });
         };
-        Ok(ControlFlow::Continue((given.clone(), self.of_given(given, place, observer)?)))
+        Ok(Stage { model: given.clone(), denoised: None })
+    }
+
+    /// `E_k`: the noisy images denoised by the model, from `(y, sigma)` to 0.
+    fn denoise_all(&self, k: u32, phi: &Model, stages: &mut Stages) -> Result<Denoised> {
+        let (noisy, needed, sigma) = (self.data.noisy()?, self.needed(k, phi)?, self.data.sigma);
+        let directory = round::directory(stages.place(), k);
+        let of =
+            if needed.len() < noisy.len() { format!("the {} that are drawn of ", needed.len()) } else { String::new() };
+        stages.note(&format!("round {k}: denoising {of}{} images of noise {sigma}", noisy.len()));
+        if !Stages::begun(&directory) {
+            self.say_other_arithmetic(k - 1, phi, stages)?;
+        }
+        let seed = RandomKey::stage_seed(self.settings.run.train.seed, k)?;
+        let follows_from =
+            format!("{} {} {sigma} {seed} {:?}", phi.weights.fingerprint()?, noisy.fingerprint(), self.denoising);
+        round::denoised(&directory.join("denoised"), noisy, needed, &follows_from, stages, |indices| {
+            self.denoising.images(phi, noisy, indices, sigma, seed)
+        })
+    }
+
+    /// `phi_k`: the model trained on, on the denoised images and, merged, the clean ones.
+    fn fine_tune(&self, k: u32, phi: &Model, e: Denoised, stages: &mut Stages) -> Result<Stage> {
+        let sfbd = &self.settings.method.sfbd;
+        let train = if sfbd.merge { joined(&[&self.clean.train, &e.images])? } else { e.images.clone() };
+        let train = if sfbd.store == "u8" { round::as_bytes(&train)? } else { train };
+        if sfbd.files {
+            npy::write_images(round::directory(stages.place(), k).join("denoised.npz"), &e.images)?;
+        }
+        stages.note(&format!("round {k}: training on {} images", train.len()));
+        let model = self.train(k, &self.data.set(train), Some(phi), stages)?;
+        Ok(Stage { model, denoised: Some(e) })
+    }
+
+    /// Trains stage `k` in a directory of its own, from the weights of the stage before, if there was one.
+    fn train(&self, k: u32, set: &DataSet, before: Option<&Model>, stages: &mut Stages) -> Result<Model> {
+        let mut prepared = Prepared::new(&self.stage_settings(k)?, set)?;
+        if let Some(phi) = before {
+            prepared = match self.settings.method.sfbd.optimizer.as_str() {
+                "kept" => {
+                    let steps = self.stage_settings(k - 1)?.train.steps();
+                    let directory = round::directory(stages.place(), k - 1);
+                    prepared.from_checkpoint(record::last_checkpoint(&directory, steps)?)
+                }
+                _ => prepared.from_weights(&phi.weights)?,
+            };
+        }
+        stages.train(&round::directory(stages.place(), k), prepared)
     }
 
     /// The noisy images that round `k` cannot do without: those that its training draws, and those that pictures show. Denoising is a pure
     /// function of image and model, so leaving out the others changes no bit of what follows.
-    fn needed(&self, k: u32, model: &Model) -> Result<Vec<u32>> {
+    fn needed(&self, k: u32, phi: &Model) -> Result<Vec<u32>> {
         let (noisy, sfbd) = (self.data.noisy()?, &self.settings.method.sfbd);
         if sfbd.files {
             return Ok((0..noisy.len() as u32).collect());
@@ -231,144 +215,14 @@ impl<'a> Sfbd<'a> {
         };
         let first = if sfbd.optimizer == "kept" { self.stage_settings(k - 1)?.train.steps() } else { 0 };
         let mut needed = config.batches(set.len())?.drawn(first..config.train.steps())?;
-        for index in training_pages::shown(&config, &set, model.denoiser().label_dim()) {
+        for index in training_pages::shown(&config, &set, phi.denoiser().label_dim()) {
             needed[index as usize] = true;
         }
         let needed = &needed[clean..];
         Ok((0..noisy.len() as u32).filter(|&i| needed[i as usize] || (i as usize) < SHOWN).collect())
     }
 
-    /// `E_k`: the noisy images denoised by the model, from `(y, sigma)` to 0.
-    fn denoise_all(
-        &self,
-        k: u32,
-        model: &Model,
-        place: &RunDir,
-        session: &Session,
-        observer: &mut dyn Observer,
-    ) -> Result<ControlFlow<End, Denoised>> {
-        let (noisy, needed) = (self.data.noisy()?, self.needed(k, model)?);
-        let directory = round::directory(place, k).join("denoised");
-        let of =
-            if needed.len() < noisy.len() { format!("the {} that are drawn of ", needed.len()) } else { String::new() };
-        observer.note(&format!("round {k}: denoising {of}{} images of noise {}", noisy.len(), self.data.sigma));
-        if !round::begun(&round::directory(place, k)) {
-            self.say_other_arithmetic(k - 1, model, place, observer)?;
-        }
-        let seed = RandomKey::stage_seed(self.settings.run.train.seed, k)?;
-        let (weights, sigma) = (model.weights.fingerprint()?, self.data.sigma);
-        let of = format!("{weights} {} {sigma} {seed} {:?}", noisy.fingerprint(), self.denoising);
-        round::denoised(&directory, noisy, needed, &of, observer, |indices, observer| {
-            if observer.stop() {
-                return Ok(ControlFlow::Break(End::Stopped));
-            }
-            if session.left().is_some_and(|left| left.is_zero()) {
-                return Ok(ControlFlow::Break(End::OutOfTime));
-            }
-            Ok(ControlFlow::Continue(self.denoising.images(model, noisy, indices, self.data.sigma, seed)?))
-        })
-    }
-
-    /// `phi_k`: on the denoised images and, merged, the clean ones.
-    fn fine_tune(
-        &self,
-        k: u32,
-        model: &Model,
-        denoised: &Denoised,
-        place: &RunDir,
-        session: &Session,
-        observer: &mut dyn Observer,
-    ) -> Result<ControlFlow<(End, Option<Model>), (Model, Round)>> {
-        let sfbd = &self.settings.method.sfbd;
-        let train = match sfbd.merge {
-            true => joined(&[&self.clean.train, &denoised.images])?,
-            false => denoised.images.clone(),
-        };
-        let train = if sfbd.store == "u8" { round::as_bytes(&train)? } else { train };
-        if sfbd.files {
-            npy::write_images(round::directory(place, k).join("denoised.npz"), &denoised.images)?;
-        }
-        self.stage(k, &self.data.set(train), Some(model), Some(denoised), place, session, observer)
-    }
-
     fn stage_settings(&self, k: u32) -> Result<RunConfig> {
         self.settings.method.sfbd.stage(&self.settings.run, k)
-    }
-
-    /// Trains a stage in its own directory, or finds it trained, and measures the result.
-    fn stage(
-        &self,
-        k: u32,
-        set: &DataSet,
-        before: Option<&Model>,
-        denoised: Option<&Denoised>,
-        place: &RunDir,
-        session: &Session,
-        observer: &mut dyn Observer,
-    ) -> Result<ControlFlow<(End, Option<Model>), (Model, Round)>> {
-        let directory = round::directory(place, k);
-        let config = self.stage_settings(k)?;
-        let mut prepared = Prepared::new(&config, set)?;
-        // The rounds asked already.
-        if k == 0
-            && let Some((model, record)) = stop::shielded(|| self.finished(k, place, prepared.model(), observer))?
-        {
-            let round = self.by_this_judge(&model, record, place, observer)?;
-            return Ok(ControlFlow::Continue((model, round)));
-        }
-        if let Some(model) = before {
-            prepared = match self.settings.method.sfbd.optimizer.as_str() {
-                "kept" => {
-                    let steps = self.stage_settings(k - 1)?.train.steps();
-                    prepared.from_checkpoint(record::last_checkpoint(&round::directory(place, k - 1), steps)?)
-                }
-                _ => prepared.from_weights(&model.weights)?,
-            };
-        }
-        let resume = round::begun(&directory);
-        let at = round::open(&directory, resume)?;
-        if k > 0 {
-            observer.note(&format!("round {k}: training on {} images", set.train.len()));
-        }
-        let outcome = prepared.run(&at, RunOptions { resume, budget: session.left() }, observer)?;
-        if outcome.end != End::Finished {
-            return Ok(ControlFlow::Break((outcome.end, Some(outcome.model))));
-        }
-        let round = match self.measure(k, &config, &outcome.model, denoised) {
-            Err(Error::Stopped) => return Ok(ControlFlow::Break((End::Stopped, Some(outcome.model)))),
-            measured => measured?,
-        };
-        Record::write(&round, &Trace::of(&outcome.model, &self.identity, self.judge.as_ref())?, &directory)?;
-        round::tidy(&directory)?;
-        if let (Some(generated), Some(judge)) = (&round.generated, &self.judge) {
-            observer.note(&format!(
-                "round {k}: Fréchet distance {} and KID {} on {}",
-                fixed(generated.frechet_distance, 4),
-                fixed(generated.kid, 5),
-                judge.features()
-            ));
-        }
-        Ok(ControlFlow::Continue((outcome.model, round)))
-    }
-
-    fn measure(&self, k: u32, config: &RunConfig, model: &Model, denoised: Option<&Denoised>) -> Result<Round> {
-        let judge = self.judge.as_ref();
-        let rms_error = match (denoised, &self.data.originals) {
-            (Some(denoised), Some(originals)) => Some(denoised.rms_error(originals)?),
-            _ => None,
-        };
-        let denoised = denoised.map(Denoised::done).transpose()?.filter(|set| set.len() >= 10).zip(judge);
-        Ok(Round {
-            round: k,
-            images: config.train.images,
-            generated: judge.map(|judge| judge.model(model)).transpose()?,
-            denoised: denoised.map(|(set, judge)| judge.images(&set)).transpose()?,
-            rms_error,
-        })
-    }
-
-    fn report(&self, place: &RunDir, outcome: &SfbdOutcome) -> Result<()> {
-        let page = super::pages::sfbd(&self.settings, self.data, place, outcome)?;
-        place.write("report.html", page.as_bytes()).map(|_| ())
     }
 }

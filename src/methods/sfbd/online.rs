@@ -1,20 +1,15 @@
 //! The run without rounds, whose data are refreshed while it trains.
 
 use super::record::{Record, Trace};
-use super::{Session, Sfbd, SfbdOutcome, SfbdSettings, round};
+use super::rounds::Rounds;
+use super::{Sfbd, SfbdSettings, round};
 use crate::error::Result;
 use crate::methods::online_sfbd::OnlineSfbd;
-use crate::train::{End, Observer, Prepared, RunDir, RunOptions, Sections, With};
+use crate::train::{Prepared, Sections, With};
 
 impl Sfbd<'_> {
     /// The variant without rounds: one training run, whose data are refreshed meanwhile.
-    pub(super) fn online(
-        &self,
-        place: &RunDir,
-        session: &Session,
-        observer: &mut dyn Observer,
-        outcome: &mut SfbdOutcome,
-    ) -> Result<End> {
+    pub(super) fn online(&self, rounds: &mut Rounds) -> Result<()> {
         let mut config = self.settings.run.clone();
         let online = &self.settings.method.online;
         let first = config.train.steps();
@@ -26,18 +21,12 @@ impl Sfbd<'_> {
         if let Some(given) = &self.given {
             prepared = prepared.from_weights(&given.weights)?;
         }
-        let prepared = prepared.with_document(document, <SfbdSettings as Sections>::FREE);
-        let directory = round::directory(place, 0);
-        let resume = round::begun(&directory);
-        let at = round::open(&directory, resume)?;
-        let options = RunOptions { resume, budget: session.left() };
-        let trained = prepared.with_source(source).run(&at, options, observer)?;
-        let model = outcome.model.insert(trained.model);
-        if trained.end == End::Finished {
-            let round = self.measure(0, &config, model, None)?;
-            Record::write(&round, &Trace::of(model, &self.identity, self.judge.as_ref())?, &directory)?;
-            outcome.rounds.push(round);
-        }
-        Ok(trained.end)
+        let prepared = prepared.with_document(document, <SfbdSettings as Sections>::FREE).with_source(source);
+        let directory = round::directory(rounds.stages.place(), 0);
+        let model = rounds.stages.train(&directory, prepared)?;
+        let round = round::Round { images: config.train.images, ..rounds.measured(0, &model, None)? };
+        Record::write(&round, &Trace::of(&model, &self.identity, self.judge())?, &directory)?;
+        rounds.add(round);
+        Ok(())
     }
 }

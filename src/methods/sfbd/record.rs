@@ -12,7 +12,7 @@ use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::methods::judge::Judge;
 use crate::tensor::Device;
-use crate::train::{CHECKPOINTS, MODEL, Observer, RunDir, checkpoint};
+use crate::train::{CHECKPOINTS, MODEL, RunDir, Stages, checkpoint};
 
 const RECORD: &str = "round.json";
 /// A record is a kilobyte or two.
@@ -106,17 +106,14 @@ impl Record {
 }
 
 impl Sfbd<'_> {
-    /// The model of a stage that an earlier session finished, and what it measured. `like` has its architecture. A
-    /// stage whose files are not what they were is done again from its last checkpoint, which comes to the same bits,
+    /// The model of a stage that an earlier session finished, and what it measured. A stage whose files are not what they were is done again from its last checkpoint, which comes to the same bits,
     /// with a note. Errors where the files say nothing of the stage: without memory, and where they cannot be read.
-    pub(super) fn finished(
-        &self,
-        k: u32,
-        place: &RunDir,
-        like: &Model,
-        observer: &mut dyn Observer,
-    ) -> Result<Option<(Model, Record)>> {
+    pub(super) fn finished(&self, k: u32, device: &Device, stages: &mut Stages) -> Result<Option<(Model, Record)>> {
+        let place = stages.place();
         let directory = round::directory(place, k);
+        if let (0, Some(given)) = (k, &self.given) {
+            return self.of_given(given, stages);
+        }
         let sound = || -> Result<Option<(Model, Record)>> {
             let Some(record) = Record::read(&directory)? else { return Ok(None) };
             // The next stage starts from the optimiser that this one ended with, unless it is over, too.
@@ -124,14 +121,14 @@ impl Sfbd<'_> {
             if self.settings.method.sfbd.optimizer == "kept" && !matches!(next, Ok(Some(_))) {
                 last_checkpoint(&directory, self.stage_settings(k)?.train.steps())?;
             }
-            Ok(Some((record.model(&directory, &like.weights.device())?, record)))
+            Ok(Some((record.model(&directory, device)?, record)))
         };
         match sound() {
             Ok(None) => Ok(None),
             Ok(Some((model, record))) => {
                 record.check_data(place, &self.identity)?;
                 if record.trace.is_none() {
-                    observer.note(&format!(
+                    stages.note(&format!(
                         "stage {k}: an earlier version wrote its record without a checksum: taken as it is"
                     ));
                 }
@@ -141,7 +138,7 @@ impl Sfbd<'_> {
             Err(problem) => match &problem {
                 Error::Io { source, .. } if source.kind() != ErrorKind::NotFound => Err(problem),
                 Error::Io { .. } | Error::Format { .. } => {
-                    observer.note(&format!("stage {k} is done again: {problem}"));
+                    stages.note(&format!("stage {k} is done again: {problem}"));
                     Ok(None)
                 }
                 _ => Err(problem),
@@ -149,30 +146,25 @@ impl Sfbd<'_> {
         }
     }
 
-    /// The record of a model that was given in place of a pre-trained one. Errors if an earlier session was given
+    /// The record of a model that was given in place of a pre-trained one, if an earlier session measured it. Errors if that was given
     /// another.
-    pub(super) fn of_given(&self, given: &Model, place: &RunDir, observer: &mut dyn Observer) -> Result<Round> {
-        let directory = round::directory(place, 0);
-        let trace = Trace::of(given, &self.identity, self.judge.as_ref())?;
+    fn of_given(&self, given: &Model, stages: &mut Stages) -> Result<Option<(Model, Record)>> {
+        let directory = round::directory(stages.place(), 0);
         let known = Record::read(&directory).or_else(|problem| match problem {
             Error::Format { .. } => {
-                observer.note(&format!("the model is measured again: {problem}"));
+                stages.note(&format!("the model is measured again: {problem}"));
                 Ok(None)
             }
             other => Err(other),
         })?;
-        if let Some(known) = known {
-            known.check_data(place, &self.identity)?;
-            if known.trace.as_ref().is_some_and(|known| known.weights != trace.weights) {
-                let path = &self.settings.method.sfbd.model;
-                return Err(Error::Config(format!("{path}: another model than the one that this run started from")));
-            }
-            return self.by_this_judge(given, known, place, observer);
+        let Some(known) = known else { return Ok(None) };
+        known.check_data(stages.place(), &self.identity)?;
+        let weights = given.weights.fingerprint()?;
+        if known.trace.as_ref().is_some_and(|known| known.weights != weights) {
+            let path = &self.settings.method.sfbd.model;
+            return Err(Error::Config(format!("{path}: another model than the one that this run started from")));
         }
-        let generated = self.judge.as_ref().map(|judge| judge.model(given)).transpose()?;
-        let round = Round { round: 0, images: 0, generated, denoised: None, rms_error: None };
-        Record::write(&round, &trace, &directory)?;
-        Ok(round)
+        Ok(Some((given.clone(), known)))
     }
 
     /// What a finished stage measured, by the judge that measures the later ones: figures of two judges are not to stand in one table. What
@@ -181,8 +173,7 @@ impl Sfbd<'_> {
         &self,
         model: &Model,
         Record { round, trace }: Record,
-        place: &RunDir,
-        observer: &mut dyn Observer,
+        stages: &mut Stages,
     ) -> Result<Round> {
         let (Some(judge), Some(trace)) = (&self.judge, trace) else { return Ok(round) };
         if trace.judge.as_deref() == Some(judge.identity()) {
@@ -193,24 +184,18 @@ impl Sfbd<'_> {
             (None, Some(_)) => "by an earlier version, which did not record its judge",
             (None, None) => "without a judge",
         };
-        observer.note(&format!("stage {} was made {why}: measured again", round.round));
+        stages.note(&format!("stage {} was made {why}: measured again", round.round));
         let round = Round { generated: Some(judge.model(model)?), denoised: None, ..round };
         let trace = Trace { judge: Some(judge.identity().into()), ..trace };
-        Record::write(&round, &trace, &round::directory(place, round.round))?;
+        Record::write(&round, &trace, &round::directory(stages.place(), round.round))?;
         Ok(round)
     }
 
     /// Says so if stage `k` was computed with something else than what computes `model`'s next stage.
-    pub(super) fn say_other_arithmetic(
-        &self,
-        k: u32,
-        model: &Model,
-        place: &RunDir,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
-        let there = Record::read(&round::directory(place, k))?.and_then(|record| record.trace);
+    pub(super) fn say_other_arithmetic(&self, k: u32, model: &Model, stages: &mut Stages) -> Result<()> {
+        let there = Record::read(&round::directory(stages.place(), k))?.and_then(|record| record.trace);
         let there = there.as_ref().map(|trace| trace.arithmetic.as_str());
-        checkpoint::other_arithmetic(there, &model.weights.device()).iter().for_each(|text| observer.note(text));
+        checkpoint::other_arithmetic(there, &model.weights.device()).iter().for_each(|text| stages.note(text));
         Ok(())
     }
 }

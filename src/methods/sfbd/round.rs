@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::methods::noisy::subset;
 use crate::tensor::{TensorFile, file};
 use crate::train::evaluate::Comparison;
-use crate::train::{End, Existing, Observer, RunDir};
+use crate::train::{RunDir, Stages};
 
 /// Images that are denoised at once, and stand in one file until the round is over.
 const PART: usize = 256;
@@ -40,16 +39,6 @@ pub struct Round {
 /// The directory of stage `k`.
 pub(super) fn directory(place: &RunDir, k: u32) -> PathBuf {
     place.path().join("rounds").join(format!("{k:02}"))
-}
-
-/// Whether an earlier session began to train there: settings are the first thing that a run writes.
-pub(super) fn begun(directory: &Path) -> bool {
-    directory.join("config.toml").is_file()
-}
-
-/// Takes a stage's directory over from an earlier session, or makes it.
-pub(super) fn open(directory: &Path, resume: bool) -> Result<RunDir> {
-    RunDir::create(directory, if resume { Existing::Resume } else { Existing::Overwrite })
 }
 
 impl Round {
@@ -98,9 +87,9 @@ pub(super) fn denoised(
     noisy: &Images,
     needed: Vec<u32>,
     origin: &str,
-    observer: &mut dyn Observer,
-    mut denoise: impl FnMut(&[u32], &mut dyn Observer) -> Result<ControlFlow<End, Vec<f32>>>,
-) -> Result<ControlFlow<End, Denoised>> {
+    stages: &mut Stages,
+    denoise: impl Fn(&[u32]) -> Result<Vec<f32>>,
+) -> Result<Denoised> {
     fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
     let values = noisy.values();
     let mut pixels = noisy.pixels().into_owned();
@@ -109,26 +98,24 @@ pub(super) fn denoised(
         let metadata = metadata(origin, indices);
         let known = path.exists().then(|| known(&path, &metadata, indices.len() * values)).transpose();
         let known = known.unwrap_or_else(|problem| {
-            observer.note(&format!("denoised images are made again: {problem}"));
+            stages.note(&format!("denoised images are made again: {problem}"));
             None
         });
         let part = match known {
             Some(part) => part,
-            None => match denoise(indices, observer)? {
-                ControlFlow::Break(end) => return Ok(ControlFlow::Break(end)),
-                ControlFlow::Continue(part) => {
-                    let shape = [indices.len(), values].into();
-                    file::write(&path, [("images", shape, part.clone())], &metadata)?;
-                    part
-                }
-            },
+            None => {
+                stages.check()?;
+                let part = denoise(indices)?;
+                file::write(&path, [("images", [indices.len(), values].into(), part.clone())], &metadata)?;
+                part
+            }
         };
         for (&i, image) in indices.iter().zip(part.chunks_exact(values)) {
             pixels[i as usize * values..][..values].copy_from_slice(image);
         }
     }
     let images = Images::new(pixels, noisy.labels().to_vec(), noisy.size(), noisy.classes())?;
-    Ok(ControlFlow::Continue(Denoised { images, indices: needed }))
+    Ok(Denoised { images, indices: needed })
 }
 
 /// A part of an earlier session, of so many `values`. Errors if it is not whole, or not of this `metadata`.

@@ -25,7 +25,7 @@ use crate::nn::{DataShape, NetworkConfig};
 
 pub use presets::{names as preset_names, shape as preset_shape};
 pub use sections::{Augment, Average, Data, LossSection, OptimizerSection, Sampling, TrainSection};
-pub use stored::{Stored, store, stored};
+pub use stored::{NAME, Stored, store, stored};
 pub use with::{About, Sections, With};
 
 /// The settings of a run.

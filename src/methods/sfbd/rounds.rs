@@ -1,0 +1,110 @@
+//! The stages of SFBD as a run has them: each once, found again by a later session, measured and recorded.
+
+use super::record::{Record, Trace};
+use super::round::{self, Denoised, Round};
+use super::{Sfbd, SfbdOutcome};
+use crate::diffusion::Model;
+use crate::error::Result;
+use crate::methods::pages;
+use crate::stop;
+use crate::tensor::Device;
+use crate::train::{End, MODEL, Stages, fixed};
+
+/// What a stage came to.
+pub(super) struct Stage {
+    pub model: Model,
+    /// What it was trained on.
+    pub denoised: Option<Denoised>,
+}
+
+/// The stages so far.
+pub(super) struct Rounds<'a, 'd> {
+    sfbd: &'a Sfbd<'d>,
+    pub stages: Stages<'a>,
+    done: Vec<Round>,
+}
+
+impl<'a, 'd> Rounds<'a, 'd> {
+    pub fn new(sfbd: &'a Sfbd<'d>, stages: Stages<'a>) -> Self {
+        Rounds { sfbd, stages, done: Vec::new() }
+    }
+
+    /// The model of stage `k`: what an earlier session made of it, or what `make` makes now. Measures and records it.
+    pub fn once(&mut self, k: u32, make: impl FnOnce(&mut Stages<'a>) -> Result<Stage>) -> Result<Model> {
+        let device = Device::named(&self.sfbd.settings.run.train.device)?;
+        let directory = round::directory(self.stages.place(), k);
+        // Not left half-way: what an earlier session came to stays what the run's files say.
+        if let Some((model, record)) = stop::shielded(|| self.sfbd.finished(k, &device, &mut self.stages))? {
+            let round = self.sfbd.by_this_judge(&model, record, &mut self.stages)?;
+            self.stages.came_to(&model);
+            self.done.push(round);
+            return Ok(model);
+        }
+        let Stage { model, denoised } = make(&mut self.stages)?;
+        self.stages.came_to(&model);
+        let round = self.measured(k, &model, denoised.as_ref())?;
+        Record::write(&round, &Trace::of(&model, &self.sfbd.identity, self.sfbd.judge())?, &directory)?;
+        round::tidy(&directory)?;
+        self.say(&round);
+        self.done.push(round);
+        if k > 0 {
+            self.stages.place().write_json("metrics.json", &self.done)?;
+            self.report(End::Finished)?;
+        }
+        Ok(model)
+    }
+
+    /// Adds a stage that was made in another way.
+    pub fn add(&mut self, round: Round) {
+        self.done.push(round);
+    }
+
+    fn say(&mut self, round: &Round) {
+        if let (Some(generated), Some(judge)) = (&round.generated, self.sfbd.judge()) {
+            self.stages.note(&format!(
+                "round {}: Fréchet distance {} and KID {} on {}",
+                round.round,
+                fixed(generated.frechet_distance, 4),
+                fixed(generated.kid, 5),
+                judge.features()
+            ));
+        }
+    }
+
+    /// What a stage's model and the images that it was trained on measure.
+    pub fn measured(&self, k: u32, model: &Model, denoised: Option<&Denoised>) -> Result<Round> {
+        let Sfbd { data, given, .. } = self.sfbd;
+        let judge = self.sfbd.judge();
+        let rms_error = match (denoised, &data.originals) {
+            (Some(denoised), Some(originals)) => Some(denoised.rms_error(originals)?),
+            _ => None,
+        };
+        let denoised = denoised.map(Denoised::done).transpose()?.filter(|set| set.len() >= 10).zip(judge);
+        let pre_trained = k == 0 && given.is_some();
+        Ok(Round {
+            round: k,
+            images: if pre_trained { 0 } else { self.sfbd.stage_settings(k)?.train.images },
+            generated: judge.map(|judge| judge.model(model)).transpose()?,
+            denoised: denoised.map(|(set, judge)| judge.images(&set)).transpose()?,
+            rms_error,
+        })
+    }
+
+    fn report(&self, end: End) -> Result<()> {
+        let place = self.stages.place();
+        let page = pages::sfbd(&self.sfbd.settings, self.sfbd.data, place, end, &self.done)?;
+        place.write("report.html", page.as_bytes()).map(|_| ())
+    }
+
+    /// Writes what there is at the end, if `result` is a way to end a run.
+    pub fn end(self, result: Result<()>) -> Result<SfbdOutcome> {
+        let end = self.stages.end(result)?.end;
+        let (place, model) = (self.stages.place(), self.stages.latest().cloned());
+        place.write_json("metrics.json", &self.done)?;
+        if let Some(model) = &model {
+            stop::shielded(|| model.save(place.path().join(MODEL)))?;
+        }
+        self.report(end)?;
+        Ok(SfbdOutcome { end, model, rounds: self.done })
+    }
+}
