@@ -167,7 +167,9 @@ pub(super) fn single(
     if let Some(picture) = last_samples(place.path()) {
         page = page.section("Samples").picture(&picture, "Samples of the model", "")?;
     }
-    let ticks = log::read(place.path().join("log.jsonl"))?;
+    // A run that was stopped before its training has no log.
+    let path = place.path().join("log.jsonl");
+    let ticks = if path.exists() { log::read(path)? } else { Vec::new() };
     let loss: Vec<(f64, f64)> = ticks
         .iter()
         .filter_map(|tick: &Value| Some((tick["seen"].as_f64()? / 1000.0, tick["loss"].as_f64()?)))
