@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     let noise = ops::normal(shape, DType::F32, &Draws::new(RandomKey::new(0, Purpose::Latents)), &device)?;
     for sigma in [0.05, 0.5, 5.0, 50.0].map(|sigma: f64| sigma.clamp(sigma_min.max(1e-3), sigma_max)) {
         let sigma = denoiser.round_sigma(sigma);
-        let x = ops::scale(&(&noise).into(), sigma)?.into_value();
+        let x = ops::scale(&noise, sigma)?.into_value();
         let denoised = model.denoise(&x, sigma, None)?.to_vec::<f32>()?;
         let power = denoised.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / denoised.len() as f64;
         println!("sigma {sigma:>8.4}   root mean square of D(sigma n; sigma) {:.4}", power.sqrt());

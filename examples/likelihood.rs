@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let mut trainer = Trainer::new(model.weights.clone(), TrainOptions::adam(1e-3, 1))?;
     for step in 0..400 {
         let draws = Draws::from_sample(RandomKey::new(2, Purpose::Synthetic), step * BATCH as u32);
-        let data = ops::scale(&ops::normal([BATCH, 2], DType::F32, &draws, &device)?.into(), 0.5)?.into_value();
+        let data = (0.5 * ops::normal([BATCH, 2], DType::F32, &draws, &device)?)?.into_value();
         trainer.step(BATCH, |cx| {
             let loss = Loss::default();
             loss.forward(cx, model.denoiser(), &data, Default::default())

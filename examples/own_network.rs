@@ -43,11 +43,11 @@ impl Architecture for Waves {
 impl ScoreNetwork for WavesNetwork {
     fn forward(&self, cx: &Context, x: &Var, noise: &Var, _: Conditions) -> Result<Var> {
         let WavesNetwork([first, middle, last], gates) = self;
-        let level = ops::positional_embedding(&ops::scale(noise, 100.0)?, 16, 1e4, true)?;
+        let level = ops::positional_embedding((noise * 100.0)?, 16, 1e4, true)?;
         let mut h = ops::cast(x, cx.compute())?;
         for (layer, gate) in [first, middle].into_iter().zip(gates) {
             let gate = gate.forward(cx, &ops::cast(&level, cx.compute())?)?;
-            h = ops::mul(&ops::silu(&layer.forward(cx, &h)?)?, &gate)?;
+            h = (layer.forward(cx, &h)?.silu()? * gate)?;
         }
         last.forward(cx, &h)
     }

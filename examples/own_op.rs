@@ -12,12 +12,12 @@ fn log_cosh(x: &Var) -> Result<Var> {
     let of = |x: f64| x.abs() + (-2.0 * x.abs()).exp().ln_1p() - std::f64::consts::LN_2;
     let values: Vec<f64> = x.value().to_f64()?.into_iter().map(of).collect();
     let y = Tensor::from_slice(&values, x.shape(), &Device::Cpu)?;
-    let y = ops::cast(&y.into(), x.dtype())?.value().to_device(&x.device())?;
+    let y = ops::cast(y, x.dtype())?.value().to_device(&x.device())?;
     // The rule keeps what it needs of the forward pass by capturing it.
     let x_value = x.value().clone();
     Var::record("log_cosh", y, [x], move |dy, _| {
         let slope = ops::tanh(&Var::from(&x_value))?;
-        Ok([Some(ops::mul(&dy.into(), &slope)?.into_value())])
+        Ok([Some(ops::mul(dy, &slope)?.into_value())])
     })
 }
 
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
         let m = Tape::new().leaf(middle);
         let loss = ops::mean(&log_cosh(&ops::sub(&Var::from(&points), &m)?)?, &[0, 1])?;
         let gradient = loss.backward()?.take(&m).ok_or_else(|| Error::Autograd("no gradient".into()))?;
-        middle = ops::add_scaled(&m.detach(), 1.0, &gradient.into(), -0.5)?.into_value();
+        middle = ops::add_scaled(&m.detach(), 1.0, gradient, -0.5)?.into_value();
     }
     println!("the middle of the points, outlier and all: {:.2}", middle.item()?);
     assert!((middle.item()? - 1.2).abs() < 0.2);

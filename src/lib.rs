@@ -25,29 +25,60 @@
 //!
 //! # An example
 //!
-//! The best denoiser for points from N(0, 1) behind noise from N(0, 1) is `d(y) = y / 2`, and `d(y) - y` is then the score of the
-//! noisy density. Here gradient descent finds the factor:
+//! A score network of one's own: its options, what they build, and its forward pass. Preconditioning, training, sampling, files and methods
+//! are then those of the built-in networks (`examples/own_network.rs` goes on to likelihoods and SFBD).
 //!
 //! ```
-//! use veridical::ops::{self, random::Draws};
+//! use serde::{Deserialize, Serialize};
+//! use veridical::diffusion::{Loss, Model, ModelConfig, Sampler};
+//! use veridical::nn::{Architecture, Conditions, Context, Linear, Module, Scope, ScoreNetwork};
+//! use veridical::ops::random::Draws;
 //! use veridical::random::{Purpose, RandomKey};
-//! use veridical::{DType, Device, Error, Tape, Tensor, Var};
+//! use veridical::train::{TrainOptions, Trainer};
+//! use veridical::{DType, Device, Result, Var, ops};
 //!
-//! # fn main() -> veridical::Result<()> {
-//! let device = Device::best(); // the first NVIDIA GPU if there is one, else the CPU
-//! let normal = |purpose| ops::normal([20_000, 1], DType::F32, &Draws::new(RandomKey::new(7, purpose)), &device);
-//! let clean = Var::constant(normal(Purpose::Synthetic)?);
-//! let noisy = ops::add(&clean, &Var::constant(normal(Purpose::TrainingNoise)?))?;
-//!
-//! let mut factor = Tensor::zeros([1], DType::F32, &device)?;
-//! for _ in 0..50 {
-//!     let w = Tape::new().leaf(factor);
-//!     let error = ops::sub(&ops::mul(&noisy, &w)?, &clean)?;
-//!     let loss = ops::mean(&ops::mul(&error, &error)?, &[0, 1])?;
-//!     let gradient = loss.backward()?.take(&w).ok_or(Error::Autograd("no gradient".into()))?;
-//!     factor = ops::add_scaled(&w.detach(), 1.0, &Var::constant(gradient), -0.1)?.into_value();
+//! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+//! struct Gated {
+//!     dims: usize,
 //! }
-//! assert!((factor.item()? - 0.5).abs() < 0.02);
+//!
+//! #[derive(Debug)]
+//! struct GatedNetwork([Linear; 3]);
+//!
+//! impl Architecture for Gated {
+//!     const MODEL_TYPE: &'static str = "Gated"; // its name in files
+//!     type Network = GatedNetwork;
+//!
+//!     fn build(&self, scope: &mut Scope, outputs: usize) -> Result<GatedNetwork> {
+//!         let mut layer = |name, from, to| Linear::new(&mut scope.at(name), from, to, 1.0);
+//!         Ok(GatedNetwork([layer("input", self.dims, 32), layer("gate", 16, 32), layer("output", 32, outputs)]))
+//!     }
+//!
+//!     fn sample_shape(&self) -> Vec<usize> {
+//!         vec![self.dims]
+//!     }
+//! }
+//!
+//! impl ScoreNetwork for GatedNetwork {
+//!     fn forward(&self, cx: &Context, x: &Var, noise: &Var, _: Conditions) -> Result<Var> {
+//!         let [input, gate, output] = &self.0;
+//!         let level = ops::positional_embedding((noise * 100.0)?, 16, 1e4, true)?;
+//!         let hidden = (input.forward(cx, x)?.silu()? * gate.forward(cx, &level)?)?;
+//!         output.forward(cx, &hidden)
+//!     }
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let device = Device::best(); // the first NVIDIA GPU if there is one, else the CPU
+//! let mut model = Model::new(&ModelConfig::edm(Gated { dims: 2 }, 0.5), 1, &device)?;
+//! let mut trainer = Trainer::new(model.weights.clone(), TrainOptions::adam(3e-3, 1))?;
+//! for step in 0..20 {
+//!     let draws = Draws::from_sample(RandomKey::new(2, Purpose::Synthetic), 64 * step);
+//!     let data = (0.5 * ops::normal([64, 2], DType::F32, &draws, &device)?)?.into_value();
+//!     trainer.step(64, |cx| Loss::default().forward(cx, model.denoiser(), &data, Conditions::default()))?;
+//! }
+//! model.weights = trainer.average()?;
+//! println!("{}", Sampler::default().sample(&model, 7, 0, 5)?);
 //! # Ok(())
 //! # }
 //! ```

@@ -105,7 +105,7 @@ fn a_sample_does_not_depend_on_its_batch() {
         ops::embedding::one_hot(&Tensor::from_slice(&[3u32, 1, 4, 1], [4], &CPU).unwrap(), 10, DType::F32).unwrap();
     let sample = |first: usize, count: usize| -> Vec<f64> {
         let x = noise(&[count, 8, 8, 1], DType::F64, first as u32);
-        let x = ops::scale(&x.into(), sigmas[0]).unwrap().into_value();
+        let x = ops::scale(x, sigmas[0]).unwrap().into_value();
         let labels = labels.narrow(first, count).unwrap();
         let mut denoise = |x: &Tensor, sigma: f64| model.denoise(x, sigma, Some(&labels));
         heun(&mut denoise, &x, &sigmas).unwrap().to_vec().unwrap()

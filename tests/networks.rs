@@ -211,7 +211,7 @@ fn its_label_is_withheld(model: &Model, louder: f64) {
     let x = ops::normal(shape, DType::F32, &Draws::new(RandomKey::new(1, Purpose::Latents)), &CPU).unwrap();
     // The last layer starts near zero: large weights make the label show. So do biases that are not zero.
     let draws = Draws::new(RandomKey::new(2, Purpose::Custom));
-    let flat = ops::scale(&model.weights.flat().into(), louder).unwrap();
+    let flat = ops::scale(model.weights.flat(), louder).unwrap();
     let flat = ops::solver_update(&flat, None, Some((0.1.into(), &draws))).unwrap().into_value();
     let model = model.with_flat_weights(flat).unwrap();
     let labels = Var::constant(Tensor::from_slice(&[1f32, 0.0, 0.0, 0.0].repeat(64), [64, 4], &CPU).unwrap());

@@ -191,7 +191,7 @@ fn bad_arguments_are_errors() {
 fn multinomial_counts_are_those_of_their_weights() {
     for device in devices() {
         let draws = Draws::new(key());
-        let counts = |weights: Tensor, n: u32| ops::multinomial(&weights.into(), n, &draws);
+        let counts = |weights: Tensor, n: u32| ops::multinomial(weights, n, &draws);
         let tensor = |values: &[f32]| Tensor::from_slice(values, [1, values.len()], &device).unwrap();
         // A factor changes nothing if it is a power of two, down to the smallest numbers; -0 is 0, and outcomes without weight never come.
         let weights = [1.0f32, 0.0, 3.0, -0.0, 4.0];

@@ -19,7 +19,7 @@ fn line() -> (Linear, Weights) {
 fn squared_error(line: &Linear, cx: &veridical::nn::Context) -> Result<Var> {
     let x = Tensor::from_slice(&[1f32, 2., 3., -1.], [2, 2], &Device::Cpu)?;
     let y = Tensor::from_slice(&[2f32, -1.], [2, 1], &Device::Cpu)?;
-    ops::mean(&ops::square(&ops::sub(&line.forward(cx, &x.into())?, &y.into())?)?, &[0, 1])
+    (line.forward(cx, &x.into())? - y)?.square()?.mean_all()
 }
 
 #[test]

@@ -36,6 +36,14 @@ impl Gradients {
         }
     }
 
+    /// The gradient with respect to `var`, taken out. Errors if there is none: `var` is a constant, or had no part in the result, or its
+    /// gradient was taken before.
+    pub fn of(&mut self, var: &Var) -> Result<Tensor> {
+        let what = if var.requires_grad() { "no part in the result" } else { "no place on a tape" };
+        let missing = || Error::Autograd(format!("there is no gradient for a variable that has {what}"));
+        self.take(var).ok_or_else(missing)
+    }
+
     /// Takes the gradient out, so that its memory is freed when the caller is done with it.
     pub fn take(&mut self, var: &Var) -> Option<Tensor> {
         match &var.node {

@@ -203,6 +203,12 @@ impl From<Tensor> for Var {
     }
 }
 
+impl From<&Var> for Var {
+    fn from(var: &Var) -> Self {
+        var.clone()
+    }
+}
+
 impl From<&Tensor> for Var {
     fn from(value: &Tensor) -> Self {
         Var::constant(value.clone())

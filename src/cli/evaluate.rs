@@ -152,7 +152,7 @@ fn generated_images(path: &Path) -> Result<Images> {
     };
     match samples.shape()[..] {
         [n, c, h, w] => {
-            let pixels = ops::permute(&samples.into(), &[0, 2, 3, 1])?.value().to_vec::<f32>()?;
+            let pixels = ops::permute(samples, &[0, 2, 3, 1])?.value().to_vec::<f32>()?;
             Images::new(pixels, vec![0; n], [h, w, c], 1)
         }
         // Points, as data sets have them.

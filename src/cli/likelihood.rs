@@ -214,8 +214,8 @@ pub fn run(args: Args) -> Result<Ended> {
             x = dequantize(&x, levels, (args.seed, first as u32))?;
         }
         let mut denoise = Conditioned::new(&model, labels.as_ref(), compute(&args.compute))?;
-        let state = if matches!(device, Device::Cpu) { DType::F64 } else { DType::F32 };
-        let x = ops::cast(&x.into(), state)?.into_value();
+        let state = device.state_dtype();
+        let x = ops::cast(x, state)?.into_value();
         let found = likelihood.log_density(&mut denoise, &x, (args.seed, &SampleIds::From(first as u32)))?;
         nats.extend(found.nats);
         calls += found.nfe * count;

@@ -46,7 +46,7 @@ impl<'a> Conditioned<'a> {
 
 impl Denoise for Conditioned<'_> {
     fn at(&mut self, x: &Tensor, sigma: f64) -> Result<Tensor> {
-        let input = ops::cast(&x.into(), DType::F32)?;
+        let input = ops::cast(x, DType::F32)?;
         Ok(ops::cast(&self.run(&input, sigma)?, x.dtype())?.into_value())
     }
 
@@ -57,7 +57,7 @@ impl Denoise for Conditioned<'_> {
 
 impl DenoiseWithGradient for Conditioned<'_> {
     fn with_products(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)> {
-        let cast = |tensor: &Tensor, dtype| -> Result<Tensor> { Ok(ops::cast(&tensor.into(), dtype)?.into_value()) };
+        let cast = |tensor: &Tensor, dtype| -> Result<Tensor> { Ok(ops::cast(tensor, dtype)?.into_value()) };
         let input = Tape::new().leaf(cast(x, DType::F32)?);
         let denoised = self.run(&input, sigma)?;
         let mut products = Vec::with_capacity(cotangents.len());

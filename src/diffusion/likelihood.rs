@@ -131,7 +131,7 @@ impl Likelihood {
                 nfe += 1;
                 let (denoised, products) = denoise.with_products(&y[0], u.exp(), &some)?;
                 for (v, product) in some.iter().zip(&products) {
-                    let trace = ops::sum(&ops::mul(&v.into(), &product.into())?, &axes)?;
+                    let trace = ops::sum(&ops::mul(v, product)?, &axes)?;
                     divergence = combine(&[(1.0, &divergence), (-share, trace.value())])?;
                 }
                 slope.get_or_insert(combine(&[(1.0, &y[0]), (-1.0, &denoised)])?);
@@ -148,7 +148,7 @@ impl Likelihood {
             Integrator::Fixed { steps } => runge_kutta(slope, start, range, steps)?,
         };
         let variance = self.sigma_max * self.sigma_max + self.sigma_data * self.sigma_data;
-        let squares = ops::sum(&ops::square(&(&end[0]).into())?, &axes)?.value().to_f64()?;
+        let squares = ops::sum(&ops::square(&end[0])?, &axes)?.value().to_f64()?;
         let prior = |square: f64| -0.5 * (dim as f64 * (2.0 * PI * variance).ln() + square / variance);
         let nats: Vec<f64> = squares.iter().zip(end[1].to_f64()?).map(|(square, gain)| prior(*square) + gain).collect();
         match nats.iter().position(|value| !value.is_finite()) {
@@ -204,7 +204,7 @@ impl<'a> Probes<'a> {
             }
         };
         let v = Tensor::from_slice(&values, self.like.shape(), &self.like.device())?;
-        Ok(ops::cast(&v.into(), self.like.dtype())?.into_value())
+        Ok(ops::cast(v, self.like.dtype())?.into_value())
     }
 }
 

@@ -30,6 +30,5 @@ pub use model::{Model, ModelConfig, class_names};
 pub use noised::{column, noised};
 pub use objective::Loss;
 pub use precond::{Precond, Scaling};
-pub(crate) use rehearsal::rehearse;
 pub use sampler::{Drawn, Request, Sampler, Start, one_hot, random_classes};
 pub use sigmas::{Grid, karras_sigmas, sigmas_from, vp_sigmas};

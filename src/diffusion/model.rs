@@ -177,7 +177,7 @@ impl Model {
     /// As [`denoise`](Self::denoise), with a noise level for each sample and everything that the network can be told.
     pub fn denoise_each(&self, x: &Tensor, sigmas: &[f64], conditions: Conditions) -> Result<Tensor> {
         let cx = Context::inference(&self.weights);
-        let input = ops::cast(&x.into(), DType::F32)?;
+        let input = ops::cast(x, DType::F32)?;
         let denoised = self.denoiser.denoise(&cx, &input, sigmas, conditions)?;
         Ok(ops::cast(&denoised, x.dtype())?.into_value())
     }

@@ -157,7 +157,7 @@ impl Loss {
         let weights = sigmas.iter().map(|&sigma| self.weight(sigma, sigma_data) / n);
         let rank = y.shape().rank();
         let weights = per_sample(weights, rank, &y.device())?;
-        let squares = ops::square(&ops::sub(denoised, &y.into())?)?;
+        let squares = ops::square(&ops::sub(denoised, y)?)?;
         let axes: Vec<usize> = (0..rank).collect();
         ops::sum(&ops::mul(&squares, &weights)?, &axes)
     }

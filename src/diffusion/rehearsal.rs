@@ -25,21 +25,13 @@ impl Sampler {
 /// form, stand in for the network; the network itself is asked twice, at the first level and the last above 0.
 ///
 /// Errors where solver and network do, and if what they return is not finite.
-pub(crate) fn rehearse(
-    solver: &dyn Solver,
-    sigmas: &[f64],
-    noise: &mut dyn Noise,
-    model: &Model,
-    compute: DType,
-) -> Result<()> {
+fn rehearse(solver: &dyn Solver, sigmas: &[f64], noise: &mut dyn Noise, model: &Model, compute: DType) -> Result<()> {
     let shape = [&[1][..], &model.denoiser().sample_shape()].concat();
     let draws = Draws { key: RandomKey::new(0, Purpose::Latents), samples: SampleIds::From(0) };
     let unit = ops::normal(shape.as_slice(), DType::F64, &draws, &Device::Cpu)?;
-    let at = |sigma: f64, dtype| -> Result<Tensor> {
-        Ok(ops::cast(&ops::scale(&(&unit).into(), sigma)?, dtype)?.into_value())
-    };
+    let at = |sigma: f64, dtype| -> Result<Tensor> { Ok(ops::cast(&ops::scale(&unit, sigma)?, dtype)?.into_value()) };
     // The dtype that the state has on the model's device, on the CPU, where single samples cost least.
-    let state = if matches!(model.weights.device(), Device::Cpu) { DType::F64 } else { DType::F32 };
+    let state = model.weights.device().state_dtype();
     let first = sigmas.first().copied().unwrap_or(f64::NAN);
     let end = solve(solver, &mut Gaussian(model), &at(first, state)?, sigmas, noise, &mut |_| Ok(()))?.x;
     finite(&end, || format!("a sample of Gaussian data by {solver:?} from sigma {first:?}"))?;
@@ -62,7 +54,7 @@ struct Gaussian<'a>(&'a Model);
 impl Denoise for Gaussian<'_> {
     fn at(&mut self, x: &Tensor, sigma: f64) -> Result<Tensor> {
         let ratio = sigma / self.0.denoiser().sigma_data();
-        Ok(ops::scale(&x.into(), 1.0 / (1.0 + ratio * ratio))?.into_value())
+        Ok(ops::scale(x, 1.0 / (1.0 + ratio * ratio))?.into_value())
     }
 
     fn round_sigma(&self, sigma: f64) -> f64 {

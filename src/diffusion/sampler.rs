@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::random::{Draws, SampleIds};
 use crate::random::{Purpose, RandomKey};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Tensor};
 
 /// How samples are drawn. The state is f64 on the CPU, f32 on a GPU (see [`draw`](Self::draw)). The defaults are EDM's: Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
 ///
@@ -167,13 +167,17 @@ impl Sampler {
     /// Draws what is asked for. The state that the solver works on is f64 on the CPU and f32 on a GPU, as GPU tensors have no f64 in this
     /// crate: there, every step rounds to f32.
     ///
+    /// Many samples are drawn some at a time, as memory and caches like it; each is the same whatever others it is drawn with.
+    ///
     /// Errors on shapes that are not the model's, on settings that make no grid or no guidance, and if a sample is not finite.
     pub fn draw(&self, request: &Request) -> Result<Drawn> {
         let n = request.samples.len();
-        if n < 2 || !self.solver.couples_samples() {
+        let at_once = if self.solver.couples_samples() { 1 } else { at_once(request.model) };
+        if n <= at_once {
             return self.draw_together(request);
         }
-        let parts: Vec<Drawn> = (0..n).map(|i| self.draw_together(&request.part(i, 1)?)).collect::<Result<_>>()?;
+        let parts = (0..n).step_by(at_once).map(|i| self.draw_together(&request.part(i, at_once.min(n - i))?));
+        let parts: Vec<Drawn> = parts.collect::<Result<_>>()?;
         if parts.iter().any(|part| !part.same_levels(&parts[0])) {
             let what =
                 format!("{:?} takes other steps for each sample: ask for the trajectory of one alone", self.solver);
@@ -275,8 +279,7 @@ impl Sampler {
     fn start(&self, request: &Request, ids: &SampleIds) -> Result<(Tensor, Vec<f64>)> {
         let model = request.model;
         let device = model.weights.device();
-        // The solver's own arithmetic costs nothing beside the network's.
-        let dtype = if matches!(device, Device::Cpu) { DType::F64 } else { DType::F32 };
+        let dtype = device.state_dtype();
         let shape = [&[request.samples.len()][..], &model.denoiser().sample_shape()].concat();
         let given = |tensor: &Tensor, what: &'static str| match tensor.shape()[..] == shape[..] {
             true => cast(&tensor.to_device(&device)?, dtype),
@@ -296,16 +299,16 @@ impl Sampler {
             Start::Noise => {
                 let sigmas = self.sigmas(model, None)?;
                 let noise = ops::normal(shape, dtype, &draws, &device)?;
-                (ops::scale(&noise.into(), first(&sigmas))?.into_value(), sigmas)
+                (ops::scale(noise, first(&sigmas))?.into_value(), sigmas)
             }
             Start::Latents(latents) => {
                 let sigmas = self.sigmas(model, None)?;
-                (ops::scale(&given(latents, "latents")?.into(), first(&sigmas))?.into_value(), sigmas)
+                (ops::scale(given(latents, "latents")?, first(&sigmas))?.into_value(), sigmas)
             }
             Start::Image { images, sigma } => {
                 let sigmas = self.sigmas(model, Some(*sigma))?;
                 let images = given(images, "images to start from")?;
-                (ops::solver_update(&images.into(), None, Some((first(&sigmas).into(), &draws)))?.into_value(), sigmas)
+                (ops::solver_update(images, None, Some((first(&sigmas).into(), &draws)))?.into_value(), sigmas)
             }
             Start::Noisy { images, sigma } => {
                 (given(images, "noisy images to start from")?, self.sigmas(model, Some(*sigma))?)
@@ -357,10 +360,16 @@ pub fn random_classes(seed: u64, samples: &[u32], classes: usize) -> Result<Vec<
     Ok(samples.iter().map(class).collect())
 }
 
+/// Samples that are drawn together: 2^17 values in all, but some, and not too many.
+fn at_once(model: &Model) -> usize {
+    let values: usize = model.denoiser().sample_shape().iter().product();
+    ((1 << 17) / values.max(1)).clamp(16, 4096)
+}
+
 fn first(sigmas: &[f64]) -> f64 {
     sigmas.first().copied().unwrap_or(f64::NAN)
 }
 
 fn cast(x: &Tensor, dtype: DType) -> Result<Tensor> {
-    Ok(ops::cast(&x.into(), dtype)?.into_value())
+    Ok(ops::cast(x, dtype)?.into_value())
 }

@@ -29,7 +29,7 @@ pub mod sfbd;
 pub use ambient::{AmbientSettings, AmbientTraining, AmbientTweedie};
 pub use cdm::Cdm;
 pub use contrastive_chain::{ContrastiveChain, CscSettings, FineTuning};
-pub use denoising::Denoising;
+pub use denoising::{denoise, denoiser};
 pub use judge::Judge;
 pub use noisy::NoisyData;
 pub use online_sfbd::OnlineSfbd;

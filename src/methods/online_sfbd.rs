@@ -17,18 +17,16 @@ use std::fmt::Debug;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::denoising::Denoising;
+use super::denoising::denoise;
 use super::noisy::{NoisyData, joined};
 use super::sfbd::OnlineSection;
 use crate::data::Images;
-use crate::diffusion::Model;
+use crate::diffusion::{Model, Sampler};
 use crate::error::{Error, Result};
 use crate::metrics;
 use crate::random::{Purpose, RandomKey, permutation};
 use crate::train::{RunConfig, Source};
 
-/// Images that are denoised at once.
-const AT_ONCE: usize = 256;
 /// Least share of a refresh that replaces its old selves.
 const LEAST_SHARE: f64 = 0.1;
 /// Images that KID compares at most: its work grows with their square.
@@ -40,7 +38,7 @@ pub struct OnlineSfbd<'a> {
     clean: &'a Images,
     noisy: &'a Images,
     sigma: f64,
-    denoising: Denoising,
+    denoiser: Sampler,
     seed: u64,
     /// The step at which the buffer is filled, and over how many its weight then rises.
     first: u64,
@@ -61,7 +59,7 @@ impl<'a> OnlineSfbd<'a> {
     pub fn new(
         section: &OnlineSection,
         data: &'a NoisyData,
-        denoising: Denoising,
+        denoiser: Sampler,
         run: &RunConfig,
         first: u64,
     ) -> Result<Self> {
@@ -70,7 +68,7 @@ impl<'a> OnlineSfbd<'a> {
             clean,
             noisy,
             sigma: data.sigma,
-            denoising,
+            denoiser,
             seed: run.train.seed,
             first,
             ramp: section.ramp_images.div_ceil(run.train.batch as u64),
@@ -129,11 +127,7 @@ impl<'a> OnlineSfbd<'a> {
     fn denoise(&self, model: &Model, indices: &[u32], refresh: u64) -> Result<Vec<f32>> {
         // Each refresh has noise of its own, where the denoiser adds some.
         let seed = RandomKey::stage_seed(self.seed, 1 + refresh as u32)?;
-        let mut pixels = Vec::with_capacity(indices.len() * self.noisy.values());
-        for part in indices.chunks(AT_ONCE) {
-            pixels.extend(self.denoising.images(model, self.noisy, part, self.sigma, seed)?);
-        }
-        Ok(pixels)
+        denoise(&self.denoiser, model, self.noisy, indices, self.sigma, seed)
     }
 
     fn missing(&self, i: u32) -> Error {

@@ -23,6 +23,7 @@ pub mod gumbel_softmax;
 pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
+mod methods;
 pub mod multinomial;
 pub mod permute;
 pub mod pointwise;

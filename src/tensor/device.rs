@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::DType;
 use crate::backend::cpu;
 use crate::backend::gpu::Gpu;
 use crate::backend::usage::Usage;
@@ -17,6 +18,15 @@ pub enum Device {
 }
 
 impl Device {
+    /// What a solver's own arithmetic is done in: f64 on the CPU, where it costs nothing beside a network, f32 on a GPU, whose tensors have
+    /// no f64 here.
+    pub fn state_dtype(&self) -> DType {
+        match self {
+            Device::Cpu => DType::F64,
+            Device::Gpu(_) => DType::F32,
+        }
+    }
+
     /// The NVIDIA GPU number `ordinal`.
     ///
     /// Errors, each with its own text, if the crate was built without the feature `cuda` or without nvcc, if there is no

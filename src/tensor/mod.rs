@@ -1,6 +1,7 @@
 //! Shapes, dtypes, storage and devices; no mathematics.
 
 mod device;
+mod display;
 mod dtype;
 pub mod file;
 mod shape;
@@ -95,6 +96,11 @@ impl Tensor {
         }
         let storage = Storage::from_bytes(bytemuck::cast_slice(data), device)?;
         Ok(Tensor { storage: Arc::new(storage), offset: 0, shape, dtype: T::DTYPE })
+    }
+
+    /// As [`from_slice`](Self::from_slice), of data that nobody else needs.
+    pub fn from_vec<T: Element>(data: Vec<T>, shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
+        Self::from_slice(&data, shape, device)
     }
 
     /// The extents.

@@ -14,8 +14,6 @@ use crate::random::{Purpose, RandomKey, permutation};
 const REFERENCE: usize = 2000;
 /// Directions of the sliced Wasserstein distance.
 const DIRECTIONS: usize = 128;
-/// Samples that are drawn at once.
-const AT_ONCE: usize = 50;
 
 /// A line of the log: distances on pixels (on coordinates, for points) between samples and test images, or training images where the data
 /// have no others.
@@ -77,18 +75,13 @@ pub(super) fn distances(
     }))
 }
 
-/// The values of samples 0 to `count`, a few at a time; `labels` are their classes, where the model has any.
+/// The values of samples 0 to `count`; `labels` are their classes, where the model has any.
 pub(crate) fn draw(sampler: &Sampler, model: &Model, seed: u64, count: usize, labels: &[u32]) -> Result<Vec<f32>> {
-    let mut values = Vec::new();
-    for first in (0..count).step_by(AT_ONCE) {
-        let end = count.min(first + AT_ONCE);
-        let drawn = match labels {
-            [] => sampler.sample(model, seed, first as u32, end - first)?,
-            _ => sampler.sample_classes(model, seed, first as u32, &labels[first..end])?,
-        };
-        values.extend(drawn.to_vec::<f32>()?);
+    match labels {
+        [] => sampler.sample(model, seed, 0, count)?,
+        _ => sampler.sample_classes(model, seed, 0, labels)?,
     }
-    Ok(values)
+    .to_vec()
 }
 
 /// Some of the images, chosen at random: data often come sorted.

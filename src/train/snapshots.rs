@@ -107,6 +107,6 @@ pub fn reconstruct(run: &Path, width: f64, seen: Option<u64>) -> Result<Model> {
     }
     let Some((model, sum)) = sum else { return Err(Error::Config("there are no snapshots".into())) };
     let shape = [sum.len()];
-    let flat = ops::cast(&Tensor::from_slice(&sum, shape, &Device::Cpu)?.into(), DType::F32)?;
+    let flat = ops::cast(Tensor::from_slice(&sum, shape, &Device::Cpu)?, DType::F32)?;
     model.with_flat_weights(flat.into_value())
 }

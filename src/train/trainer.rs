@@ -95,7 +95,7 @@ impl Gradient {
 /// ```
 /// use veridical::nn::{Layout, Linear, Module, Weights};
 /// use veridical::train::{TrainOptions, Trainer};
-/// use veridical::{Device, Tensor, ops};
+/// use veridical::{Device, Tensor};
 /// # fn main() -> veridical::Result<()> {
 /// let mut layout = Layout::new();
 /// let line = Linear::new(&mut layout.scope("line"), 1, 1, 1.0);
@@ -106,8 +106,8 @@ impl Gradient {
 /// let mut trainer = Trainer::new(weights, TrainOptions::adam(0.1, 7))?;
 /// let mut step = || {
 ///     trainer.step(4, |cx| {
-///         let error = ops::sub(&line.forward(cx, &(&x).into())?, &(&y).into())?;
-///         ops::mean(&ops::square(&error)?, &[0, 1])
+///         let error = (line.forward(cx, &(&x).into())? - &y)?;
+///         error.square()?.mean_all()
 ///     })
 /// };
 /// let first = step()?.loss;

@@ -72,7 +72,7 @@ fn samples_under_the_name_of_an_archive_are_a_data_set() {
     succeeds(&[&args[..], &[&tensors]].concat());
     let file = TensorFile::open(&tensors).unwrap();
     let samples = file.tensor("samples", DType::F32, &Device::Cpu).unwrap().unwrap();
-    let samples = ops::permute(&samples.into(), &[0, 2, 3, 1]).unwrap().into_value().to_vec::<f32>().unwrap();
+    let samples = ops::permute(samples, &[0, 2, 3, 1]).unwrap().into_value().to_vec::<f32>().unwrap();
 
     let set = data::open(draw(&[])).unwrap().train;
     assert_eq!((set.size(), set.pixels().to_vec()), ([8, 8, 3], samples));

@@ -28,7 +28,7 @@ impl Place {
         let fresh = Model::new(&ModelConfig::new(network), seed, &Device::Cpu).unwrap();
         let flat = fresh.weights.flat();
         let draws = Draws::new(RandomKey::new(seed, Purpose::Custom));
-        let flat = ops::solver_update(&flat.into(), None, Some((noise.into(), &draws))).unwrap().into_value();
+        let flat = ops::solver_update(flat, None, Some((noise.into(), &draws))).unwrap().into_value();
         let loaded = fresh.with_flat_weights(flat).unwrap();
         loaded.save(&path).unwrap();
         Place { model: path.to_str().unwrap().into(), loaded, dir }

@@ -40,8 +40,8 @@ pub fn adapters() -> Vec<(&'static str, Adapter)> {
             )
         }),
         one("fourier_embedding", |c| ops::fourier_embedding(&c.var("x")?, c.var("freqs")?.value())),
-        one("group_norm", |c| group_norm(c, ops::group_norm)),
-        one("group_norm_silu", |c| group_norm(c, ops::group_norm_silu)),
+        one("group_norm", |c| group_norm(c, |x, g, b, n, e| ops::group_norm(x, g, b, n, e))),
+        one("group_norm_silu", |c| group_norm(c, |x, g, b, n, e| ops::group_norm_silu(x, g, b, n, e))),
         one("layer_norm", |c| {
             let centred = centre(&c.wide("x")?)?;
             let y = ops::mul(&root_mean_square_norm(&centred, c.number("eps")?)?, &c.wide("gamma")?)?;

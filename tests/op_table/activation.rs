@@ -10,12 +10,12 @@ type Function = fn(f64) -> f64;
 
 pub fn rows() -> Vec<Row> {
     let functions: [(&str, Op, Function); 6] = [
-        ("silu", ops::silu, |x| x * logistic(x)),
-        ("sigmoid", ops::sigmoid, logistic),
-        ("tanh", ops::tanh, f64::tanh),
-        ("relu", ops::relu, |x| x.max(0.0)),
-        ("gelu", ops::gelu, |x| x * libm::erfc(-x / 2f64.sqrt()) / 2.0),
-        ("softplus", ops::softplus, |x| x.exp().ln_1p()),
+        ("silu", veridical::Var::silu, |x| x * logistic(x)),
+        ("sigmoid", veridical::Var::sigmoid, logistic),
+        ("tanh", veridical::Var::tanh, f64::tanh),
+        ("relu", veridical::Var::relu, |x| x.max(0.0)),
+        ("gelu", veridical::Var::gelu, |x| x * libm::erfc(-x / 2f64.sqrt()) / 2.0),
+        ("softplus", veridical::Var::softplus, |x| x.exp().ln_1p()),
     ];
     let mut rows = Vec::new();
     for (name, op, f) in functions {

@@ -27,10 +27,10 @@ type Function = fn(f64, f64) -> f64;
 
 pub fn rows() -> Vec<Row> {
     let ops: [(&str, Op, Function); 5] = [
-        ("add", ops::add, |a, b| a + b),
-        ("sub", ops::sub, |a, b| a - b),
-        ("mul", ops::mul, |a, b| a * b),
-        ("div", ops::div, |a, b| a / b),
+        ("add", |a, b| ops::add(a, b), |a, b| a + b),
+        ("sub", |a, b| ops::sub(a, b), |a, b| a - b),
+        ("mul", |a, b| ops::mul(a, b), |a, b| a * b),
+        ("div", |a, b| ops::div(a, b), |a, b| a / b),
         ("add_scaled", |a, b| ops::add_scaled(a, 0.75, b, -2.5), |a, b| 0.75 * a - 2.5 * b),
     ];
     let shapes: [(&[usize], &[usize]); 16] = [

@@ -30,8 +30,10 @@ fn reference(x: &[Array], groups: usize, silu: bool) -> Array {
 type Op = fn(&Var, &Var, &Var, usize, f64) -> Result<Var>;
 
 pub fn rows() -> Vec<Row> {
-    let ops: [(&str, Op, bool); 2] =
-        [("group_norm", ops::group_norm, false), ("group_norm_silu", ops::group_norm_silu, true)];
+    let ops: [(&str, Op, bool); 2] = [
+        ("group_norm", |x, gamma, beta, groups, eps| ops::group_norm(x, gamma, beta, groups, eps), false),
+        ("group_norm_silu", |x, gamma, beta, groups, eps| ops::group_norm_silu(x, gamma, beta, groups, eps), true),
+    ];
     let mut rows = Vec::new();
     for (name, op, silu) in ops {
         let row = |shape: &[usize], groups: usize| {

@@ -8,11 +8,11 @@ pub fn rows() -> Vec<Row> {
     let any = Fill::Uniform(-1.7, 2.1);
     let positive = Fill::Uniform(0.3, 2.1);
     let functions: [(&str, Op, Function, Fill); 6] = [
-        ("exp", ops::exp, f64::exp, any),
-        ("log", ops::log, f64::ln, positive),
-        ("sqrt", ops::sqrt, f64::sqrt, positive),
-        ("square", ops::square, |x| x * x, any),
-        ("abs", ops::abs, f64::abs, any),
+        ("exp", Var::exp, f64::exp, any),
+        ("log", Var::log, f64::ln, positive),
+        ("sqrt", Var::sqrt, f64::sqrt, positive),
+        ("square", Var::square, |x| x * x, any),
+        ("abs", Var::abs, f64::abs, any),
         ("clamp", |x| ops::clamp(x, -0.6, 1.1), |x| x.clamp(-0.6, 1.1), any),
     ];
     let mut rows = Vec::new();

@@ -1,5 +1,5 @@
 use super::{Array, Row, input};
-use veridical::{Result, Var, ops};
+use veridical::{Result, Var};
 
 fn reference(x: &Array, log: bool) -> Array {
     let columns = *x.shape.last().unwrap();
@@ -17,7 +17,7 @@ fn reference(x: &Array, log: bool) -> Array {
 type Op = fn(&Var) -> Result<Var>;
 
 pub fn rows() -> Vec<Row> {
-    let ops: [(&str, Op, bool); 2] = [("softmax", ops::softmax, false), ("log_softmax", ops::log_softmax, true)];
+    let ops: [(&str, Op, bool); 2] = [("softmax", Var::softmax, false), ("log_softmax", Var::log_softmax, true)];
     let mut rows = Vec::new();
     for (name, op, log) in ops {
         let row = |shape: &[usize]| {

@@ -147,7 +147,7 @@ struct Gaussian {
 impl Gaussian {
     fn of(a2: f64, s: f64, j: f64, shared: bool, v: f64) -> Self {
         let denoise = &mut |x: &Tensor, sigma: f64| -> veridical::Result<Tensor> {
-            Ok(ops::scale(&x.into(), a2 / (a2 + sigma * sigma))?.into_value())
+            Ok(ops::scale(x, a2 / (a2 + sigma * sigma))?.into_value())
         };
         let one = Tensor::full(1.0, [1, 1], DType::F64, &Device::Cpu).unwrap();
         let c = solvers::heun(denoise, &one, &[s, j]).unwrap().item().unwrap();

@@ -3,10 +3,12 @@
 //! Laws are probabilities on a grid, in f64. With `r(y|x) = N(y; x, tau)`, `p_Y` the law of x under p behind noise, and q the law of what is
 //! observed, `p'(x) = sum_y q(y) p(x) r(y|x) / p_Y(y)`. Jensen's inequality gives `KL(p*||p) - KL(p*||p') >= KL(q||p_Y) >= 0`.
 
-use veridical::diffusion::Grid;
-use veridical::methods::Denoising;
+use veridical::diffusion::solvers::{Denoise, FreshNoise, solve};
+use veridical::diffusion::{Grid, Sampler, sigmas_from};
+use veridical::methods::denoiser;
 use veridical::ops::random::{Draws, SampleIds};
 use veridical::random::{Purpose, RandomKey};
+use veridical::train::RunConfig;
 use veridical::{DType, Device, Result, Tensor, ops};
 
 /// A law on the points of an even grid on a line or in the plane, and the kernel of one axis.
@@ -175,9 +177,9 @@ fn the_stochastic_denoiser_makes_the_em_step_and_the_deterministic_one_another()
         .collect();
     let observed = Tensor::from_slice(&observed, [n, 1], &Device::Cpu).unwrap();
     let denoised = |name: &str, law: &[f64]| {
-        let denoising = Denoising::named(name, 120, 0.002, 80.0, 7.0).unwrap();
+        let denoising = denoiser(name, 120, &RunConfig::default().sampling).unwrap();
         let at = (5, SampleIds::From(0));
-        denoising.run(&mut exact(&lattice.axis, law), &observed, sigma, at).unwrap().to_f64().unwrap()
+        run(&denoising, &mut exact(&lattice.axis, law), &observed, sigma, at)
     };
     let floor = 0.02; // what so many points of the very law would show
     let (mut sde, mut ode) = (denoised("sde", &start), denoised("ode", &start));
@@ -202,6 +204,24 @@ fn the_stochastic_denoiser_makes_the_em_step_and_the_deterministic_one_another()
     assert!(distance(&mut sde, &lattice.axis, &truth) < before && distance(&mut ode, &lattice.axis, &truth) < before);
 }
 
+/// The levels of a denoiser's grid from those of the noise on.
+fn sigmas(denoiser: &Sampler, sigma: f64) -> Result<Vec<f64>> {
+    sigmas_from(&denoiser.grid.sigmas(denoiser.steps, denoiser.sigma_min, denoiser.sigma_max)?, sigma)
+}
+
+/// What a denoiser makes of `y`, with any network in the place of a model's.
+fn run(
+    denoiser: &Sampler,
+    exact: &mut dyn Denoise,
+    y: &Tensor,
+    sigma: f64,
+    (seed, samples): (u64, SampleIds),
+) -> Vec<f64> {
+    let (levels, mut noise) = (sigmas(denoiser, sigma).unwrap(), FreshNoise::new(seed, samples));
+    let end = solve(denoiser.solver.as_ref(), exact, y, &levels, &mut noise, &mut |_| Ok(())).unwrap();
+    end.x.to_f64().unwrap()
+}
+
 /// For Gaussian laws both rounds are known: with prior variance s^2, noise tau and observed variance v, posterior sampling gives
 /// `(s^2 / (s^2 + tau))^2 v + s^2 tau / (s^2 + tau)`, the probability flow `v s^2 / (s^2 + tau)`.
 #[test]
@@ -212,7 +232,7 @@ fn on_gaussian_laws_the_two_denoisers_have_their_closed_forms() {
     let observed = Tensor::from_slice(&observed, [n, 1], &Device::Cpu).unwrap();
     let mut exact = |y: &Tensor, sigma: f64| {
         let shrink = s2 / (s2 + sigma * sigma);
-        Ok(ops::scale(&y.into(), shrink)?.into_value())
+        Ok(ops::scale(y, shrink)?.into_value())
     };
     let expected = |name: &str| match name {
         "ode" => v * s2 / (s2 + tau),
@@ -220,9 +240,9 @@ fn on_gaussian_laws_the_two_denoisers_have_their_closed_forms() {
     };
     assert!((expected("ode") - expected("sde")).abs() > 0.2);
     for name in ["ode", "sde"] {
-        let denoising = Denoising::named(name, 200, 0.002, 80.0, 7.0).unwrap();
+        let denoising = denoiser(name, 200, &RunConfig::default().sampling).unwrap();
         let at = (7, SampleIds::From(0));
-        let x = denoising.run(&mut exact, &observed, tau.sqrt(), at).unwrap().to_f64().unwrap();
+        let x = run(&denoising, &mut exact, &observed, tau.sqrt(), at);
         let variance = x.iter().map(|x| x * x).sum::<f64>() / n as f64;
         approx::assert_relative_eq!(variance, expected(name), max_relative = 0.03);
     }
@@ -230,8 +250,8 @@ fn on_gaussian_laws_the_two_denoisers_have_their_closed_forms() {
     for above in [1.001, 1.01, 1.1, 1.2] {
         let level = Grid::default().sigmas(18, 0.002, 80.0).unwrap()[11];
         let tau = (above * level).powi(2);
-        let denoising = Denoising::named("sde", 18, 0.002, 80.0, 7.0).unwrap();
-        let x = denoising.run(&mut exact, &observed, tau.sqrt(), (7, SampleIds::From(0))).unwrap().to_f64().unwrap();
+        let denoising = denoiser("sde", 18, &RunConfig::default().sampling).unwrap();
+        let x = run(&denoising, &mut exact, &observed, tau.sqrt(), (7, SampleIds::From(0)));
         let variance = x.iter().map(|x| x * x).sum::<f64>() / n as f64;
         let expected = (s2 / (s2 + tau)).powi(2) * v + s2 * tau / (s2 + tau);
         approx::assert_relative_eq!(variance, expected, max_relative = 0.1); // these are few steps
@@ -240,25 +260,25 @@ fn on_gaussian_laws_the_two_denoisers_have_their_closed_forms() {
 
 #[test]
 fn the_starting_level_is_put_in_as_it_is() {
-    let denoising = Denoising::default();
+    let levels_from = |sigma| sigmas(&denoiser("ode", 40, &RunConfig::default().sampling).unwrap(), sigma);
     let whole = Grid::default().sigmas(40, 0.002, 80.0).unwrap();
-    let levels = denoising.sigmas(0.59).unwrap();
+    let levels = levels_from(0.59).unwrap();
     assert_eq!(levels[0], 0.59);
     assert!(levels[1..].iter().all(|level| whole.contains(level)) && levels.len() == 15 + 1);
     // A level of the grid itself makes no step of length 0: 1.3824 is the grid's 23rd level, rounded.
-    let at = denoising.sigmas(whole[22]).unwrap();
+    let at = levels_from(whole[22]).unwrap();
     assert_eq!(at, whole[22..]);
     // Nor one that is much shorter than the next.
-    let short = denoising.sigmas(whole[22] * 1.01).unwrap();
+    let short = levels_from(whole[22] * 1.01).unwrap();
     assert_eq!((short[0], &short[1..]), (whole[22] * 1.01, &whole[23..]));
-    let long = denoising.sigmas(0.8 * whole[21] + 0.2 * whole[22]).unwrap();
+    let long = levels_from(0.8 * whole[21] + 0.2 * whole[22]).unwrap();
     assert_eq!(long[1..], whole[22..]);
     // The last step, to 0, is none to compare with.
-    let last = denoising.sigmas(0.00201).unwrap();
+    let last = levels_from(0.00201).unwrap();
     assert_eq!(last, [0.00201, whole[39], 0.0]);
-    assert!(denoising.sigmas(0.0).is_err());
+    assert!(levels_from(0.0).is_err());
     assert!(
-        Denoising::named("rk45", 40, 0.002, 80.0, 7.0).is_err()
-            && Denoising::named("magic", 40, 0.002, 80.0, 7.0).is_err()
+        denoiser("rk45", 40, &RunConfig::default().sampling).is_err()
+            && denoiser("magic", 40, &RunConfig::default().sampling).is_err()
     );
 }

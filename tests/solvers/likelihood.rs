@@ -156,7 +156,7 @@ fn a_models_products_are_its_jacobians() {
     let config = ModelConfig::new(MlpConfig { label_dim: 3, ..MlpConfig::new(2) });
     let model = Model::new(&config, 4, &CPU).unwrap();
     // Fresh networks end in a layer of nearly zero; larger weights give the Jacobian something to say.
-    let louder = ops::scale(&model.weights.flat().into(), 3.0).unwrap().into_value();
+    let louder = ops::scale(model.weights.flat(), 3.0).unwrap().into_value();
     let model = model.with_flat_weights(louder).unwrap();
     let labels = one_hot(&model, &[2, 0]).unwrap();
     let mut denoise = Conditioned::new(&model, Some(&labels), DType::F32).unwrap();

@@ -16,7 +16,7 @@ use super::problem::{CPU, Mixture, normals};
 fn model(label_dim: usize, seed: u64) -> Model {
     let config = ModelConfig::new(MlpConfig { label_dim, ..MlpConfig::new(2) });
     let model = Model::new(&config, seed, &CPU).unwrap();
-    let louder = ops::scale(&model.weights.flat().into(), 2.0).unwrap().into_value();
+    let louder = ops::scale(model.weights.flat(), 2.0).unwrap().into_value();
     model.with_flat_weights(louder).unwrap()
 }
 

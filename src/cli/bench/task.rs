@@ -76,7 +76,7 @@ fn forward(config: &RunConfig, model: Model, dtype: DType, batch: u32) -> Result
     let sigmas = config.loss.loss()?.sigmas(batch as usize, &Address::new(SEED, 0))?;
     let noise = ops::normal(images.shape(), DType::F32, &draws(1), &device)?;
     let deviations = per_sample(sigmas.iter().copied(), images.shape().rank(), &device)?;
-    let x = ops::add(&images.into(), &ops::mul(&noise.into(), &deviations)?)?;
+    let x = ops::add(images, &ops::mul(noise, &deviations)?)?;
     Ok(Box::new(move || {
         let cx = Context::inference(&model.weights).compute_in(dtype);
         model.denoiser().denoise(&cx, &x, &sigmas, Conditions::default()).map(drop)
@@ -121,7 +121,7 @@ fn sample(config: &RunConfig, model: Model, dtype: DType, batch: u32) -> Prepare
 fn images(model: &Model, batch: u32) -> Result<Tensor> {
     let shape = [&[batch as usize][..], &model.denoiser().sample_shape()].concat();
     let uniform = ops::uniform(shape, DType::F32, &draws(0), &model.weights.device())?;
-    Ok(ops::shift(&ops::scale(&uniform.into(), 2.0)?, -1.0)?.into_value())
+    Ok(ops::shift(&ops::scale(uniform, 2.0)?, -1.0)?.into_value())
 }
 
 /// One site for each tensor of data.

@@ -68,7 +68,7 @@ fn joined<'a>(parts: impl Iterator<Item = &'a Tensor>) -> Result<Tensor> {
 
 /// NHWC images in the order of files; points as they are.
 fn channels_first(x: &Tensor) -> Result<Tensor> {
-    if x.shape().rank() == 4 { Ok(ops::permute(&x.into(), &[0, 3, 1, 2])?.into_value()) } else { Ok(x.clone()) }
+    if x.shape().rank() == 4 { Ok(ops::permute(x, &[0, 3, 1, 2])?.into_value()) } else { Ok(x.clone()) }
 }
 
 /// Samples as a data set. Labels that mix classes, or are of none, have no place in one.

@@ -43,7 +43,7 @@ impl BrownianPath {
     /// `deviation` times the standard normal numbers of a node, shaped like `x`, added to `x`.
     fn add_node(&self, x: &Tensor, deviation: f64, node: u32) -> Result<Tensor> {
         let draws = Draws { key: self.key.at_step(node), samples: self.samples.clone() };
-        Ok(ops::solver_update(&x.into(), None, Some((deviation.into(), &draws)))?.into_value())
+        Ok(ops::solver_update(x, None, Some((deviation.into(), &draws)))?.into_value())
     }
 
     /// W at the logarithm `u` of a noise level; 0 at the low end.

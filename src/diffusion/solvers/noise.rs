@@ -36,6 +36,6 @@ impl Noise for FreshNoise {
             .requests
             .checked_add(1)
             .ok_or_else(|| Error::argument("solver noise", "more than 2^32 requests in one run"))?;
-        Ok(ops::solver_update(&x.into(), None, Some((deviation.into(), &draws)))?.into_value())
+        Ok(ops::solver_update(x, None, Some((deviation.into(), &draws)))?.into_value())
     }
 }

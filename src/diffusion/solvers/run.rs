@@ -131,9 +131,9 @@ impl Run<'_> {
 pub fn combine(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
     match terms {
         [] => Err(Error::argument("combine", "nothing to add up")),
-        [(c, x)] => Ok(ops::scale(&(*x).into(), *c)?.into_value()),
+        [(c, x)] => Ok(ops::scale(*x, *c)?.into_value()),
         [(c, x), (e, y), rest @ ..] => {
-            let first = ops::add_scaled(&(*x).into(), *c, &(*y).into(), *e)?.into_value();
+            let first = ops::add_scaled(*x, *c, *y, *e)?.into_value();
             rest.iter().try_fold(first, |sum, (c, x)| axpy(&sum, *c, x))
         }
     }
@@ -141,5 +141,5 @@ pub fn combine(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
 
 /// `x + a d`.
 pub(super) fn axpy(x: &Tensor, a: f64, d: &Tensor) -> Result<Tensor> {
-    Ok(ops::solver_update(&x.into(), Some((a.into(), &d.into())), None)?.into_value())
+    Ok(ops::solver_update(x, Some((a.into(), &d.into())), None)?.into_value())
 }

@@ -90,8 +90,7 @@ impl AmbientTweedie {
                     let values = sigmas.iter().zip(noise).map(|(sigma, s)| f((s / sigma).powi(2)));
                     per_sample(values, y.shape().rank(), &y.device())
                 };
-                let clean = ops::mul(&denoised, &share(&|r| 1.0 - r)?)?;
-                ops::add(&clean, &ops::mul(&x, &share(&|r| r)?)?)?
+                ((&denoised * share(&|r| 1.0 - r)?)? + (&x * share(&|r| r)?)?)?
             }
         };
         let loss = self.loss.of_denoised(&prediction, y, &sigmas, denoiser.sigma_data())?;

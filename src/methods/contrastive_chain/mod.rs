@@ -37,7 +37,7 @@ use crate::nn::Context;
 use crate::ops;
 use crate::ops::random::Address;
 use crate::random::{Purpose, RandomKey};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Tensor};
 use crate::train::{Batch, ImageClassifier, Objective};
 
 /// What similarity is measured on.
@@ -154,7 +154,7 @@ impl ContrastiveChain {
         let (s, j) = (levels[0], levels[levels.len() - 1]);
         let noisy = |x: &Tensor, sigma: f64, site| -> Result<Tensor> {
             let draws = address.draws_at(Purpose::TrainingNoise, site);
-            Ok(ops::solver_update(&x.into(), None, Some((sigma.into(), &draws)))?.into_value())
+            Ok(ops::solver_update(x, None, Some((sigma.into(), &draws)))?.into_value())
         };
         let end = noisy(batch.y, j, 1)?;
         let start = match self.coupling {
@@ -166,19 +166,17 @@ impl ContrastiveChain {
 
     /// The chain's state after its steps, with gradients through the last calls.
     fn state(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch, start: &Tensor, levels: &[f64]) -> Result<Var> {
-        let device = start.device();
         let frozen = without_gradient(cx);
         let n = start.shape().first().copied().unwrap_or(0);
         let mut calls: Vec<(Var, f64)> = Vec::new();
         let mut denoise = |x: &Tensor, sigma: f64| -> Result<Tensor> {
-            let input = ops::cast(&x.into(), DType::F32)?;
+            let input = ops::cast(x, DType::F32)?;
             calls.push((input.detach(), sigma));
             let said = denoiser.denoise(&frozen, &input, &vec![sigma; n], batch.conditions)?;
             Ok(ops::cast(&said, x.dtype())?.into_value())
         };
-        // The solver's own arithmetic costs nothing beside the network's.
-        let dtype = if matches!(device, Device::Cpu) { DType::F64 } else { DType::F32 };
-        let x = ops::cast(&start.into(), dtype)?.into_value();
+        let dtype = start.device().state_dtype();
+        let x = ops::cast(start, dtype)?.into_value();
         let address = cx.address()?;
         let seed = RandomKey::stage_seed(address.seed, 1 + address.step)?;
         let mut noise = FreshNoise::new(seed, address.samples.clone());
@@ -197,7 +195,7 @@ impl ContrastiveChain {
             let said = denoiser.denoise(cx, &input, &vec![*sigma; n], batch.conditions)?;
             moved.push(ops::sub(&said, &said.detach())?);
         }
-        along(ops::cast(&end.into(), DType::F32)?, &on.end, &moved)
+        along(ops::cast(end, DType::F32)?, &on.end, &moved)
     }
 
     /// Rows to compare, `[n, dims]`.

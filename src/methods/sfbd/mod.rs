@@ -43,12 +43,12 @@ pub use round::{Round, SHOWN, shown};
 use rounds::{Rounds, Stage};
 pub use settings::{OnlineSection, SfbdSection, SfbdSettings};
 
-use super::denoising::Denoising;
+use super::denoising::denoise;
 use super::fine_tune;
 use super::judge::Judge;
 use super::noisy::{NoisyData, joined};
 use crate::data::{DataSet, npy};
-use crate::diffusion::Model;
+use crate::diffusion::{Model, Sampler};
 use crate::error::Result;
 use crate::random::RandomKey;
 use crate::train::pages as training_pages;
@@ -60,7 +60,7 @@ pub struct Sfbd<'a> {
     settings: With<SfbdSettings>,
     data: &'a NoisyData,
     clean: DataSet,
-    denoising: Denoising,
+    denoiser: Sampler,
     judge: Option<Judge>,
     /// Fingerprints of the clean and the noisy images.
     identity: String,
@@ -99,13 +99,13 @@ impl<'a> Sfbd<'a> {
         };
         settings.run = settings.run.completed(&clean.train)?;
         let mut prepared = Prepared::new(&settings.run, &clean)?;
-        let denoising = settings.method.rehearsed(&settings.run, prepared.model(), data.sigma)?;
+        let denoiser = settings.method.rehearsed(&settings.run, prepared.model(), data.sigma)?;
         prepared.rehearse()?;
         drop(prepared);
         let real = data.test.as_ref().unwrap_or(&clean.train);
         let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
         let identity = format!("clean {}, noisy {}", clean.train.fingerprint(), data.noisy()?.fingerprint());
-        Ok(Sfbd { settings, data, clean, denoising, judge, identity, given })
+        Ok(Sfbd { settings, data, clean, denoiser, judge, identity, given })
     }
 
     /// The settings, complete.
@@ -166,9 +166,9 @@ impl<'a> Sfbd<'a> {
         }
         let seed = RandomKey::stage_seed(self.settings.run.train.seed, k)?;
         let follows_from =
-            format!("{} {} {sigma} {seed} {:?}", phi.weights.fingerprint()?, noisy.fingerprint(), self.denoising);
+            format!("{} {} {sigma} {seed} {:?}", phi.weights.fingerprint()?, noisy.fingerprint(), self.denoiser);
         round::denoised(&directory.join("denoised"), noisy, needed, &follows_from, stages, |indices| {
-            self.denoising.images(phi, noisy, indices, sigma, seed)
+            denoise(&self.denoiser, phi, noisy, indices, sigma, seed)
         })
     }
 

@@ -14,7 +14,7 @@ impl Sfbd<'_> {
         let online = &self.settings.method.online;
         let first = config.train.steps();
         config.train.images = first * config.train.batch as u64 + online.images;
-        let source = OnlineSfbd::new(online, self.data, self.denoising.clone(), &config, first)?;
+        let source = OnlineSfbd::new(online, self.data, self.denoiser.clone(), &config, first)?;
         let set = self.data.set(source.placeholder()?);
         let document = With { run: config.clone(), method: self.settings.method.clone() }.document()?;
         let mut prepared = Prepared::new(&config, &set)?;

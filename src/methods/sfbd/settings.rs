@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::diffusion::Model;
+use crate::diffusion::{Model, Sampler, sigmas_from};
 use crate::error::{Error, Result};
 use crate::methods::ambient::one_of;
-use crate::methods::denoising::Denoising;
+use crate::methods::denoising::denoiser;
 use crate::methods::judge::JudgeSection;
 use crate::methods::noisy::NoisySection;
 use crate::random::RandomKey;
@@ -196,7 +196,9 @@ impl Sections for SfbdSettings {
                 e,
             )
         };
-        self.denoising(run)?.sigmas(self.noisy.sigma).map(drop).map_err(grid)
+        let Sampler { grid: levels, sigma_min, sigma_max, .. } = self.denoiser(run)?;
+        let levels = levels.sigmas(sfbd.steps, sigma_min, sigma_max);
+        levels.and_then(|levels| sigmas_from(&levels, self.noisy.sigma)).map(drop).map_err(grid)
     }
 }
 
@@ -228,23 +230,23 @@ impl SfbdSection {
 }
 
 impl SfbdSettings {
-    /// As [`denoising`](Self::denoising), tried in small on noise of level `sigma`. Errors where denoising with `model` would, and on a level
+    /// As [`denoiser`](Self::denoiser), tried in small on noise of level `sigma`. Errors where denoising with `model` would, and on a level
     /// that it does not know.
-    pub(super) fn rehearsed(&self, run: &RunConfig, model: &Model, sigma: f64) -> Result<Denoising> {
+    pub(super) fn rehearsed(&self, run: &RunConfig, model: &Model, sigma: f64) -> Result<Sampler> {
         let (low, high) = model.denoiser().sigma_range();
         if !(low..=high).contains(&sigma) {
             return Err(Error::Config(format!("noisy.sigma = {sigma}: the model knows levels from {low} to {high}")));
         }
-        let denoising = self.denoising(run)?;
+        let sampler = self.denoiser(run)?;
         let SfbdSection { denoiser, steps, .. } = &self.sfbd;
         let fault = |e| at_fault(&format!("sfbd.denoiser = {denoiser:?} in sfbd.steps = {steps} cannot denoise"), e);
-        denoising.rehearse(model, sigma).map_err(fault)?;
-        Ok(denoising)
+        sampler.rehearse(model, Some(sigma)).map_err(fault)?;
+        Ok(sampler)
     }
 
-    /// How noisy images are denoised. Errors on the name of a solver that there is not.
-    pub fn denoising(&self, run: &RunConfig) -> Result<Denoising> {
-        let s = &run.sampling;
-        Denoising::named(&self.sfbd.denoiser, self.sfbd.steps, s.sigma_min, s.sigma_max, s.rho)
+    /// How noisy images are denoised, in the dtype that training computes in. Errors on the name of a solver that there is not.
+    pub fn denoiser(&self, run: &RunConfig) -> Result<Sampler> {
+        let sampler = denoiser(&self.sfbd.denoiser, self.sfbd.steps, &run.sampling)?;
+        Ok(Sampler { compute: run.train.compute()?, ..sampler })
     }
 }

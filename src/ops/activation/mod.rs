@@ -55,36 +55,43 @@ impl Activation {
 }
 
 /// `x sigmoid(x)` for `x` of any shape and floating-point dtype. Errors on integers.
-pub fn silu(x: &Var) -> Result<Var> {
+pub fn silu(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Activation::Silu.apply(x)
 }
 
 /// `1 / (1 + e^-x)` for `x` of any shape and floating-point dtype. Errors on integers.
-pub fn sigmoid(x: &Var) -> Result<Var> {
+pub fn sigmoid(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Activation::Sigmoid.apply(x)
 }
 
 /// Hyperbolic tangent for `x` of any shape and floating-point dtype. Errors on integers.
-pub fn tanh(x: &Var) -> Result<Var> {
+pub fn tanh(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Activation::Tanh.apply(x)
 }
 
 /// `max(x, 0)` for `x` of any shape and floating-point dtype. Errors on integers.
-pub fn relu(x: &Var) -> Result<Var> {
+pub fn relu(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Activation::Relu.apply(x)
 }
 
 /// `x` where positive, else `slope * x`. Errors on integers and if `slope` is not finite.
-pub fn leaky_relu(x: &Var, slope: f64) -> Result<Var> {
+pub fn leaky_relu(x: impl Into<Var>, slope: f64) -> Result<Var> {
+    let x = &x.into();
     Activation::LeakyRelu(slope).apply(x)
 }
 
 /// `x (1 + erf(x / sqrt 2)) / 2` for `x` of any shape and floating-point dtype. Errors on integers.
-pub fn gelu(x: &Var) -> Result<Var> {
+pub fn gelu(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Activation::Gelu.apply(x)
 }
 
 /// `log(1 + e^x)` for `x` of any shape and floating-point dtype, exact for large |x|. Errors on integers.
-pub fn softplus(x: &Var) -> Result<Var> {
+pub fn softplus(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Activation::Softplus.apply(x)
 }

@@ -46,18 +46,21 @@ fn affine(op: &'static str, x: &Tensor, alpha: f64, beta: f64, shape: &Shape) ->
 }
 
 /// `a + b`, with broadcasting. Errors if the shapes do not broadcast or dtypes or devices differ.
-pub fn add(a: &Var, b: &Var) -> Result<Var> {
+pub fn add(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
+    let (a, b) = (&a.into(), &b.into());
     combine("add", a, 1.0, b, 1.0)
 }
 
 /// `a - b`, with broadcasting. Errors if the shapes do not broadcast or dtypes or devices differ.
-pub fn sub(a: &Var, b: &Var) -> Result<Var> {
+pub fn sub(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
+    let (a, b) = (&a.into(), &b.into());
     combine("sub", a, 1.0, b, -1.0)
 }
 
 /// `alpha a + beta b`, with broadcasting, in one pass: residual connections, interpolation, axpy.
 /// Errors if the shapes do not broadcast or dtypes or devices differ.
-pub fn add_scaled(a: &Var, alpha: f64, b: &Var, beta: f64) -> Result<Var> {
+pub fn add_scaled(a: impl Into<Var>, alpha: f64, b: impl Into<Var>, beta: f64) -> Result<Var> {
+    let (a, b) = (&a.into(), &b.into());
     combine("add_scaled", a, alpha, b, beta)
 }
 
@@ -77,7 +80,8 @@ fn combine(op: &'static str, a: &Var, alpha: f64, b: &Var, beta: f64) -> Result<
 }
 
 /// `a b`, element by element with broadcasting. Errors if the shapes do not broadcast or dtypes or devices differ.
-pub fn mul(a: &Var, b: &Var) -> Result<Var> {
+pub fn mul(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
+    let (a, b) = (&a.into(), &b.into());
     const OP: &str = "mul";
     let (x, y) = (a.value().clone(), b.value().clone());
     let product = pairwise(OP, Pairwise::Mul, &x, &y)?;
@@ -93,7 +97,8 @@ pub fn mul(a: &Var, b: &Var) -> Result<Var> {
 }
 
 /// `a / b`, element by element with broadcasting. Errors if the shapes do not broadcast or dtypes or devices differ.
-pub fn div(a: &Var, b: &Var) -> Result<Var> {
+pub fn div(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
+    let (a, b) = (&a.into(), &b.into());
     const OP: &str = "div";
     let (x, y) = (a.value().clone(), b.value().clone());
     let quotient = pairwise(OP, Pairwise::Div, &x, &y)?;
@@ -111,24 +116,28 @@ pub fn div(a: &Var, b: &Var) -> Result<Var> {
 }
 
 /// `factor x`. Errors on integers.
-pub fn scale(x: &Var, factor: f64) -> Result<Var> {
+pub fn scale(x: impl Into<Var>, factor: f64) -> Result<Var> {
+    let x = &x.into();
     let y = affine("scale", x.value(), factor, 0.0, x.shape())?;
     Var::record("scale", y, [x], move |dy, _| Ok([Some(affine("scale", dy, factor, 0.0, dy.shape())?)]))
 }
 
 /// `-x`. Errors on integers.
-pub fn neg(x: &Var) -> Result<Var> {
+pub fn neg(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     scale(x, -1.0)
 }
 
 /// `x + offset`. Errors on integers.
-pub fn shift(x: &Var, offset: f64) -> Result<Var> {
+pub fn shift(x: impl Into<Var>, offset: f64) -> Result<Var> {
+    let x = &x.into();
     let y = affine("shift", x.value(), 1.0, offset, x.shape())?;
     Var::record("shift", y, [x], |dy, _| Ok([Some(dy.clone())]))
 }
 
 /// `x` repeated to `shape`. Errors if `x` does not broadcast to it.
-pub fn broadcast_to(x: &Var, shape: impl Into<Shape>) -> Result<Var> {
+pub fn broadcast_to(x: impl Into<Var>, shape: impl Into<Shape>) -> Result<Var> {
+    let x = &x.into();
     let y = affine("broadcast_to", x.value(), 1.0, 0.0, &shape.into())?;
     let from = x.shape().clone();
     Var::record("broadcast_to", y, [x], move |dy, _| Ok([Some(reduce::sum_to_shape("broadcast_to", dy, &from)?)]))

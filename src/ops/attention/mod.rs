@@ -20,7 +20,8 @@ use crate::tensor::{DType, Tensor};
 /// than 256 channels.
 ///
 /// Vaswani et al. 2017 (arXiv 1706.03762); computed as in Dao et al. 2022 (arXiv 2205.14135).
-pub fn attention(q: &Var, k: &Var, v: &Var, heads: usize, causal: bool) -> Result<Var> {
+pub fn attention(q: impl Into<Var>, k: impl Into<Var>, v: impl Into<Var>, heads: usize, causal: bool) -> Result<Var> {
+    let (q, k, v) = (&q.into(), &k.into(), &v.into());
     let inputs = [q, k, v];
     let [q, k, v] = inputs.map(|input| input.value().clone());
     check_float(OP, &q)?;

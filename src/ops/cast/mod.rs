@@ -13,7 +13,8 @@ const OP: &str = "cast";
 /// `x` of any shape with its elements rounded to `dtype` (nearest, ties to even); `x` itself if that is its dtype.
 ///
 /// The gradient is cast back. Errors on integers on either side, and on f64 on a GPU, which has none.
-pub fn cast(x: &Var, dtype: DType) -> Result<Var> {
+pub fn cast(x: impl Into<Var>, dtype: DType) -> Result<Var> {
+    let x = &x.into();
     let y = convert(x.value(), dtype)?;
     let from = x.dtype();
     if from == dtype {

@@ -21,7 +21,8 @@ pub const NO_LABEL: u32 = u32::MAX;
 ///
 /// Errors on other shapes, if the sample ids do not fit, and on a row without a distribution: all -inf, or with a NaN or
 /// +inf. To find such a row this waits for the device; [`categorical_unchecked`] does not.
-pub fn categorical(logits: &Var, draws: &Draws) -> Result<Tensor> {
+pub fn categorical(logits: impl Into<Var>, draws: &Draws) -> Result<Tensor> {
+    let logits = &logits.into();
     let (labels, bad) = sample(logits, draws)?;
     if let Some(bad) = bad
         && bad.to_vec::<u32>()?[0] != 0
@@ -36,7 +37,8 @@ pub fn categorical(logits: &Var, draws: &Draws) -> Result<Tensor> {
 }
 
 /// As [`categorical`] without waiting for the device: rows without a distribution get the label [`NO_LABEL`].
-pub fn categorical_unchecked(logits: &Var, draws: &Draws) -> Result<Tensor> {
+pub fn categorical_unchecked(logits: impl Into<Var>, draws: &Draws) -> Result<Tensor> {
+    let logits = &logits.into();
     Ok(sample(logits, draws)?.0)
 }
 

@@ -65,7 +65,8 @@ pub fn concat(tensors: &[&Var], axis: usize) -> Result<Var> {
 /// Entries `range` of `axis`, as a copy; the other axes stay whole. Any dtype.
 ///
 /// The gradient is zero outside of the slice. Errors if `axis` does not exist or `range` does not lie within it.
-pub fn slice(x: &Var, axis: usize, range: Range<usize>) -> Result<Var> {
+pub fn slice(x: impl Into<Var>, axis: usize, range: Range<usize>) -> Result<Var> {
+    let x = &x.into();
     const OP: &str = "slice";
     check_axis(OP, x.shape(), axis)?;
     let extent = x.shape()[axis];

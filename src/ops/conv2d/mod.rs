@@ -20,7 +20,8 @@ use crate::tensor::Tensor;
 ///
 /// Errors if a shape differs from the above, if the kernel is larger than the padded input, if `stride` is zero, if `stride` or `padding`
 /// is absurd, or unless all have one floating-point dtype and one device.
-pub fn conv2d(x: &Var, w: &Var, bias: Option<&Var>, stride: usize, padding: usize) -> Result<Var> {
+pub fn conv2d(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>, stride: usize, padding: usize) -> Result<Var> {
+    let (x, w) = (&x.into(), &w.into());
     const OP: &str = "conv2d";
     let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
     check_alike(OP, &inputs.iter().map(|input| input.value()).collect::<Vec<_>>())?;

@@ -18,7 +18,8 @@ use crate::tensor::{DType, Tensor};
 /// Errors if there are no rows or no classes, if a shape, dtype or device differs from the above, and, on the CPU, if a
 /// label is not below `k`. On a GPU labels are not brought back to be looked at: such a label makes the loss and its
 /// row's gradient NaN.
-pub fn cross_entropy(logits: &Var, labels: &Tensor) -> Result<Var> {
+pub fn cross_entropy(logits: impl Into<Var>, labels: &Tensor) -> Result<Var> {
+    let logits = &logits.into();
     const OP: &str = "cross_entropy";
     check_float(OP, logits.value())?;
     let [rows, classes] = logits.shape().dims(OP, "logits [b, k]")?;

@@ -16,7 +16,8 @@ use crate::tensor::Tensor;
 /// nothing is stored. `p = 0` returns `x` itself.
 ///
 /// Errors unless `p` is in `[0, 1)`, or if the sample ids do not fit `x`.
-pub fn dropout(x: &Var, p: f64, draws: &Draws) -> Result<Var> {
+pub fn dropout(x: impl Into<Var>, p: f64, draws: &Draws) -> Result<Var> {
+    let x = &x.into();
     check_float("dropout", x.value())?;
     let threshold = match variates::threshold(p) {
         Some(threshold) if (0.0..1.0).contains(&p) => threshold,

@@ -18,7 +18,8 @@ const OP: &str = "embedding";
 ///
 /// An index that is not below `v` is an error on the CPU. A GPU, which nobody waits for, makes that row of the result NaN and
 /// leaves it out of the gradient; it reads nothing outside the table. Errors on other shapes and dtypes.
-pub fn embedding(table: &Var, index: &Tensor) -> Result<Var> {
+pub fn embedding(table: impl Into<Var>, index: &Tensor) -> Result<Var> {
+    let table = &table.into();
     let [rows, width] = table.shape().dims(OP, "a table [v, d]")?;
     check_float(OP, table.value())?;
     check_index(OP, table.value(), index)?;

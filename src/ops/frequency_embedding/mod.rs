@@ -26,7 +26,8 @@ enum Frequencies {
 /// `x` is `[b]` of any floating-point dtype, the result `[b, channels]`: cosines, then sines. DDPM++ has `endpoint`, ADM has not.
 /// Errors if `channels` is odd or leaves no frequency (or a single one with `endpoint`), if `max_positions` is not positive
 /// and finite, or if `x` has another shape. Vaswani et al. 2017 (arXiv 1706.03762), as in EDM.
-pub fn positional_embedding(x: &Var, channels: usize, max_positions: f64, endpoint: bool) -> Result<Var> {
+pub fn positional_embedding(x: impl Into<Var>, channels: usize, max_positions: f64, endpoint: bool) -> Result<Var> {
+    let x = &x.into();
     const OP: &str = "positional_embedding";
     let least = if endpoint { 4 } else { 2 };
     if !channels.is_multiple_of(2) || channels < least {
@@ -43,7 +44,8 @@ pub fn positional_embedding(x: &Var, channels: usize, max_positions: f64, endpoi
 ///
 /// `x` is `[b]`, `freqs` `[c/2]` of the same floating-point dtype and a constant, the result `[b, c]`: cosines, then sines.
 /// Errors on other shapes and dtypes. Tancik et al. 2020 (arXiv 2006.10739), as in NCSN++.
-pub fn fourier_embedding(x: &Var, freqs: &Tensor) -> Result<Var> {
+pub fn fourier_embedding(x: impl Into<Var>, freqs: &Tensor) -> Result<Var> {
+    let x = &x.into();
     const OP: &str = "fourier_embedding";
     let [half] = freqs.shape().dims(OP, "frequencies [c/2]")?;
     check_alike(OP, &[x.value(), freqs])?;

@@ -18,13 +18,27 @@ use crate::tensor::{DType, Tensor};
 /// Errors if `groups` does not divide `c`, if `eps` is not positive, or if a shape, dtype or device differs from the above.
 ///
 /// Wu & He 2018 (arXiv 1803.08494).
-pub fn group_norm(x: &Var, gamma: &Var, beta: &Var, groups: usize, eps: f64) -> Result<Var> {
+pub fn group_norm(
+    x: impl Into<Var>,
+    gamma: impl Into<Var>,
+    beta: impl Into<Var>,
+    groups: usize,
+    eps: f64,
+) -> Result<Var> {
+    let (x, gamma, beta) = (&x.into(), &gamma.into(), &beta.into());
     normalize("group_norm", false, [x, gamma, beta], groups, eps)
 }
 
 /// [`group_norm`] followed by SiLU, `y = u sigmoid(u)` with `u` the normalised value, in the same pass over memory.
 /// Shapes, dtypes and errors are those of [`group_norm`]; `u` is never stored.
-pub fn group_norm_silu(x: &Var, gamma: &Var, beta: &Var, groups: usize, eps: f64) -> Result<Var> {
+pub fn group_norm_silu(
+    x: impl Into<Var>,
+    gamma: impl Into<Var>,
+    beta: impl Into<Var>,
+    groups: usize,
+    eps: f64,
+) -> Result<Var> {
+    let (x, gamma, beta) = (&x.into(), &gamma.into(), &beta.into());
     normalize("group_norm_silu", true, [x, gamma, beta], groups, eps)
 }
 

@@ -35,7 +35,13 @@ impl<'a> From<&'a Draws> for GumbelNoise<'a> {
 ///
 /// Errors unless `tau` is positive and finite, on other shapes, and if noise or sample ids do not fit. A row without a distribution (all
 /// -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for, makes the row NaN.
-pub fn gumbel_softmax<'a>(logits: &Var, tau: f64, hard: bool, noise: impl Into<GumbelNoise<'a>>) -> Result<Var> {
+pub fn gumbel_softmax<'a>(
+    logits: impl Into<Var>,
+    tau: f64,
+    hard: bool,
+    noise: impl Into<GumbelNoise<'a>>,
+) -> Result<Var> {
+    let logits = &logits.into();
     let (x, noise) = (logits.value(), noise.into());
     check_float(OP, x)?;
     let [n, k] = x.shape().dims(OP, "logits [n, k]")?;

@@ -20,7 +20,8 @@ const OP: &str = "layer_norm";
 /// Errors if `x` is a scalar, if `eps` is not positive, or if a shape, dtype or device differs from the above.
 ///
 /// Ba, Kiros & Hinton 2016 (arXiv 1607.06450).
-pub fn layer_norm(x: &Var, gamma: &Var, beta: &Var, eps: f64) -> Result<Var> {
+pub fn layer_norm(x: impl Into<Var>, gamma: impl Into<Var>, beta: impl Into<Var>, eps: f64) -> Result<Var> {
+    let (x, gamma, beta) = (&x.into(), &gamma.into(), &beta.into());
     let inputs = [x, gamma, beta];
     let [x, gamma, beta] = inputs.map(|input| input.value().clone());
     let Some((&channels, rows)) = x.shape().split_last() else {

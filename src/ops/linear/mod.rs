@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 ///
 /// Sums are in f32 (f64 for f64), and rounded once for bf16. Errors if a shape differs from the above, or unless all have one
 /// floating-point dtype and one device.
-pub fn linear(x: &Var, w: &Var, bias: Option<&Var>) -> Result<Var> {
+pub fn linear(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>) -> Result<Var> {
+    let (x, w) = (&x.into(), &w.into());
     const OP: &str = "linear";
     let tensors: Vec<_> = [x, w].into_iter().chain(bias).map(Var::value).collect();
     check_alike(OP, &tensors)?;

@@ -14,12 +14,14 @@ use crate::tensor::{Shape, Tensor};
 ///
 /// Sums are in f32 (f64 for f64), and rounded once for bf16. Errors unless both have two axes or more, equal leading axes, a common `k`,
 /// and the same floating-point dtype and device.
-pub fn matmul(a: &Var, b: &Var) -> Result<Var> {
+pub fn matmul(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
+    let (a, b) = (&a.into(), &b.into());
     matmul_transposed(a, false, b, false)
 }
 
 /// As [`matmul`], for an `a` that is stored as `[.., k, m]` if `a_transposed`, and a `b` that is stored as `[.., n, k]` if `b_transposed`.
-pub fn matmul_transposed(a: &Var, a_transposed: bool, b: &Var, b_transposed: bool) -> Result<Var> {
+pub fn matmul_transposed(a: impl Into<Var>, a_transposed: bool, b: impl Into<Var>, b_transposed: bool) -> Result<Var> {
+    let (a, b) = (&a.into(), &b.into());
     const OP: &str = "matmul";
     let (left, right) = (Factor::new(a.value(), a_transposed), Factor::new(b.value(), b_transposed));
     check_alike(OP, &[&left.tensor, &right.tensor])?;

@@ -23,7 +23,8 @@ const MOST_OUTCOMES: usize = 1 << 22;
 ///
 /// Errors on other shapes, on more than 2^22 outcomes, if the sample ids do not fit, on an input that requires a gradient, and on a row
 /// without a distribution: all zero, or with a negative weight, NaN or infinity. To find such a row this waits for the device.
-pub fn multinomial(weights: &Var, n: u32, draws: &Draws) -> Result<Tensor> {
+pub fn multinomial(weights: impl Into<Var>, n: u32, draws: &Draws) -> Result<Tensor> {
+    let weights = &weights.into();
     let device = weights.device();
     if weights.requires_grad() {
         return Err(Error::NoGradient { op: OP });

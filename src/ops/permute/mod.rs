@@ -17,7 +17,8 @@ const AXES: usize = 5;
 ///
 /// `[0, 2, 3, 1]` turns NCHW images into NHWC ones, `[0, 3, 1, 2]` turns them back. The gradient is permuted back. Errors
 /// unless `axes` names every axis once, and if more than five groups of axes are torn apart.
-pub fn permute(x: &Var, axes: &[usize]) -> Result<Var> {
+pub fn permute(x: impl Into<Var>, axes: &[usize]) -> Result<Var> {
+    let x = &x.into();
     let y = permuted(x.value(), axes)?;
     let mut back = vec![0; axes.len()];
     for (to, &from) in axes.iter().enumerate() {
@@ -27,7 +28,8 @@ pub fn permute(x: &Var, axes: &[usize]) -> Result<Var> {
 }
 
 /// `x` with two axes exchanged, as a copy; see [`permute`]. Errors if one does not exist.
-pub fn transpose(x: &Var, a: usize, b: usize) -> Result<Var> {
+pub fn transpose(x: impl Into<Var>, a: usize, b: usize) -> Result<Var> {
+    let x = &x.into();
     let mut axes: Vec<usize> = (0..x.shape().rank()).collect();
     if a.max(b) >= axes.len() {
         return Err(Error::argument("transpose", format!("axes {a} and {b} of a tensor {}", x.shape())));

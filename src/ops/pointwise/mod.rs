@@ -40,28 +40,33 @@ impl Function {
 }
 
 /// `e^x` for `x` of any shape and floating-point dtype. Errors on integers.
-pub fn exp(x: &Var) -> Result<Var> {
+pub fn exp(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Function::Exp.apply(x)
 }
 
 /// The natural logarithm: -inf at 0, NaN below. For `x` of any shape and floating-point dtype. Errors on integers.
-pub fn log(x: &Var) -> Result<Var> {
+pub fn log(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Function::Log.apply(x)
 }
 
 /// The square root: NaN below 0; the gradient at 0 is infinite. For `x` of any shape and floating-point dtype. Errors on
 /// integers.
-pub fn sqrt(x: &Var) -> Result<Var> {
+pub fn sqrt(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Function::Sqrt.apply(x)
 }
 
 /// `x^2` for `x` of any shape and floating-point dtype. Errors on integers.
-pub fn square(x: &Var) -> Result<Var> {
+pub fn square(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Function::Square.apply(x)
 }
 
 /// `|x|`; the gradient at 0 is 0. For `x` of any shape and floating-point dtype. Errors on integers.
-pub fn abs(x: &Var) -> Result<Var> {
+pub fn abs(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     Function::Abs.apply(x)
 }
 
@@ -69,7 +74,8 @@ pub fn abs(x: &Var) -> Result<Var> {
 /// elsewhere; either bound may be infinite. For `x` of any shape and floating-point dtype.
 ///
 /// Errors unless `min <= max`, and on integers.
-pub fn clamp(x: &Var, min: f64, max: f64) -> Result<Var> {
+pub fn clamp(x: impl Into<Var>, min: f64, max: f64) -> Result<Var> {
+    let x = &x.into();
     if !matches!(min.partial_cmp(&max), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal)) {
         return Err(Error::argument("clamp", format!("min must not be above max, got {min} and {max}")));
     }

@@ -22,14 +22,16 @@ struct Extents {
 /// The sum over `axes`, which disappear from the shape; no axes: `x` itself. Sums are in f32 (f64 for f64).
 ///
 /// Errors if an axis is named twice or does not exist, and on integers.
-pub fn sum(x: &Var, axes: &[usize]) -> Result<Var> {
+pub fn sum(x: impl Into<Var>, axes: &[usize]) -> Result<Var> {
+    let x = &x.into();
     reduced("sum", x, axes, |_| 1.0)
 }
 
 /// The mean over `axes`, which disappear from the shape.
 ///
 /// Errors if an axis is named twice or does not exist, if there is nothing to average, and on integers.
-pub fn mean(x: &Var, axes: &[usize]) -> Result<Var> {
+pub fn mean(x: impl Into<Var>, axes: &[usize]) -> Result<Var> {
+    let x = &x.into();
     let y = reduced("mean", x, axes, |count| 1.0 / count as f64)?;
     if x.value().is_empty() && !y.value().is_empty() {
         return Err(Error::shape("mean", "at least one element to average", x.shape()));
@@ -38,7 +40,8 @@ pub fn mean(x: &Var, axes: &[usize]) -> Result<Var> {
 }
 
 /// `x` summed down to `shape`, from which it may have been broadcast. Errors if `shape` does not broadcast to `x`'s.
-pub fn sum_to(x: &Var, shape: impl Into<Shape>) -> Result<Var> {
+pub fn sum_to(x: impl Into<Var>, shape: impl Into<Shape>) -> Result<Var> {
+    let x = &x.into();
     let y = sum_to_shape("sum_to", x.value(), &shape.into())?;
     let from = x.shape().clone();
     Var::record("sum_to", y, [x], move |dy, _| Ok([Some(arithmetic::expand("sum_to", dy, 1.0, &from)?)]))

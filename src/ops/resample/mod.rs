@@ -36,7 +36,8 @@ struct Resample {
 /// [`downsample2x`] of the result's. Any floating-point dtype; sums are in f32 (f64 for f64).
 ///
 /// Errors unless `x` has four axes and there is an even number (at most 32) of finite taps whose sum is not 0.
-pub fn upsample2x(x: &Var, taps: &[f64]) -> Result<Var> {
+pub fn upsample2x(x: impl Into<Var>, taps: &[f64]) -> Result<Var> {
+    let x = &x.into();
     const OP: &str = "upsample2x";
     let ([n, h, w, c], taps) = check(OP, x, taps)?;
     let pad = (taps.len() - 1) / 2;
@@ -53,7 +54,8 @@ pub fn upsample2x(x: &Var, taps: &[f64]) -> Result<Var> {
 ///
 /// Errors unless `x` has four axes, `h` and `w` are 2 at least, and there is an even number (at most 32) of finite taps whose
 /// sum is not 0.
-pub fn downsample2x(x: &Var, taps: &[f64]) -> Result<Var> {
+pub fn downsample2x(x: impl Into<Var>, taps: &[f64]) -> Result<Var> {
+    let x = &x.into();
     downsample2x_padded(x, taps, taps.len().saturating_sub(1) / 2)
 }
 
@@ -62,7 +64,8 @@ pub fn downsample2x(x: &Var, taps: &[f64]) -> Result<Var> {
 ///
 /// Without padding it ends a convolution that kept a wider border for it, as in NCSN++'s residual encoder. Errors also if `padding`
 /// is not below the number of taps, or the filter is larger than the padded image.
-pub fn downsample2x_padded(x: &Var, taps: &[f64], padding: usize) -> Result<Var> {
+pub fn downsample2x_padded(x: impl Into<Var>, taps: &[f64], padding: usize) -> Result<Var> {
+    let x = &x.into();
     const OP: &str = "downsample2x";
     let ([n, h, w, c], taps) = check(OP, x, taps)?;
     if padding >= taps.len() {

@@ -14,7 +14,8 @@ use crate::tensor::{DType, Tensor};
 /// probability 0. A row of nothing but -inf has no distribution: it becomes all zeros, with zero gradient, on every
 /// device, so that a masked row adds nothing (PyTorch returns NaN there). A row with NaN or +inf becomes NaN.
 /// Errors on a scalar and on integers.
-pub fn softmax(x: &Var) -> Result<Var> {
+pub fn softmax(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     along_rows("softmax", false, x)
 }
 
@@ -22,7 +23,8 @@ pub fn softmax(x: &Var) -> Result<Var> {
 ///
 /// Computed as [`softmax`] is. An element of -inf stays -inf, also in a row of nothing but -inf; the gradient that
 /// arrives there passes through unchanged. Errors on a scalar and on integers.
-pub fn log_softmax(x: &Var) -> Result<Var> {
+pub fn log_softmax(x: impl Into<Var>) -> Result<Var> {
+    let x = &x.into();
     along_rows("log_softmax", true, x)
 }
 

@@ -62,7 +62,12 @@ const OP: &str = "solver update";
 /// The gradient is `dy` for `x` and `a dy` for `d`; the coefficients are constants.
 ///
 /// Errors if shapes, dtypes or devices of `x` and `d` differ, or if coefficients or sample ids do not fit.
-pub fn solver_update(x: &Var, slope: Option<(Coefficient, &Var)>, noise: Option<(Coefficient, &Draws)>) -> Result<Var> {
+pub fn solver_update(
+    x: impl Into<Var>,
+    slope: Option<(Coefficient, &Var)>,
+    noise: Option<(Coefficient, &Draws)>,
+) -> Result<Var> {
+    let x = &x.into();
     let y = run(
         Some(x.value()),
         slope.as_ref().map(|(a, d)| (a, d.value())),

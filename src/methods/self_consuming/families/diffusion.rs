@@ -75,8 +75,6 @@ pub struct Diffusion {
 
 /// Samples that each round's model is measured on.
 const MEASURED: usize = 500;
-/// Samples drawn at once.
-const AT_ONCE: usize = 125;
 /// Directions of the sliced Wasserstein distance.
 const DIRECTIONS: usize = 256;
 
@@ -120,12 +118,7 @@ impl Diffusion {
     }
 
     fn generate(&self, model: &Model, seed: u64, n: usize) -> Result<Vec<f32>> {
-        let mut values = Vec::with_capacity(n * self.values());
-        for first in (0..n).step_by(AT_ONCE) {
-            let count = AT_ONCE.min(n - first);
-            values.extend(self.sampler.sample(model, seed, first as u32, count)?.to_vec::<f32>()?);
-        }
-        Ok(values)
+        self.sampler.sample(model, seed, 0, n)?.to_vec()
     }
 
     /// Pictures of the samples that a round's model is measured on, for whoever wants to see them.
