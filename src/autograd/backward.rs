@@ -5,7 +5,6 @@ use std::fmt;
 
 use super::tape::{Kind, Node, Tape, Var};
 use crate::error::{Error, Result};
-use crate::ops;
 use crate::stop;
 use crate::tensor::Tensor;
 
@@ -52,15 +51,12 @@ impl Gradients {
         }
     }
 
-    /// Adds the gradients of another pass over the same tape. Errors if the tapes differ.
-    pub fn accumulate(&mut self, other: Gradients) -> Result<()> {
+    /// Adds the gradients of another pass over the same tape.
+    pub(crate) fn add(&mut self, other: Gradients, sum: Sum) -> Result<()> {
         if !self.tape.same(&other.tape) {
             return Err(Error::Autograd("the two sets of gradients belong to different tapes".into()));
         }
-        for (id, gradient) in other.by_id {
-            add(&mut self.by_id, id, gradient)?;
-        }
-        Ok(())
+        other.by_id.into_iter().try_for_each(|(id, gradient)| add(&mut self.by_id, id, gradient, sum))
     }
 }
 
@@ -70,9 +66,13 @@ impl fmt::Debug for Gradients {
     }
 }
 
-fn add(by_id: &mut BTreeMap<usize, Tensor>, id: usize, gradient: Tensor) -> Result<()> {
+/// How two gradients of one variable become their sum, in the place of the first where nobody else holds it. It is an operation, and the
+/// tape knows of none.
+pub(crate) type Sum = fn(Tensor, &Tensor) -> Result<Tensor>;
+
+fn add(by_id: &mut BTreeMap<usize, Tensor>, id: usize, gradient: Tensor, sum: Sum) -> Result<()> {
     let sum = match by_id.remove(&id) {
-        Some(sum) => ops::accumulate(sum, &gradient)?,
+        Some(there) => sum(there, &gradient)?,
         None => gradient,
     };
     by_id.insert(id, sum);
@@ -80,16 +80,8 @@ fn add(by_id: &mut BTreeMap<usize, Tensor>, id: usize, gradient: Tensor) -> Resu
 }
 
 impl Var {
-    /// The gradients of this scalar with respect to every leaf it depends on. What the tape kept for it is freed.
-    ///
-    /// Errors if the variable has more than one element, does not require a gradient, if an earlier pass already
-    /// freed a part of its graph, and once the calling thread is to [stop](crate::stop).
-    pub fn backward(&self) -> Result<Gradients> {
-        self.backward_with(Backward::default())
-    }
-
-    /// As [`backward`](Self::backward), with a cotangent, for chosen variables only, or keeping the tape.
-    pub fn backward_with(&self, options: Backward<'_>) -> Result<Gradients> {
+    /// The backward pass, in which `sum` adds gradients.
+    pub(crate) fn pass(&self, options: Backward<'_>, sum: Sum) -> Result<Gradients> {
         let Some(Node { tape, id }) = &self.node else {
             return Err(Error::Autograd(
                 "backward() was called on a constant: nothing it was computed from requires a gradient".into(),
@@ -113,7 +105,7 @@ impl Var {
         let mut keep: Vec<usize> =
             options.only.unwrap_or_default().iter().filter_map(|v| Some(v.node.as_ref()?.id)).collect();
         keep.sort_unstable();
-        walk(tape, *id, seed, &wanted, &keep, options.retain)
+        walk(tape, *id, seed, &wanted, (&keep, options.retain), sum)
     }
 }
 
@@ -145,7 +137,14 @@ fn wanted(tape: &Tape, last: usize, only: Option<&[&Var]>) -> Result<Vec<bool>> 
     Ok(wanted)
 }
 
-fn walk(tape: &Tape, last: usize, seed: Tensor, wanted: &[bool], keep: &[usize], retain: bool) -> Result<Gradients> {
+fn walk(
+    tape: &Tape,
+    last: usize,
+    seed: Tensor,
+    wanted: &[bool],
+    (keep, retain): (&[usize], bool),
+    sum: Sum,
+) -> Result<Gradients> {
     let mut pending = BTreeMap::from([(last, seed)]);
     let mut done = BTreeMap::new();
     while let Some((id, gradient)) = pending.pop_last() {
@@ -168,7 +167,7 @@ fn walk(tape: &Tape, last: usize, seed: Tensor, wanted: &[bool], keep: &[usize],
                 if let (Some(input), true) = (*input, needed) {
                     let gradient = gradient.ok_or(Error::NoGradient { op })?;
                     check_fits(tape, op, input, &gradient)?;
-                    add(&mut pending, input, gradient)?;
+                    add(&mut pending, input, gradient, sum)?;
                 }
             }
         }

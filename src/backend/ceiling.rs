@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::cpu::ceiling as cpu;
+use super::dtype::DType;
 use super::gpu::{Gpu, Launch, Ptr};
 use crate::error::{Error, Result};
 use crate::params;
-use crate::tensor::{DType, Device};
 
 /// The rates that the kernels' own instructions reach on a device when nothing else holds them up; data that are still in a cache can be faster.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,23 +21,23 @@ pub struct Ceiling {
 }
 
 impl Ceiling {
-    /// Measures `device` once; takes some tenths of a second, so that a benchmark can repeat it between its cases, as
+    /// Measures this machine's processors once; takes some tenths of a second, so that a benchmark can repeat it between its cases, as
     /// clocks and neighbours change.
-    pub fn measure(device: &Device) -> Result<Ceiling> {
-        match device {
-            Device::Cpu => {
-                // More threads than processors raise no ceiling, and each copies between buffers of its own.
-                let processors = std::thread::available_parallelism().map_or(1, usize::from);
-                let threads = rayon::current_num_threads().min(processors);
-                let f32 = 1e9 * cpu::multiply_add_gflops(threads, 5)?;
-                Ok(Ceiling { f32, bf16: f32, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3)? })
-            }
-            Device::Gpu(gpu) => Ok(Ceiling {
-                f32: arithmetic(gpu, "ceiling_fwd_fma_f32", 8192, 8192)?,
-                bf16: arithmetic(gpu, "ceiling_fwd_mma_bf16", 8192, 2048)?,
-                bytes: copy(gpu)?,
-            }),
-        }
+    pub fn of_cpu() -> Result<Ceiling> {
+        // More threads than processors raise no ceiling, and each copies between buffers of its own.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = rayon::current_num_threads().min(processors);
+        let f32 = 1e9 * cpu::multiply_add_gflops(threads, 5)?;
+        Ok(Ceiling { f32, bf16: f32, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3)? })
+    }
+
+    /// As [`of_cpu`](Self::of_cpu), of a GPU.
+    pub fn of_gpu(gpu: &Gpu) -> Result<Ceiling> {
+        Ok(Ceiling {
+            f32: arithmetic(gpu, "ceiling_fwd_fma_f32", 8192, 8192)?,
+            bf16: arithmetic(gpu, "ceiling_fwd_mma_bf16", 8192, 2048)?,
+            bytes: copy(gpu)?,
+        })
     }
 
     /// Operations per second in `dtype`. Errors for integers.
@@ -124,10 +124,11 @@ fn fastest(gpu: &Gpu, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Device;
 
     #[test]
     fn a_cpu_has_ceilings() {
-        let ceiling = Ceiling::measure(&Device::Cpu).unwrap();
+        let ceiling = Ceiling::of_cpu().unwrap();
         for rate in [ceiling.f32, ceiling.bf16, ceiling.bytes] {
             assert!(rate.is_finite() && rate > 1e8, "{rate}");
         }

@@ -5,10 +5,12 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod divisor;
+pub(crate) mod dtype;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod gpu;
 pub(crate) mod kernels;
+mod math;
 pub(crate) mod shared_memory;
 pub(crate) mod usage;
 

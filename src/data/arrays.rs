@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::labels::MAX_CLASSES;
 use super::npy::{self, Archive, Array, Kind, Type, Values};
 use super::{DataSet, Images, Reading, labels, source};
 use crate::escape::escaped;
@@ -82,8 +83,8 @@ pub(super) fn open(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
     };
     let known = [Some(&train), test.as_ref()].into_iter().flatten().filter_map(|part| part.labels.as_ref());
     let mut classes = known.map(|(_, classes)| *classes).max().unwrap_or(1).max(stated.unwrap_or(1));
-    if classes > crate::nn::MAX_LABELS {
-        return Err(named(format!("{classes} classes, at most {}", crate::nn::MAX_LABELS)));
+    if classes > MAX_CLASSES {
+        return Err(named(format!("{classes} classes, at most {MAX_CLASSES}")));
     }
     let mut names = Vec::new();
     if stated.is_none() && train.labels.is_some() {

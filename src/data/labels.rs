@@ -1,8 +1,9 @@
 //! From arrays of numbers to classes.
 
 use super::npy::{Array, Values};
-use crate::nn::MAX_LABELS;
 
+/// More classes than any data have: a number beyond is no label. Networks take as many.
+pub(super) const MAX_CLASSES: usize = 1 << 20;
 /// A class is missed by chance, not on purpose, where each has so many images on average.
 const ENOUGH: usize = 10;
 
@@ -23,8 +24,8 @@ pub(super) fn classes(labels: &Array, count: usize) -> Result<(Vec<u32>, usize),
         return one_hot(labels, width);
     }
     let label = |row: usize, x: f64, shown: String| {
-        let what = format!("labels are classes from 0 to {}", MAX_LABELS - 1);
-        match x.fract() == 0.0 && (0.0..MAX_LABELS as f64).contains(&x) {
+        let what = format!("labels are classes from 0 to {}", MAX_CLASSES - 1);
+        match x.fract() == 0.0 && (0.0..MAX_CLASSES as f64).contains(&x) {
             true => Ok(x as u32),
             false => Err(format!("label {shown} of row {row}; {what}")),
         }
@@ -39,8 +40,8 @@ pub(super) fn classes(labels: &Array, count: usize) -> Result<(Vec<u32>, usize),
 }
 
 fn one_hot(labels: &Array, width: usize) -> Result<(Vec<u32>, usize), String> {
-    if width > MAX_LABELS {
-        return Err(format!("labels {:?}: {width} classes, at most {MAX_LABELS}", labels.shape));
+    if width > MAX_CLASSES {
+        return Err(format!("labels {:?}: {width} classes, at most {MAX_CLASSES}", labels.shape));
     }
     let class = |(row, values): (usize, &[f64])| {
         let mut set = values.iter().enumerate().filter(|(_, x)| **x != 0.0);

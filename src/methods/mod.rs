@@ -32,5 +32,5 @@ pub use contrastive_chain::{ContrastiveChain, CscSettings, FineTuning};
 pub use denoising::{denoise, denoiser};
 pub use judge::Judge;
 pub use noisy::NoisyData;
-pub use online_sfbd::OnlineSfbd;
+pub use online_sfbd::{OnlineSection, OnlineSfbd};
 pub use sfbd::{Sfbd, SfbdSettings};

@@ -16,10 +16,10 @@
 use std::fmt::Debug;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 
 use super::denoising::denoise;
 use super::noisy::{NoisyData, joined};
-use super::sfbd::OnlineSection;
 use crate::data::Images;
 use crate::diffusion::{Model, Sampler};
 use crate::error::{Error, Result};
@@ -31,6 +31,36 @@ use crate::train::{RunConfig, Source};
 const LEAST_SHARE: f64 = 0.1;
 /// Images that KID compares at most: its work grows with their square.
 const COMPARED: usize = 1000;
+
+/// `[online]`: the variant without rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OnlineSection {
+    /// Whether it is used.
+    pub enabled: bool,
+    /// Images after pre-training.
+    pub images: u64,
+    /// Images over which the buffer's weight rises from 0 to 1.
+    pub ramp_images: u64,
+    /// Steps between two refreshes.
+    pub every: u64,
+    /// Images that are denoised at a refresh.
+    pub count: usize,
+    /// `fixed` or `kid`.
+    pub refresh: String,
+}
+
+impl Default for OnlineSection {
+    fn default() -> Self {
+        OnlineSection {
+            enabled: false,
+            images: 400_000,
+            ramp_images: 50_000,
+            every: 20,
+            count: 64,
+            refresh: "kid".into(),
+        }
+    }
+}
 
 /// Clean images and a buffer of denoised ones, index after index: a source of training images.
 #[derive(Debug)]

@@ -4,33 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::form::FileForm;
 use super::layout::{Entry, Init, Layout};
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::escape::escaped;
-use crate::tensor::{Device, Shape, TensorFile, file};
-
-/// How a file stores a tensor whose axes are in another order in memory: as PyTorch does, and the public code of EDM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileForm {
-    /// As it is.
-    Plain,
-    /// `[out, in, kh, kw]` in the file, `[out, kh, kw, in]` in memory.
-    Convolution,
-    /// `[out, in, 1, 1]` in the file, `[out, in]` in memory.
-    Pointwise,
-    /// A 1x1 convolution to queries, keys and values: output channel `3 c + {q, k, v}` in the file, `{q, k, v} C + c` in memory.
-    QueryKeyValue,
-    /// The bias of such a convolution.
-    QueryKeyValueBias,
-}
-
-impl FileForm {
-    /// The form of a tensor of which nothing else is said: four axes are those of a convolution's weight.
-    pub fn of(shape: &Shape) -> Self {
-        if shape.rank() == 4 { FileForm::Convolution } else { FileForm::Plain }
-    }
-}
+use crate::tensor::{Device, TensorFile, file};
 
 /// Writes `weights` and `metadata` to `path`: beside it first, then renamed. Errors on input or output.
 pub fn save(path: impl AsRef<Path>, weights: &Weights, metadata: &BTreeMap<String, String>) -> Result<()> {

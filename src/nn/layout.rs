@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::file::FileForm;
+use super::form::FileForm;
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 

@@ -8,6 +8,7 @@ pub mod adam;
 pub mod arithmetic;
 pub mod attention;
 pub mod average;
+mod backward;
 pub mod cast;
 pub mod categorical;
 pub mod concat;

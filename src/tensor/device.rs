@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::DType;
+use crate::backend::ceiling::Ceiling;
 use crate::backend::cpu;
 use crate::backend::gpu::Gpu;
 use crate::backend::usage::Usage;
@@ -18,6 +19,14 @@ pub enum Device {
 }
 
 impl Device {
+    /// Measures what the device can do at most, once; takes some tenths of a second.
+    pub fn ceiling(&self) -> Result<Ceiling> {
+        match self {
+            Device::Cpu => Ceiling::of_cpu(),
+            Device::Gpu(gpu) => Ceiling::of_gpu(gpu),
+        }
+    }
+
     /// What a solver's own arithmetic is done in: f64 on the CPU, where it costs nothing beside a network, f32 on a GPU, whose tensors have
     /// no f64 here.
     pub fn state_dtype(&self) -> DType {

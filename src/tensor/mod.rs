@@ -2,7 +2,6 @@
 
 mod device;
 mod display;
-mod dtype;
 pub mod file;
 mod shape;
 mod storage;
@@ -10,9 +9,9 @@ mod storage;
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::backend::dtype::{Accumulator, DType, Element, Real};
+pub(crate) use crate::backend::dtype::{element, real};
 pub use device::Device;
-pub use dtype::{Accumulator, DType, Element, Real};
-pub(crate) use dtype::{element, real};
 pub use file::TensorFile;
 pub use shape::Shape;
 use storage::Storage;

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::{self, Checkpoint};
 use super::config::RunConfig;
 use super::log::{self, Log};
+use super::observer::{End, Observer};
+use super::plan::{CHECKPOINTS, MODEL, Plan, RunOptions};
 use super::prepared::Prepared;
-use super::run::{End, Observer, Plan, RunOptions};
+use super::run::{Ran, run_trained};
 use super::run_dir::RunDir;
 use super::trained::{MODEL_PLAYER, Moment, Trained};
 use super::trainer::{Tick, Trainer};
@@ -45,6 +47,24 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     Prepared::new(config, data)?.run(place, options, observer)
+}
+
+impl Prepared<'_> {
+    /// The run itself; see [`run`](super::run()). Errors where [`rehearse`](Self::rehearse) does before anything is written.
+    pub fn run(mut self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
+        self.rehearse()?;
+        place.check_writable(&["config.toml", "log.jsonl", "report.html", MODEL], &[CHECKPOINTS, "samples"])?;
+        self.left_out.iter().for_each(|what| observer.note(what));
+        let device = self.model.weights.device();
+        let outcome = DiffusionTraining::new(self).and_then(|mut training| {
+            let plan = training.plan();
+            let Ran { end, steps, checkpoint } = run_trained(&mut training, &plan, place, options, observer)?;
+            Ok(Outcome { end, model: training.model()?, steps, checkpoint })
+        });
+        // What follows, if anything, is of another size.
+        device.release_memory();
+        outcome
+    }
 }
 
 /// A diffusion model in training.

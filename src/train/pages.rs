@@ -6,7 +6,7 @@ use std::path::Path;
 use image::RgbImage;
 
 use super::config::RunConfig;
-use super::run::End;
+use super::observer::End;
 use super::{Chart, ImageGrid, Report, fixed, grouped, log, measure};
 use crate::data::{DataSet, Images, picture};
 use crate::diffusion::Model;

@@ -4,9 +4,6 @@ use std::path::Path;
 
 use super::checkpoint::{self, Checkpoint};
 use super::config::RunConfig;
-use super::diffusion::{DiffusionTraining, Outcome};
-use super::run::{CHECKPOINTS, MODEL, Observer, Ran, RunOptions, run_trained};
-use super::run_dir::RunDir;
 use super::task::{Batch, Objective, Source};
 use super::trainer::TrainOptions;
 use crate::autograd::Var;
@@ -145,21 +142,5 @@ impl<'a> Prepared<'a> {
         };
         let conditions = Conditions { class_labels: class_labels.as_ref(), augment_labels: told.as_ref() };
         self.objective.loss(cx, denoiser, &Batch { y: &y, indices, conditions })
-    }
-
-    /// The run itself; see [`run`](super::run()). Errors where [`rehearse`](Self::rehearse) does before anything is written.
-    pub fn run(mut self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
-        self.rehearse()?;
-        place.check_writable(&["config.toml", "log.jsonl", "report.html", MODEL], &[CHECKPOINTS, "samples"])?;
-        self.left_out.iter().for_each(|what| observer.note(what));
-        let device = self.model.weights.device();
-        let outcome = DiffusionTraining::new(self).and_then(|mut training| {
-            let plan = training.plan();
-            let Ran { end, steps, checkpoint } = run_trained(&mut training, &plan, place, options, observer)?;
-            Ok(Outcome { end, model: training.model()?, steps, checkpoint })
-        });
-        // What follows, if anything, is of another size.
-        device.release_memory();
-        outcome
     }
 }

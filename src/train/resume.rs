@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::checkpoint::{self, Checkpoint};
-use super::run::{CHECKPOINTS, Observer, Plan};
+use super::observer::Observer;
+use super::plan::{CHECKPOINTS, Plan};
 use super::run_dir::RunDir;
 use super::trained::Trained;
 use super::{config, log};

@@ -4,59 +4,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Subject};
+use super::observer::{End, Observer, Started};
+use super::plan::{CHECKPOINTS, Plan, RunOptions, model_file};
 use super::rate::Recent;
 use super::run_dir::RunDir;
-use super::trained::{MODEL_PLAYER, Moment, Trained};
+use super::trained::{Moment, Trained};
 use super::trainer::Tick;
 use super::{config, log, resume};
 use crate::error::{Error, Result};
 use crate::stop;
 use crate::tensor::Device;
-
-/// What a run tells whoever started it, and asks.
-pub trait Observer {
-    /// Everything is ready and the first step follows.
-    fn started(&mut self, run: &Started);
-    /// A step was made. `rate` is in images a second, over the last steps; `images` are those of the whole run.
-    fn ticked(&mut self, tick: &Tick, rate: f64, images: u64);
-    /// Something worth a line.
-    fn note(&mut self, text: &str);
-    /// Whether to stop after this step; asked before each. A [`Stop`](crate::stop::Stop) is heeded within a step, too.
-    fn stop(&mut self) -> bool {
-        false
-    }
-}
-
-/// A run that is about to begin, or to go on.
-#[derive(Debug, Clone)]
-pub struct Started {
-    /// Trainable numbers of all players.
-    pub parameters: usize,
-    /// Where the first player is trained.
-    pub device: Device,
-    /// Steps that have been made already.
-    pub first: u64,
-    /// Steps of the whole run.
-    pub steps: u64,
-}
-
-/// Nobody looks.
-impl Observer for () {
-    fn started(&mut self, _: &Started) {}
-    fn ticked(&mut self, _: &Tick, _: f64, _: u64) {}
-    fn note(&mut self, _: &str) {}
-}
-
-/// How a run came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// All images were seen.
-    Finished,
-    /// The time was up.
-    OutOfTime,
-    /// The observer asked to stop, or the calling thread was to [stop](crate::stop).
-    Stopped,
-}
 
 /// What a run came to.
 #[derive(Debug)]
@@ -67,47 +24,6 @@ pub struct Ran {
     pub steps: u64,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
-}
-
-/// How long a run is, and what it leaves when.
-#[derive(Debug, Clone, Default)]
-pub struct Plan {
-    /// Steps of the whole run.
-    pub steps: u64,
-    /// Samples of the whole run, for whoever watches.
-    pub samples: u64,
-    /// Samples of every step, if they are the same number: what a checkpoint's counts are held against.
-    pub batch: Option<u64>,
-    /// Steps between lines of the log; 0: only at the end.
-    pub log_every: u64,
-    /// Steps between [shows](Trained::show); 0: only at the end.
-    pub show_every: u64,
-    /// Steps between checkpoints; 0: only at the end.
-    pub checkpoint_every: u64,
-    /// Checkpoints that are kept.
-    pub keep_last: usize,
-    /// Checkpoints of every so many steps are kept as well; 0: none.
-    pub keep_every: u64,
-    /// The settings, as TOML in sections: the run's directory and its checkpoints hold them, and a checkpoint of others is refused.
-    pub settings: String,
-    /// Settings (`section.key`, or how they start) that may differ from a checkpoint's.
-    pub free: Vec<String>,
-    /// The data's fingerprint: a checkpoint of other data is refused.
-    pub data: String,
-}
-
-/// Where checkpoints are, in a run's directory.
-pub const CHECKPOINTS: &str = "checkpoints";
-/// The model at the end, in a run's directory.
-pub const MODEL: &str = "model.safetensors";
-
-/// How to run, besides the settings.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RunOptions {
-    /// Go on from the newest checkpoint in the run's directory.
-    pub resume: bool,
-    /// Stop, complete, after so much time.
-    pub budget: Option<Duration>,
 }
 
 /// Trains whatever is [`Trained`] as `plan` says, in the directory `place`: what [`run`](super::run()) does for a diffusion model.
@@ -128,11 +44,6 @@ pub fn run_trained(
     let mut run = Run::start(trained, plan, place, options, observer)?;
     let end = run.train(observer)?;
     run.finish(end, observer)
-}
-
-/// The file of a player's model at the end, in a run's directory.
-pub fn model_file(player: &str) -> String {
-    if player == MODEL_PLAYER { MODEL.into() } else { format!("{player}.safetensors") }
 }
 
 struct Run<'a> {

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::config;
+use super::observer::{End, Observer};
+use super::plan::RunOptions;
 use super::prepared::Prepared;
-use super::run::{End, Observer, RunOptions};
 use super::run_dir::{Existing, RunDir};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};

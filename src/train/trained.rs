@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::log::Log;
-use super::run::{End, Observer};
+use super::observer::{End, Observer};
 use super::run_dir::RunDir;
 use super::trainer::{Tick, Trainer};
 use crate::error::Result;

@@ -3,7 +3,6 @@
 pub mod ceiling;
 pub(crate) mod gemm;
 mod isa;
-pub mod math;
 mod memory;
 mod parallel;
 mod softmax;

@@ -2,7 +2,7 @@
 
 use num_traits::Zero;
 
-use crate::tensor::{Accumulator, Real};
+use crate::backend::dtype::{Accumulator, Real};
 
 /// Independent partial results of a row: what fills vector registers.
 const LANES: usize = 32;

@@ -116,7 +116,7 @@ impl<'a> Ceilings<'a> {
             _ if !self.measured => Ok(None),
             Some((at, ceiling)) if at.elapsed() < self.pause => Ok(Some(ceiling)),
             _ => {
-                let ceiling = Ceiling::measure(self.device)?;
+                let ceiling = self.device.ceiling()?;
                 self.last = Some((Instant::now(), ceiling));
                 Ok(Some(ceiling))
             }

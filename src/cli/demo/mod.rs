@@ -1,13 +1,15 @@
 //! `veridical demo`: real handwritten digits, learned and drawn; then learned once more from a few clean ones and many noisy ones.
 
 mod config;
+mod distance;
 mod results;
 mod story;
 
 use std::time::Instant;
 
 pub use config::{Args, Config};
-use results::{Distance, Results};
+use distance::Distance;
+use results::Results;
 use veridical::data::{self, Batches, Digits, digits};
 use veridical::diffusion::Model;
 use veridical::metrics::classification;

@@ -8,7 +8,7 @@ use veridical::diffusion::Model;
 use veridical::methods::{NoisyData, Sfbd, sfbd};
 use veridical::train::{End, Existing, ImageGrid, MODEL, Observer, RunDir, RunOptions, Started, Tick, png};
 
-use super::results::Distance;
+use super::distance::Distance;
 use super::{Config, draw};
 use crate::cli::progress::{Progress, note};
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::data::labels::MAX_CLASSES;
 use crate::data::reading::Examples;
 use crate::escape::escaped;
-use crate::nn::MAX_LABELS;
 use crate::{Error, Result, files};
 
 /// The file's name.
@@ -51,7 +51,7 @@ pub fn read(dir: &Path) -> Result<Option<Labels>> {
             return Err(bad("expected [name, label]"));
         };
         let label = class(label).ok_or_else(|| {
-            bad(&format!("expected a class from 0 to {}, or a vector of zeros with a single 1", MAX_LABELS - 1))
+            bad(&format!("expected a class from 0 to {}, or a vector of zeros with a single 1", MAX_CLASSES - 1))
         })?;
         classes = classes.max(label as usize + 1).max(entry[1].as_array().map_or(0, Vec::len));
         if known.insert(name.replace('\\', "/"), label).is_some_and(|before| before != label) {
@@ -62,7 +62,7 @@ pub fn read(dir: &Path) -> Result<Option<Labels>> {
 }
 
 fn class(label: &Value) -> Option<u32> {
-    let whole = |x: f64| (x >= 0.0 && x < MAX_LABELS as f64 && x.fract() == 0.0).then_some(x as u32);
+    let whole = |x: f64| (x >= 0.0 && x < MAX_CLASSES as f64 && x.fract() == 0.0).then_some(x as u32);
     match label {
         Value::Array(vector) => {
             let mut ones = vector.iter().enumerate().filter(|(_, x)| x.as_f64() != Some(0.0));

@@ -33,6 +33,7 @@
 //! ```
 
 mod online;
+mod page;
 mod record;
 mod round;
 mod rounds;
@@ -41,7 +42,7 @@ mod settings;
 use round::Denoised;
 pub use round::{Round, SHOWN, shown};
 use rounds::{Rounds, Stage};
-pub use settings::{OnlineSection, SfbdSection, SfbdSettings};
+pub use settings::{SfbdSection, SfbdSettings};
 
 use super::denoising::denoise;
 use super::fine_tune;

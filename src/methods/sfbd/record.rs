@@ -105,6 +105,13 @@ impl Record {
     }
 }
 
+impl Round {
+    /// What the stage wrote when it was over; `None` if it is not. Errors on a record that is not as it was written.
+    pub fn read(place: &RunDir, k: u32) -> Result<Option<Self>> {
+        Ok(Record::read(&round::directory(place, k))?.map(|record| record.round))
+    }
+}
+
 impl Sfbd<'_> {
     /// The model of a stage that an earlier session finished, and what it measured. A stage whose files are not what they were is done again from its last checkpoint, which comes to the same bits,
     /// with a note. Errors where the files say nothing of the stage: without memory, and where they cannot be read.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Record;
 use crate::data::Images;
 use crate::error::{Error, Result};
 use crate::methods::noisy::subset;
@@ -39,13 +38,6 @@ pub struct Round {
 /// The directory of stage `k`.
 pub(super) fn directory(place: &RunDir, k: u32) -> PathBuf {
     place.path().join("rounds").join(format!("{k:02}"))
-}
-
-impl Round {
-    /// What the stage wrote when it was over; `None` if it is not. Errors on a record that is not as it was written.
-    pub fn read(place: &RunDir, k: u32) -> Result<Option<Self>> {
-        Ok(Record::read(&directory(place, k))?.map(|record| record.round))
-    }
 }
 
 /// What a round trains on.

@@ -1,11 +1,11 @@
 //! The stages of SFBD as a run has them: each once, found again by a later session, measured and recorded.
 
+use super::page;
 use super::record::{Record, Trace};
 use super::round::{self, Denoised, Round};
 use super::{Sfbd, SfbdOutcome};
 use crate::diffusion::Model;
 use crate::error::Result;
-use crate::methods::pages;
 use crate::stop;
 use crate::tensor::Device;
 use crate::train::{End, MODEL, Stages, fixed};
@@ -92,7 +92,7 @@ impl<'a, 'd> Rounds<'a, 'd> {
 
     fn report(&self, end: End) -> Result<()> {
         let place = self.stages.place();
-        let page = pages::sfbd(&self.sfbd.settings, self.sfbd.data, place, end, &self.done)?;
+        let page = page::page(&self.sfbd.settings, self.sfbd.data, place, end, &self.done)?;
         place.write("report.html", page.as_bytes()).map(|_| ())
     }
 

@@ -8,6 +8,7 @@ use crate::methods::ambient::one_of;
 use crate::methods::denoising::denoiser;
 use crate::methods::judge::JudgeSection;
 use crate::methods::noisy::NoisySection;
+use crate::methods::online_sfbd::OnlineSection;
 use crate::random::RandomKey;
 use crate::train::config::About;
 use crate::train::{RunConfig, Sections, at_fault};
@@ -37,23 +38,6 @@ pub struct SfbdSection {
     pub model: String,
 }
 
-/// `[online]`: the variant without rounds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OnlineSection {
-    /// Whether it is used.
-    pub enabled: bool,
-    /// Images after pre-training.
-    pub images: u64,
-    /// Images over which the buffer's weight rises from 0 to 1.
-    pub ramp_images: u64,
-    /// Steps between two refreshes.
-    pub every: u64,
-    /// Images that are denoised at a refresh.
-    pub count: usize,
-    /// `fixed` or `kid`.
-    pub refresh: String,
-}
-
 /// The sections of `veridical sfbd`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SfbdSettings {
@@ -80,19 +64,6 @@ impl Default for SfbdSection {
             store: "f32".into(),
             files: false,
             model: String::new(),
-        }
-    }
-}
-
-impl Default for OnlineSection {
-    fn default() -> Self {
-        OnlineSection {
-            enabled: false,
-            images: 400_000,
-            ramp_images: 50_000,
-            every: 20,
-            count: 64,
-            refresh: "kid".into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{LayerInit, Module};
 use crate::autograd::Var;
 use crate::error::Result;
 use crate::nn::context::Context;
-use crate::nn::file::FileForm;
+use crate::nn::form::FileForm;
 use crate::nn::layout::{Layout, ParamId, Scope};
 use crate::ops;
 

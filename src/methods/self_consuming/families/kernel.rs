@@ -1,9 +1,9 @@
 //! Kernel density estimates: the data themselves, blurred.
 
 use super::super::law::scott;
-use super::super::{Arm, Draw, Family, Law, Part, Plan, Widening};
+use super::super::{Draw, Family, Law, Part, Plan, Widening};
 use super::mixture::{Mixture, squared_distance};
-use super::points::{moments, trace};
+use super::points::{moments, theory, trace};
 use crate::error::{Error, Result};
 use crate::random::Alias;
 
@@ -59,18 +59,6 @@ impl KernelDensity {
         };
         Law { variance: self.truth.variance(), widening }
     }
-}
-
-/// Theory of mean, variance and a third measure without one.
-///
-/// Behind a filter it holds for fits on one sample and more (a family that needs more keeps its model more often), and for kernels whose
-/// width does not follow the number of samples that is left.
-pub(super) fn theory(law: &Law, plan: &Plan, least: u64) -> Result<Vec<Option<Vec<f64>>>> {
-    let filtered = matches!(plan.arm(), Arm::Filter { .. });
-    if filtered && (least > 1 || matches!(law.widening, Widening::Scott { .. })) {
-        return Ok(vec![None, None, None]);
-    }
-    Ok(vec![Some(law.risk(plan)?), Some(law.spread(plan)?), None])
 }
 
 impl Family for KernelDensity {

@@ -1,7 +1,7 @@
 //! Mixtures of Gaussians, fitted by expectation maximisation.
 
 use super::super::{Draw, Family, Law, Part, Plan};
-use super::points::{check_dims, moments, trace};
+use super::points::{check_dims, moments, theory, trace};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::random::Sequence;
@@ -238,6 +238,6 @@ impl Family for GaussianMixture {
     }
 
     fn theory(&self, plan: &Plan) -> Result<Vec<Option<Vec<f64>>>> {
-        super::kernel::theory(&self.law(), plan, self.least_samples())
+        theory(&self.law(), plan, self.least_samples())
     }
 }

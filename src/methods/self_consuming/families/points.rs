@@ -2,7 +2,7 @@
 
 use faer::Mat;
 
-use super::super::Part;
+use super::super::{Arm, Law, Part, Plan, Widening};
 use crate::error::{Error, Result};
 
 /// Weighted mean and (biased) covariance of rows of `dims` numbers.
@@ -42,4 +42,16 @@ pub(super) fn check_dims(dims: usize) -> Result<()> {
         true => Ok(()),
         false => Err(Error::Config(format!("points of {dims} dimensions; there are 1 to 4096"))),
     }
+}
+
+/// Theory of mean, variance and a third measure without one.
+///
+/// Behind a filter it holds for fits on one sample and more (a family that needs more keeps its model more often), and for kernels whose
+/// width does not follow the number of samples that is left.
+pub(super) fn theory(law: &Law, plan: &Plan, least: u64) -> Result<Vec<Option<Vec<f64>>>> {
+    let filtered = matches!(plan.arm(), Arm::Filter { .. });
+    if filtered && (least > 1 || matches!(law.widening, Widening::Scott { .. })) {
+        return Ok(vec![None, None, None]);
+    }
+    Ok(vec![Some(law.risk(plan)?), Some(law.spread(plan)?), None])
 }

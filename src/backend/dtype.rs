@@ -95,7 +95,7 @@ impl Accumulator for f32 {
     }
     #[inline(always)]
     fn vector_exp(self) -> Self {
-        crate::backend::cpu::math::exp(self)
+        crate::backend::math::exp(self)
     }
     fn erfc(self) -> Self {
         libm::erfcf(self)

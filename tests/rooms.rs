@@ -1,0 +1,97 @@
+//! The rooms of the crate, and which of them may know which: reads the imports of `src` and fails on a wrong one, and on circles.
+
+#[path = "rooms/imports.rs"]
+mod imports;
+
+use std::collections::BTreeMap;
+
+use imports::{Circle, circles, rooms};
+
+/// What every room may use: errors, and what protects a computation.
+const GROUND: [&str; 7] = ["error", "escape", "files", "checksum", "stop", "memory", "threads"];
+
+/// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch walks down.
+const RULE: [(&str, &[&str]); 14] = [
+    ("backend", &[]),
+    ("linear_algebra", &[]),
+    ("random", &["backend"]),
+    ("tensor", &["backend"]),
+    ("autograd", &["tensor"]),
+    ("ops", &["autograd", "random", "tensor", "backend"]),
+    ("optim", &["ops", "autograd", "tensor"]),
+    ("nn", &["ops", "autograd", "random", "tensor"]),
+    ("diffusion", &["nn", "ops", "autograd", "random", "tensor"]),
+    ("data", &["ops", "random", "tensor"]),
+    ("metrics", &["linear_algebra", "random"]),
+    ("evaluate", &["data", "metrics", "diffusion", "nn", "ops", "random", "tensor", "train", "optim"]),
+    ("train", &["data", "metrics", "diffusion", "optim", "nn", "ops", "autograd", "random", "tensor", "backend"]),
+    (
+        "methods",
+        &[
+            "train",
+            "data",
+            "metrics",
+            "diffusion",
+            "optim",
+            "nn",
+            "ops",
+            "autograd",
+            "random",
+            "tensor",
+            "linear_algebra",
+        ],
+    ),
+];
+
+/// Modules side by side that know each other, each for a reason.
+const CIRCLES: [(&str, &[&str]); 5] = [
+    // The scheduler, its fibers, and what a kernel asks of them are one machine.
+    ("backend::emulator", &["abi", "block", "copies", "fiber", "launch", "memory", "shared", "waits"]),
+    // The list of kernels names the emulator's, which are made from the list.
+    ("backend", &["emulator", "kernels"]),
+    // What is summed says by which kernel, and a kernel is one of sums.
+    ("backend::cpu::gemm", &["kernel", "rows"]),
+    // Repeating and summing are each other's gradient.
+    ("ops", &["arithmetic", "reduce"]),
+    // A plan follows a law, and a law foretells plans.
+    ("methods::self_consuming", &["law", "plan"]),
+];
+
+#[test]
+fn rooms_know_only_those_below_them() {
+    let allowed: BTreeMap<&str, &[&str]> = RULE.into_iter().collect();
+    let mut wrong = Vec::new();
+    for (room, imports) in rooms() {
+        if room == "cli" || GROUND.contains(&room.as_str()) {
+            continue; // the command is another crate; the ground is checked by the circles
+        }
+        let Some(below) = allowed.get(room.as_str()) else {
+            wrong.push(format!("the room `{room}` has no line in RULE"));
+            continue;
+        };
+        for (other, file) in imports {
+            if !below.contains(&other.as_str()) && !GROUND.contains(&other.as_str()) {
+                wrong.push(format!("{file} uses crate::{other}, which `{room}` may not know"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn modules_side_by_side_do_not_know_each_other() {
+    let known = |circle: &Circle| {
+        CIRCLES.iter().any(|(parent, members)| *parent == circle.parent && circle.members.iter().eq(members.iter()))
+    };
+    let new: Vec<String> = circles().into_iter().filter(|circle| !known(circle)).map(|c| c.to_string()).collect();
+    assert!(new.is_empty(), "modules that import each other:\n{}", new.join("\n"));
+}
+
+#[test]
+fn every_exception_is_one() {
+    let found = circles();
+    for (parent, members) in CIRCLES {
+        let there = found.iter().any(|c| c.parent == parent && c.members.iter().eq(members.iter()));
+        assert!(there, "{parent}: {members:?} is no circle any more; take it off the list");
+    }
+}
