@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use veridical::methods::self_consuming::{Arm, Plan, Settings, families::Categorical, simulate};
-use veridical::train::{Chart, png, write_atomic};
+use veridical::report::{Chart, png};
+use veridical::train::write_atomic;
 use veridical::{Error, Result};
 
 /// A name, and a value for each round.

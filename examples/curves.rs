@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::json;
-use veridical::train::{Chart, png};
+use veridical::report::{Chart, png};
 use veridical::{Error, Result};
 
 #[derive(Deserialize)]

@@ -10,7 +10,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`methods`] | one file or folder for each paper, which reads like its algorithm: learning from noisy data, fine-tuning for coarse solvers, training on own samples |
-//! | [`train`] | the training step, whole runs with settings and checkpoints, and what they leave behind: directory, log, report |
+//! | [`evaluate`] | what is measured of a model: every distance, and the classifier whose features they are measured on |
+//! | [`train`] | the training step, runs of whatever is trained, with settings, checkpoints and log |
+//! | [`report`] | charts, grids of images, and the page that a run leaves |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | readers of images and labels, NumPy's files, known densities, digits in the binary, batches |
 //! | [`diffusion`] | preconditioned denoisers, their loss, solvers, and samples from a model |
@@ -100,6 +102,7 @@ pub mod data;
 pub mod diffusion;
 pub mod error;
 pub mod escape;
+pub mod evaluate;
 pub mod files;
 mod linear_algebra;
 pub mod memory;
@@ -109,6 +112,7 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod random;
+pub mod report;
 pub mod stop;
 pub mod tensor;
 pub mod threads;

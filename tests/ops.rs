@@ -7,6 +7,7 @@ mod op_table;
 
 use op_table::{Array, Row, rows, tensor};
 use veridical::autograd::{Backward, GradCheck, grad_check};
+use veridical::backend::cpu::Isa;
 use veridical::{DType, Device, Tape, Tensor, Var};
 
 /// What one device made of a row: the result, then the gradients.
@@ -169,6 +170,22 @@ fn cpu_values_match_plain_loops() {
         for &dtype in &row.dtypes {
             check_values(&row, &Device::Cpu, dtype, false);
         }
+    }
+}
+
+/// The level of vector instructions is decided once for a process, so each lower one has a process of its own.
+#[test]
+fn cpu_values_match_plain_loops_on_every_level() {
+    const LEVEL: &str = "VERIDICAL_CPU_KERNEL";
+    if std::env::var_os(LEVEL).is_some() {
+        return; // in one of these processes, or where somebody chose
+    }
+    for level in Isa::ALL.into_iter().filter(|level| level.is_supported() && *level < Isa::current()) {
+        let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = test.args(["--exact", "cpu_values_match_plain_loops"]).env(LEVEL, level.to_string()).output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{level}: {text}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use image::{Rgb, RgbImage};
 use veridical::Error;
-use veridical::train::{Chart, ImageGrid, png};
+use veridical::report::{Chart, ImageGrid, png};
 
 fn has(image: &RgbImage, colour: [u8; 3]) -> bool {
     image.pixels().any(|p| p.0 == colour)

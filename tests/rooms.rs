@@ -11,7 +11,7 @@ use imports::{Circle, circles, rooms};
 const GROUND: [&str; 7] = ["error", "escape", "files", "checksum", "stop", "memory", "threads"];
 
 /// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch walks down.
-const RULE: [(&str, &[&str]); 14] = [
+const RULE: [(&str, &[&str]); 15] = [
     ("backend", &[]),
     ("linear_algebra", &[]),
     ("random", &["backend"]),
@@ -23,12 +23,18 @@ const RULE: [(&str, &[&str]); 14] = [
     ("diffusion", &["nn", "ops", "autograd", "random", "tensor"]),
     ("data", &["ops", "random", "tensor"]),
     ("metrics", &["linear_algebra", "random"]),
-    ("evaluate", &["data", "metrics", "diffusion", "nn", "ops", "random", "tensor", "train", "optim"]),
-    ("train", &["data", "metrics", "diffusion", "optim", "nn", "ops", "autograd", "random", "tensor", "backend"]),
+    ("report", &[]),
+    (
+        "train",
+        &["report", "data", "metrics", "diffusion", "optim", "nn", "ops", "autograd", "random", "tensor", "backend"],
+    ),
+    ("evaluate", &["train", "data", "metrics", "optim", "nn", "ops", "autograd", "random", "tensor"]),
     (
         "methods",
         &[
+            "evaluate",
             "train",
+            "report",
             "data",
             "metrics",
             "diffusion",

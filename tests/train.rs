@@ -2,12 +2,13 @@
 
 use veridical::data::digits;
 use veridical::diffusion::{Loss, Model, ModelConfig, Sampler};
+use veridical::evaluate::{ClassifierTraining, ImageClassifier};
 use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
 use veridical::nn::{Layout, Linear, Module, SongConfig, Weights};
 use veridical::optim::{Decay, HalfLife, Schedule};
 use veridical::stop::Stop;
-use veridical::train::{ClassifierTraining, ImageClassifier, TrainOptions, Trainer};
+use veridical::train::{TrainOptions, Trainer};
 use veridical::{DType, Device, Error, Result, Tensor, Var, ops};
 
 fn line() -> (Linear, Weights) {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use veridical::data::{self, Images};
+use veridical::evaluate::{ClassifierTraining, ImageClassifier};
 use veridical::metrics::classification;
-use veridical::train::{ClassifierTraining, ImageClassifier};
 use veridical::{Device, Error, Result, memory};
 
 use super::output::{self, Form};

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use veridical::data::{self, Images, npy};
 use veridical::escape::escaped;
+use veridical::evaluate::ImageClassifier;
+use veridical::evaluate::{Comparison, FeatureSpace, Features, compare};
+use veridical::report::fixed;
 use veridical::tensor::TensorFile;
-use veridical::train::evaluate::{Comparison, FeatureSpace, Features, compare};
-use veridical::train::{ImageClassifier, fixed, write_atomic};
+use veridical::train::write_atomic;
 use veridical::{DType, Device, Error, Result, ops};
 
 use super::output::{self, Form};

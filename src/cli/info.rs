@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use veridical::diffusion::{ModelConfig, class_names};
 use veridical::escape::{escaped, escaped_json};
+use veridical::report::grouped;
 use veridical::tensor::TensorFile;
-use veridical::train::grouped;
 use veridical::{Result, nn};
 
 use super::{Ended, say};

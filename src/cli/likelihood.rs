@@ -8,8 +8,8 @@ use veridical::diffusion::likelihood::{Integrator, Likelihood, Trace, bits_per_d
 use veridical::diffusion::{Conditioned, Model, one_hot};
 use veridical::files::write_atomic;
 use veridical::ops::random::SampleIds;
+use veridical::report::fixed;
 use veridical::tensor::{Shape, TensorFile, file};
-use veridical::train::fixed;
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::output::{self, Form};

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::data::Images;
 use crate::diffusion::{Model, Sampler, random_classes};
 use crate::error::{Error, Result};
+use crate::evaluate::ImageClassifier;
+use crate::evaluate::{self, Comparison, FeatureSpace, Features, compare};
 use crate::tensor::Device;
 use crate::train::config::About;
-use crate::train::evaluate::{self, Comparison, FeatureSpace, Features, compare};
-use crate::train::{ImageClassifier, at_fault, draw};
+use crate::train::{at_fault, draw};
 
 /// `[judge]`: what models are measured by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::data::picture;
 use crate::error::Result;
-use crate::train::evaluate::Comparison;
-use crate::train::{Chart, End, Report, RunDir, fixed, log};
+use crate::evaluate::Comparison;
+use crate::report::{Chart, Report, fixed};
+use crate::train::{End, RunDir, log};
 
 /// Whether images can be drawn.
 pub(super) fn are_pictures(size: [usize; 3]) -> bool {

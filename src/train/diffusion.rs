@@ -118,7 +118,7 @@ impl<'a> DiffusionTraining<'a> {
     fn picture(&self, place: &RunDir, observer: &mut dyn Observer) -> Result<()> {
         let model = self.model()?;
         match pages::samples(&self.at.config, self.at.data, &model, self.trainer.seen()) {
-            Ok(Some(picture)) => place.write(self.picture_name(), &super::png(&picture)?).map(|_| ()),
+            Ok(Some(picture)) => place.write(self.picture_name(), &crate::report::png(&picture)?).map(|_| ()),
             Ok(None) => Ok(()),
             Err(Error::NonFinite { what, found }) => {
                 observer

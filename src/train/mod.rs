@@ -1,13 +1,8 @@
 //! Training: the step, and what a run leaves behind: its directory, log, pictures and report.
 
-mod canvas;
-pub mod chart;
 pub mod checkpoint;
-mod classify;
 pub mod config;
 mod diffusion;
-pub mod evaluate;
-pub mod image_grid;
 pub mod log;
 mod measure;
 mod observer;
@@ -16,7 +11,6 @@ mod plan;
 mod prepared;
 mod rate;
 mod rehearsal;
-pub mod report;
 mod resume;
 mod run;
 pub mod run_dir;
@@ -25,23 +19,17 @@ mod stages;
 mod task;
 mod trained;
 mod trainer;
-mod typeface;
 
 pub use crate::files::write_atomic;
-pub use canvas::png;
-pub use chart::{Chart, Series};
 pub use checkpoint::Checkpoint;
-pub use classify::{ClassifierTraining, ImageClassifier};
 pub use config::{RunConfig, Sections, With};
 pub use diffusion::{Outcome, run};
-pub use image_grid::ImageGrid;
 pub use log::Log;
 pub(crate) use measure::draw;
 pub use observer::{End, Observer, Started};
 pub use plan::{CHECKPOINTS, MODEL, Plan, RunOptions, model_file};
 pub use prepared::Prepared;
 pub(crate) use rehearsal::at_fault;
-pub use report::{Report, fixed, grouped};
 pub use run::{Ran, run_trained};
 pub use run_dir::{Existing, RunDir};
 pub use stages::{Ended, Stages};

@@ -7,11 +7,12 @@ use image::RgbImage;
 
 use super::config::RunConfig;
 use super::observer::End;
-use super::{Chart, ImageGrid, Report, fixed, grouped, log, measure};
+use super::{log, measure};
 use crate::data::{DataSet, Images, picture};
 use crate::diffusion::Model;
 use crate::error::Result;
 use crate::memory;
+use crate::report::{Chart, ImageGrid, Report, fixed, grouped};
 
 /// Pictures over time that the page shows at most.
 const SHOWN: usize = 6;

@@ -7,8 +7,9 @@ use image::{DynamicImage, GrayImage, ImageFormat, Luma, RgbImage, RgbaImage};
 use veridical::data::Images;
 use veridical::data::npy::{Array, Values};
 use veridical::diffusion::{Model, ModelConfig};
+use veridical::evaluate::{ClassifierTraining, ImageClassifier};
 use veridical::nn::MlpConfig;
-use veridical::train::{ClassifierTraining, ImageClassifier, RunConfig};
+use veridical::train::RunConfig;
 use veridical::{Device, Shape, tensor};
 
 /// What stands for the weights of a checkpoint: no model, but with the checksum that the state names.

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use veridical::data::{self, Text, cifar, idx, npy};
 use veridical::diffusion::solvers::{self, Options};
 use veridical::diffusion::{Grid, Model, ModelConfig};
+use veridical::evaluate::ImageClassifier;
 use veridical::methods::presets;
 use veridical::methods::self_consuming::{Quantity, Schedule};
 use veridical::tensor::TensorFile;
-use veridical::train::{Checkpoint, ImageClassifier, Log, RunConfig, log, snapshots};
+use veridical::train::{Checkpoint, Log, RunConfig, log, snapshots};
 use veridical::{DType, Device};
 
 #[path = "../../src/cli/sample/seeds.rs"]

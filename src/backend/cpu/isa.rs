@@ -1,4 +1,5 @@
-//! Which vector instructions the CPU kernels use, decided once when the program runs.
+//! Which vector instructions the CPU kernels use, decided once when the program runs, and the one place where a kernel is compiled for
+//! each.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -50,6 +51,68 @@ impl Isa {
             isa
         })
     }
+}
+
+/// A loop too large for the compiler to inline as a closure of its own accord, which [`Isa::run`] relies on.
+pub trait Kernel {
+    /// Does the work. Must be `#[inline(always)]`, and so must what it calls.
+    fn run(self);
+}
+
+impl Isa {
+    /// Runs `f` compiled for this level, which the CPU must have. `f` and what it calls must be small enough to be inlined.
+    #[inline]
+    pub(crate) fn run<R>(self, f: impl FnOnce() -> R) -> R {
+        debug_assert!(self.is_supported());
+        match self {
+            // SAFETY: the CPU has the level, as whoever chose it found out.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { with_avx512(f) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { with_avx2(f) },
+            _ => f(),
+        }
+    }
+
+    /// As [`run`](Self::run), for a [`Kernel`] of any size.
+    #[inline]
+    pub(crate) fn run_kernel<K: Kernel>(self, kernel: K) {
+        debug_assert!(self.is_supported());
+        match self {
+            // SAFETY: the CPU has the level, as whoever chose it found out.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { kernel_with_avx512(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { kernel_with_avx2(kernel) },
+            _ => kernel.run(),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+fn kernel_with_avx512<K: Kernel>(kernel: K) {
+    kernel.run();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn kernel_with_avx2<K: Kernel>(kernel: K) {
+    kernel.run();
 }
 
 impl fmt::Display for Isa {

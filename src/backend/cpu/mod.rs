@@ -8,10 +8,11 @@ mod parallel;
 mod softmax;
 
 pub use isa::Isa;
+pub use isa::Kernel;
 pub(crate) use memory::USAGE;
 pub use memory::{CpuBuffer, poison};
 pub use parallel::{
-    GRAIN, Kernel, SHARE, chunks, parts, tasks_per_share, vectorized, weighted_chunks, with_vector_instructions,
+    GRAIN, SHARE, chunks, parts, tasks_per_share, vectorized, weighted_chunks, with_vector_instructions,
 };
 pub use softmax::{RowSum, sum_of_pairs};
 

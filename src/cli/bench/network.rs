@@ -6,8 +6,9 @@ use serde::Serialize;
 use veridical::backend::ceiling::Ceiling;
 use veridical::data::Images;
 use veridical::diffusion::ModelConfig;
+use veridical::report::grouped;
+use veridical::train::RunConfig;
 use veridical::train::config::preset_shape;
-use veridical::train::{RunConfig, grouped};
 use veridical::{DType, Device, Error, Result};
 
 use super::report::{Column, Line, NOTHING, Report, duration, share};

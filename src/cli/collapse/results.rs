@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use veridical::methods::self_consuming::{Measured, Plan, Simulated};
-use veridical::train::{Chart, Report, RunDir, fixed, png, write_atomic};
+use veridical::report::{Chart, Report, fixed, png};
+use veridical::train::{RunDir, write_atomic};
 use veridical::{Error, Result};
 
 use super::Args;

@@ -12,9 +12,10 @@ use distance::Distance;
 use results::Results;
 use veridical::data::{self, Batches, Digits, digits};
 use veridical::diffusion::Model;
+use veridical::evaluate::{ClassifierTraining, ImageClassifier};
 use veridical::metrics::classification;
 use veridical::nn::song::Conditions;
-use veridical::train::{ClassifierTraining, Existing, ImageClassifier, MODEL, RunDir, Trainer};
+use veridical::train::{Existing, MODEL, RunDir, Trainer};
 use veridical::{DType, Device, Error, Result, Tensor, ops, stop};
 
 use super::progress::{Progress, clock, note};

@@ -6,7 +6,8 @@ use veridical::Result;
 use veridical::data::{DataSet, Digits};
 use veridical::diffusion::Model;
 use veridical::methods::{NoisyData, Sfbd, sfbd};
-use veridical::train::{End, Existing, ImageGrid, MODEL, Observer, RunDir, RunOptions, Started, Tick, png};
+use veridical::report::{ImageGrid, png};
+use veridical::train::{End, Existing, MODEL, Observer, RunDir, RunOptions, Started, Tick};
 
 use super::distance::Distance;
 use super::{Config, draw};

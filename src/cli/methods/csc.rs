@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use veridical::methods::{CscSettings, FineTuning, fine_tune, presets};
-use veridical::train::{With, fixed};
+use veridical::report::fixed;
+use veridical::train::With;
 use veridical::{Error, Result, data};
 
 use super::Common;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use veridical::Result;
 use veridical::methods::{Sfbd, SfbdSettings, presets};
-use veridical::train::{With, fixed};
+use veridical::report::fixed;
+use veridical::train::With;
 
 use super::Common;
 use crate::cli::progress::note;

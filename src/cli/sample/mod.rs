@@ -10,8 +10,8 @@ use seeds::Seeds;
 use veridical::data;
 use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes};
 use veridical::escape::escaped;
+use veridical::report::ImageGrid;
 use veridical::tensor::TensorFile;
-use veridical::train::ImageGrid;
 use veridical::{DType, Device, Error, Result, Tensor, memory};
 
 use super::interrupt::{self, Keeping};

@@ -3,8 +3,8 @@
 use veridical::data::{Images, npy};
 use veridical::diffusion::{Drawn, Model, write_samples};
 use veridical::files::write_atomic;
+use veridical::report::{ImageGrid, png};
 use veridical::tensor::{Shape, file};
-use veridical::train::{ImageGrid, png};
 use veridical::{Error, Result, Tensor, ops};
 
 use super::super::output;

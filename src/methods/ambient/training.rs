@@ -3,10 +3,10 @@
 use super::{AmbientSettings, AmbientTweedie};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
+use crate::evaluate::Comparison;
 use crate::methods::judge::Judge;
 use crate::methods::noisy::NoisyData;
 use crate::methods::pages;
-use crate::train::evaluate::Comparison;
 use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Sections, Stages, With};
 
 /// A training, ready to start.

@@ -7,10 +7,11 @@ use crate::checksum;
 use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
+use crate::evaluate::Comparison;
 use crate::methods::judge::Judge;
 use crate::methods::{fine_tune, pages};
-use crate::train::evaluate::Comparison;
-use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Stages, With, at_fault, config, fixed};
+use crate::report::fixed;
+use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Stages, With, at_fault, config};
 
 /// How far a model is from the data when it is sampled with so many steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

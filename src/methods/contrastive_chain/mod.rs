@@ -33,12 +33,13 @@ use crate::autograd::Var;
 use crate::diffusion::solvers::{FreshNoise, Solver, solve};
 use crate::diffusion::{Denoiser, Loss};
 use crate::error::{Error, Result};
+use crate::evaluate::ImageClassifier;
 use crate::nn::Context;
 use crate::ops;
 use crate::ops::random::Address;
 use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Tensor};
-use crate::train::{Batch, ImageClassifier, Objective};
+use crate::train::{Batch, Objective};
 
 /// What similarity is measured on.
 #[derive(Debug, Clone, Default)]

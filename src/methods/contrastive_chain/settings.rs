@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{ContrastiveChain, Coupling, Negatives, Similarity, Width};
 use crate::diffusion::{Model, Sampler, solvers};
 use crate::error::{Error, Result};
+use crate::evaluate::ImageClassifier;
 use crate::methods::Cdm;
 use crate::methods::ambient::one_of;
 use crate::methods::judge::JudgeSection;
 use crate::tensor::Device;
 use crate::train::config::About;
-use crate::train::{ImageClassifier, RunConfig, Sections, at_fault};
+use crate::train::{RunConfig, Sections, at_fault};
 
 /// `[csc]`: which fine-tuning, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,10 +6,11 @@ use super::SfbdSettings;
 use super::round::{Round, SHOWN, shown};
 use crate::data::Images;
 use crate::error::Result;
+use crate::evaluate::Comparison;
 use crate::methods::noisy::NoisyData;
 use crate::methods::pages::{are_pictures, last_samples, state, table};
-use crate::train::evaluate::Comparison;
-use crate::train::{Chart, End, ImageGrid, Report, RunDir, With, fixed, png};
+use crate::report::{Chart, ImageGrid, Report, fixed, png};
+use crate::train::{End, RunDir, With};
 
 /// Clean, noisy and denoised images side by side, a row each, with a panel for every round; `None` where images are no pictures.
 fn triptych(data: &NoisyData, denoised: &[(String, Vec<f32>)]) -> Result<Option<RgbImage>> {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Images;
 use crate::error::{Error, Result};
+use crate::evaluate::Comparison;
 use crate::methods::noisy::subset;
 use crate::tensor::{TensorFile, file};
-use crate::train::evaluate::Comparison;
 use crate::train::{RunDir, Stages};
 
 /// Images that are denoised at once, and stand in one file until the round is over.

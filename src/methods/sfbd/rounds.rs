@@ -6,9 +6,10 @@ use super::round::{self, Denoised, Round};
 use super::{Sfbd, SfbdOutcome};
 use crate::diffusion::Model;
 use crate::error::Result;
+use crate::report::fixed;
 use crate::stop;
 use crate::tensor::Device;
-use crate::train::{End, MODEL, Stages, fixed};
+use crate::train::{End, MODEL, Stages};
 
 /// What a stage came to.
 pub(super) struct Stage {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::backend::cpu::isa::Isa;
+use crate::backend::cpu::isa::{self, Isa};
 
 use super::Factor;
 use super::kernel::{Along, DEPTH, Kernel, TRANSPOSED_AT_ONCE};
@@ -73,39 +73,26 @@ pub(super) fn by(size: usize, range: Range<usize>) -> impl Iterator<Item = Range
 
 /// `to (+)= sums`, rounded once.
 pub(super) fn store<T: Stored>(isa: Isa, sums: &[T::Sum], to: &mut [T], accumulate: bool) {
-    debug_assert!(isa.is_supported());
-    match isa {
-        // SAFETY: a product's level of vector instructions is one that the CPU has.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { store_avx512(sums, to, accumulate) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { store_avx2(sums, to, accumulate) },
-        _ => store_on_any(sums, to, accumulate),
-    }
+    isa.run_kernel(Store { sums, to, accumulate });
 }
 
-#[inline(always)]
-fn store_on_any<T: Stored>(sums: &[T::Sum], to: &mut [T], accumulate: bool) {
-    if accumulate {
-        for (to, &sum) in to.iter_mut().zip(sums) {
-            *to = T::round(to.widen() + sum);
+struct Store<'a, T: Stored> {
+    sums: &'a [T::Sum],
+    to: &'a mut [T],
+    accumulate: bool,
+}
+
+impl<T: Stored> isa::Kernel for Store<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        if self.accumulate {
+            for (to, &sum) in self.to.iter_mut().zip(self.sums) {
+                *to = T::round(to.widen() + sum);
+            }
+        } else {
+            for (to, &sum) in self.to.iter_mut().zip(self.sums) {
+                *to = T::round(sum);
+            }
         }
-    } else {
-        for (to, &sum) in to.iter_mut().zip(sums) {
-            *to = T::round(sum);
-        }
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn store_avx512<T: Stored>(sums: &[T::Sum], to: &mut [T], accumulate: bool) {
-    store_on_any(sums, to, accumulate);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn store_avx2<T: Stored>(sums: &[T::Sum], to: &mut [T], accumulate: bool) {
-    store_on_any(sums, to, accumulate);
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use crate::backend::cpu::isa::Isa;
+use crate::backend::cpu::isa::{self, Isa};
 
 /// A type that operands and results are stored in, and the type that products are summed in.
 pub(crate) trait Stored: Copy + Send + Sync + 'static {
@@ -128,29 +128,23 @@ impl<S, R: CopyRows<S>> Rows<S> for R {
     }
 
     fn copy(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
-        debug_assert!(isa.is_supported());
-        match isa {
-            // SAFETY: the caller guarantees that the CPU has these instructions.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { copy_avx512(self, rows, columns, out, stride) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { copy_avx2(self, rows, columns, out, stride) },
-            _ => CopyRows::copy(self, rows, columns, out, stride),
-        }
+        isa.run_kernel(Part { source: self, rows, columns, out, stride });
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn copy_avx512<S, R: CopyRows<S>>(r: &R, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
-    r.copy(rows, columns, out, stride);
+struct Part<'a, S, R> {
+    source: &'a R,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    out: &'a mut [S],
+    stride: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn copy_avx2<S, R: CopyRows<S>>(r: &R, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
-    r.copy(rows, columns, out, stride);
+impl<S, R: CopyRows<S>> isa::Kernel for Part<'_, S, R> {
+    #[inline(always)]
+    fn run(self) {
+        CopyRows::copy(self.source, self.rows, self.columns, self.out, self.stride);
+    }
 }
 
 /// Widens `from` into `to`, which is as long. Most runs are a few vectors long: too short for a call of `memcpy` to pay.

@@ -5,13 +5,14 @@ use crate::data::synthetic::Density;
 use crate::data::{Digits, digits};
 use crate::diffusion::{EdmLoss, Loss, Model, ModelConfig, Sampler};
 use crate::error::{Error, Result};
+use crate::evaluate::{ClassifierTraining, ImageClassifier};
 use crate::metrics;
 use crate::nn::song::Conditions;
 use crate::nn::{MlpConfig, SongConfig};
 use crate::optim::{Decay, HalfLife, Schedule as Rates};
 use crate::random::Alias;
 use crate::tensor::{Device, Tensor};
-use crate::train::{ClassifierTraining, ImageClassifier, TrainOptions, Trainer};
+use crate::train::{TrainOptions, Trainer};
 
 /// How each round's network is trained, from new first weights.
 #[derive(Debug, Clone, Copy, PartialEq)]

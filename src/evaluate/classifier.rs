@@ -5,7 +5,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::trainer::{TrainOptions, Trainer};
 use crate::autograd::Var;
 use crate::data::{Batches, Images};
 use crate::error::{Error, Result};
@@ -13,6 +12,7 @@ use crate::nn::{self, Classifier, ClassifierConfig, Context, Layout, Module, Wei
 use crate::ops;
 use crate::optim::{Decay, OptimizerConfig, Schedule};
 use crate::tensor::{DType, Device, Tensor, TensorFile};
+use crate::train::{TrainOptions, Trainer};
 
 /// The metadata key of classifier files that holds the architecture.
 const KEY: &str = "veridical.classifier";

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use image::RgbImage;
 
-use super::png;
+use super::canvas::png;
 use crate::Result;
 use crate::escape::acts;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ImageClassifier;
+use super::classifier::ImageClassifier;
 use crate::data::Images;
 use crate::error::{Error, Result};
 use crate::memory;

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// Images of one size in one or more panels side by side, each `columns` wide; a row's label stands for all panels.
 ///
 /// ```
-/// use veridical::train::ImageGrid;
+/// use veridical::report::ImageGrid;
 /// let images = vec![0.0; 20 * 8 * 8];
 /// let picture = ImageGrid::new([8, 8, 1])
 ///     .title("Digits")

@@ -1,0 +1,8 @@
+//! What is measured of a model: a classifier of images, and every distance between samples and data on its features or on pixels.
+
+mod classifier;
+mod comparison;
+
+pub use classifier::{ClassifierTraining, ImageClassifier};
+pub(crate) use comparison::check;
+pub use comparison::{Comparison, FeatureSpace, Features, compare};
