@@ -12,7 +12,7 @@
 //! | [`methods`] | one file or folder for each paper, which reads like its algorithm: learning from noisy data, fine-tuning for coarse solvers, training on own samples |
 //! | [`evaluate`] | what is measured of a model: every distance, and the classifier whose features they are measured on |
 //! | [`train`] | the training step, runs of whatever is trained, with settings, checkpoints and log |
-//! | [`report`] | charts, grids of images, and the page that a run leaves |
+//! | `report` | charts, grids of images, and the page that a run leaves (a feature) |
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | readers of images and labels, NumPy's files, known densities, digits in the binary, batches |
 //! | [`diffusion`] | preconditioned denoisers, their loss, solvers, and samples from a model |
@@ -91,6 +91,8 @@
 //! |---|---|
 //! | `cuda` (default) | drives NVIDIA GPUs; the driver is loaded at run time, so one binary runs with and without one |
 //! | `cli` (default) | the `veridical` command; without it a library user gets none of its dependencies |
+//! | `report` (with `cli`) | runs draw their samples and curves and write a page: `report` |
+//! | `formats` (with `report`) | data from pictures, folders of them, and `.npz` archives |
 //! | `emulator` | compiles the CUDA kernels with the host's C++ compiler and runs them on the CPU: [`Device::emulator`] |
 // What a user feeds in is an error, not a panic; tests may unwrap.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -103,6 +105,7 @@ pub mod diffusion;
 pub mod error;
 pub mod escape;
 pub mod evaluate;
+pub mod figures;
 pub mod files;
 mod linear_algebra;
 pub mod memory;
@@ -112,6 +115,7 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod random;
+#[cfg(feature = "report")]
 pub mod report;
 pub mod stop;
 pub mod tensor;

@@ -124,6 +124,7 @@ fn fastest(gpu: &Gpu, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "emulator")]
     use crate::tensor::Device;
 
     #[test]

@@ -7,7 +7,7 @@ use veridical::data::{self, Images, npy};
 use veridical::escape::escaped;
 use veridical::evaluate::ImageClassifier;
 use veridical::evaluate::{Comparison, FeatureSpace, Features, compare};
-use veridical::report::fixed;
+use veridical::figures::fixed;
 use veridical::tensor::TensorFile;
 use veridical::train::write_atomic;
 use veridical::{DType, Device, Error, Result, ops};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use veridical::diffusion::{ModelConfig, class_names};
 use veridical::escape::{escaped, escaped_json};
-use veridical::report::grouped;
+use veridical::figures::grouped;
 use veridical::tensor::TensorFile;
 use veridical::{Result, nn};
 

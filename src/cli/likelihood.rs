@@ -6,9 +6,9 @@ use serde::Serialize;
 use veridical::data::{self, Images};
 use veridical::diffusion::likelihood::{Integrator, Likelihood, Trace, bits_per_dim, dequantize};
 use veridical::diffusion::{Conditioned, Model, one_hot};
+use veridical::figures::fixed;
 use veridical::files::write_atomic;
 use veridical::ops::random::SampleIds;
-use veridical::report::fixed;
 use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use veridical::escape::escaped_lines;
-use veridical::report::fixed;
+use veridical::figures::fixed;
 
 /// Before this a rate is a guess.
 const FIRST_RATE: Duration = Duration::from_millis(500);

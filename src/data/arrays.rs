@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::labels::MAX_CLASSES;
-use super::npy::{self, Archive, Array, Kind, Type, Values};
+#[cfg(feature = "formats")]
+use super::npy::Archive;
+use super::npy::{self, Array, Kind, Type, Values};
 use super::{DataSet, Images, Reading, labels, source};
 use crate::escape::escaped;
 use crate::{Error, Result};
@@ -43,6 +45,17 @@ pub(super) fn open(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
         let images = set.images(vec![0; count], 1).map_err(|e| named(e.to_string()))?;
         return Ok(DataSet::read(name, images, None, Vec::new(), said));
     }
+    archived(path, name, noisy)
+}
+
+#[cfg(not(feature = "formats"))]
+fn archived(path: &Path, _: &str, _: bool) -> Result<DataSet> {
+    Err(Error::format(path, "an archive, which this build does not read: its feature `formats` is off"))
+}
+
+#[cfg(feature = "formats")]
+fn archived(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
+    let named = |what: String| Error::format(path, what);
     let mut archive = Archive::open(path)?;
     let [images, marks] = TRAIN.map(|names| first(&archive, names));
     let Some(images) = images else {
@@ -112,6 +125,7 @@ pub(super) fn open(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
 }
 
 /// The first of `names` that the archive has.
+#[cfg(feature = "formats")]
 fn first(archive: &Archive, names: &[&str]) -> Option<String> {
     names.iter().find(|name| archive.names().any(|there| there == **name)).map(ToString::to_string)
 }

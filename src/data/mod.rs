@@ -1,15 +1,20 @@
 //! Where images and labels come from, and in which order training sees them.
 
+#[cfg_attr(not(feature = "formats"), allow(dead_code, unused_imports))] // most is for archives
 mod arrays;
 pub mod batches;
 pub mod cifar;
 pub mod digits;
+mod entries;
+#[cfg(feature = "formats")]
 mod folder;
 pub mod idx;
 mod images;
+#[cfg_attr(not(feature = "formats"), allow(dead_code))]
 mod labels;
 pub mod npy;
 mod open;
+#[cfg(feature = "formats")]
 pub(crate) mod picture;
 mod reading;
 mod source;
@@ -19,9 +24,11 @@ mod window;
 
 pub use batches::{Batches, Shuffle};
 pub use digits::Digits;
+#[cfg(feature = "formats")]
 pub use folder::picture;
 pub use images::Images;
 pub use open::{DataSet, open, open_noisy};
+#[cfg(feature = "formats")]
 pub use picture::is_picture;
 pub use reading::Reading;
 pub use text::Text;

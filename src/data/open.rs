@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::folder::{self, Kind};
+use super::entries::{Kind, entries};
+#[cfg(feature = "formats")]
+use super::folder;
 use super::reading::Examples;
 use super::{Images, Reading, arrays, cifar, digits, idx, labels, synthetic};
 use crate::escape::escaped;
@@ -150,16 +152,22 @@ fn directory(dir: &Path, name: &str) -> Result<DataSet> {
     if let Some(set) = cifar_sets(dir, name)? {
         return Ok(set);
     }
+    #[cfg(feature = "formats")]
     if let Some(set) = folder::open(dir, name)? {
         return Ok(set);
     }
-    let found: Vec<String> = folder::entries(dir)?
+    let found: Vec<String> = entries(dir)?
         .iter()
         .take(5)
         .map(|(path, _)| escaped(path.file_name().unwrap_or_default()).to_string())
         .collect();
     let what = "no data set in this folder: expected IDX files (train-images-idx3-ubyte.gz, …), CIFAR's .bin files, or pictures in \
                 a folder for each class";
+    let what = if cfg!(feature = "formats") {
+        what.to_string()
+    } else {
+        format!("{what} (which this build does not read: its feature `formats` is off)")
+    };
     Err(Error::format(
         dir,
         format!("{what}; found {}", if found.is_empty() { "nothing".into() } else { found.join(", ") }),
@@ -168,8 +176,8 @@ fn directory(dir: &Path, name: &str) -> Result<DataSet> {
 
 /// Words on the entries of a folder that were not read.
 fn unused(dir: &Path, used: &[PathBuf]) -> Result<Option<String>> {
-    let entries = folder::entries(dir)?;
-    let rest = entries.iter().map(|(path, _)| path.as_path()).filter(|path| !used.iter().any(|used| used == path));
+    let all = entries(dir)?;
+    let rest = all.iter().map(|(path, _)| path.as_path()).filter(|path| !used.iter().any(|used| used == path));
     Ok(Examples::of(dir, rest).say("thing beside", "things beside"))
 }
 
@@ -294,7 +302,7 @@ fn cifar_sets(dir: &Path, name: &str) -> Result<Option<DataSet>> {
         (_, hundred) if !hundred.is_empty() => (hundred, present(&["test.bin".into()]), "fine_label_names.txt"),
         _ => {
             // One lone file of records.
-            let bins = folder::entries(dir)?
+            let bins = entries(dir)?
                 .into_iter()
                 .filter(|(path, kind)| *kind != Kind::Folder && path.extension().is_some_and(|e| e == "bin"));
             let bins: Vec<PathBuf> = bins.map(|(path, _)| path).collect();

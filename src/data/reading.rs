@@ -134,6 +134,7 @@ impl Examples {
         }
     }
 
+    #[cfg(feature = "formats")]
     pub fn count(&self) -> usize {
         self.count
     }

@@ -51,6 +51,7 @@ pub fn all(path: &Path, source: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// So many zeros, or an error where the memory has no room for them.
+#[cfg(feature = "formats")]
 pub fn room<T: bytemuck::Zeroable + Clone>(path: &Path, count: u64) -> Result<Vec<T>> {
     let bytes = count.saturating_mul(size_of::<T>() as u64);
     let none = || Error::format(path, format!("takes {bytes} bytes, which the memory has no room for"));

@@ -21,6 +21,7 @@ pub mod fine_tune;
 pub mod judge;
 pub mod noisy;
 pub mod online_sfbd;
+#[cfg(feature = "report")]
 mod pages;
 pub mod presets;
 pub mod self_consuming;

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::data::picture;
 use crate::error::Result;
 use crate::evaluate::Comparison;
-use crate::report::{Chart, Report, fixed};
+use crate::figures::fixed;
+use crate::report::{Chart, Report};
 use crate::train::{End, RunDir, log};
 
 /// Whether images can be drawn.

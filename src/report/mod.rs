@@ -9,4 +9,4 @@ mod typeface;
 pub use canvas::png;
 pub use chart::{Chart, Series};
 pub use image_grid::ImageGrid;
-pub use page::{Report, fixed, grouped};
+pub use page::Report;

@@ -6,13 +6,15 @@ use super::checkpoint::{self, Checkpoint};
 use super::config::RunConfig;
 use super::log::{self, Log};
 use super::observer::{End, Observer};
+#[cfg(feature = "report")]
+use super::pages;
 use super::plan::{CHECKPOINTS, MODEL, Plan, RunOptions};
 use super::prepared::Prepared;
 use super::run::{Ran, run_trained};
 use super::run_dir::RunDir;
 use super::trained::{MODEL_PLAYER, Moment, Trained};
 use super::trainer::{Tick, Trainer};
-use super::{measure, pages, snapshots};
+use super::{measure, snapshots};
 use crate::data::{Batches, DataSet};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
@@ -114,7 +116,14 @@ impl<'a> DiffusionTraining<'a> {
         format!("samples/{:012}.png", self.trainer.seen())
     }
 
+    /// Draws nothing: the build is without the feature `report`.
+    #[cfg(not(feature = "report"))]
+    fn picture(&self, _: &RunDir, _: &mut dyn Observer) -> Result<()> {
+        Ok(())
+    }
+
     /// Draws samples into `samples/`. A model that has diverged is not drawn, which is no reason to stop.
+    #[cfg(feature = "report")]
     fn picture(&self, place: &RunDir, observer: &mut dyn Observer) -> Result<()> {
         let model = self.model()?;
         match pages::samples(&self.at.config, self.at.data, &model, self.trainer.seen()) {
@@ -231,6 +240,7 @@ impl Trained for DiffusionTraining<'_> {
         }
     }
 
+    #[cfg(feature = "report")]
     fn report(&self, place: &RunDir, end: Option<End>) -> Result<()> {
         let Prepared { config, data, model, document, .. } = &self.at;
         let html = pages::report(config, data, model, place.path(), document, end)?;

@@ -6,7 +6,8 @@ mod diffusion;
 pub mod log;
 mod measure;
 mod observer;
-pub(crate) mod pages;
+#[cfg(feature = "report")]
+mod pages;
 mod plan;
 mod prepared;
 mod rate;
@@ -14,6 +15,7 @@ mod rehearsal;
 mod resume;
 mod run;
 pub mod run_dir;
+pub(crate) mod shown;
 pub mod snapshots;
 mod stages;
 mod task;

@@ -7,12 +7,14 @@ use image::RgbImage;
 
 use super::config::RunConfig;
 use super::observer::End;
+use super::shown::{shown, shown_classes};
 use super::{log, measure};
-use crate::data::{DataSet, Images, picture};
+use crate::data::{DataSet, picture};
 use crate::diffusion::Model;
 use crate::error::Result;
+use crate::figures::{fixed, grouped};
 use crate::memory;
-use crate::report::{Chart, ImageGrid, Report, fixed, grouped};
+use crate::report::{Chart, ImageGrid, Report};
 
 /// Pictures over time that the page shows at most.
 const SHOWN: usize = 6;
@@ -84,24 +86,6 @@ pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u
         grid = grid.panel(REAL, &real, columns);
     }
     grid.render().map(Some)
-}
-
-/// The training images that stand beside samples, of a model of `label_dim` classes.
-pub(crate) fn shown(config: &RunConfig, data: &Images, label_dim: usize) -> Vec<u32> {
-    let columns = config.sampling.columns;
-    match label_dim {
-        0 => (0..(columns * config.sampling.rows).min(data.len()) as u32).collect(),
-        _ => shown_classes(config, data, label_dim)
-            .chunks(columns)
-            .flat_map(|row| data.of_class(row[0]).into_iter().take(columns))
-            .collect(),
-    }
-}
-
-/// The classes of a picture's samples: a row for each, as many as there is room for.
-fn shown_classes(config: &RunConfig, data: &Images, label_dim: usize) -> Vec<u32> {
-    let rows = config.sampling.rows.min(label_dim).min(data.classes());
-    (0..rows as u32).flat_map(|class| std::iter::repeat_n(class, config.sampling.columns)).collect()
 }
 
 /// The page of a run, from what is in its directory.

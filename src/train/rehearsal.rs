@@ -1,7 +1,9 @@
 //! A run in small, before its first step: what only the first picture, or the last measurement, would find impossible is found now.
 
+use super::measure;
+#[cfg(feature = "report")]
+use super::pages;
 use super::prepared::Prepared;
-use super::{measure, pages};
 use crate::autograd::Tape;
 use crate::data::Shuffle;
 use crate::error::{Error, Result};
@@ -31,6 +33,7 @@ impl Prepared<'_> {
             let settings = format!("steps = {steps}, sigma_min = {low:?}, sigma_max = {high:?}, rho = {rho:?}");
             at_fault(&format!("no samples can be drawn with [sampling] {settings}"), e)
         })?;
+        #[cfg(feature = "report")]
         pages::check(&self.config, self.data, &self.model).map_err(|e| {
             let (columns, rows) = (sampling.columns, sampling.rows);
             at_fault(&format!("no picture of sampling.columns = {columns} and rows = {rows} can be drawn"), e)

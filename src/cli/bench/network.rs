@@ -6,7 +6,7 @@ use serde::Serialize;
 use veridical::backend::ceiling::Ceiling;
 use veridical::data::Images;
 use veridical::diffusion::ModelConfig;
-use veridical::report::grouped;
+use veridical::figures::grouped;
 use veridical::train::RunConfig;
 use veridical::train::config::preset_shape;
 use veridical::{DType, Device, Error, Result};

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use veridical::figures::fixed;
 use veridical::methods::self_consuming::{Measured, Plan, Simulated};
-use veridical::report::{Chart, Report, fixed, png};
+use veridical::report::{Chart, Report, png};
 use veridical::train::{RunDir, write_atomic};
 use veridical::{Error, Result};
 

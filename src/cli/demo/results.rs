@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 use veridical::data::{Digits, digits};
-use veridical::report::{Chart, ImageGrid, Report, fixed, png};
+use veridical::figures::fixed;
+use veridical::report::{Chart, ImageGrid, Report, png};
 use veridical::train::RunDir;
 use veridical::{Result, files};
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use veridical::figures::fixed;
 use veridical::methods::{CscSettings, FineTuning, fine_tune, presets};
-use veridical::report::fixed;
 use veridical::train::With;
 use veridical::{Error, Result, data};
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use veridical::Result;
+use veridical::figures::fixed;
 use veridical::methods::{Sfbd, SfbdSettings, presets};
-use veridical::report::fixed;
 use veridical::train::With;
 
 use super::Common;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use stack::Target;
 use walk::{Found, walk};
-pub(super) use walk::{Kind, entries};
 
+use super::entries::{Kind, entries};
 use super::picture::{self, Header};
 use super::reading::Examples;
 use super::{DataSet, Images, Reading};

@@ -3,13 +3,16 @@
 //! Format: NumPy Enhancement Proposal 1. Numbers of any width are read, in either byte order, rows or columns first; objects and
 //! structures are not.
 
+#[cfg(feature = "formats")]
 mod archive;
 mod header;
 
 use std::io::Read;
 use std::path::Path;
 
+#[cfg(feature = "formats")]
 pub(super) use archive::Archive;
+#[cfg(feature = "formats")]
 pub use archive::{read_npz, write_images, write_npz};
 use header::Header;
 pub(super) use header::{Kind, Type};

@@ -158,6 +158,7 @@ pub(super) fn decoded(path: &Path) -> Result<Picture> {
 }
 
 /// The picture of a run's own, drawn by `veridical`.
+#[cfg(feature = "report")]
 pub(crate) fn rgb(path: &Path) -> Result<RgbImage> {
     Ok(decoded(path)?.image.into_rgb8())
 }

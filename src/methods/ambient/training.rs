@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::Comparison;
 use crate::methods::judge::Judge;
 use crate::methods::noisy::NoisyData;
+#[cfg(feature = "report")]
 use crate::methods::pages;
 use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Sections, Stages, With};
 
@@ -15,6 +16,7 @@ pub struct AmbientTraining {
     settings: With<AmbientSettings>,
     set: DataSet,
     /// What was read, for the report.
+    #[cfg_attr(not(feature = "report"), allow(dead_code))]
     accounts: Vec<String>,
     objective: AmbientTweedie,
     judge: Option<Judge>,
@@ -69,6 +71,13 @@ impl AmbientTraining {
         Ok(())
     }
 
+    /// Writes no page: the build is without the feature `report`.
+    #[cfg(not(feature = "report"))]
+    fn report(&self, _: &RunDir, _: End, _: Option<&Comparison>) -> Result<()> {
+        Ok(())
+    }
+
+    #[cfg(feature = "report")]
     fn report(&self, place: &RunDir, end: End, measured: Option<&Comparison>) -> Result<()> {
         let ambient = &self.settings.method.ambient;
         let about = format!(

@@ -8,9 +8,11 @@ use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::evaluate::Comparison;
+use crate::figures::fixed;
+use crate::methods::fine_tune;
 use crate::methods::judge::Judge;
-use crate::methods::{fine_tune, pages};
-use crate::report::fixed;
+#[cfg(feature = "report")]
+use crate::methods::pages;
 use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Stages, With, at_fault, config};
 
 /// How far a model is from the data when it is sampled with so many steps.
@@ -139,6 +141,13 @@ impl<'a> FineTuning<'a> {
         self.measure("after", &model, kept, stages)
     }
 
+    /// Writes no page: the build is without the feature `report`.
+    #[cfg(not(feature = "report"))]
+    fn report(&self, _: &RunDir, _: End, _: &[Measured]) -> Result<()> {
+        Ok(())
+    }
+
+    #[cfg(feature = "report")]
     fn report(&self, place: &RunDir, end: End, measured: &[Measured]) -> Result<()> {
         let rows: Vec<(String, &Comparison)> =
             measured.iter().map(|m| (format!("{}, {} steps", m.when, m.steps), &m.comparison)).collect();

@@ -33,6 +33,7 @@
 //! ```
 
 mod online;
+#[cfg(feature = "report")]
 mod page;
 mod record;
 mod round;
@@ -48,11 +49,13 @@ use super::denoising::denoise;
 use super::fine_tune;
 use super::judge::Judge;
 use super::noisy::{NoisyData, joined};
-use crate::data::{DataSet, npy};
+use crate::data::DataSet;
+#[cfg(feature = "formats")]
+use crate::data::npy;
 use crate::diffusion::{Model, Sampler};
 use crate::error::Result;
 use crate::random::RandomKey;
-use crate::train::pages as training_pages;
+use crate::train::shown as in_pictures;
 use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, Stages, With, config};
 
 /// A run of SFBD, ready to start.
@@ -178,6 +181,7 @@ impl<'a> Sfbd<'a> {
         let sfbd = &self.settings.method.sfbd;
         let train = if sfbd.merge { joined(&[&self.clean.train, &e.images])? } else { e.images.clone() };
         let train = if sfbd.store == "u8" { round::as_bytes(&train)? } else { train };
+        #[cfg(feature = "formats")]
         if sfbd.files {
             npy::write_images(round::directory(stages.place(), k).join("denoised.npz"), &e.images)?;
         }
@@ -216,7 +220,7 @@ impl<'a> Sfbd<'a> {
         };
         let first = if sfbd.optimizer == "kept" { self.stage_settings(k - 1)?.train.steps() } else { 0 };
         let mut needed = config.batches(set.len())?.drawn(first..config.train.steps())?;
-        for index in training_pages::shown(&config, &set, phi.denoiser().label_dim()) {
+        for index in in_pictures::shown(&config, &set, phi.denoiser().label_dim()) {
             needed[index as usize] = true;
         }
         let needed = &needed[clean..];

@@ -7,9 +7,10 @@ use super::round::{Round, SHOWN, shown};
 use crate::data::Images;
 use crate::error::Result;
 use crate::evaluate::Comparison;
+use crate::figures::fixed;
 use crate::methods::noisy::NoisyData;
 use crate::methods::pages::{are_pictures, last_samples, state, table};
-use crate::report::{Chart, ImageGrid, Report, fixed, png};
+use crate::report::{Chart, ImageGrid, Report, png};
 use crate::train::{End, RunDir, With};
 
 /// Clean, noisy and denoised images side by side, a row each, with a panel for every round; `None` where images are no pictures.

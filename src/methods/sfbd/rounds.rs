@@ -1,12 +1,13 @@
 //! The stages of SFBD as a run has them: each once, found again by a later session, measured and recorded.
 
+#[cfg(feature = "report")]
 use super::page;
 use super::record::{Record, Trace};
 use super::round::{self, Denoised, Round};
 use super::{Sfbd, SfbdOutcome};
 use crate::diffusion::Model;
 use crate::error::Result;
-use crate::report::fixed;
+use crate::figures::fixed;
 use crate::stop;
 use crate::tensor::Device;
 use crate::train::{End, MODEL, Stages};
@@ -91,6 +92,13 @@ impl<'a, 'd> Rounds<'a, 'd> {
         })
     }
 
+    /// Writes no page: the build is without the feature `report`.
+    #[cfg(not(feature = "report"))]
+    fn report(&self, _: End) -> Result<()> {
+        Ok(())
+    }
+
+    #[cfg(feature = "report")]
     fn report(&self, end: End) -> Result<()> {
         let place = self.stages.place();
         let page = page::page(&self.sfbd.settings, self.sfbd.data, place, end, &self.done)?;

@@ -122,6 +122,10 @@ impl Sections for SfbdSettings {
         let (sfbd, online) = (&self.sfbd, &self.online);
         self.noisy.check(run)?;
         self.judge.check()?;
+        if sfbd.files && !cfg!(feature = "formats") {
+            let what = "sfbd.files = true writes archives, which this build does not: its feature `formats` is off";
+            return Err(Error::Config(what.into()));
+        }
         one_of("sfbd.optimizer", &sfbd.optimizer, &["fresh", "kept"])?;
         one_of("sfbd.store", &sfbd.store, &["f32", "u8"])?;
         one_of("online.refresh", &online.refresh, &["fixed", "kid"])?;

@@ -1,0 +1,46 @@
+//! Numbers as people read them.
+
+/// A number with so many digits after the point. What rounds to zero has no sign: an unbiased estimate of a distance is
+/// often a little below zero, and "-0.00000" reads like a fault.
+pub fn fixed(number: f64, digits: usize) -> String {
+    let text = format!("{number:.digits$}");
+    match text.strip_prefix('-') {
+        Some(rest) if rest.bytes().all(|byte| matches!(byte, b'0' | b'.')) => rest.to_string(),
+        _ => text,
+    }
+}
+
+/// A number as people read it: 55733891 as 55,733,891.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rounds_to_zero_has_no_sign() {
+        let texts = [(-0.0, "0.000"), (-0.0004, "0.000"), (0.0004, "0.000"), (-0.0006, "-0.001"), (-1.0, "-1.000")];
+        for (number, text) in texts {
+            assert_eq!(fixed(number, 3), text);
+        }
+        assert_eq!(
+            (fixed(-0.4, 0), fixed(f64::NEG_INFINITY, 2), fixed(f64::NAN, 2)),
+            ("0".into(), "-inf".into(), "NaN".into())
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 12, 123, 1234, 1_234_567].map(grouped), ["0", "12", "123", "1,234", "1,234,567"]);
+    }
+}
