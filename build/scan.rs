@@ -19,7 +19,7 @@ pub struct Header {
     pub text: String,
 }
 
-/// A `KERNEL(name, Params)` or `KERNEL_BOUNDS(name, Params, threads)`.
+/// A `KERNEL(name, Params)` or `KERNEL_BOUNDS(name, Params, threads)`, or one of the four of a `FAMILY(name, Params, ...)`.
 pub struct Declared {
     pub name: String,
     pub params: String,
@@ -98,7 +98,7 @@ pub fn write_if_changed(path: &Path, text: &str) -> Result<(), String> {
 fn declared(text: &str) -> Result<Vec<Declared>, String> {
     let text = without_comments_and_macros(text);
     let mut kernels = Vec::new();
-    for keyword in ["KERNEL(", "KERNEL_BOUNDS("] {
+    for keyword in ["KERNEL(", "KERNEL_BOUNDS(", "FAMILY("] {
         let mut rest = text.as_str();
         while let Some(at) = rest.find(keyword) {
             let begins = !rest[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
@@ -112,7 +112,12 @@ fn declared(text: &str) -> Result<Vec<Declared>, String> {
             if !is_identifier(name) || !is_identifier(params) {
                 return Err(format!("`{keyword}{inside})` must give a kernel name and a struct, both written out"));
             }
-            kernels.push(Declared { name: name.into(), params: params.into() });
+            let suffixes: &[&str] = match keyword {
+                "FAMILY(" => &["_fwd_f32", "_fwd_bf16", "_bwd_f32", "_bwd_bf16"],
+                _ => &[""],
+            };
+            let kernel = |suffix: &&str| Declared { name: format!("{name}{suffix}"), params: params.into() };
+            kernels.extend(suffixes.iter().map(kernel));
         }
     }
     Ok(kernels)
@@ -183,6 +188,8 @@ mod tests {
 
     #[test]
     fn a_name_must_be_written_out() {
+        let family = ["a_fwd_f32", "a_fwd_bf16", "a_bwd_f32", "a_bwd_bf16"].map(|name| (name.into(), "P".into()));
+        assert_eq!(names("FAMILY(a, P, A)"), family);
         assert!(declared("KERNEL(name##_f32, P) {}").is_err());
         assert!(declared("KERNEL(name) {}").is_err());
         assert!(declared("KERNEL_BOUNDS(name, T<float>, 3) {}").is_err());

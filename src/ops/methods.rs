@@ -39,6 +39,8 @@ macro_rules! methods {
 
 methods! {
     abs();
+    sin();
+    cos();
     exp();
     log();
     sqrt();

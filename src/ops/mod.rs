@@ -3,7 +3,6 @@
 //! A folder holds `mod.rs` (meaning, shape rule, gradient), `cpu.rs` and `gpu.rs`; the CUDA kernel is `kernels/<op>.cu`.
 //! CONTRIBUTING.md walks through adding one.
 
-pub mod activation;
 pub mod adam;
 pub mod arithmetic;
 pub mod attention;
@@ -15,6 +14,7 @@ pub mod concat;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod dropout;
+pub mod elementwise;
 pub mod embedding;
 pub mod flatten;
 pub mod frequency_embedding;
@@ -27,7 +27,6 @@ pub mod matmul;
 mod methods;
 pub mod multinomial;
 pub mod permute;
-pub mod pointwise;
 pub mod random;
 pub mod reduce;
 pub mod resample;
@@ -35,7 +34,6 @@ pub mod sgd;
 pub mod softmax;
 pub mod solver_update;
 
-pub use activation::{gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh};
 pub use adam::adam;
 pub use arithmetic::{accumulate, add, add_scaled, broadcast_to, div, mul, neg, scale, shift, sub};
 pub use attention::attention;
@@ -46,6 +44,9 @@ pub use concat::{concat, slice};
 pub use conv2d::conv2d;
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
+pub use elementwise::{
+    abs, clamp, cos, exp, gelu, leaky_relu, log, relu, sigmoid, silu, sin, softplus, sqrt, square, tanh,
+};
 pub use embedding::{embedding, one_hot};
 pub use flatten::flatten;
 pub use frequency_embedding::{fourier_embedding, positional_embedding};
@@ -57,7 +58,6 @@ pub use linear::linear;
 pub use matmul::{matmul, matmul_transposed};
 pub use multinomial::multinomial;
 pub use permute::{permute, transpose};
-pub use pointwise::{abs, clamp, exp, log, sqrt, square};
 pub use random::{normal, random, uniform};
 pub use reduce::{mean, sum, sum_to};
 pub use resample::{downsample2x, downsample2x_padded, upsample2x};

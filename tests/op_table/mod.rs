@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use veridical::{DType, Device, Result, Tensor, Var};
 
-mod activation;
 mod adam;
 mod arithmetic;
 mod attention;
@@ -16,6 +15,7 @@ mod cast;
 mod concat;
 mod conv2d;
 mod cross_entropy;
+mod elementwise;
 mod embedding;
 mod flatten;
 mod frequency_embedding;
@@ -25,7 +25,6 @@ mod layer_norm;
 mod linear;
 mod matmul;
 mod permute;
-mod pointwise;
 mod random;
 mod reduce;
 mod resample;
@@ -35,7 +34,6 @@ mod softmax;
 /// Every row of the table.
 pub fn rows() -> Vec<Row> {
     [
-        activation::rows(),
         adam::rows(),
         arithmetic::rows(),
         attention::rows(),
@@ -53,7 +51,7 @@ pub fn rows() -> Vec<Row> {
         linear::rows(),
         matmul::rows(),
         permute::rows(),
-        pointwise::rows(),
+        elementwise::rows(),
         random::rows(),
         reduce::rows(),
         resample::rows(),
