@@ -18,7 +18,8 @@ pub fn compile(sources: &[Source], headers: &[Header], out: &Path) -> Result<(),
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).debug(false).define("VERIDICAL_HOST", None);
     build.include(root.join("kernels")).warnings(true).extra_warnings(true).warnings_into_errors(true);
-    // No contraction: a product that is added is rounded first unless the kernel says fmaf. Params are read through other types.
+    // No contraction: a product that is added is rounded first unless the kernel says fmaf. Params are read through
+    // other types.
     for flag in ["-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing"] {
         build.flag(flag);
     }
@@ -29,7 +30,8 @@ pub fn compile(sources: &[Source], headers: &[Header], out: &Path) -> Result<(),
 
     let runtime = root.join("kernels/host/runtime.cpp");
     let mut files = vec![(runtime.display().to_string(), runtime)];
-    // Each file gets a namespace, for two files may define functions or structs of one name. The headers come first, outside of it.
+    // Each file gets a namespace, for two files may define functions or structs of one name. The headers come first,
+    // outside of it.
     let language: String = headers
         .iter()
         .filter(|header| header.path.extension().is_some_and(|e| e == "cuh"))

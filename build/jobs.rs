@@ -74,8 +74,8 @@ fn one(job: &mut Job, accept: impl Fn(&str) -> Result<(), String>) -> Result<Str
     Ok(text)
 }
 
-/// Takes what a build with other features has compiled already: cargo gives it its own `build/veridical-<hash>/out` beside
-/// ours, and a file's name says what it was made from. The log is written last, so a file that has one is whole.
+/// Takes what a build with other features has compiled already: cargo gives it its own `build/veridical-<hash>/out`
+/// beside ours, and a file's name says what it was made from. The log is written last, so a file that has one is whole.
 fn copy_from_other_build(output: &Path, log: &Path) -> Option<String> {
     let inside = Path::new(output.parent()?.file_name()?).join(output.file_name()?);
     for build in fs::read_dir(output.ancestors().nth(4)?).ok()?.flatten() {

@@ -139,7 +139,8 @@ fn table(rows: impl Iterator<Item = Resources>) -> String {
 mod tests {
     use super::*;
 
-    /// What nvcc 13.0 prints for a kernel that wants more registers than its launch bounds leave, and for one that does not.
+    /// What nvcc 13.0 prints for a kernel that wants more registers than its launch bounds leave, and for one that does
+    /// not.
     const LOG: &str = "ptxas info    : 0 bytes gmem\n\
         ptxas info    : Compiling entry function 'many' for 'sm_90a'\n\
         ptxas info    : Function properties for many\n    \

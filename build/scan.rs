@@ -19,7 +19,8 @@ pub struct Header {
     pub text: String,
 }
 
-/// A `KERNEL(name, Params)` or `KERNEL_BOUNDS(name, Params, threads)`, or one of the four of a `FAMILY(name, Params, ...)`.
+/// A `KERNEL(name, Params)` or `KERNEL_BOUNDS(name, Params, threads)`, or one of the four of a `FAMILY(name, Params,
+/// ...)`.
 pub struct Declared {
     pub name: String,
     pub params: String,

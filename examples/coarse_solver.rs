@@ -1,12 +1,15 @@
-//! How far a model of the mixture in the plane is from it when a coarse solver draws its samples, by two Kullback-Leibler distances.
+//! How far a model of the mixture in the plane is from it when a coarse solver draws its samples, by two
+//! Kullback-Leibler distances.
 //!
-//! `cargo run --release --example coarse_solver -- MODEL.safetensors...` (models that `veridical train --preset points --data synthetic:mixture` and
-//! `veridical csc --preset points` made); without files it shows them for the mixture's own best denoiser.
+//! `cargo run --release --example coarse_solver -- MODEL.safetensors...` (models that `veridical train --preset points
+//! --data synthetic:mixture` and `veridical csc --preset points` made); without files it shows them for the mixture's
+//! own best denoiser.
 //!
-//! * KL(model || data), exact up to sampling: the deployed solver is a map `x(z)` of the noise, so `ln q(x(z)) = ln N(z) - ln |det dx/dz|` with the
-//!   Jacobian by central differences, and the mixture's density is known.
-//! * KL(data || model), over square cells with a side of 0.1: exact masses of the mixture against shares of samples. Its floor is what samples of
-//!   the mixture itself show.
+//! * KL(model || data), exact up to sampling: the deployed solver is a map `x(z)` of the noise, so
+//!   `ln q(x(z)) = ln N(z) - ln |det dx/dz|` with the Jacobian by central differences, and the mixture's density is
+//!   known.
+//! * KL(data || model), over square cells with a side of 0.1: exact masses of the mixture against shares of samples.
+//!   Its floor is what samples of the mixture itself show.
 
 use std::f64::consts::TAU;
 
@@ -88,7 +91,8 @@ fn noise(count: usize, site: u32) -> Result<Vec<f64>> {
     ops::normal([count, 2], DType::F64, &Draws::new(key), &Device::Cpu)?.to_f64()
 }
 
-/// KL over cells, and what lies outside of them as one cell more. Half a sample is added to every cell, so that none is empty.
+/// KL over cells, and what lies outside of them as one cell more. Half a sample is added to every cell, so that none is
+/// empty.
 fn binned(mixture: &Mixture, points: &[f64]) -> f64 {
     let side = 2.0 * REACH / CELLS as f64;
     let mut shares = vec![0.5; CELLS * CELLS + 1];

@@ -1,7 +1,8 @@
 //! Several loops of training on one's own samples on one chart.
 //!
-//! `cargo run --release --example compare_loops` simulates three loops of a token distribution and draws their risks into `runs/loops.png`.
-//! With `-- CHART.png MEASURE TITLE RESULT.json...` it draws results of `veridical collapse --json`; MEASURE is the beginning of a measure's name.
+//! `cargo run --release --example compare_loops` simulates three loops of a token distribution and draws their risks
+//! into `runs/loops.png`. With `-- CHART.png MEASURE TITLE RESULT.json...` it draws results of `veridical collapse
+//! --json`; MEASURE is the beginning of a measure's name.
 
 use std::path::Path;
 

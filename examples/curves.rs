@@ -1,8 +1,8 @@
 //! Curves of several runs as a picture, with the spread over their seeds: how the charts in `docs/results` are made.
 //!
-//! `cargo run --release --example curves -- curves.json chart.png`, where the file holds
-//! `{"title": ..., "x": ..., "y": ..., "log_y": false, "curves": [["name", {"seed": [[x, y], ...]}], ...]}`. Without arguments it draws a
-//! curve of its own.
+//! `cargo run --release --example curves -- curves.json chart.png`, where the file holds `{"title": ..., "x": ..., "y":
+//! ..., "log_y": false, "curves": [["name", {"seed": [[x, y], ...]}], ...]}`. Without arguments it draws a curve of its
+//! own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The likelihood of a point: a network learns N(0, 0.5^2) in the plane, and the density it has learnt is held against the true one.
+//! The likelihood of a point: a network learns N(0, 0.5^2) in the plane, and the density it has learnt is held against
+//! the true one.
 //!
 //! `cargo run --release --example likelihood`
 

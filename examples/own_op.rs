@@ -1,7 +1,7 @@
 //! An operation of your own, with its gradient: ln cosh, a loss that outliers hardly move.
 //!
-//! `cargo run --release --example own_op`. This one computes on the host, whatever device its input is on; CONTRIBUTING.md shows how an
-//! operation with kernels for CPU and GPU becomes part of the crate.
+//! `cargo run --release --example own_op`. This one computes on the host, whatever device its input is on;
+//! CONTRIBUTING.md shows how an operation with kernels for CPU and GPU becomes part of the crate.
 
 use veridical::autograd::{GradCheck, grad_check};
 use veridical::{Device, Error, Result, Tape, Tensor, Var, ops};

@@ -1,4 +1,5 @@
-//! A solver of your own: the midpoint rule in ln sigma for the probability-flow ODE, with its order measured on data whose flow is known.
+//! A solver of your own: the midpoint rule in ln sigma for the probability-flow ODE, with its order measured on data
+//! whose flow is known.
 //!
 //! `cargo run --release --example own_solver`
 

@@ -1,4 +1,5 @@
-//! A sampler inside a program: a model file in, samples of chosen classes out, with guidance, any solver, and a look at the way.
+//! A sampler inside a program: a model file in, samples of chosen classes out, with guidance, any solver, and a look at
+//! the way.
 //!
 //! `cargo run --release --example sampler`
 

@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Write};
 
-/// A name from outside, as it may be printed on one line of a terminal, a log or a page: control characters, line separators and the
-/// marks that turn the direction of writing become escapes such as `\u{1b}` and `\n`, bytes that are no UTF-8 become `\xff`.
+/// A name from outside, as it may be printed on one line of a terminal, a log or a page: control characters, line
+/// separators and the marks that turn the direction of writing become escapes such as `\u{1b}` and `\n`, bytes that are
+/// no UTF-8 become `\xff`.
 ///
-/// Whoever makes a file chooses the names in it; printed as they are, they could move the cursor, hide what was written before, or
-/// forge a line. Takes text and paths. All other characters stay as they are.
+/// Whoever makes a file chooses the names in it; printed as they are, they could move the cursor, hide what was written
+/// before, or forge a line. Takes text and paths. All other characters stay as they are.
 pub fn escaped<Name: AsRef<OsStr> + ?Sized>(name: &Name) -> impl Display + '_ {
     Escaped(name.as_ref())
 }
@@ -33,7 +34,8 @@ pub fn escaped_lines(text: &str) -> String {
     text.split('\n').map(|line| escaped(line).to_string()).collect::<Vec<_>>().join("\n")
 }
 
-/// The same JSON, in which whatever [`escaped`] writes out stands as `\u001b` does: it may be printed, and reads as before.
+/// The same JSON, in which whatever [`escaped`] writes out stands as `\u001b` does: it may be printed, and reads as
+/// before.
 pub fn escaped_json(json: &str) -> String {
     let mut printed = String::with_capacity(json.len());
     for c in json.chars() {

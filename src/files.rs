@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 
 /// Opens a file to read it.
 ///
-/// Errors on what is not a regular file, and before it is opened: a pipe would wait for its writer, and a device may have no end.
+/// Errors on what is not a regular file, and before it is opened: a pipe would wait for its writer, and a device may
+/// have no end.
 pub fn open(path: impl AsRef<Path>) -> Result<File> {
     let path = path.as_ref();
     let failed = |e| Error::io(path, e);
@@ -32,7 +33,8 @@ fn regular(path: &Path, found: &fs::Metadata) -> Result<()> {
     Err(Error::format(path, format!("{what}; give the path of a file, a copy if need be")))
 }
 
-/// Flushes a directory, in which the names of its files live, to the disk; where that cannot be done it is left to the system.
+/// Flushes a directory, in which the names of its files live, to the disk; where that cannot be done it is left to the
+/// system.
 pub fn sync_directory(path: impl AsRef<Path>) {
     let path = path.as_ref();
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -49,7 +51,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The bytes of a regular file of at most `most` bytes; `what` says what it is to be. Errors as [`open`], and on larger files.
+/// The bytes of a regular file of at most `most` bytes; `what` says what it is to be. Errors as [`open`], and on larger
+/// files.
 pub fn read_at_most(path: impl AsRef<Path>, most: u64, what: &str) -> Result<Vec<u8>> {
     let path = path.as_ref();
     let file = open(path)?;
@@ -64,8 +67,8 @@ pub fn read_at_most(path: impl AsRef<Path>, most: u64, what: &str) -> Result<Vec
     if bytes.len() as u64 > most { Err(too_many(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
-/// The text of a regular file of at most `most` bytes; `what` says what it is to be. Errors as [`read_at_most`], and on bytes that are no
-/// UTF-8.
+/// The text of a regular file of at most `most` bytes; `what` says what it is to be. Errors as [`read_at_most`], and on
+/// bytes that are no UTF-8.
 pub fn read_text(path: impl AsRef<Path>, most: u64, what: &str) -> Result<String> {
     let path = path.as_ref();
     String::from_utf8(read_at_most(path, most, what)?).map_err(|e| {

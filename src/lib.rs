@@ -1,7 +1,8 @@
 //! *Learn the true data distribution, even when the data you have is not it.*
 //!
-//! An engine for generative models, score-based (diffusion) and adversarial, whose kernels are written by hand: tensors on the CPU
-//! or an NVIDIA GPU, a tape for gradients, and the operations that score networks, their training and their sampling need.
+//! An engine for generative models, score-based (diffusion) and adversarial, whose kernels are written by hand: tensors
+//! on the CPU or an NVIDIA GPU, a tape for gradients, and the operations that score networks, their training and their
+//! sampling need.
 //!
 //! # Where things are
 //!
@@ -27,8 +28,9 @@
 //!
 //! # An example
 //!
-//! A score network of one's own: its options, what they build, and its forward pass. Preconditioning, training, sampling, files and methods
-//! are then those of the built-in networks (`examples/own_network.rs` goes on to likelihoods and SFBD).
+//! A score network of one's own: its options, what they build, and its forward pass. Preconditioning, training,
+//! sampling, files and methods are then those of the built-in networks (`examples/own_network.rs` goes on to
+//! likelihoods and SFBD).
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};

@@ -2,10 +2,12 @@
 
 use crate::error::{Error, Result};
 
-/// Errors unless the system grants `bytes`; `what` says what takes them, with the number that makes it so many, and `advice` what to do.
+/// Errors unless the system grants `bytes`; `what` says what takes them, with the number that makes it so many, and
+/// `advice` what to do.
 ///
-/// A vector that finds no memory ends the process, whatever was at stake. So what grows with a number on a command line or in a settings file
-/// is asked for here first: the bytes are reserved, which `ulimit -v` and the machine's size may refuse, and given back untouched.
+/// A vector that finds no memory ends the process, whatever was at stake. So what grows with a number on a command line
+/// or in a settings file is asked for here first: the bytes are reserved, which `ulimit -v` and the machine's size may
+/// refuse, and given back untouched.
 ///
 /// ```
 /// let error = veridical::memory::check(1 << 62, "a table of 2^59 entries", "lower --order").unwrap_err();

@@ -1,10 +1,11 @@
 //! Stopping a computation from outside: a request that is heeded wherever the computation is.
 //!
-//! A [`Stop`] is made by whoever may want to stop, and the thread that computes [enters](Stop::enter) it. Once the stop is requested, from any
-//! other thread, the next operation, gradient, step of an optimiser, metric or checksum on the thread that entered ends in
-//! [`Error::Stopped`]; so any call into this crate is left within about the time of one operation, be it the sampler of a large network or
-//! a training run. A training step that is left so has changed nothing, and a [run](crate::train::run()) that is stopped writes the
-//! checkpoint of its last whole step, from which it goes on bit for bit.
+//! A [`Stop`] is made by whoever may want to stop, and the thread that computes [enters](Stop::enter) it. Once the stop
+//! is requested, from any other thread, the next operation, gradient, step of an optimiser, metric or checksum on the
+//! thread that entered ends in [`Error::Stopped`]; so any call into this crate is left within about the time of one
+//! operation, be it the sampler of a large network or a training run. A training step that is left so has changed
+//! nothing, and a [run](crate::train::run()) that is stopped writes the checkpoint of its last whole step, from which
+//! it goes on bit for bit.
 //!
 //! ```
 //! use veridical::stop::Stop;
@@ -69,8 +70,8 @@ impl Stop {
     }
 }
 
-/// As long as it lives the thread heeds a stop; then what it heeded before. Guards are to be dropped in the reverse order of their making, as
-/// scopes do by themselves.
+/// As long as it lives the thread heeds a stop; then what it heeded before. Guards are to be dropped in the reverse
+/// order of their making, as scopes do by themselves.
 #[derive(Debug)]
 #[must_use = "nothing is heeded once the guard is dropped"]
 pub struct Heeding {
@@ -86,7 +87,8 @@ impl Drop for Heeding {
     }
 }
 
-/// Makes the calling thread heed nothing until the guard is dropped: for what is done whole or not at all, such as a file or an update in place.
+/// Makes the calling thread heed nothing until the guard is dropped: for what is done whole or not at all, such as a
+/// file or an update in place.
 pub fn shield() -> Heeding {
     heed(None)
 }
@@ -96,7 +98,8 @@ pub(crate) fn heed(stop: Option<Stop>) -> Heeding {
     Heeding { before: HEEDED.replace(stop), _thread: PhantomData }
 }
 
-/// [`Error::Stopped`] once what the calling thread heeds was requested. To be asked in long loops of your own; operations ask it themselves.
+/// [`Error::Stopped`] once what the calling thread heeds was requested. To be asked in long loops of your own;
+/// operations ask it themselves.
 #[inline]
 pub fn check() -> Result<()> {
     match HEEDED.with_borrow(|heeded| heeded.as_ref().is_some_and(Stop::is_requested)) {
@@ -111,8 +114,8 @@ pub fn shielded<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// For tasks on other threads: whether the calling thread is to stop. Once it says so a task may leave its part undone, because a request
-/// stands for good: the calling thread's [`check`] after the tasks then makes the whole an error.
+/// For tasks on other threads: whether the calling thread is to stop. Once it says so a task may leave its part undone,
+/// because a request stands for good: the calling thread's [`check`] after the tasks then makes the whole an error.
 pub(crate) fn watch() -> impl Fn() -> bool + Send + Sync {
     let stop = Stop::current();
     move || stop.as_ref().is_some_and(Stop::is_requested)
@@ -121,11 +124,11 @@ pub(crate) fn watch() -> impl Fn() -> bool + Send + Sync {
 /// How often a thread that waits for [`or_leave`]'s work looks up.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Runs `work` that cannot be interrupted, such as a decomposition of a large matrix by another crate, so that the caller can leave it: on a
-/// thread of its own, which is left to itself once the calling thread is to stop.
+/// Runs `work` that cannot be interrupted, such as a decomposition of a large matrix by another crate, so that the
+/// caller can leave it: on a thread of its own, which is left to itself once the calling thread is to stop.
 ///
-/// On the calling thread where that heeds no stop, where it is one of rayon's (which `work` may wait for), and where no thread can be had.
-/// Errors if the calling thread is to stop.
+/// On the calling thread where that heeds no stop, where it is one of rayon's (which `work` may wait for), and where no
+/// thread can be had. Errors if the calling thread is to stop.
 pub fn or_leave<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R> {
     check()?;
     if Stop::current().is_none() || rayon::current_thread_index().is_some() {

@@ -1,7 +1,9 @@
-//! The threads that the CPU's kernels run on: all processors, or as many as `RAYON_NUM_THREADS` says. Results do not depend on it.
+//! The threads that the CPU's kernels run on: all processors, or as many as `RAYON_NUM_THREADS` says. Results do not
+//! depend on it.
 //!
-//! They are rayon's. Where a process may start fewer than are wanted, rayon would panic at its first use; [`start`] finds out how many can be
-//! had, and makes do with them, down to the calling thread alone. The first tensor on the CPU calls it, if nobody did before.
+//! They are rayon's. Where a process may start fewer than are wanted, rayon would panic at its first use; [`start`]
+//! finds out how many can be had, and makes do with them, down to the calling thread alone. The first tensor on the CPU
+//! calls it, if nobody did before.
 
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +24,8 @@ const MOST_ANYWHERE: usize = 256;
 /// Whether there are threads, started here or by others.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Starts the threads, unless somebody has. Returns what is worth a line: a number that was not taken as it stands, or threads that could not
-/// be had.
+/// Starts the threads, unless somebody has. Returns what is worth a line: a number that was not taken as it stands, or
+/// threads that could not be had.
 ///
 /// Errors if `RAYON_NUM_THREADS` is no number, and if not even the threads can be had that could be a moment before.
 pub fn start() -> Result<Vec<String>> {

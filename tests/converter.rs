@@ -1,4 +1,5 @@
-//! `scripts/edm_pickle_to_safetensors.py`, with stand-ins for PyTorch and for EDM's classes: what it makes of a pickle must load.
+//! `scripts/edm_pickle_to_safetensors.py`, with stand-ins for PyTorch and for EDM's classes: what it makes of a pickle
+//! must load.
 
 mod locate;
 
@@ -29,7 +30,8 @@ class Tensor:
 def isfinite(tensor): return Tensor(tensor.shape, [math.isfinite(value) for value in tensor.values])
 "#;
 
-/// Classes with the names and attributes of EDM's; the weights come from a model file. Options that were not given have defaults.
+/// Classes with the names and attributes of EDM's; the weights come from a model file. Options that were not given have
+/// defaults.
 const NETWORKS: &str = r#"
 import array, json, struct
 from torch import Tensor

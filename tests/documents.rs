@@ -1,5 +1,6 @@
-//! What the documents tell a reader to type is typed here: every block of commands in README.md, CONTRIBUTING.md and docs, as it stands,
-//! in a folder with data of the form and name that it speaks of. Lengths of trainings are cut (`documents/veridical`), nothing else.
+//! What the documents tell a reader to type is typed here: every block of commands in README.md, CONTRIBUTING.md and
+//! docs, as it stands, in a folder with data of the form and name that it speaks of. Lengths of trainings are cut
+//! (`documents/veridical`), nothing else.
 
 mod locate;
 
@@ -25,7 +26,8 @@ impl Place {
         let stand_ins = locate::root().join("tests/documents");
         place.link(&stand_ins.join("veridical"), "target/release/veridical");
         place.link(&stand_ins.join("coarse_solver"), "target/release/examples/coarse_solver");
-        // Programs that are tested elsewhere, or build for an hour: that they are there and are sound scripts is what is looked at.
+        // Programs that are tested elsewhere, or build for an hour: that they are there and are sound scripts is what
+        // is looked at.
         for (name, script) in [
             (".ci/run", ".ci/run"),
             ("scripts/pack-gpu-tests", "scripts/pack-gpu-tests"),

@@ -1,4 +1,5 @@
-//! The pool of the CPU's buffers, under the networks of the presets. One test after the other, since they count what the whole process touches.
+//! The pool of the CPU's buffers, under the networks of the presets. One test after the other, since they count what
+//! the whole process touches.
 #![cfg(target_os = "linux")]
 
 use std::sync::{Mutex, PoisonError};
@@ -34,7 +35,8 @@ fn by_step(mut step: impl FnMut() -> Result<()>) -> Vec<i64> {
     counts.collect()
 }
 
-/// Steps 6 to 10 may touch a page now and then, of a thread's stack or of the allocator of small things: 8 each on average.
+/// Steps 6 to 10 may touch a page now and then, of a thread's stack or of the allocator of small things: 8 each on
+/// average.
 fn assert_settled(what: &str, counts: &[i64]) {
     println!("{what}: {counts:?}");
     let late: i64 = counts[5..].iter().sum();
@@ -97,7 +99,8 @@ impl Bench {
     }
 }
 
-/// From here on every page is one of 4 KiB, so that none is new without being counted; a large page would stand for 512 of them.
+/// From here on every page is one of 4 KiB, so that none is new without being counted; a large page would stand for 512
+/// of them.
 fn count_small_pages() {
     // SAFETY: the call changes what later mappings of this process are made of, and nothing in them.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) }, 0);

@@ -1,4 +1,5 @@
-//! The metrics against reference values (`tests/golden/metrics.safetensors`, made by SciPy and scikit-learn in f64), closed forms, and bad input.
+//! The metrics against reference values (`tests/golden/metrics.safetensors`, made by SciPy and scikit-learn in f64),
+//! closed forms, and bad input.
 
 #[path = "metrics/frechet.rs"]
 mod frechet;

@@ -312,7 +312,8 @@ mod emulator {
     }
 }
 
-/// The benchmark's sizes, whose tilings no small row has. Plain loops would take hours, so the CPU in the same dtype is the measure.
+/// The benchmark's sizes, whose tilings no small row has. Plain loops would take hours, so the CPU in the same dtype is
+/// the measure.
 #[test]
 fn cuda_large() {
     let Some(device) = hardware::cuda() else { return };

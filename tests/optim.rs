@@ -1,4 +1,5 @@
-//! Optimisers and averages against reference values (`tests/golden/optim.safetensors`, made by PyTorch in f64), on all devices.
+//! Optimisers and averages against reference values (`tests/golden/optim.safetensors`, made by PyTorch in f64), on all
+//! devices.
 
 mod golden_cases;
 mod hardware;

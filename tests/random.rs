@@ -9,7 +9,8 @@ fn stream(seed: u64) -> Stream {
     RandomKey::new(seed, Purpose::Custom).stream().unwrap()
 }
 
-/// Words that show every kind of trouble: both ends, every power of two and its neighbours, and a stride through the rest.
+/// Words that show every kind of trouble: both ends, every power of two and its neighbours, and a stride through the
+/// rest.
 fn words() -> impl Iterator<Item = u32> {
     let near = |w: u32| (0..64).flat_map(move |d| [w.wrapping_add(d), w.wrapping_sub(d)]);
     (0..32).flat_map(move |b| near(1 << b).chain(near(!(1 << b)))).chain((0..u32::MAX).step_by(977)).chain(near(0))
@@ -261,7 +262,8 @@ fn filling_agrees_with_addresses_at_any_length() {
                 let pair = s.block(id, (i / 4) as u32);
                 let at = i % 4 / 2 * 2;
                 let (a, b) = variates::normal_pair(pair[at], pair[at + 1]);
-                // The scalar code is compiled without vector instructions: equal bits say that the fast paths are exact.
+                // The scalar code is compiled without vector instructions: equal bits say that the fast paths are
+                // exact.
                 assert_eq!(normals[row * len + i].to_bits(), [a, b][i % 2].to_bits(), "{rows} x {len}: {row}, {i}");
             }
         }

@@ -1,4 +1,5 @@
-//! What the op table does not ask of random operations: equal bits on all devices, batch splits, right frequencies, bad input, golden values.
+//! What the op table does not ask of random operations: equal bits on all devices, batch splits, right frequencies, bad
+//! input, golden values.
 
 mod golden_cases;
 mod hardware;
@@ -193,7 +194,8 @@ fn multinomial_counts_are_those_of_their_weights() {
         let draws = Draws::new(key());
         let counts = |weights: Tensor, n: u32| ops::multinomial(weights, n, &draws);
         let tensor = |values: &[f32]| Tensor::from_slice(values, [1, values.len()], &device).unwrap();
-        // A factor changes nothing if it is a power of two, down to the smallest numbers; -0 is 0, and outcomes without weight never come.
+        // A factor changes nothing if it is a power of two, down to the smallest numbers; -0 is 0, and outcomes without
+        // weight never come.
         let weights = [1.0f32, 0.0, 3.0, -0.0, 4.0];
         let expected = counts(tensor(&weights), 10_001).unwrap().to_vec::<u32>().unwrap();
         assert!(expected.iter().sum::<u32>() == 10_001 && expected[1] == 0 && expected[3] == 0);

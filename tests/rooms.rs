@@ -1,4 +1,5 @@
-//! The rooms of the crate, and which of them may know which: reads the imports of `src` and fails on a wrong one, and on circles.
+//! The rooms of the crate, and which of them may know which: reads the imports of `src` and fails on a wrong one, and
+//! on circles.
 
 #[path = "rooms/imports.rs"]
 mod imports;
@@ -10,7 +11,8 @@ use imports::{Circle, circles, rooms};
 /// What every room may use: errors, and what protects a computation.
 const GROUND: [&str; 8] = ["error", "escape", "figures", "files", "checksum", "stop", "memory", "threads"];
 
-/// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch walks down.
+/// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch
+/// walks down.
 const RULE: [(&str, &[&str]); 15] = [
     ("backend", &[]),
     ("linear_algebra", &[]),
@@ -100,4 +102,23 @@ fn every_exception_is_one() {
         let there = found.iter().any(|c| c.parent == parent && c.members.iter().eq(members.iter()));
         assert!(there, "{parent}: {members:?} is no circle any more; take it off the list");
     }
+}
+
+/// Comments are as wide as code, but for tables and examples.
+#[test]
+fn comments_are_at_most_120_columns_wide() {
+    const MOST: usize = 120;
+    let mut wide = Vec::new();
+    for (file, text) in imports::files(&["src", "tests", "examples", "benches", "build"]) {
+        let mut example = false;
+        for (number, line) in text.lines().enumerate() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
+            let comment = comment.trim_start_matches(['/', '!']).trim_start();
+            example ^= comment.starts_with("```");
+            if line.chars().count() > MOST && !example && !comment.starts_with('|') {
+                wide.push(format!("{file}:{}: {} columns", number + 1, line.chars().count()));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "{}", wide.join("\n"));
 }

@@ -35,8 +35,8 @@ impl Gradients {
         }
     }
 
-    /// The gradient with respect to `var`, taken out. Errors if there is none: `var` is a constant, or had no part in the result, or its
-    /// gradient was taken before.
+    /// The gradient with respect to `var`, taken out. Errors if there is none: `var` is a constant, or had no part in
+    /// the result, or its gradient was taken before.
     pub fn of(&mut self, var: &Var) -> Result<Tensor> {
         let what = if var.requires_grad() { "no part in the result" } else { "no place on a tape" };
         let missing = || Error::Autograd(format!("there is no gradient for a variable that has {what}"));
@@ -66,8 +66,8 @@ impl fmt::Debug for Gradients {
     }
 }
 
-/// How two gradients of one variable become their sum, in the place of the first where nobody else holds it. It is an operation, and the
-/// tape knows of none.
+/// How two gradients of one variable become their sum, in the place of the first where nobody else holds it. It is an
+/// operation, and the tape knows of none.
 pub(crate) type Sum = fn(Tensor, &Tensor) -> Result<Tensor>;
 
 fn add(by_id: &mut BTreeMap<usize, Tensor>, id: usize, gradient: Tensor, sum: Sum) -> Result<()> {

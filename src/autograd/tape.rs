@@ -137,8 +137,8 @@ impl Var {
     ///
     /// `rule` gets the gradient of `y` and, for each input, whether its gradient is wanted; it returns the wanted ones,
     /// each in the input's shape and dtype. It keeps what it needs by capturing it. If no input requires a gradient
-    /// nothing is recorded and `rule` is dropped at once. Errors if the inputs are on different tapes, and once the calling thread is to
-    /// [stop](crate::stop).
+    /// nothing is recorded and `rule` is dropped at once. Errors if the inputs are on different tapes, and once the
+    /// calling thread is to [stop](crate::stop).
     pub fn record<const N: usize>(
         op: &'static str,
         y: Tensor,
@@ -180,8 +180,8 @@ impl Var {
         Ok(Var { value: y, node: Some(Node { tape: tape.clone(), id }) })
     }
 
-    /// Wraps the result of an operation that has no gradient. Errors if an input requires one: a gradient must never get
-    /// lost in silence. Errors, too, once the calling thread is to [stop](crate::stop).
+    /// Wraps the result of an operation that has no gradient. Errors if an input requires one: a gradient must never
+    /// get lost in silence. Errors, too, once the calling thread is to [stop](crate::stop).
     pub fn record_without_gradient(op: &'static str, y: Tensor, inputs: &[&Var]) -> Result<Var> {
         stop::check()?;
         match inputs.iter().any(|input| input.requires_grad()) {

@@ -8,21 +8,22 @@ use super::gpu::{Gpu, Launch, Ptr};
 use crate::error::{Error, Result};
 use crate::params;
 
-/// The rates that the kernels' own instructions reach on a device when nothing else holds them up; data that are still in a cache can be faster.
+/// The rates that the kernels' own instructions reach on a device when nothing else holds them up; data that are still
+/// in a cache can be faster.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ceiling {
     /// Operations per second in f32 (a multiply-add is two), from registers.
     pub f32: f64,
-    /// The same with bf16 operands and f32 sums: on a GPU the tensor cores' by `mma.sync` (Hopper has faster instructions, which
-    /// no kernel here uses), on a CPU the f32 rate.
+    /// The same with bf16 operands and f32 sums: on a GPU the tensor cores' by `mma.sync` (Hopper has faster
+    /// instructions, which no kernel here uses), on a CPU the f32 rate.
     pub bf16: f64,
     /// Bytes per second, read plus written, of a large copy.
     pub bytes: f64,
 }
 
 impl Ceiling {
-    /// Measures this machine's processors once; takes some tenths of a second, so that a benchmark can repeat it between its cases, as
-    /// clocks and neighbours change.
+    /// Measures this machine's processors once; takes some tenths of a second, so that a benchmark can repeat it
+    /// between its cases, as clocks and neighbours change.
     pub fn of_cpu() -> Result<Ceiling> {
         // More threads than processors raise no ceiling, and each copies between buffers of its own.
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -159,7 +160,8 @@ mod tests {
         };
         // x <- 2x + 1 three times from 1, 2, ..., 16: 8x + 7, summed.
         assert_eq!(run("ceiling_fwd_fma_f32", 2.0, 1.0), vec![(1..=16).map(|x| (8 * x + 7) as f32).sum::<f32>(); 64]);
-        // Each element of each of the 4 products: 8 pairs (0.5, 0.25) against themselves, three times; 4 elements a thread.
+        // Each element of each of the 4 products: 8 pairs (0.5, 0.25) against themselves, three times; 4 elements a
+        // thread.
         assert_eq!(run("ceiling_fwd_mma_bf16", 0.5, 0.25), vec![4.0 * 4.0 * 3.0 * 8.0 * (0.25 + 0.0625); 64]);
     }
 }

@@ -1,6 +1,7 @@
 //! How much shared memory a block may have, and when a kernel must ask for it.
 
-/// The most that a block can have on every GPU from sm_80 on (sm_86 and sm_89 have the least), static and dynamic together.
+/// The most that a block can have on every GPU from sm_80 on (sm_86 and sm_89 have the least), static and dynamic
+/// together.
 pub(crate) const MOST: usize = 99 << 10;
 
 /// What a block has without asking, static and dynamic together.

@@ -12,8 +12,8 @@ use super::{Ended, device, interrupt};
 
 /// Denoise given samples once: D(x; sigma), to check a model against its origin.
 ///
-/// The input is a safetensors file with `x` [N,C,H,W], `sigma` [N] and, where the model takes them, `class_labels` [N,K] and
-/// `augment_labels` [N,A] (both may be left out); the output holds `denoised` [N,C,H,W] in f32.
+/// The input is a safetensors file with `x` [N,C,H,W], `sigma` [N] and, where the model takes them, `class_labels`
+/// [N,K] and `augment_labels` [N,A] (both may be left out); the output holds `denoised` [N,C,H,W] in f32.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model file

@@ -10,8 +10,8 @@ use super::{Ended, interrupt, say};
 
 /// Reconstruct averaged weights of any width from the snapshots of a run.
 ///
-/// The run must have been trained with average.power (two widths, such as [0.05, 0.1]) and average.snapshot_every. A width is the standard
-/// deviation of the average's profile, relative to the length of the run (Karras et al. 2023).
+/// The run must have been trained with average.power (two widths, such as [0.05, 0.1]) and average.snapshot_every. A
+/// width is the standard deviation of the average's profile, relative to the length of the run (Karras et al. 2023).
 #[derive(clap::Args)]
 pub struct Args {
     /// Directory of the run

@@ -18,9 +18,10 @@ use super::{Ended, device, interrupt, say};
 
 /// Measure how far generated samples are from real ones.
 ///
-/// Fréchet distance, KID, MMD, sliced Wasserstein distance, precision, recall, density, coverage and inception score, on pixels, on the
-/// features of a classifier that `veridical classifier` trained, or on features of your own. With features of the Inception network
-/// the Fréchet distance is the standard FID; on any other features it is not, and must not be compared with one.
+/// Fréchet distance, KID, MMD, sliced Wasserstein distance, precision, recall, density, coverage and inception score,
+/// on pixels, on the features of a classifier that `veridical classifier` trained, or on features of your own. With
+/// features of the Inception network the Fréchet distance is the standard FID; on any other features it is not, and
+/// must not be compared with one.
 #[derive(clap::Args)]
 pub struct Args {
     /// Real images: a data set as for `veridical train`; its test images are compared with if it has some
@@ -41,7 +42,8 @@ pub struct Args {
     /// Features of generated images, in place of --generated
     #[arg(long, value_name = "FILE", requires = "real_features")]
     generated_features: Option<PathBuf>,
-    /// Also compare the training images with the test images: what no model that only knows the former can be expected to beat
+    /// Also compare the training images with the test images: what no model that only knows the former can be expected
+    /// to beat
     #[arg(long, requires = "real")]
     floor: bool,
     /// Rows that take part in figures that compare every row with every other

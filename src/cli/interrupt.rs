@@ -1,10 +1,12 @@
 //! Signals: the first ends a command with what there is, a later one ends the process.
 //!
-//! A thread waits for them, and all others block them. So a command ends whatever its threads are doing, be it a read from a disk that does
-//! not answer or a kernel of seconds, and nothing has to be done in a signal handler, where little may be.
+//! A thread waits for them, and all others block them. So a command ends whatever its threads are doing, be it a read
+//! from a disk that does not answer or a kernel of seconds, and nothing has to be done in a signal handler, where
+//! little may be.
 //!
-//! As long as there is nothing to keep the first signal ends the process, too. A command says from when on that is otherwise: by
-//! [`keeping`], in which the library heeds the stop, or by [`writing`], which is short and not left half-way.
+//! As long as there is nothing to keep the first signal ends the process, too. A command says from when on that is
+//! otherwise: by [`keeping`], in which the library heeds the stop, or by [`writing`], which is short and not left
+//! half-way.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,7 +47,8 @@ fn kept() -> MutexGuard<'static, Option<&'static str>> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From here on a stop is heeded: what computes ends in [`Error::Stopped`](veridical::Error::Stopped), and `what` says what is kept then.
+/// From here on a stop is heeded: what computes ends in [`Error::Stopped`](veridical::Error::Stopped), and `what` says
+/// what is kept then.
 pub fn keeping(what: &'static str) -> Keeping {
     Keeping { before: kept().replace(what), _heeding: STOP.enter() }
 }
@@ -65,7 +68,8 @@ pub fn ended() -> Ended {
     if requested() { Ended::Interrupted } else { Ended::Done }
 }
 
-/// Begins to wait for Ctrl-C, SIGTERM and SIGHUP. Those that are ignored, as `nohup` and a shell's `&` have it, stay so.
+/// Begins to wait for Ctrl-C, SIGTERM and SIGHUP. Those that are ignored, as `nohup` and a shell's `&` have it, stay
+/// so.
 pub fn catch() {
     if let Err(error) = signals::wait(signalled) {
         note(&format!("no thread to wait for signals can be had ({error}): they end the command at once"));
@@ -102,10 +106,11 @@ mod signals {
 
     const STOPPING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-    /// Calls `signalled` for each signal, on a thread of its own. To be called before other threads are started, which block the signals then.
+    /// Calls `signalled` for each signal, on a thread of its own. To be called before other threads are started, which
+    /// block the signals then.
     pub fn wait(signalled: fn()) -> io::Result<()> {
-        // A file that grows beyond its limit (ulimit -f) is an error of the call that writes, not the end of the process.
-        // SAFETY: ignoring a signal runs no code.
+        // A file that grows beyond its limit (ulimit -f) is an error of the call that writes, not the end of the
+        // process. SAFETY: ignoring a signal runs no code.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
         let set = left_to_us();
         mask(libc::SIG_BLOCK, &set);
@@ -149,8 +154,8 @@ mod signals {
         unsafe { libc::pthread_sigmask(how, set, null_mut()) };
     }
 
-    /// Writes to standard error unless that would wait: whoever waits for signals waits for nothing else, be it a reader that is slow or another
-    /// thread's hold on the stream.
+    /// Writes to standard error unless that would wait: whoever waits for signals waits for nothing else, be it a
+    /// reader that is slow or another thread's hold on the stream.
     pub fn say(text: &str) {
         // After the terminal's ^C.
         let text = if io::stderr().is_terminal() { format!("\n{text}") } else { text.into() };

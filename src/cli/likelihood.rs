@@ -18,19 +18,20 @@ use super::{Ended, compute, device, interrupt, positive, say};
 
 /// Measure the likelihood of data under a model, in bits per dimension.
 ///
-/// Solves the probability-flow ODE from the data up to the largest noise level, with the divergence along the way (Song et al. 2021).
-/// Lower is better. Images of whole grey levels are first spread evenly over their levels, so that the density bounds the probability
-/// of the levels.
+/// Solves the probability-flow ODE from the data up to the largest noise level, with the divergence along the way (Song
+/// et al. 2021). Lower is better. Images of whole grey levels are first spread evenly over their levels, so that the
+/// density bounds the probability of the levels.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model file
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// The data: a data set as for `veridical train`, with its classes if the model has some; its test images if it brings any
+    /// The data: a data set as for `veridical train`, with its classes if the model has some; its test images if it
+    /// brings any
     #[arg(long, value_name = "DATA", required_unless_present = "input", conflicts_with = "input")]
     data: Option<String>,
-    /// Or tensors: `x` [n, channels, height, width] or [n, dims], and `class_labels` if the model takes classes (safetensors); without
-    /// `x` the `samples` that `veridical sample` writes
+    /// Or tensors: `x` [n, channels, height, width] or [n, dims], and `class_labels` if the model takes classes
+    /// (safetensors); without `x` the `samples` that `veridical sample` writes
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Only the first of them

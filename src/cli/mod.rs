@@ -1,7 +1,7 @@
 //! The command line: flags in, library calls, results on standard output, everything else on standard error.
 //!
-//! Exit codes: 0 done, 1 failed at run time, 2 asked for something impossible, 130 stopped by Ctrl-C, SIGTERM or SIGHUP (its files are
-//! complete all the same).
+//! Exit codes: 0 done, 1 failed at run time, 2 asked for something impossible, 130 stopped by Ctrl-C, SIGTERM or SIGHUP
+//! (its files are complete all the same).
 
 mod bench;
 mod classifier;
@@ -130,7 +130,8 @@ fn compute(name: &str) -> DType {
     if name == "bf16" { DType::BF16 } else { DType::F32 }
 }
 
-/// Writes a line of results, in which nothing that stood in a file acts on the terminal. A reader that went away (`veridical demo | head -1`) is its own business.
+/// Writes a line of results, in which nothing that stood in a file acts on the terminal. A reader that went away
+/// (`veridical demo | head -1`) is its own business.
 fn say(line: &str) -> Result<()> {
     match writeln!(std::io::stdout(), "{}", escaped_lines(line)) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),

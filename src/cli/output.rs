@@ -58,8 +58,8 @@ pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a Pa
     Ok(())
 }
 
-/// A directory of results, where those of an earlier run are to be replaced ([`RunDir::clear_earlier`]); with `overwrite` they may
-/// go beside anybody's files.
+/// A directory of results, where those of an earlier run are to be replaced ([`RunDir::clear_earlier`]); with
+/// `overwrite` they may go beside anybody's files.
 pub fn claimed(out: &Path, overwrite: bool) -> Result<RunDir> {
     let existing = if overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
     let foreign = out.is_dir() && !RunDir::is_run(out);
@@ -76,7 +76,8 @@ pub fn ending(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
-/// Errors unless `path`, which `flag` names, can become a file: its folder is there and takes files, and it is not something else.
+/// Errors unless `path`, which `flag` names, can become a file: its folder is there and takes files, and it is not
+/// something else.
 fn writable(flag: &str, path: &Path) -> Result<()> {
     let refused = |what: String| Err(Error::format(path, format!("{flag}: {what}")));
     let Some(name) = path.file_name() else { return refused("not the name of a file".into()) };

@@ -13,10 +13,10 @@ use super::{Ended, device, interrupt, say};
 
 /// Train a diffusion model.
 ///
-/// Settings come from a preset, then a file, then --set, then the flags below. The run's directory gets config.toml (complete; good for
-/// --config), log.jsonl, samples/, checkpoints/, report.html and at the end model.safetensors.
-/// Ctrl-C and SIGTERM stop it within seconds, with a checkpoint of the last whole step (exit code 130); --resume goes on as if nothing had
-/// happened.
+/// Settings come from a preset, then a file, then --set, then the flags below. The run's directory gets config.toml
+/// (complete; good for --config), log.jsonl, samples/, checkpoints/, report.html and at the end model.safetensors.
+/// Ctrl-C and SIGTERM stop it within seconds, with a checkpoint of the last whole step (exit code 130); --resume goes
+/// on as if nothing had happened.
 #[derive(clap::Args)]
 pub struct Args {
     /// Settings to start from; without a preset or a file: digits

@@ -279,7 +279,8 @@ fn range(array: &Array, values: usize) -> Result<[f64; 2], String> {
 
 /// The values of floating-point images that are to become -1 and 1; `None`: they are taken as they are.
 ///
-/// Images in [-1, 1] have values below 0, or none above 1 but for a little noise. Images from 0 to 255 have none below 0, and bright ones.
+/// Images in [-1, 1] have values below 0, or none above 1 but for a little noise. Images from 0 to 255 have none below
+/// 0, and bright ones.
 fn float_scale([least, most]: [f64; 2], noisy: bool) -> Result<Option<[f64; 2]>, String> {
     let fits = if least < 0.0 { noisy || (least >= -FAR && most <= FAR) } else { most <= NEAR_ONE };
     if fits {

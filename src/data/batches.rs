@@ -15,14 +15,15 @@ pub enum Shuffle {
     /// Each epoch is a fresh permutation.
     #[default]
     Epochs,
-    /// EDM's: a permutation that is walked round and round, while each sample changes places with one of the half of the set before it.
+    /// EDM's: a permutation that is walked round and round, while each sample changes places with one of the half of
+    /// the set before it.
     Window,
 }
 
 /// An endless, shuffled order of a data set, cut into batches.
 ///
-/// The batch of a step is a pure function of seed and step, so a resumed run needs no state: ask for the step at which it stopped.
-/// A batch may hold the end of one epoch and the beginning of the next; none is ever short.
+/// The batch of a step is a pure function of seed and step, so a resumed run needs no state: ask for the step at which
+/// it stopped. A batch may hold the end of one epoch and the beginning of the next; none is ever short.
 #[derive(Debug, Clone)]
 pub struct Batches {
     len: u32,

@@ -1,4 +1,5 @@
-//! CIFAR's binary version: records of one label (CIFAR-10) or two (CIFAR-100: coarse, fine) and 3 planes of 32 by 32 bytes.
+//! CIFAR's binary version: records of one label (CIFAR-10) or two (CIFAR-100: coarse, fine) and 3 planes of 32 by 32
+//! bytes.
 //!
 //! A. Krizhevsky, *Learning multiple layers of features from tiny images* (2009).
 

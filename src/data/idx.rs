@@ -1,7 +1,7 @@
 //! IDX files, the form of MNIST and its likes: packed with gzip or not.
 //!
-//! Two zero bytes, the type (8: unsigned bytes, the only one that image sets use), the number of extents, the extents as big-endian
-//! 32-bit numbers, then the values (Y. LeCun, C. Cortes, C. Burges, *The MNIST database*).
+//! Two zero bytes, the type (8: unsigned bytes, the only one that image sets use), the number of extents, the extents
+//! as big-endian 32-bit numbers, then the values (Y. LeCun, C. Cortes, C. Burges, *The MNIST database*).
 
 use std::path::Path;
 

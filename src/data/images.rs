@@ -4,8 +4,8 @@ use crate::{Error, Result};
 
 /// Labelled images in memory: rows of `height * width * channels` values (NHWC), one label each.
 ///
-/// Pixels are given out in f32, for pictures in `[-1, 1]`. Sets that come as bytes are kept as bytes, a quarter of the memory; byte `b`
-/// is `b / 127.5 - 1`.
+/// Pixels are given out in f32, for pictures in `[-1, 1]`. Sets that come as bytes are kept as bytes, a quarter of the
+/// memory; byte `b` is `b / 127.5 - 1`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
     pixels: Pixels,
@@ -35,9 +35,11 @@ fn of_byte(b: u8) -> f32 {
 }
 
 impl Images {
-    /// Takes pixels `[n, height, width, channels]` and `n` labels below `classes`; `size` is `[height, width, channels]`.
+    /// Takes pixels `[n, height, width, channels]` and `n` labels below `classes`; `size` is `[height, width,
+    /// channels]`.
     ///
-    /// Errors if there are no images, a size is zero, the lengths disagree, a label is out of range or a pixel is not finite.
+    /// Errors if there are no images, a size is zero, the lengths disagree, a label is out of range or a pixel is not
+    /// finite.
     pub fn new(pixels: Vec<f32>, labels: Vec<u32>, size: [usize; 3], classes: usize) -> Result<Self> {
         let images = Self::checked(Pixels::Floats(pixels), labels, size, classes)?;
         if let Pixels::Floats(pixels) = &images.pixels
@@ -170,7 +172,8 @@ impl Images {
         mean_of(&|v| (v - mean) * (v - mean)).sqrt()
     }
 
-    /// A short text that changes when anything of the set does: extents, classes, and checksums (CRC-32) of pixels and labels.
+    /// A short text that changes when anything of the set does: extents, classes, and checksums (CRC-32) of pixels and
+    /// labels.
     pub fn fingerprint(&self) -> String {
         let crc = |bytes: &mut dyn Iterator<Item = &[u8]>| {
             let mut crc = flate2::Crc::new();

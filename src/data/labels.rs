@@ -7,7 +7,8 @@ pub(super) const MAX_CLASSES: usize = 1 << 20;
 /// A class is missed by chance, not on purpose, where each has so many images on average.
 const ENOUGH: usize = 10;
 
-/// The class of each of `count` images, and how many classes there are at least: whole numbers `[n]` or `[n, 1]`, or one-hot `[n, classes]`.
+/// The class of each of `count` images, and how many classes there are at least: whole numbers `[n]` or `[n, 1]`, or
+/// one-hot `[n, classes]`.
 ///
 /// Errors, in words, on anything else.
 pub(super) fn classes(labels: &Array, count: usize) -> Result<(Vec<u32>, usize), String> {
@@ -59,8 +60,8 @@ fn one_hot(labels: &Array, width: usize) -> Result<(Vec<u32>, usize), String> {
 
 /// Labels of a data set that may count from 1, as those of EMNIST's letters do.
 ///
-/// They are taken to do so if there are two classes at least, all from 1 to the last occur, 0 does not, and that is no chance: each label is
-/// then less by one, and `names` the numbers in the file. Else nothing happens.
+/// They are taken to do so if there are two classes at least, all from 1 to the last occur, 0 does not, and that is no
+/// chance: each label is then less by one, and `names` the numbers in the file. Else nothing happens.
 pub(super) fn from_one(parts: &mut [&mut Vec<u32>], classes: &mut usize) -> Option<(Vec<String>, String)> {
     let last = *classes - 1;
     let count = parts.iter().map(|labels| labels.len()).sum::<usize>();

@@ -48,8 +48,9 @@ impl DataSet {
         DataSet { name: name.into(), train, test, class_names, reading }
     }
 
-    /// What was read, for a person: a line with number and size of the images, the form of the files, their values and what they mean, the
-    /// classes in order; then, where there is something to say, a line each on what was converted, what was left out and what looks wrong.
+    /// What was read, for a person: a line with number and size of the images, the form of the files, their values and
+    /// what they mean, the classes in order; then, where there is something to say, a line each on what was converted,
+    /// what was left out and what looks wrong.
     ///
     /// Names from files are [`escaped`].
     pub fn account(&self) -> String {
@@ -73,18 +74,19 @@ impl DataSet {
 /// | a `.npy` file | images or points without classes |
 /// | a `.bin` file, an IDX file | CIFAR records, MNIST images (with the labels beside them) |
 ///
-/// Pictures are PNG, JPEG, WebP, GIF (the first of several), BMP, TIFF and PNM, told by their contents. Grey ones stay grey unless one has
-/// colours. Values of 8 and 16 bits are spread over [-1, 1]; alpha is dropped. Truth values in arrays are black and white, floating-point images
-/// are in [-1, 1] (taken as they are) or from 0 to 255. Labels are whole numbers or one-hot. [`DataSet::account`] says what was
-/// read and what became of it.
+/// Pictures are PNG, JPEG, WebP, GIF (the first of several), BMP, TIFF and PNM, told by their contents. Grey ones stay
+/// grey unless one has colours. Values of 8 and 16 bits are spread over [-1, 1]; alpha is dropped. Truth values in
+/// arrays are black and white, floating-point images are in [-1, 1] (taken as they are) or from 0 to 255. Labels are
+/// whole numbers or one-hot. [`DataSet::account`] says what was read and what became of it.
 ///
 /// A file or folder that is called as a set in the binary is read as `./digits`; the set beside it is `builtin:digits`.
 ///
-/// Everything is held in memory. One file may take 16 GiB unpacked, and so may all arrays read of a `.npz` together and all pictures
-/// of a folder together (a byte for each value, or four if there are 16 bits); pictures have sides of 8,192 pixels at most, labels of arrays
-/// lie below 2^20. Only regular files are read, no pipes and devices.
+/// Everything is held in memory. One file may take 16 GiB unpacked, and so may all arrays read of a `.npz` together and
+/// all pictures of a folder together (a byte for each value, or four if there are 16 bits); pictures have sides of
+/// 8,192 pixels at most, labels of arrays lie below 2^20. Only regular files are read, no pipes and devices.
 ///
-/// Errors with what was looked for and what was found, and where images or labels would be lost; see the readers for what they check.
+/// Errors with what was looked for and what was found, and where images or labels would be lost; see the readers for
+/// what they check.
 pub fn open(spec: impl AsRef<Path>) -> Result<DataSet> {
     of(spec.as_ref(), false)
 }
@@ -207,8 +209,8 @@ fn of_bytes(form: String, images: &Images) -> Reading {
     Reading { form, range: images.byte_range(), scale: Some([0.0, 255.0]), ..Reading::default() }
 }
 
-/// Whether there is something to read under this name. A pipe is, so that reading it says what is wrong; a folder is not, for archives
-/// are often unpacked into folders of their own names.
+/// Whether there is something to read under this name. A pipe is, so that reading it says what is wrong; a folder is
+/// not, for archives are often unpacked into folders of their own names.
 fn is_meant(path: &Path) -> bool {
     path.exists() && !path.is_dir()
 }

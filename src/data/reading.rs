@@ -54,7 +54,8 @@ impl Reading {
         self
     }
 
-    /// One line, with the name, number and size of the images, and a line each for what was converted, left out or looks wrong.
+    /// One line, with the name, number and size of the images, and a line each for what was converted, left out or
+    /// looks wrong.
     pub(super) fn lines(&self, name: &str, train: &Images, test: Option<&Images>, class_names: &[String]) -> String {
         let [h, w, c] = train.size();
         let mut text = format!("{}: {}x{h}x{w}x{c}", escaped(name), train.len());

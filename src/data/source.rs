@@ -21,7 +21,8 @@ pub fn open(path: &Path) -> Result<Box<dyn Read>> {
     Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
-/// Exactly `count` bytes, which must be the last ones. What is allocated grows with what is there, not with what was claimed.
+/// Exactly `count` bytes, which must be the last ones. What is allocated grows with what is there, not with what was
+/// claimed.
 pub fn exactly(path: &Path, source: &mut dyn Read, count: u64, what: &str) -> Result<Vec<u8>> {
     if count > MAX_BYTES {
         return Err(Error::format(path, format!("{what} would take {count} bytes; the file is damaged")));
@@ -56,7 +57,8 @@ pub fn room<T: bytemuck::Zeroable + Clone>(path: &Path, count: u64) -> Result<Ve
     let bytes = count.saturating_mul(size_of::<T>() as u64);
     let none = || Error::format(path, format!("takes {bytes} bytes, which the memory has no room for"));
     let count = usize::try_from(count).map_err(|_| none())?;
-    // What cannot be had ends the process when it is asked for without trying; zeros are then not written before they are needed.
+    // What cannot be had ends the process when it is asked for without trying; zeros are then not written before they
+    // are needed.
     Vec::<T>::new().try_reserve_exact(count).map_err(|_| none())?;
     Ok(vec![T::zeroed(); count])
 }

@@ -1,4 +1,5 @@
-//! Densities in the plane, most of them with a score in closed form: what a trained or distilled model can be compared with exactly.
+//! Densities in the plane, most of them with a score in closed form: what a trained or distilled model can be compared
+//! with exactly.
 
 use crate::ops::random::Distribution;
 use crate::ops::{self, random::Draws};
@@ -20,7 +21,8 @@ pub struct Mixture {
 impl Mixture {
     /// Weights (scaled to sum to 1), means `[k, dims]`, and standard deviations.
     ///
-    /// Errors unless there is at least one component, the lengths agree, and weights and deviations are positive and finite.
+    /// Errors unless there is at least one component, the lengths agree, and weights and deviations are positive and
+    /// finite.
     pub fn new(weights: &[f64], means: &[f64], deviations: &[f64]) -> Result<Self> {
         let k = weights.len();
         let fits = k > 0 && deviations.len() == k && !means.is_empty() && means.len().is_multiple_of(k);
@@ -57,8 +59,8 @@ impl Mixture {
         highest + parts.iter().map(|p| (p - highest).exp()).sum::<f64>().ln()
     }
 
-    /// The gradient of [`log_density`](Self::log_density): `sum_k r_k (m_k - x) / (s_k^2 + sigma^2)`, where `r_k` is the probability
-    /// that `x` is of component `k`.
+    /// The gradient of [`log_density`](Self::log_density): `sum_k r_k (m_k - x) / (s_k^2 + sigma^2)`, where `r_k` is
+    /// the probability that `x` is of component `k`.
     pub fn score(&self, x: &[f64], sigma: f64) -> Vec<f64> {
         let total = self.log_density(x, sigma);
         let mut score = vec![0.0; self.dims];
@@ -82,7 +84,8 @@ impl Mixture {
 pub enum Density {
     /// Gaussians, with a closed score at every noise level.
     Mixture(Mixture),
-    /// Two interleaved half circles of radius 1, blurred by Gaussian noise of this standard deviation, centred and halved.
+    /// Two interleaved half circles of radius 1, blurred by Gaussian noise of this standard deviation, centred and
+    /// halved.
     TwoMoons {
         /// Of the noise, before halving.
         noise: f64,
@@ -97,7 +100,8 @@ pub enum Density {
 }
 
 impl Density {
-    /// The density of a name: `gaussian`, `mixture` (8 Gaussians on a circle), `two-moons`, `swiss-roll` or `checkerboard`.
+    /// The density of a name: `gaussian`, `mixture` (8 Gaussians on a circle), `two-moons`, `swiss-roll` or
+    /// `checkerboard`.
     pub fn named(name: &str) -> Result<Self> {
         Ok(match name {
             "gaussian" => Density::Mixture(Mixture::new(&[1.0], &[0.0, 0.0], &[0.5])?),
@@ -164,8 +168,8 @@ impl Density {
         Ok(uniform.chunks(4).zip(normal.chunks(dims.max(1))).flat_map(point).collect())
     }
 
-    /// The score behind noise of standard deviation `sigma`, where it has a closed form: of mixtures, and of the checkerboard for
-    /// `sigma > 0` (each square blurred is a product of differences of Gaussian integrals).
+    /// The score behind noise of standard deviation `sigma`, where it has a closed form: of mixtures, and of the
+    /// checkerboard for `sigma > 0` (each square blurred is a product of differences of Gaussian integrals).
     pub fn score(&self, x: &[f64], sigma: f64) -> Option<Vec<f64>> {
         match self {
             Density::Mixture(mixture) => Some(mixture.score(x, sigma)),

@@ -20,7 +20,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// Reads a UTF-8 file. Errors on input, on what is no regular file, on other encodings, on files above 1 GiB, and on less than 100 characters.
+    /// Reads a UTF-8 file. Errors on input, on what is no regular file, on other encodings, on files above 1 GiB, and
+    /// on less than 100 characters.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = files::read_text(path, MAX_BYTES, "text to learn from")?;

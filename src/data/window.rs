@@ -3,11 +3,11 @@
 use crate::random::{Purpose, RandomKey, Stream, permutation};
 use crate::{Error, Result};
 
-/// Walks a permutation round and round; each sample that was handed out changes places with one of the half of the set before it (Karras et
-/// al. 2022, the sampler of the public code, window 0.5).
+/// Walks a permutation round and round; each sample that was handed out changes places with one of the half of the set
+/// before it (Karras et al. 2022, the sampler of the public code, window 0.5).
 ///
-/// What stands at a position is a pure function of the seed; going back, or on from a stored position, walks there from the start, some
-/// nanoseconds a sample.
+/// What stands at a position is a pure function of the seed; going back, or on from a stored position, walks there from
+/// the start, some nanoseconds a sample.
 #[derive(Debug, Clone)]
 pub(super) struct WindowShuffle {
     stream: Stream,

@@ -18,7 +18,8 @@ pub struct Conditioned<'a> {
 }
 
 impl<'a> Conditioned<'a> {
-    /// `labels` are `[n, label_dim]` f32, all zeros or left out for no class; `compute` is what the network computes in, f32 or bf16.
+    /// `labels` are `[n, label_dim]` f32, all zeros or left out for no class; `compute` is what the network computes
+    /// in, f32 or bf16.
     ///
     /// Errors on labels of another shape, or labels for a model without classes.
     pub fn new(model: &'a Model, labels: Option<&Tensor>, compute: DType) -> Result<Self> {

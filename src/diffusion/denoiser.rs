@@ -84,9 +84,9 @@ impl Denoiser {
         self.config.sample_shape()
     }
 
-    /// Multiply-adds of one call for one sample, with a class where the network takes one and without an augmentation label:
-    /// convolutions, linear layers and the two products of attention. Twice as many are its floating-point operations. `None` for a
-    /// network that does not count them.
+    /// Multiply-adds of one call for one sample, with a class where the network takes one and without an augmentation
+    /// label: convolutions, linear layers and the two products of attention. Twice as many are its floating-point
+    /// operations. `None` for a network that does not count them.
     ///
     /// Normalisations, activations, resampling and the preconditioning are not counted. `layout` is that of the model's
     /// weights. Errors if it is another network's.
@@ -94,9 +94,9 @@ impl Denoiser {
         self.network.multiply_adds(layout)
     }
 
-    /// The bare network F, for samples `[n, ...]` that are already scaled and noise labels `[n]`. The result is in the context's compute
-    /// dtype (or f32, if the network has it so), and has twice the channels with iDDPM's preconditioning. Errors on other shapes, also of
-    /// what the network gives.
+    /// The bare network F, for samples `[n, ...]` that are already scaled and noise labels `[n]`. The result is in the
+    /// context's compute dtype (or f32, if the network has it so), and has twice the channels with iDDPM's
+    /// preconditioning. Errors on other shapes, also of what the network gives.
     pub fn raw(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
         let f = self.network.forward(cx, x, noise, conditions)?;
         let mut expected = x.shape().to_vec();
@@ -116,8 +116,8 @@ impl Denoiser {
 
     /// `D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)` for f32 samples `[n, ...]` (images NHWC) and one sigma each.
     ///
-    /// The result is f32, whatever the context computes in. Errors on other shapes, and unless every sigma is positive and
-    /// finite.
+    /// The result is f32, whatever the context computes in. Errors on other shapes, and unless every sigma is positive
+    /// and finite.
     pub fn denoise(&self, cx: &Context, x: &Var, sigmas: &[f64], conditions: Conditions) -> Result<Var> {
         let n = x.shape().first().copied().unwrap_or(0);
         if sigmas.len() != n || x.dtype() != DType::F32 {

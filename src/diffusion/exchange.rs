@@ -14,8 +14,9 @@ use crate::tensor::{DType, Device, Tensor, TensorFile, file};
 const AT_ONCE: usize = 64;
 
 impl Denoiser {
-    /// The samples called `name` in `file`, `[n, channels, height, width]` (or `[n, dims]` for points), as this model takes them:
-    /// `[n, height, width, channels]` in `dtype` (f32 or f64). Errors if they are missing, of another shape or not finite.
+    /// The samples called `name` in `file`, `[n, channels, height, width]` (or `[n, dims]` for points), as this model
+    /// takes them: `[n, height, width, channels]` in `dtype` (f32 or f64). Errors if they are missing, of another shape
+    /// or not finite.
     pub fn samples_from(&self, file: &TensorFile, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
         let sample = self.sample_shape();
         let expected = match sample[..] {
@@ -36,8 +37,8 @@ impl Denoiser {
         if samples.shape().rank() == 4 { permuted(&samples, &[0, 2, 3, 1]) } else { Ok(samples) }
     }
 
-    /// The labels called `name` in `file`, `[n, dim]` in f32; none if the file has none. Errors on another shape, and on labels
-    /// for a model that takes none (`dim` 0).
+    /// The labels called `name` in `file`, `[n, dim]` in f32; none if the file has none. Errors on another shape, and
+    /// on labels for a model that takes none (`dim` 0).
     pub fn labels_from(
         &self,
         file: &TensorFile,
@@ -57,11 +58,12 @@ impl Denoiser {
 }
 
 impl Model {
-    /// `D(x; sigma)` for what `file` holds: `x` `[n, channels, height, width]` (or `[n, dims]`), `sigma` `[n]`, and, where the model
-    /// takes them, `class_labels` `[n, label_dim]` and `augment_labels` `[n, augment_dim]`, both of which may be left out.
+    /// `D(x; sigma)` for what `file` holds: `x` `[n, channels, height, width]` (or `[n, dims]`), `sigma` `[n]`, and,
+    /// where the model takes them, `class_labels` `[n, label_dim]` and `augment_labels` `[n, augment_dim]`, both of
+    /// which may be left out.
     ///
-    /// The result is f32, as the model has it: `[n, height, width, channels]`; see [`write_samples`]. Errors with the tensor that is
-    /// missing, of another shape or not finite, and unless every sigma is positive.
+    /// The result is f32, as the model has it: `[n, height, width, channels]`; see [`write_samples`]. Errors with the
+    /// tensor that is missing, of another shape or not finite, and unless every sigma is positive.
     pub fn denoise_file(&self, file: &TensorFile) -> Result<Tensor> {
         let (denoiser, device) = (self.denoiser(), self.weights.device());
         let x = denoiser.samples_from(file, "x", DType::F32, &device)?;
@@ -92,8 +94,8 @@ impl Model {
     }
 }
 
-/// Writes f32 samples as the tensor `name` of a safetensors file: `[n, height, width, channels]` as NCHW, others as they are.
-/// Errors on output, and if a number is not finite.
+/// Writes f32 samples as the tensor `name` of a safetensors file: `[n, height, width, channels]` as NCHW, others as
+/// they are. Errors on output, and if a number is not finite.
 pub fn write_samples(path: impl AsRef<Path>, name: &str, samples: &Tensor) -> Result<()> {
     let samples = if samples.shape().rank() == 4 { permuted(samples, &[0, 3, 1, 2])? } else { samples.clone() };
     let values = samples.to_vec::<f32>()?;

@@ -6,9 +6,9 @@ use crate::tensor::Tensor;
 
 /// `D = D_ref + w (D_main - D_ref)`.
 ///
-/// With the same model without classes as reference this is classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598); with a smaller or
-/// less trained one, autoguidance (Karras et al. 2024, arXiv 2406.02507). Within an interval of noise levels only: Kynkäänniemi et al. 2024,
-/// arXiv 2404.07724.
+/// With the same model without classes as reference this is classifier-free guidance (Ho & Salimans 2022, arXiv
+/// 2207.12598); with a smaller or less trained one, autoguidance (Karras et al. 2024, arXiv 2406.02507). Within an
+/// interval of noise levels only: Kynkäänniemi et al. 2024, arXiv 2404.07724.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guidance {
     /// w: 1 for none, more for a stronger effect.

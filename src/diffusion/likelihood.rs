@@ -1,7 +1,8 @@
 //! The likelihood of given data under a model.
 //!
-//! The probability-flow ODE `dx/du = x - D(x; e^u)`, u = ln sigma, carries the density along: `log p(x(low)) = log p(x(high)) + int (d - tr dD/dx) du`
-//! over the samples' d elements (Song et al. 2021, arXiv 2011.13456, appendix D.2; Chen et al. 2018, arXiv 1806.07366).
+//! The probability-flow ODE `dx/du = x - D(x; e^u)`, u = ln sigma, carries the density along: `log p(x(low)) = log
+//! p(x(high)) + int (d - tr dD/dx) du` over the samples' d elements (Song et al. 2021, arXiv 2011.13456, appendix D.2;
+//! Chen et al. 2018, arXiv 1806.07366).
 
 use std::f64::consts::{LN_2, PI};
 
@@ -19,7 +20,8 @@ const PROBES: usize = 64;
 ///
 /// Every `FnMut(&Tensor, f64, &[Tensor]) -> Result<(Tensor, Vec<Tensor>)>` is one.
 pub trait DenoiseWithGradient {
-    /// `D(x; sigma)`, and for each cotangent v, shaped like `x`, the product `J^T v` with the Jacobian `J = dD/dx` of each sample.
+    /// `D(x; sigma)`, and for each cotangent v, shaped like `x`, the product `J^T v` with the Jacobian `J = dD/dx` of
+    /// each sample.
     fn with_products(&mut self, x: &Tensor, sigma: f64, cotangents: &[Tensor]) -> Result<(Tensor, Vec<Tensor>)>;
 }
 
@@ -34,7 +36,8 @@ impl<F: FnMut(&Tensor, f64, &[Tensor]) -> Result<(Tensor, Vec<Tensor>)>> Denoise
 pub enum Trace {
     /// Element by element: as many backward passes as a sample has elements.
     Exact,
-    /// The mean of `v^T J v` over this many random sign vectors v, the same all along the way: unbiased (Hutchinson 1989).
+    /// The mean of `v^T J v` over this many random sign vectors v, the same all along the way: unbiased (Hutchinson
+    /// 1989).
     Hutchinson {
         /// Vectors a sample.
         probes: usize,
@@ -97,8 +100,8 @@ pub struct LogDensity {
 impl Likelihood {
     /// `ln p(x; sigma_min)` of samples `x` `[n, ...]`; arithmetic is in their dtype, f64 is recommended on the CPU.
     ///
-    /// The sign vectors are a pure function of seed and sample. Errors where the denoiser does, on settings that make no sense, and if a
-    /// result is not finite.
+    /// The sign vectors are a pure function of seed and sample. Errors where the denoiser does, on settings that make
+    /// no sense, and if a result is not finite.
     pub fn log_density(
         &self,
         denoise: &mut impl DenoiseWithGradient,
@@ -210,14 +213,16 @@ impl<'a> Probes<'a> {
 
 /// `-ln p / (d ln 2)`, the mean number of bits for an element of a sample of `dim` elements.
 ///
-/// With `levels` the data are whole numbers of so many levels that were spread over [-1, 1], 256 for 8-bit images: a level is `2 / levels` wide,
-/// which adds `log2(levels / 2)`. Without, these are bits of a density, which may be negative.
+/// With `levels` the data are whole numbers of so many levels that were spread over [-1, 1], 256 for 8-bit images: a
+/// level is `2 / levels` wide, which adds `log2(levels / 2)`. Without, these are bits of a density, which may be
+/// negative.
 pub fn bits_per_dim(nats: f64, dim: usize, levels: Option<u32>) -> f64 {
     -nats / (dim as f64 * LN_2) + levels.map_or(0.0, |levels| (f64::from(levels) / 2.0).log2())
 }
 
-/// `x + u` for data of `levels` levels in [-1, 1]: each value is spread evenly over its level, a pure function of seed and sample.
-/// Uniform dequantisation (Theis et al. 2016, arXiv 1511.01844): the likelihood of the result bounds that of the whole numbers from below.
+/// `x + u` for data of `levels` levels in [-1, 1]: each value is spread evenly over its level, a pure function of seed
+/// and sample. Uniform dequantisation (Theis et al. 2016, arXiv 1511.01844): the likelihood of the result bounds that
+/// of the whole numbers from below.
 pub fn dequantize(x: &Tensor, levels: u32, (seed, first): (u64, u32)) -> Result<Tensor> {
     if levels < 2 || x.dtype() != DType::F32 {
         return Err(Error::argument(

@@ -48,8 +48,8 @@ impl ModelConfig {
             .map_err(|error| Error::Config(format!("the architecture cannot be written: {error}")))
     }
 
-    /// Reads what [`to_json`](Self::to_json) or a conversion of a public checkpoint wrote. Errors with the field that is
-    /// missing, unknown or out of range.
+    /// Reads what [`to_json`](Self::to_json) or a conversion of a public checkpoint wrote. Errors with the field that
+    /// is missing, unknown or out of range.
     ///
     /// EDM's `use_fp16` is taken and left aside: in which precision a network runs is its caller's choice.
     pub fn from_json(json: &str) -> Result<Self> {
@@ -127,7 +127,8 @@ impl Model {
         &self.class_names
     }
 
-    /// The same model with names for its classes, which its file keeps. Errors unless there are none, or one for each class.
+    /// The same model with names for its classes, which its file keeps. Errors unless there are none, or one for each
+    /// class.
     pub fn with_class_names(self, names: &[String]) -> Result<Self> {
         let classes = self.denoiser.label_dim();
         if !names.is_empty() && names.len() != classes {
@@ -153,7 +154,8 @@ impl Model {
         )))
     }
 
-    /// The same architecture with other weights, such as a running average with its buffers. Errors if their count differs.
+    /// The same architecture with other weights, such as a running average with its buffers. Errors if their count
+    /// differs.
     pub fn with_weights(&self, weights: &Weights) -> Result<Self> {
         let weights = self.weights.with_flat(weights.flat().clone())?.with_buffers_of(weights)?;
         Ok(Model { weights, ..self.clone() })
@@ -166,7 +168,8 @@ impl Model {
 
     /// `D(x; sigma)` without gradients, for samples `x` `[n, ...]` (images NHWC) that share one noise level.
     ///
-    /// The network runs in f32; `x` may be f64 (on the CPU), and the result is of its dtype. `labels` are `[n, label_dim]`.
+    /// The network runs in f32; `x` may be f64 (on the CPU), and the result is of its dtype. `labels` are `[n,
+    /// label_dim]`.
     pub fn denoise(&self, x: &Tensor, sigma: f64, labels: Option<&Tensor>) -> Result<Tensor> {
         let labels = labels.map(|labels| labels.into());
         let conditions = Conditions { class_labels: labels.as_ref(), augment_labels: None };
@@ -194,7 +197,8 @@ impl Model {
     }
 
     /// Reads a model from a safetensors file: architecture from its metadata, then the weights. Errors on input, on an
-    /// unsound file, on an architecture that this version does not build, and on tensors or names of classes that do not fit it.
+    /// unsound file, on an architecture that this version does not build, and on tensors or names of classes that do
+    /// not fit it.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let config = ModelConfig::of_file(&file)?;

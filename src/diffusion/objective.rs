@@ -13,15 +13,16 @@ use crate::ops::random::{Address, Distribution};
 use crate::random::Purpose;
 use crate::tensor::{DType, Device, Tensor};
 
-/// Denoising score matching: `mean_b lambda(sigma) sum |D(y + sigma n; sigma) - y|^2`, where the kind decides what `sigma` is
-/// drawn from and what `lambda` is (Karras et al. 2022, arXiv 2206.00364, table 1). The sum runs over a sample's elements.
+/// Denoising score matching: `mean_b lambda(sigma) sum |D(y + sigma n; sigma) - y|^2`, where the kind decides what
+/// `sigma` is drawn from and what `lambda` is (Karras et al. 2022, arXiv 2206.00364, table 1). The sum runs over a
+/// sample's elements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Loss {
     /// EDM's own.
     Edm(EdmLoss),
-    /// `t ~ U(epsilon_t, 1)`, `sigma = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1)`, `lambda = 1 / sigma^2` (Song et al. 2021,
-    /// variance preserving).
+    /// `t ~ U(epsilon_t, 1)`, `sigma = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1)`, `lambda = 1 / sigma^2` (Song et al.
+    /// 2021, variance preserving).
     Vp {
         /// Growth of the noise rate.
         beta_d: f64,
@@ -37,8 +38,9 @@ pub enum Loss {
         /// The largest.
         sigma_max: f64,
     },
-    /// `sigma = u_j` for `j ~ U{0, ..., M - 1}`, `lambda = 1 / sigma^2`: the plain loss of improved DDPM (Nichol & Dhariwal 2021), whose
-    /// levels are `u_M = 0`, `u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, C_1) - 1)`, `a_j = sin^2(pi j / (2 M (C_2 + 1)))`.
+    /// `sigma = u_j` for `j ~ U{0, ..., M - 1}`, `lambda = 1 / sigma^2`: the plain loss of improved DDPM (Nichol &
+    /// Dhariwal 2021), whose levels are `u_M = 0`, `u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, C_1) - 1)`, `a_j =
+    /// sin^2(pi j / (2 M (C_2 + 1)))`.
     Iddpm {
         /// Least ratio of neighbouring `a_j`.
         c_1: f64,
@@ -120,8 +122,8 @@ impl Loss {
         Ok(numbers.into_iter().map(|number| self.sigma(number, number)).collect())
     }
 
-    /// The loss of clean f32 samples `y` `[n, ...]` (images NHWC), a scalar. Noise levels and noise come from the context's
-    /// [address](Context::address), without which there is an error.
+    /// The loss of clean f32 samples `y` `[n, ...]` (images NHWC), a scalar. Noise levels and noise come from the
+    /// context's [address](Context::address), without which there is an error.
     pub fn forward(&self, cx: &Context, denoiser: &Denoiser, y: &Tensor, conditions: Conditions) -> Result<Var> {
         let address = cx.address()?;
         let sigmas = self.sigmas(y.shape().first().copied().unwrap_or(0), address)?;
@@ -147,8 +149,8 @@ impl Loss {
         self.of_denoised(&denoised, y, sigmas, denoiser.sigma_data())
     }
 
-    /// `mean_b lambda(sigma) sum |denoised - y|^2` for what a denoiser made of samples `y` behind noise of these levels. Errors on an empty
-    /// batch and unless the shapes fit.
+    /// `mean_b lambda(sigma) sum |denoised - y|^2` for what a denoiser made of samples `y` behind noise of these
+    /// levels. Errors on an empty batch and unless the shapes fit.
     pub fn of_denoised(&self, denoised: &Var, y: &Tensor, sigmas: &[f64], sigma_data: f64) -> Result<Var> {
         if y.is_empty() {
             return Err(Error::shape("loss", "at least one sample", y.shape()));
@@ -185,8 +187,8 @@ mod tests {
                 sigmas[10..15],
                 "{name}"
             );
-            // The level at three quantiles: of the normal numbers -1.6449, 0 and 1.6449 stand for 5, 50 and 95 %. Levels of VP and VE rise with
-            // their uniform number, those of iDDPM fall with their index.
+            // The level at three quantiles: of the normal numbers -1.6449, 0 and 1.6449 stand for 5, 50 and 95 %.
+            // Levels of VP and VE rise with their uniform number, those of iDDPM fall with their index.
             for (share, z) in [(0.05, -1.6448536269514722), (0.5, 0.0), (0.95, 1.6448536269514722f64)] {
                 let expected = match name {
                     "edm" => (-1.2 + 1.2 * z).exp(),

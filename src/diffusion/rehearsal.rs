@@ -21,8 +21,9 @@ impl Sampler {
     }
 }
 
-/// Runs `solver` over the whole of `sigmas` with one sample, where Gaussian data of the model's standard deviation, whose denoiser has a closed
-/// form, stand in for the network; the network itself is asked twice, at the first level and the last above 0.
+/// Runs `solver` over the whole of `sigmas` with one sample, where Gaussian data of the model's standard deviation,
+/// whose denoiser has a closed form, stand in for the network; the network itself is asked twice, at the first level
+/// and the last above 0.
 ///
 /// Errors where solver and network do, and if what they return is not finite.
 fn rehearse(solver: &dyn Solver, sigmas: &[f64], noise: &mut dyn Noise, model: &Model, compute: DType) -> Result<()> {

@@ -13,7 +13,8 @@ use crate::ops::random::{Draws, SampleIds};
 use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Tensor};
 
-/// How samples are drawn. The state is f64 on the CPU, f32 on a GPU (see [`draw`](Self::draw)). The defaults are EDM's: Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
+/// How samples are drawn. The state is f64 on the CPU, f32 on a GPU (see [`draw`](Self::draw)). The defaults are EDM's:
+/// Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
 ///
 /// ```
 /// use veridical::diffusion::{Model, ModelConfig, Sampler, solvers};
@@ -38,8 +39,8 @@ pub struct Sampler {
     pub sigma_min: f64,
     /// The noise level at the start; clipped to what the model knows.
     pub sigma_max: f64,
-    /// Whether a stochastic solver's noise belongs to one Brownian path, so that step counts compare; `None` leaves it to
-    /// [the solver](Solver::path_use).
+    /// Whether a stochastic solver's noise belongs to one Brownian path, so that step counts compare; `None` leaves it
+    /// to [the solver](Solver::path_use).
     pub brownian: Option<bool>,
     /// What steers the samples; classifier-free unless a request has a reference.
     pub guidance: Option<Guidance>,
@@ -98,8 +99,8 @@ pub struct Request<'a> {
     pub start: Start,
     /// The seed of all random numbers.
     pub seed: u64,
-    /// Which samples of the seed: each is the same whatever others it is drawn with (on a GPU up to rounding: how its sums are cut into
-    /// parts may depend on the batch).
+    /// Which samples of the seed: each is the same whatever others it is drawn with (on a GPU up to rounding: how its
+    /// sums are cut into parts may depend on the batch).
     pub samples: Vec<u32>,
     /// Whether to keep the way.
     pub trajectory: bool,
@@ -119,8 +120,8 @@ pub struct Drawn {
 impl Sampler {
     /// `count` samples of an unconditional model, `[count, ...]` in f32 (images NHWC).
     ///
-    /// They are samples `first` and following of the seed; each is the same whatever others it is made with, on a GPU up to rounding. Errors if the
-    /// model takes classes, on settings that make no grid, and if a sample is not finite.
+    /// They are samples `first` and following of the seed; each is the same whatever others it is made with, on a GPU
+    /// up to rounding. Errors if the model takes classes, on settings that make no grid, and if a sample is not finite.
     pub fn sample(&self, model: &Model, seed: u64, first: u32, count: usize) -> Result<Tensor> {
         match model.denoiser().label_dim() {
             0 => self.simple(model, seed, first, count, None),
@@ -131,8 +132,8 @@ impl Sampler {
         }
     }
 
-    /// As [`sample`](Self::sample), for a model with classes: one sample for each entry of `classes`. Errors on classes that the
-    /// model does not have.
+    /// As [`sample`](Self::sample), for a model with classes: one sample for each entry of `classes`. Errors on classes
+    /// that the model does not have.
     pub fn sample_classes(&self, model: &Model, seed: u64, first: u32, classes: &[u32]) -> Result<Tensor> {
         let labels = one_hot(model, classes)?;
         self.simple(model, seed, first, classes.len(), Some(labels))
@@ -144,8 +145,8 @@ impl Sampler {
         Ok(self.draw(&Request { model, reference: None, labels, start, seed, samples, trajectory: false })?.samples)
     }
 
-    /// The noise levels for a model: the grid, from `start` on if there is one, each rounded to what the model knows. Errors on settings that
-    /// make no grid.
+    /// The noise levels for a model: the grid, from `start` on if there is one, each rounded to what the model knows.
+    /// Errors on settings that make no grid.
     pub fn sigmas(&self, model: &Model, start: Option<f64>) -> Result<Vec<f64>> {
         let denoiser = model.denoiser();
         if self.sigma_min.is_nan() || self.sigma_max.is_nan() {
@@ -164,12 +165,14 @@ impl Sampler {
         Ok(sigmas)
     }
 
-    /// Draws what is asked for. The state that the solver works on is f64 on the CPU and f32 on a GPU, as GPU tensors have no f64 in this
-    /// crate: there, every step rounds to f32.
+    /// Draws what is asked for. The state that the solver works on is f64 on the CPU and f32 on a GPU, as GPU tensors
+    /// have no f64 in this crate: there, every step rounds to f32.
     ///
-    /// Many samples are drawn some at a time, as memory and caches like it; each is the same whatever others it is drawn with.
+    /// Many samples are drawn some at a time, as memory and caches like it; each is the same whatever others it is
+    /// drawn with.
     ///
-    /// Errors on shapes that are not the model's, on settings that make no grid or no guidance, and if a sample is not finite.
+    /// Errors on shapes that are not the model's, on settings that make no grid or no guidance, and if a sample is not
+    /// finite.
     pub fn draw(&self, request: &Request) -> Result<Drawn> {
         let n = request.samples.len();
         let at_once = if self.solver.couples_samples() { 1 } else { at_once(request.model) };
@@ -228,8 +231,8 @@ impl Sampler {
         Ok(Drawn { samples, nfe: solution.nfe, trajectory })
     }
 
-    /// What a stochastic solver adds on its way over `sigmas`: fresh noise, or that of one Brownian path. Errors on a path for a solver that
-    /// cannot do with one.
+    /// What a stochastic solver adds on its way over `sigmas`: fresh noise, or that of one Brownian path. Errors on a
+    /// path for a solver that cannot do with one.
     pub(super) fn noise(&self, seed: u64, ids: SampleIds, sigmas: &[f64]) -> Result<Box<dyn Noise>> {
         let path_use = self.solver.path_use();
         if self.brownian == Some(true) && path_use == PathUse::Never {
@@ -326,7 +329,8 @@ impl Drawn {
 }
 
 impl Request<'_> {
-    /// `count` of the samples from `first` on, for those who draw many in several batches. Errors if there are not as many.
+    /// `count` of the samples from `first` on, for those who draw many in several batches. Errors if there are not as
+    /// many.
     pub fn part(&self, first: usize, count: usize) -> Result<Self> {
         let Some(samples) = self.samples.get(first..).and_then(|rest| rest.get(..count)) else {
             let what = format!("samples {first}..{first}+{count} of {}", self.samples.len());

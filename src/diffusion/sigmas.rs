@@ -1,6 +1,7 @@
 //! Grids of noise levels.
 //!
-//! With `u = i / (steps - 1)`, i = 0, 1, ..., a grid is `steps` levels that fall from `sigma_max` to `sigma_min`, and a final 0.
+//! With `u = i / (steps - 1)`, i = 0, 1, ..., a grid is `steps` levels that fall from `sigma_max` to `sigma_min`, and a
+//! final 0.
 
 use crate::error::{Error, Result};
 
@@ -95,9 +96,11 @@ pub fn linear_sigmas(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<Vec
     falling("linear_sigmas", None, ended(steps, |u| sigma_max + u * (sigma_min - sigma_max)))
 }
 
-/// `sqrt(e^(beta_d t^2 / 2 + beta_min t) - 1)` at `t = 1 + u (eps_s - 1)`, and a final 0 (Song et al. 2021; Karras et al. 2022, table 1).
+/// `sqrt(e^(beta_d t^2 / 2 + beta_min t) - 1)` at `t = 1 + u (eps_s - 1)`, and a final 0 (Song et al. 2021; Karras et
+/// al. 2022, table 1).
 ///
-/// Errors unless `steps` is at least 1, `0 < eps_s < 1` and the levels fall, as they do with betas that are not negative.
+/// Errors unless `steps` is at least 1, `0 < eps_s < 1` and the levels fall, as they do with betas that are not
+/// negative.
 pub fn vp_sigmas(steps: usize, beta_d: f64, beta_min: f64, eps_s: f64) -> Result<Vec<f64>> {
     let sigmas = ended(steps.max(1), |u| vp_sigma(1.0 + u * (eps_s - 1.0), beta_d, beta_min));
     let sound = eps_s > 0.0 && eps_s < 1.0 && sigmas.iter().all(|sigma| sigma.is_finite());
@@ -110,7 +113,8 @@ pub fn vp_sigmas(steps: usize, beta_d: f64, beta_min: f64, eps_s: f64) -> Result
     Ok(sigmas)
 }
 
-/// The betas `(beta_d, beta_min)` with which the VP process has `sigma_min` at time `eps_s` and `sigma_max` at 1, as EDM recovers them.
+/// The betas `(beta_d, beta_min)` with which the VP process has `sigma_min` at time `eps_s` and `sigma_max` at 1, as
+/// EDM recovers them.
 pub fn vp_betas(sigma_min: f64, sigma_max: f64, eps_s: f64) -> (f64, f64) {
     let (low, high) = ((sigma_min * sigma_min).ln_1p(), (sigma_max * sigma_max).ln_1p());
     let beta_d = 2.0 * (low / eps_s - high) / (eps_s - 1.0);
@@ -122,8 +126,8 @@ pub(super) fn vp_sigma(t: f64, beta_d: f64, beta_min: f64) -> f64 {
     (0.5 * beta_d * t * t + beta_min * t).exp_m1().sqrt()
 }
 
-/// `steps` of the levels of [`iddpm_levels`] within the range, evenly by index, and a final 0. Errors as [`karras_sigmas`] does, and if no
-/// level lies in the range or there are fewer than steps.
+/// `steps` of the levels of [`iddpm_levels`] within the range, evenly by index, and a final 0. Errors as
+/// [`karras_sigmas`] does, and if no level lies in the range or there are fewer than steps.
 pub fn iddpm_sigmas(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<Vec<f64>> {
     const OP: &str = "iddpm_sigmas";
     check(OP, steps, sigma_min, sigma_max, 1.0)?;
@@ -136,12 +140,14 @@ pub fn iddpm_sigmas(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<Vec<
     falling(OP, None, ended(steps, |u| levels[((levels.len() - 1) as f64 * u).round_ties_even() as usize]))
 }
 
-/// The 1001 levels `u_0 > ... > u_1000 = 0` of improved DDPM's cosine schedule (Karras et al. 2022, table 1, with C_1 = 0.001, C_2 = 0.008).
+/// The 1001 levels `u_0 > ... > u_1000 = 0` of improved DDPM's cosine schedule (Karras et al. 2022, table 1, with C_1 =
+/// 0.001, C_2 = 0.008).
 pub fn iddpm_levels() -> Vec<f64> {
     cosine_levels(0.001, 0.008, 1000)
 }
 
-/// `u_m = 0`, `u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, c_1) - 1)`, `a_j = sin^2(pi j / (2 m (c_2 + 1)))`: `m + 1` levels, falling.
+/// `u_m = 0`, `u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, c_1) - 1)`, `a_j = sin^2(pi j / (2 m (c_2 + 1)))`: `m +
+/// 1` levels, falling.
 pub(super) fn cosine_levels(c_1: f64, c_2: f64, m: usize) -> Vec<f64> {
     let alpha_bar = |j: usize| (0.5 * std::f64::consts::PI * j as f64 / m as f64 / (c_2 + 1.0)).sin().powi(2);
     let mut u = vec![0.0; m + 1];
@@ -152,11 +158,12 @@ pub(super) fn cosine_levels(c_1: f64, c_2: f64, m: usize) -> Vec<f64> {
     u
 }
 
-/// The grid from `sigma` on: `sigma`, then the levels below it. Errors unless `sigma` is finite and above the lowest level.
+/// The grid from `sigma` on: `sigma`, then the levels below it. Errors unless `sigma` is finite and above the lowest
+/// level.
 ///
-/// A level less than half of the following step below `sigma`, in ln sigma, gives way to it. A short first step gains nothing; and a solver of
-/// several steps that adds noise divides what the noise did in it by its length: on Gaussian data DPM-Solver++ 2M SDE then had up to a
-/// hundred times the variance that it should have.
+/// A level less than half of the following step below `sigma`, in ln sigma, gives way to it. A short first step gains
+/// nothing; and a solver of several steps that adds noise divides what the noise did in it by its length: on Gaussian
+/// data DPM-Solver++ 2M SDE then had up to a hundred times the variance that it should have.
 pub fn sigmas_from(sigmas: &[f64], sigma: f64) -> Result<Vec<f64>> {
     let mut below: Vec<f64> = sigmas.iter().copied().filter(|level| *level < sigma * (1.0 - 1e-6)).collect();
     if let [first, second, ..] = below[..]

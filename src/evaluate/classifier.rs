@@ -73,7 +73,8 @@ pub struct ImageClassifier {
 impl ImageClassifier {
     /// Trains a classifier on `images`.
     ///
-    /// Errors on settings that make no network, if the loss is not finite, and once the calling thread is to [stop](crate::stop).
+    /// Errors on settings that make no network, if the loss is not finite, and once the calling thread is to
+    /// [stop](crate::stop).
     pub fn train(images: &Images, training: &ClassifierTraining, device: &Device) -> Result<Self> {
         let size = images.size();
         let config = ClassifierConfig {
@@ -157,12 +158,14 @@ impl ImageClassifier {
         Ok(self.features_and_logits(pixels)?.1)
     }
 
-    /// The features before the last layer, `[n, feature_dims]`, of pixels `[n, height, width, channels]`. Errors as [`logits`](Self::logits).
+    /// The features before the last layer, `[n, feature_dims]`, of pixels `[n, height, width, channels]`. Errors as
+    /// [`logits`](Self::logits).
     pub fn features(&self, pixels: &[f32]) -> Result<Vec<f32>> {
         Ok(self.features_and_logits(pixels)?.0)
     }
 
-    /// As [`features`](Self::features), for images `[n, height, width, channels]` in f32 to which gradients may flow; the classifier is fixed.
+    /// As [`features`](Self::features), for images `[n, height, width, channels]` in f32 to which gradients may flow;
+    /// the classifier is fixed.
     pub fn features_of(&self, x: &Var) -> Result<Var> {
         self.network.features(&Context::inference(&self.weights), x)
     }

@@ -21,8 +21,8 @@ const SPLITS: usize = 10;
 /// Rows that every metric can do with.
 const LEAST_ROWS: usize = NEIGHBOURS.1 + 1;
 
-/// What distances are measured on. None of these is the Inception network, so no figure here is "the FID" unless the features given are
-/// that network's.
+/// What distances are measured on. None of these is the Inception network, so no figure here is "the FID" unless the
+/// features given are that network's.
 #[derive(Debug, Clone)]
 pub enum FeatureSpace {
     /// The pixels themselves, in `[-1, 1]`.
@@ -51,8 +51,8 @@ impl Features {
         Some((at / self.dims, at % self.dims, self.values[at]))
     }
 
-    /// At most `most` of the rows, chosen at random and in random order, a pure function of seed and count. Data often come sorted by class,
-    /// while blocks, splits and parts are to be like the whole. Errors on more than 2^32 rows.
+    /// At most `most` of the rows, chosen at random and in random order, a pure function of seed and count. Data often
+    /// come sorted by class, while blocks, splits and parts are to be like the whole. Errors on more than 2^32 rows.
     pub fn sample(&self, most: usize, seed: u64) -> Result<Self> {
         let count = self.values.len() / self.dims.max(1);
         let length =
@@ -114,8 +114,9 @@ pub(crate) fn check(real: &Features, generated: usize) -> Result<()> {
         let got = format!("{rows} real and {generated} generated");
         return Err(Error::shape("distances", format!("at least {LEAST_ROWS} images on either side"), got));
     }
-    // The generated rows drawn and gathered in f32, made features and put in order in f64, and once more for the covariance; the
-    // directions in two precisions; what the covariances are compared by, of as many rows as there are, or as many as columns.
+    // The generated rows drawn and gathered in f32, made features and put in order in f64, and once more for the
+    // covariance; the directions in two precisions; what the covariances are compared by, of as many rows as there are,
+    // or as many as columns.
     let (wide, rank) = (dims as u128, dims.min(rows.max(generated)) as u128);
     let bytes = 32 * generated as u128 * wide + 12 * DIRECTIONS as u128 * wide + 24 * rank * wide + 32 * rank * rank;
     let what = format!("comparing {generated} rows of {dims} numbers");
@@ -143,7 +144,8 @@ pub struct Comparison {
     pub kid: f64,
     /// Standard error of `kid`, where there is more than one block.
     pub kid_error: Option<f64>,
-    /// [`metrics::mmd2`] with a Gaussian kernel whose bandwidth is the median distance; on at most `neighbour_rows` rows of each.
+    /// [`metrics::mmd2`] with a Gaussian kernel whose bandwidth is the median distance; on at most `neighbour_rows`
+    /// rows of each.
     pub mmd_gaussian: f64,
     /// [`metrics::sliced_wasserstein`] of order 1 over 500 directions.
     pub sliced_wasserstein: f64,
@@ -163,8 +165,8 @@ pub struct Comparison {
     pub inception_score_std: Option<f64>,
 }
 
-/// Compares features of `generated` samples with those of `real` ones. Figures whose work grows with the square of the rows use at most
-/// `neighbours` rows of each, chosen by `seed`.
+/// Compares features of `generated` samples with those of `real` ones. Figures whose work grows with the square of the
+/// rows use at most `neighbours` rows of each, chosen by `seed`.
 ///
 /// Errors if the two are features of different kinds, and on samples too small for the metrics (six rows).
 pub fn compare(real: &Features, generated: &Features, neighbours: usize, seed: u64) -> Result<Comparison> {

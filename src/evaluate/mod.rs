@@ -1,4 +1,5 @@
-//! What is measured of a model: a classifier of images, and every distance between samples and data on its features or on pixels.
+//! What is measured of a model: a classifier of images, and every distance between samples and data on its features or
+//! on pixels.
 
 mod classifier;
 mod comparison;

@@ -1,5 +1,5 @@
-//! Consistent diffusion models: fine-tuning so that what a model says of its own samples on their way is what it said before (Daras,
-//! Dagan, Dimakis & Daskalakis 2023, arXiv 2302.09057).
+//! Consistent diffusion models: fine-tuning so that what a model says of its own samples on their way is what it said
+//! before (Daras, Dagan, Dimakis & Daskalakis 2023, arXiv 2302.09057).
 //!
 //! `L = L_score + lambda mean (D(x'; s') - D(x; s)) . (D(x''; s') - D(x; s))`, where `x'` and `x''` are two independent
 //! continuations of `x` by the reverse SDE from level `s` to `s' = max(s - U(0, range), 0.002)`: as they are

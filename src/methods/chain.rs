@@ -36,7 +36,8 @@ impl ChainNoise<'_> {
     }
 }
 
-/// Euler's method on the reverse SDE, `x += 2 (t' - t) d + sqrt(2 (t - t') t) z` with `d = (x - D(x; t)) / t`, over `levels`.
+/// Euler's method on the reverse SDE, `x += 2 (t' - t) d + sqrt(2 (t - t') t) z` with `d = (x - D(x; t)) / t`, over
+/// `levels`.
 pub(super) fn reverse_sde(
     cx: &Context,
     denoiser: &Denoiser,

@@ -6,11 +6,12 @@ use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::train::config::Sampling;
 
-/// The denoiser called `ode` (Heun's method on the probability-flow ODE, which moves the noisy law onto the model's), `sde`
-/// (SDE-DPM-Solver++ 2M, which draws from the posterior given each image), or by the name of any [solver](solvers::NAMES).
+/// The denoiser called `ode` (Heun's method on the probability-flow ODE, which moves the noisy law onto the model's),
+/// `sde` (SDE-DPM-Solver++ 2M, which draws from the posterior given each image), or by the name of any
+/// [solver](solvers::NAMES).
 ///
-/// `steps` are the levels of the whole grid, from `sigma_max` on; some of them lie above the noise. Errors on other names, and on solvers in
-/// which the samples of a batch depend on each other.
+/// `steps` are the levels of the whole grid, from `sigma_max` on; some of them lie above the noise. Errors on other
+/// names, and on solvers in which the samples of a batch depend on each other.
 pub fn denoiser(name: &str, steps: usize, grid: &Sampling) -> Result<Sampler> {
     let solver = match name {
         "ode" => "heun",

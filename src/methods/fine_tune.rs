@@ -11,8 +11,8 @@ use crate::train::RunConfig;
 /// A trained model, and `run` with the model's architecture in place of its own, for data that look like `data`, and
 /// without a ramp of the running average ([`RunConfig::for_trained_weights`]).
 ///
-/// Errors if the file is no model, if the settings state another `sigma_data` than it was trained with, and if it takes other images or
-/// more classes than the data have.
+/// Errors if the file is no model, if the settings state another `sigma_data` than it was trained with, and if it takes
+/// other images or more classes than the data have.
 pub fn pretrained(path: impl AsRef<Path>, run: &RunConfig, data: &Images) -> Result<(Model, RunConfig)> {
     let path = path.as_ref();
     let model = Model::load(path, &Device::named(&run.train.device)?)?;

@@ -68,8 +68,8 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Against `real` images, with samples by `sampler`. `None` if nothing is to be measured. Errors on the file of a classifier that cannot be
-    /// read or takes other images, and on fewer real images than the metrics need.
+    /// Against `real` images, with samples by `sampler`. `None` if nothing is to be measured. Errors on the file of a
+    /// classifier that cannot be read or takes other images, and on fewer real images than the metrics need.
     pub fn new(section: &JudgeSection, real: &Images, sampler: Sampler) -> Result<Option<Self>> {
         if section.images == 0 {
             return Ok(None);

@@ -1,5 +1,6 @@
-//! One file or folder for each paper, which reads like its algorithm and is made of the rooms below: training is [`train`](crate::train)'s, sampling
-//! [`diffusion`](crate::diffusion)'s, and a method says only what is peculiar to it.
+//! One file or folder for each paper, which reads like its algorithm and is made of the rooms below: training is
+//! [`train`](crate::train)'s, sampling [`diffusion`](crate::diffusion)'s, and a method says only what is peculiar to
+//! it.
 //!
 //! | file | method | learns from |
 //! |---|---|---|
@@ -10,7 +11,8 @@
 //! | [`cdm`] | consistent diffusion: fine-tunes a model so that its samples stay on its own way | the same |
 //! | [`self_consuming`] | what becomes of a model family that is trained on its own samples, simulated and in theory | any family, through one trait |
 //!
-//! Each has a command of [`veridical`](crate) and settings with sections of its own; as functions they take images and networks of yours.
+//! Each has a command of [`veridical`](crate) and settings with sections of its own; as functions they take images and
+//! networks of yours.
 
 pub mod ambient;
 pub mod cdm;

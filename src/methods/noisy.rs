@@ -91,7 +91,8 @@ impl NoisySection {
         Ok(())
     }
 
-    /// Opens the data. Errors where [`data::open`] does, and if clean and noisy images differ in size or there are none.
+    /// Opens the data. Errors where [`data::open`] does, and if clean and noisy images differ in size or there are
+    /// none.
     pub fn open(&self, clean: &str) -> Result<NoisyData> {
         match (clean.is_empty(), self.path.is_empty()) {
             (true, true) => Err(Error::Config("no data: say where clean images are with --data PATH".into())),
@@ -103,8 +104,8 @@ impl NoisySection {
 }
 
 impl NoisyData {
-    /// Keeps a share of a data set's images clean, chosen at random, and puts noise on the others. Split and noise are a pure function of
-    /// `seed` and an image's index. Errors if the share leaves no clean image.
+    /// Keeps a share of a data set's images clean, chosen at random, and puts noise on the others. Split and noise are
+    /// a pure function of `seed` and an image's index. Errors if the share leaves no clean image.
     pub fn simulated(set: DataSet, clean_share: f64, sigma: f64, seed: u64) -> Result<Self> {
         let (count, accounts) = (set.train.len(), vec![set.account()]);
         let kept = (clean_share * count as f64).round() as usize;
@@ -114,7 +115,8 @@ impl NoisyData {
         }
         let length = u32::try_from(count).map_err(|_| Error::Config(format!("{count} images; at most 2^32 - 1")))?;
         let order = permutation(&RandomKey::new(seed, Purpose::Split).stream()?, length);
-        // In random order: sets often come sorted by class, and the first of the noisy ones are those that pictures show.
+        // In random order: sets often come sorted by class, and the first of the noisy ones are those that pictures
+        // show.
         let (clean, rest) = order.split_at(kept.min(count));
         let (noisy, originals) = match rest.is_empty() {
             true => (None, None),
@@ -176,8 +178,8 @@ impl NoisyData {
         DataSet { name, train, test, class_names, reading: Reading::default() }
     }
 
-    /// The noise level that the noisy images seem to have: noise adds its variance to that of the images' finest detail, which the clean ones
-    /// show. `None` without both kinds of images, or if the noisy ones vary less.
+    /// The noise level that the noisy images seem to have: noise adds its variance to that of the images' finest
+    /// detail, which the clean ones show. `None` without both kinds of images, or if the noisy ones vary less.
     pub fn measured_sigma(&self) -> Option<f64> {
         let (clean, noisy) = (self.clean.as_ref()?, self.noisy.as_ref()?);
         let variance = detail(noisy) - detail(clean);
@@ -224,8 +226,8 @@ pub(super) fn joined(sets: &[&Images]) -> Result<Images> {
     Images::new(pixels, labels, sets.first().map_or([1; 3], |set| set.size()), classes)
 }
 
-/// Mean square of the diagonal detail `(a - b - c + d) / 2` of neighbouring pixels, in which noise keeps its variance while pictures have
-/// little; for points, the variance itself.
+/// Mean square of the diagonal detail `(a - b - c + d) / 2` of neighbouring pixels, in which noise keeps its variance
+/// while pictures have little; for points, the variance itself.
 fn detail(images: &Images) -> f64 {
     let [height, width, channels] = images.size();
     if height < 2 || width < 2 {

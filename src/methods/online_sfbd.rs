@@ -204,8 +204,8 @@ impl Source for OnlineSfbd<'_> {
         Ok(())
     }
 
-    /// A place in the batch that falls to the buffer keeps it with the probability of the buffer's weight; else a clean image takes the place. So
-    /// the mean loss weighs the buffer by its weight, and every batch is full.
+    /// A place in the batch that falls to the buffer keeps it with the probability of the buffer's weight; else a clean
+    /// image takes the place. So the mean loss weighs the buffer by its weight, and every batch is full.
     fn gather(&self, step: u64, first: usize, indices: &[u32]) -> Result<(Vec<f32>, Vec<u32>)> {
         let stream = RandomKey::new(self.seed, Purpose::Split).at_site(2).at_step(step as u32).stream()?;
         let (weight, kept) = (self.weight(step), self.clean.len() as u32);

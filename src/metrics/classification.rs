@@ -10,7 +10,8 @@ pub struct Classification {
     pub accuracy: f64,
     /// Mean of `-log softmax(logits)[label]`, in nats.
     pub nll: f64,
-    /// Expected calibration error: `sum_b (n_b/n) |accuracy_b - confidence_b|` over equal bins `(b/bins, (b+1)/bins]` of the largest probability.
+    /// Expected calibration error: `sum_b (n_b/n) |accuracy_b - confidence_b|` over equal bins `(b/bins, (b+1)/bins]`
+    /// of the largest probability.
     pub ece: f64,
 }
 

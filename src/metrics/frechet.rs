@@ -1,5 +1,5 @@
-//! The Fréchet distance between the Gaussians of two samples (Fréchet 1957; Dowson & Landau 1982; on Inception features: FID, Heusel et al.
-//! 2017, arXiv 1706.08500).
+//! The Fréchet distance between the Gaussians of two samples (Fréchet 1957; Dowson & Landau 1982; on Inception
+//! features: FID, Heusel et al. 2017, arXiv 1706.08500).
 
 use faer::Mat;
 use rayon::prelude::*;
@@ -20,9 +20,9 @@ const ROWS: (usize, usize) = (4, 1024);
 /// biased upwards by small samples, so only figures with the same `n` and `m` compare. Work is
 /// `(n + m) dims^2 + dims^3`, where fewer rows than dimensions count as the dimensions.
 ///
-/// No covariance is formed. With `A` and `B` the centred rows over `sqrt(n - 1)` and `sqrt(m - 1)`, the traces are
-/// `min |A - Q B|^2` over orthogonal `Q` (`|.|` is the Frobenius norm; Bhatia, Jain & Lim 2019), which the singular
-/// vectors of `A B^T` attain. So it holds for covariances of any rank, is a sum of squares and never negative, and is wrong by
+/// No covariance is formed. With `A` and `B` the centred rows over `sqrt(n - 1)` and `sqrt(m - 1)`, the traces are `min
+/// |A - Q B|^2` over orthogonal `Q` (`|.|` is the Frobenius norm; Bhatia, Jain & Lim 2019), which the singular vectors
+/// of `A B^T` attain. So it holds for covariances of any rank, is a sum of squares and never negative, and is wrong by
 /// about 1e-14 of the variances, whatever the means are.
 ///
 /// Errors on fewer than two rows, rows that are not whole, values that are not finite or too large to square, and if

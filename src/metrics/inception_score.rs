@@ -12,10 +12,11 @@ pub struct InceptionScore {
     pub std: f64,
 }
 
-/// `exp(mean_x KL(p(k|x) || p(k)))` over contiguous splits of the rows, usually 10; `probabilities` are `n` rows of `classes`, used as they are.
+/// `exp(mean_x KL(p(k|x) || p(k)))` over contiguous splits of the rows, usually 10; `probabilities` are `n` rows of
+/// `classes`, used as they are.
 ///
-/// High where each sample is classified clearly and all classes occur; it does not look at real data at all. Only on probabilities of the
-/// Inception network is it the published score.
+/// High where each sample is classified clearly and all classes occur; it does not look at real data at all. Only on
+/// probabilities of the Inception network is it the published score.
 ///
 /// Errors on probabilities outside `[0, 1]`, rows that are not whole, and unless there is a row for each split.
 pub fn inception_score<T: Real>(probabilities: &[T], classes: usize, splits: usize) -> Result<InceptionScore> {

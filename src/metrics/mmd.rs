@@ -84,7 +84,8 @@ impl Kernel {
 ///
 /// Zero on average when both come from one distribution, so single values may be negative. Work is `(n + m)^2 dims`.
 ///
-/// Errors on fewer than two rows, rows that are not whole, values that are not finite, and kernels with impossible settings.
+/// Errors on fewer than two rows, rows that are not whole, values that are not finite, and kernels with impossible
+/// settings.
 pub fn mmd2<T: Real>(a: &[T], b: &[T], dims: usize, kernels: &[Kernel]) -> Result<f64> {
     let (a, b) = (Rows::check("mmd2", "a", a, dims, 2)?, Rows::check("mmd2", "b", b, dims, 2)?);
     if kernels.is_empty() {

@@ -1,4 +1,5 @@
-//! Distances between samples, and scores of classifiers. Everything is computed in f64, in an order that does not depend on the number of threads.
+//! Distances between samples, and scores of classifiers. Everything is computed in f64, in an order that does not
+//! depend on the number of threads.
 //!
 //! Samples are flat slices of `n` rows of `dims` values (pixels, features, points), `f32` or `f64`.
 
@@ -62,7 +63,8 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 }
 
-/// A result that overflowed is an error, not a distance; nor is one that was left half-way because the calling thread is to [stop](crate::stop).
+/// A result that overflowed is an error, not a distance; nor is one that was left half-way because the calling thread
+/// is to [stop](crate::stop).
 fn finite(metric: &'static str, value: f64) -> Result<f64> {
     stop::check()?;
     if value.is_finite() {
@@ -75,7 +77,8 @@ fn squared_distance<T: Real>(x: &[T], y: &[T]) -> f64 {
     fold(x, y, |x, y| (x - y) * (x - y))
 }
 
-/// The sum of `term` over pairs of elements: eight running sums, so that the compiler may use vectors without reordering anything.
+/// The sum of `term` over pairs of elements: eight running sums, so that the compiler may use vectors without
+/// reordering anything.
 fn fold<T: Real>(x: &[T], y: &[T], term: impl Fn(f64, f64) -> f64) -> f64 {
     let mut sums = [0.0; 8];
     let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));

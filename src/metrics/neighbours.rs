@@ -27,7 +27,8 @@ pub struct DensityCoverage {
 
 /// Improved precision and recall of `fake` rows against `real` ones; `k` is usually 3.
 ///
-/// Work is `(n + m)^2 dims`. Errors if a sample has no more than `k` rows, rows are not whole, or values are not finite.
+/// Work is `(n + m)^2 dims`. Errors if a sample has no more than `k` rows, rows are not whole, or values are not
+/// finite.
 pub fn precision_recall<T: Real>(real: &[T], fake: &[T], dims: usize, k: usize) -> Result<PrecisionRecall> {
     let (real, fake) = check("precision_recall", real, fake, dims, k)?;
     Ok(PrecisionRecall {

@@ -71,8 +71,8 @@ impl Context {
         Context { address: Some(address), ..self }
     }
 
-    /// Where random numbers come from. Errors if nobody said that: a context for inference has no address unless it is [given](Self::at)
-    /// one.
+    /// Where random numbers come from. Errors if nobody said that: a context for inference has no address unless it is
+    /// [given](Self::at) one.
     pub fn address(&self) -> Result<&Address> {
         let missing = || Error::argument("Context", "random numbers need an address: give one with `Context::at`");
         self.address.as_ref().ok_or_else(missing)
@@ -83,7 +83,8 @@ impl Context {
         Context { compute: dtype, ..self }
     }
 
-    /// Lets U-Nets keep only what their blocks are given; the backward pass runs the blocks again ([`checkpoint`](Self::checkpoint)).
+    /// Lets U-Nets keep only what their blocks are given; the backward pass runs the blocks again
+    /// ([`checkpoint`](Self::checkpoint)).
     pub fn recompute_blocks(self, on: bool) -> Self {
         Context { recomputes: on, ..self }
     }
@@ -109,7 +110,8 @@ impl Context {
         updated.map_or_else(|| self.parameter(id), |value| Ok(value.into()))
     }
 
-    /// Gives a buffer a new value, from the next step on: the trainer takes it over when it changes the weights, and not if the step fails.
+    /// Gives a buffer a new value, from the next step on: the trainer takes it over when it changes the weights, and
+    /// not if the step fails.
     ///
     /// Errors unless `id` is a buffer and the value f32 of its shape.
     pub fn update(&self, id: ParamId, value: Tensor) -> Result<()> {
@@ -174,8 +176,8 @@ impl Context {
         }
     }
 
-    /// `labels` `[n, k]` with the rows of some samples all zero (no class), each with probability `p`, in training; else `labels`
-    /// itself. So one network learns with and without classes (Ho & Salimans 2022, arXiv 2207.12598).
+    /// `labels` `[n, k]` with the rows of some samples all zero (no class), each with probability `p`, in training;
+    /// else `labels` itself. So one network learns with and without classes (Ho & Salimans 2022, arXiv 2207.12598).
     pub fn drop_labels(&self, labels: &Var, p: f64) -> Result<Var> {
         if !self.training || p == 0.0 {
             return Ok(labels.clone());
@@ -188,8 +190,8 @@ impl Context {
         ops::mul(labels, &ops::cast(&kept, labels.dtype())?)
     }
 
-    /// The gradients of the weights in one flat tensor, laid out like [`Weights::flat`]; zero where a weight had no part in
-    /// the result. They are taken out of `gradients`.
+    /// The gradients of the weights in one flat tensor, laid out like [`Weights::flat`]; zero where a weight had no
+    /// part in the result. They are taken out of `gradients`.
     pub fn flat_gradient(&self, gradients: &mut Gradients) -> Result<Tensor> {
         let mut flat = Tensor::zeros([self.weights.layout().flat_len()], DType::F32, &self.weights.device())?;
         self.accumulate_gradient(gradients, &mut flat)?;

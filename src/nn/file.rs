@@ -29,8 +29,8 @@ pub fn load(path: impl AsRef<Path>, layout: &Arc<Layout>, device: &Device) -> Re
 
 /// Reads the values of `layout` from `file`.
 ///
-/// f32, f16, bf16 and f64 tensors are taken. Errors where [`check`] does, if a fixed buffer differs from the architecture's, and
-/// on numbers that are not finite.
+/// f32, f16, bf16 and f64 tensors are taken. Errors where [`check`] does, if a fixed buffer differs from the
+/// architecture's, and on numbers that are not finite.
 pub fn load_from(file: &TensorFile, layout: &Arc<Layout>, device: &Device) -> Result<Weights> {
     layout.check()?;
     check(file, layout)?;
@@ -47,13 +47,14 @@ pub fn load_from(file: &TensorFile, layout: &Arc<Layout>, device: &Device) -> Re
     Weights::from_values(layout, &values, device)
 }
 
-/// The metadata of the safetensors file at `path`. Errors on input or output and on files that are no sound safetensors.
+/// The metadata of the safetensors file at `path`. Errors on input or output and on files that are no sound
+/// safetensors.
 pub fn metadata(path: impl AsRef<Path>) -> Result<BTreeMap<String, String>> {
     Ok(TensorFile::open(path)?.metadata())
 }
 
-/// Errors with the name and shape of every tensor of `layout` that `file` lacks or has in another shape, and of every one that
-/// it has besides.
+/// Errors with the name and shape of every tensor of `layout` that `file` lacks or has in another shape, and of every
+/// one that it has besides.
 pub fn check(file: &TensorFile, layout: &Layout) -> Result<()> {
     let mut problems = Vec::new();
     for entry in layout.entries() {

@@ -11,7 +11,8 @@ pub(super) enum FileForm {
     Convolution,
     /// `[out, in, 1, 1]` in the file, `[out, in]` in memory.
     Pointwise,
-    /// A 1x1 convolution to queries, keys and values: output channel `3 c + {q, k, v}` in the file, `{q, k, v} C + c` in memory.
+    /// A 1x1 convolution to queries, keys and values: output channel `3 c + {q, k, v}` in the file, `{q, k, v} C + c`
+    /// in memory.
     QueryKeyValue,
     /// The bias of such a convolution.
     QueryKeyValueBias,

@@ -67,7 +67,8 @@ impl Layout {
         Self::default()
     }
 
-    /// A place to register parameters, whose names start with `prefix.` (or just with what the layers add if it is empty).
+    /// A place to register parameters, whose names start with `prefix.` (or just with what the layers add if it is
+    /// empty).
     pub fn scope(&mut self, prefix: &str) -> Scope<'_> {
         Scope { layout: self, prefix: prefix.to_string() }
     }
@@ -138,8 +139,8 @@ impl Scope<'_> {
         self.register(name, shape.into(), init, true)
     }
 
-    /// Registers a tensor that the optimiser leaves alone but that belongs to the model file: a filter of the architecture, or
-    /// statistics that a forward pass [updates](super::Context::update).
+    /// Registers a tensor that the optimiser leaves alone but that belongs to the model file: a filter of the
+    /// architecture, or statistics that a forward pass [updates](super::Context::update).
     pub fn buffer(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> ParamId {
         self.register(name, shape.into(), init, false)
     }

@@ -53,7 +53,8 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Registers the parameters in `scope`. Errors on sizes of zero, an odd number of noise channels, and a label dropout out of range.
+    /// Registers the parameters in `scope`. Errors on sizes of zero, an odd number of noise channels, and a label
+    /// dropout out of range.
     pub fn new(scope: &mut Scope, config: &MlpConfig) -> Result<Self> {
         Self::with_outputs(scope, config, config.dims)
     }

@@ -13,15 +13,15 @@ use super::song::SongConfig;
 use crate::error::{Error, Result};
 
 impl NetworkConfig {
-    /// The options of the kind called `model_type`. Errors on a kind that nobody [registered](register), naming the known ones, and with
-    /// the option that is missing, unknown or of another type.
+    /// The options of the kind called `model_type`. Errors on a kind that nobody [registered](register), naming the
+    /// known ones, and with the option that is missing, unknown or of another type.
     pub fn from_fields(model_type: &str, fields: Map<String, Value>) -> Result<Self> {
         let parse = kind(model_type)?.parse;
         parse(Value::Object(fields)).map_err(|error| Error::Config(error.to_string()))
     }
 
-    /// The options that follow from the data, for the kind called `model_type`; see [`Architecture::of_data`]. Errors as
-    /// [`from_fields`](Self::from_fields) does on unknown kinds.
+    /// The options that follow from the data, for the kind called `model_type`; see [`Architecture::of_data`]. Errors
+    /// as [`from_fields`](Self::from_fields) does on unknown kinds.
     pub fn of_data(model_type: &str, data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
         (kind(model_type)?.of_data)(data)
     }
@@ -53,8 +53,8 @@ static KINDS: LazyLock<RwLock<BTreeMap<&'static str, Kind>>> = LazyLock::new(|| 
     ]))
 });
 
-/// Makes a kind of network known to whatever reads model files, checkpoints and settings in this process. To be called once at the start;
-/// calling it again does nothing. Errors if another type has the name.
+/// Makes a kind of network known to whatever reads model files, checkpoints and settings in this process. To be called
+/// once at the start; calling it again does nothing. Errors if another type has the name.
 pub fn register<A: Architecture>() -> Result<()> {
     let mut kinds = KINDS.write().unwrap_or_else(PoisonError::into_inner);
     match kinds.get(A::MODEL_TYPE) {

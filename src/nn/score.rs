@@ -1,8 +1,9 @@
 //! Score networks: what a denoiser is made of, and how a file names one.
 //!
-//! A network of one's own is two types: its options, an [`Architecture`], and what they build, a [`ScoreNetwork`]. With these it is
-//! preconditioned, trained, sampled, measured, saved and resumed as the built-in ones are, which come by the same way.
-//! [`register`](super::register) makes files of it readable. `examples/own_network.rs` is one from beginning to end.
+//! A network of one's own is two types: its options, an [`Architecture`], and what they build, a [`ScoreNetwork`]. With
+//! these it is preconditioned, trained, sampled, measured, saved and resumed as the built-in ones are, which come by
+//! the same way. [`register`](super::register) makes files of it readable. `examples/own_network.rs` is one from
+//! beginning to end.
 
 use std::any::Any;
 use std::fmt::{self, Debug, Formatter};
@@ -28,14 +29,15 @@ pub struct Conditions<'a> {
 
 /// A raw network F, without what preconditioning puts around it.
 pub trait ScoreNetwork: Debug + Send + Sync {
-    /// F of samples `x` `[n, ...]` (images NHWC), already scaled to unit variance, and noise labels `noise` `[n]` in f32.
+    /// F of samples `x` `[n, ...]` (images NHWC), already scaled to unit variance, and noise labels `noise` `[n]` in
+    /// f32.
     ///
-    /// The result has the shape of `x` but for its last axis, which has the `outputs` that [`Architecture::build`] was asked for; it is
-    /// in the context's [compute dtype](Context::compute) or in f32.
+    /// The result has the shape of `x` but for its last axis, which has the `outputs` that [`Architecture::build`] was
+    /// asked for; it is in the context's [compute dtype](Context::compute) or in f32.
     fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var>;
 
-    /// Multiply-adds of one call for one sample; see [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds). `None` where
-    /// nobody counted them.
+    /// Multiply-adds of one call for one sample; see
+    /// [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds). `None` where nobody counted them.
     fn multiply_adds(&self, layout: &Layout) -> Result<Option<u64>> {
         let _ = layout;
         Ok(None)
@@ -49,8 +51,8 @@ pub trait Architecture: Debug + Clone + PartialEq + Serialize + DeserializeOwned
     /// The network itself.
     type Network: ScoreNetwork + 'static;
 
-    /// Registers the parameters in `scope` and makes a network whose result has `outputs` channels in its last axis. Errors on options
-    /// that make no network.
+    /// Registers the parameters in `scope` and makes a network whose result has `outputs` channels in its last axis.
+    /// Errors on options that make no network.
     fn build(&self, scope: &mut Scope, outputs: usize) -> Result<Self::Network>;
 
     /// The extents of one sample: `[h, w, channels]` or `[dims]`.
@@ -66,8 +68,8 @@ pub trait Architecture: Debug + Clone + PartialEq + Serialize + DeserializeOwned
         0
     }
 
-    /// The options that follow from the data, by their names in files; settings may leave these out, and must not contradict them. Errors
-    /// on data that the network does not take.
+    /// The options that follow from the data, by their names in files; settings may leave these out, and must not
+    /// contradict them. Errors on data that the network does not take.
     fn of_data(data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
         let _ = data;
         Ok(Vec::new())

@@ -21,7 +21,8 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// First values, a pure function of the seed. Errors where [`Layout::check`] does, and if there is no memory for them.
+    /// First values, a pure function of the seed. Errors where [`Layout::check`] does, and if there is no memory for
+    /// them.
     pub fn init(layout: &Arc<Layout>, seed: u64, device: &Device) -> Result<Self> {
         layout.check()?;
         let (mut flat, mut buffers) = (zeros(layout.flat_len())?, zeros(layout.buffer_len())?);
@@ -78,8 +79,8 @@ impl Weights {
         Ok(Weights { flat, ..self.clone() })
     }
 
-    /// The same trainable values with some buffers replaced, such as running statistics. Errors on what is no buffer, and on other
-    /// shapes.
+    /// The same trainable values with some buffers replaced, such as running statistics. Errors on what is no buffer,
+    /// and on other shapes.
     pub fn with_buffers<'a>(&self, updates: impl IntoIterator<Item = (ParamId, &'a Tensor)>) -> Result<Self> {
         let mut buffers = self.buffers.clone();
         let parts = updates.into_iter().map(|(id, value)| Ok((self.check_buffer(id, value)?, value)));

@@ -1,7 +1,7 @@
 //! Operations as methods and operators of variables, for code that reads like its formulas.
 //!
-//! An operator cannot return an error besides its value, and nothing here panics: so operators return a [`Result`], like every other
-//! operation, and `?` follows the parenthesis.
+//! An operator cannot return an error besides its value, and nothing here panics: so operators return a [`Result`],
+//! like every other operation, and `?` follows the parenthesis.
 //!
 //! ```
 //! use veridical::{Device, Result, Tensor, Var};

@@ -1,7 +1,7 @@
 //! The operations: one folder each, with the mathematics in `mod.rs`, and a kernel per device.
 //!
-//! A folder holds `mod.rs` (meaning, shape rule, gradient), `cpu.rs` and `gpu.rs`; the CUDA kernel is `kernels/<op>.cu`.
-//! CONTRIBUTING.md walks through adding one.
+//! A folder holds `mod.rs` (meaning, shape rule, gradient), `cpu.rs` and `gpu.rs`; the CUDA kernel is
+//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one.
 
 pub mod adam;
 pub mod arithmetic;

@@ -13,12 +13,14 @@ use crate::tensor::Tensor;
 pub struct HalfLife {
     /// Images after which a weight counts half.
     pub images: f64,
-    /// Keeps the half-life below this part of the images seen so far, so that the start is forgotten; `None`: no such limit.
+    /// Keeps the half-life below this part of the images seen so far, so that the start is forgotten; `None`: no such
+    /// limit.
     pub ramp: Option<f64>,
 }
 
 impl HalfLife {
-    /// The decay of the average for a batch of `batch` images, where `seen` images came before it. 0 at the very start under a ramp.
+    /// The decay of the average for a batch of `batch` images, where `seen` images came before it. 0 at the very start
+    /// under a ramp.
     pub fn beta(&self, seen: u64, batch: u64) -> f64 {
         let half_life = self.ramp.map_or(self.images, |ramp| self.images.min(ramp * seen as f64));
         0.5f64.powf(batch as f64 / half_life.max(1e-8))
@@ -32,12 +34,14 @@ pub struct PowerFunction {
 }
 
 impl PowerFunction {
-    /// The profile whose standard deviation is `width` times the length of the run. Errors unless `width` is in (0, 0.3).
+    /// The profile whose standard deviation is `width` times the length of the run. Errors unless `width` is in (0,
+    /// 0.3).
     pub fn new(width: f64) -> Result<Self> {
         if !(width > 0.0 && width < 0.3) {
             return Err(Error::argument("power function average", format!("width must be in (0, 0.3), got {width}")));
         }
-        // The largest root of g^3 + 7 g^2 + (16 - t) g + (12 - t), where the cubic is convex and rising: Newton from above.
+        // The largest root of g^3 + 7 g^2 + (16 - t) g + (12 - t), where the cubic is convex and rising: Newton from
+        // above.
         let t = width.powi(-2);
         let mut gamma = t.sqrt() + 1.0;
         loop {
@@ -55,7 +59,8 @@ impl PowerFunction {
         self.gamma
     }
 
-    /// The decay of the average for a batch of `batch` images, where `seen` images came before it. 0 for the first batch.
+    /// The decay of the average for a batch of `batch` images, where `seen` images came before it. 0 for the first
+    /// batch.
     pub fn beta(&self, seen: u64, batch: u64) -> f64 {
         let after = seen.saturating_add(batch).max(1);
         (seen as f64 / after as f64).powf(self.gamma + 1.0)
@@ -74,7 +79,8 @@ pub struct Snapshot {
 /// With which weights stored averages sum up to the average that would have had the profile `wanted` (the least-squares
 /// reconstruction of Karras et al. 2023, section 3.2). The weights sum to 1.
 ///
-/// Errors without snapshots, on widths outside (0, 0.3), on times that are not positive, and if two snapshots are the same.
+/// Errors without snapshots, on widths outside (0, 0.3), on times that are not positive, and if two snapshots are the
+/// same.
 pub fn post_hoc_weights(snapshots: &[Snapshot], wanted: Snapshot) -> Result<Vec<f64>> {
     const OP: &str = "post-hoc average";
     if snapshots.is_empty() {
@@ -97,7 +103,8 @@ pub fn post_hoc_weights(snapshots: &[Snapshot], wanted: Snapshot) -> Result<Vec<
     Ok(weights)
 }
 
-/// The average with the profile `wanted`, from stored averages of one shape. Errors as [`post_hoc_weights`], and if the tensors differ in kind.
+/// The average with the profile `wanted`, from stored averages of one shape. Errors as [`post_hoc_weights`], and if the
+/// tensors differ in kind.
 pub fn post_hoc(snapshots: &[(Snapshot, &Tensor)], wanted: Snapshot) -> Result<Tensor> {
     let times: Vec<Snapshot> = snapshots.iter().map(|(snapshot, _)| *snapshot).collect();
     let weights = post_hoc_weights(&times, wanted)?;

@@ -1,7 +1,7 @@
 //! Optimisers, averages of weights, and schedules.
 //!
-//! Everything works on flat buffers: one tensor for all weights, one for their gradients ([`flatten`](crate::ops::flatten())), so that a
-//! step is a handful of launches however many parameters there are.
+//! Everything works on flat buffers: one tensor for all weights, one for their gradients
+//! ([`flatten`](crate::ops::flatten())), so that a step is a handful of launches however many parameters there are.
 //!
 //! ```
 //! use veridical::optim::{HalfLife, Optimizer, OptimizerConfig, Schedule, StepOptions};

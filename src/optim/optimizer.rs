@@ -103,7 +103,8 @@ impl OptimizerConfig {
 pub struct StepOptions<'a> {
     /// Multiplies the learning rate: the schedule.
     pub lr_factor: f64,
-    /// The result of [`gradient_norm`](crate::ops::gradient_norm()): its factor scales the gradient, and if it is not finite the step is left out.
+    /// The result of [`gradient_norm`](crate::ops::gradient_norm()): its factor scales the gradient, and if it is not
+    /// finite the step is left out.
     pub clip: Option<&'a Tensor>,
     /// An average of the weights, updated in the same pass, and its decay.
     pub ema: Option<(&'a mut Tensor, f64)>,
@@ -144,7 +145,8 @@ impl Optimizer {
         self.steps
     }
 
-    /// One step along the gradient, in place. Errors as [`adam`](crate::ops::adam()) and [`sgd`](crate::ops::sgd()); nothing has changed then.
+    /// One step along the gradient, in place. Errors as [`adam`](crate::ops::adam()) and [`sgd`](crate::ops::sgd());
+    /// nothing has changed then.
     pub fn step(&mut self, weights: &mut Tensor, gradient: &Tensor, options: StepOptions) -> Result<()> {
         let StepOptions { lr_factor, clip, ema, copy } = options;
         let (ema, ema_beta) = match ema {
@@ -187,7 +189,8 @@ impl Optimizer {
             .collect()
     }
 
-    /// Goes on from a stored state; `find` gives the buffer of a name. Errors if one is missing or unlike the present one; nothing has changed then.
+    /// Goes on from a stored state; `find` gives the buffer of a name. Errors if one is missing or unlike the present
+    /// one; nothing has changed then.
     pub fn restore(&mut self, steps: u64, find: impl Fn(&str) -> Option<Tensor>) -> Result<()> {
         let mut stored = [None, None];
         for ((name, buffer), stored) in self.config.buffers().into_iter().zip(&self.buffers).zip(&mut stored) {

@@ -20,7 +20,8 @@ pub enum Decay {
     /// Not at all.
     #[default]
     Constant,
-    /// As `1 / sqrt(images / reference)` from `reference` images on (Karras et al. 2023, arXiv 2312.02696, equation 67).
+    /// As `1 / sqrt(images / reference)` from `reference` images on (Karras et al. 2023, arXiv 2312.02696, equation
+    /// 67).
     InverseSqrt {
         /// Images after which the fall begins.
         reference: u64,

@@ -10,14 +10,14 @@ const INVERSION: f64 = 10.0;
 
 /// How many of `n` trials succeed, each with probability `p`.
 ///
-/// Distributed exactly, up to the rounding of probabilities to f64: by inversion where the smaller of the expected successes and
-/// failures is below 10, by Hörmann's transformed rejection (BTRS) above, with Loader's form of the probabilities, which
-/// loses no digits at any `n`. Takes a handful of 64-bit words whatever `n`.
+/// Distributed exactly, up to the rounding of probabilities to f64: by inversion where the smaller of the expected
+/// successes and failures is below 10, by Hörmann's transformed rejection (BTRS) above, with Loader's form of the
+/// probabilities, which loses no digits at any `n`. Takes a handful of 64-bit words whatever `n`.
 ///
 /// `p` outside `[0, 1]` counts as the nearest end, NaN as 0; `n` above [`MAX_TRIALS`] as that.
 ///
-/// W. Hörmann 1993, "The generation of binomial random variates" (J. Stat. Comput. Simul. 46); C. Loader 2000, "Fast and
-/// accurate computation of binomial probabilities".
+/// W. Hörmann 1993, "The generation of binomial random variates" (J. Stat. Comput. Simul. 46); C. Loader 2000, "Fast
+/// and accurate computation of binomial probabilities".
 pub fn binomial(sequence: &mut Sequence, n: u64, p: f64) -> u64 {
     let n = n.min(MAX_TRIALS);
     if n == 0 || p.is_nan() || p <= 0.0 {
@@ -134,8 +134,8 @@ mod tests {
         Sequence::new(&RandomKey::new(2, Purpose::Custom).stream().unwrap(), sample)
     }
 
-    /// Chi-square of the counts against the probabilities, which are made by the recurrence from the mode: not by the sampler's own
-    /// formula. Cells with few expected are joined.
+    /// Chi-square of the counts against the probabilities, which are made by the recurrence from the mode: not by the
+    /// sampler's own formula. Cells with few expected are joined.
     fn chi_square(n: u64, p: f64, draws: usize, sample: u32) -> (f64, usize) {
         let mode = ((n + 1) as f64 * p).floor() as usize;
         let mut weights = vec![0.0; n as usize + 1];

@@ -1,7 +1,7 @@
 //! Bulk generation on the CPU.
 //!
-//! The loops run over blocks of Philox in plain arrays, which the compiler turns into vector code. Fused multiply-add is exact
-//! wherever it is done, in hardware or in software, so all processors give the same bits.
+//! The loops run over blocks of Philox in plain arrays, which the compiler turns into vector code. Fused multiply-add
+//! is exact wherever it is done, in hardware or in software, so all processors give the same bits.
 
 use super::{Stream, philox, variates};
 use crate::backend::cpu::{GRAIN, Kernel, parts, vectorized, with_vector_instructions};
@@ -80,8 +80,8 @@ impl<'a> Samples<'a> {
 
 /// Fills `out` with the first `len` numbers of each sample, sample after sample.
 ///
-/// `out` holds a whole number of samples. Errors if it does not, if there are not as many ids as samples, or if `len` passes 2^34, the
-/// elements that a sample can address.
+/// `out` holds a whole number of samples. Errors if it does not, if there are not as many ids as samples, or if `len`
+/// passes 2^34, the elements that a sample can address.
 pub fn fill<V: Variate>(
     variate: V,
     stream: &Stream,
@@ -97,8 +97,8 @@ pub fn fill<V: Variate>(
     Ok(())
 }
 
-/// As [`fill`], for numbers that are used and not kept: calls `f(first, tile, numbers)` for tiles of `out`, where `first` is the tile's
-/// first element and `numbers` holds one number for each of the tile's elements.
+/// As [`fill`], for numbers that are used and not kept: calls `f(first, tile, numbers)` for tiles of `out`, where
+/// `first` is the tile's first element and `numbers` holds one number for each of the tile's elements.
 pub fn with_numbers<V: Variate, T: Send>(
     variate: V,
     stream: &Stream,
@@ -151,7 +151,8 @@ struct Tile<'a> {
 /// What a random number costs, in elements that are only read and written.
 const WORK: usize = 4;
 
-/// Hands out tiles of about [`GRAIN`] elements to all threads: several samples, or a part of one that begins with a block.
+/// Hands out tiles of about [`GRAIN`] elements to all threads: several samples, or a part of one that begins with a
+/// block.
 fn tiles<T: Send>(samples: Samples, len: usize, out: &mut [T], f: impl Fn(usize, Tile, &mut [T]) + Sync) {
     if len >= GRAIN {
         parts(out, len, WORK * len, &|row, out| {
@@ -170,7 +171,8 @@ fn tiles<T: Send>(samples: Samples, len: usize, out: &mut [T], f: impl Fn(usize,
     }
 }
 
-/// [`fill`] on the calling thread, from block `first_block` of each sample on. For ops that make their noise tile by tile.
+/// [`fill`] on the calling thread, from block `first_block` of each sample on. For ops that make their noise tile by
+/// tile.
 pub fn fill_rows<V: Variate>(
     variate: V,
     stream: &Stream,
@@ -199,7 +201,8 @@ impl<V: Variate> Kernel for Fill<'_, V> {
     }
 }
 
-/// Blocks of Philox made together: enough that the compiler keeps the loops and vectorises them, few enough for the L1 cache.
+/// Blocks of Philox made together: enough that the compiler keeps the loops and vectorises them, few enough for the L1
+/// cache.
 const LANES: usize = 64;
 
 #[inline(always)]
@@ -253,7 +256,8 @@ struct Cursor {
     per_row: usize,
 }
 
-/// Copies a chunk's blocks, cutting each row's last one to what the row still needs; returns how many numbers that were.
+/// Copies a chunk's blocks, cutting each row's last one to what the row still needs; returns how many numbers that
+/// were.
 #[inline(always)]
 fn copy_blocks<T: Copy, const N: usize>(chunk: &[T; N], start: Cursor, len: usize, out: &mut [T]) -> usize {
     let (mut block, mut done) = (start.block, 0);

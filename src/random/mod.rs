@@ -1,8 +1,8 @@
 //! Random numbers as a pure function of (seed, purpose, site, sample, step, element).
 //!
-//! There is no generator that is advanced: every number has an address, and asking twice gives it twice. So sample 17 is
-//! the same picture in a batch of 1 and in a batch of 64, on any device and any number of threads; a resumed run stores
-//! no generator; and a backward pass makes its noise again instead of keeping it.
+//! There is no generator that is advanced: every number has an address, and asking twice gives it twice. So sample 17
+//! is the same picture in a batch of 1 and in a batch of 64, on any device and any number of threads; a resumed run
+//! stores no generator; and a backward pass makes its noise again instead of keeping it.
 //!
 //! The address is the counter and the key of [Philox4x32-10](philox):
 //!
@@ -14,8 +14,9 @@
 //! | counter 2 | the step |
 //! | counter 3 | `purpose << 24 \| site` |
 //!
-//! [`variates`] turns words into uniforms, normals, exponentials and Gumbels with the same f32 operations as the kernels
-//! do (`kernels/device/variates.cuh`): not only the words but the variates are bit for bit equal on every device.
+//! [`variates`] turns words into uniforms, normals, exponentials and Gumbels with the same f32 operations as the
+//! kernels do (`kernels/device/variates.cuh`): not only the words but the variates are bit for bit equal on every
+//! device.
 
 pub mod binomial;
 pub mod fill;
@@ -72,7 +73,8 @@ pub enum Purpose {
     Split = 14,
     /// The seeds of a method's stages, one after the other on the same data.
     Stage = 15,
-    /// Rounds of training on one's own samples; the site says what is drawn, the sample is the repeat, the step the round.
+    /// Rounds of training on one's own samples; the site says what is drawn, the sample is the repeat, the step the
+    /// round.
     SelfConsuming = 20,
     /// Whatever a caller's own program needs.
     Custom = 255,
@@ -107,8 +109,8 @@ impl RandomKey {
         RandomKey { seed, purpose, site: 0, step: 0 }
     }
 
-    /// The seed of stage `stage` of a method that runs under `seed`: `seed` itself for stage 0, so that a first stage is the plain run.
-    /// Below 2^63, as settings files hold no larger numbers.
+    /// The seed of stage `stage` of a method that runs under `seed`: `seed` itself for stage 0, so that a first stage
+    /// is the plain run. Below 2^63, as settings files hold no larger numbers.
     pub fn stage_seed(seed: u64, stage: u32) -> Result<u64> {
         if stage == 0 {
             return Ok(seed);

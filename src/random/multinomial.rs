@@ -13,8 +13,8 @@ pub struct Alias {
 }
 
 impl Alias {
-    /// The table of these weights, which need not sum to 1. Errors unless they are finite, not negative, at least one is positive,
-    /// and there are fewer than 2^32.
+    /// The table of these weights, which need not sum to 1. Errors unless they are finite, not negative, at least one
+    /// is positive, and there are fewer than 2^32.
     pub fn new(weights: &[f64]) -> Result<Self> {
         let total = total("Alias", weights)?;
         let k = weights.len();
@@ -53,8 +53,8 @@ impl Alias {
 
 /// Adds to `counts` how often each outcome came in `n` draws with probabilities proportional to `weights`.
 ///
-/// By conditional binomials (each outcome in turn, among the draws that are left) where `n` is large beside the number of
-/// outcomes, else by `n` draws from an alias table: O(min(n, K)) beside one pass over the weights. Both are exact.
+/// By conditional binomials (each outcome in turn, among the draws that are left) where `n` is large beside the number
+/// of outcomes, else by `n` draws from an alias table: O(min(n, K)) beside one pass over the weights. Both are exact.
 ///
 /// Errors unless the weights are finite, not negative and at least one is positive, and `counts` has their length.
 pub fn multinomial(sequence: &mut Sequence, n: u64, weights: &[f64], counts: &mut [u64]) -> Result<()> {

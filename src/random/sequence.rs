@@ -2,7 +2,8 @@
 
 use super::{Stream, philox};
 
-/// The words of one sample of a stream, in the order of their elements. Two sequences of the same stream and sample are the same.
+/// The words of one sample of a stream, in the order of their elements. Two sequences of the same stream and sample are
+/// the same.
 ///
 /// ```
 /// use veridical::random::{Purpose, RandomKey, Sequence};

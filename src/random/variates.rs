@@ -1,11 +1,11 @@
 //! Uniform, exponential, Gumbel and normal variates from 32-bit words, in f32.
 //!
-//! `kernels/device/variates.cuh` holds the same operations in the same order. Every step is an IEEE operation (`+`, `*`,
-//! fused multiply-add, square root, conversion) rounded to nearest, never a library function, so all devices give the same bits.
-//! Change one side and the other must follow.
+//! `kernels/device/variates.cuh` holds the same operations in the same order. Every step is an IEEE operation (`+`,
+//! `*`, fused multiply-add, square root, conversion) rounded to nearest, never a library function, so all devices give
+//! the same bits. Change one side and the other must follow.
 //!
-//! A word `w` stands for the uniform number `u = (w + 1/2) / 2^32`. What matters at the ends is that both tails are made
-//! from the words that are *small* there: `w` below one half, its complement above it.
+//! A word `w` stands for the uniform number `u = (w + 1/2) / 2^32`. What matters at the ends is that both tails are
+//! made from the words that are *small* there: `w` below one half, its complement above it.
 
 const TWO_POW_M32: f32 = 1.0 / 4_294_967_296.0;
 const TWO_POW_M33: f32 = 0.5 * TWO_POW_M32;

@@ -10,12 +10,14 @@ use crate::Result;
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// Points `(x, y)`, x rising. Points that are not finite are left out, and on a logarithmic axis those at or below zero.
+    /// Points `(x, y)`, x rising. Points that are not finite are left out, and on a logarithmic axis those at or below
+    /// zero.
     pub points: Vec<(f64, f64)>,
-    /// Half-life, in points, of a smoothed curve drawn over the points, which then recede; `None` draws the points alone.
+    /// Half-life, in points, of a smoothed curve drawn over the points, which then recede; `None` draws the points
+    /// alone.
     pub half_life: Option<f64>,
-    /// `(x, low, high)`: what is filled behind the curve, such as the spread of repeats. Left out where not finite, or on a logarithmic axis
-    /// not above zero.
+    /// `(x, low, high)`: what is filled behind the curve, such as the spread of repeats. Left out where not finite, or
+    /// on a logarithmic axis not above zero.
     pub band: Vec<(f64, f64, f64)>,
 }
 
@@ -307,7 +309,8 @@ impl Axis {
     }
 }
 
-/// A label with the digits that tell ticks `step` apart; scientific where the largest on the axis is very large or small.
+/// A label with the digits that tell ticks `step` apart; scientific where the largest on the axis is very large or
+/// small.
 fn number(value: f64, step: f64, largest: f64) -> String {
     if value.abs() < step * 1e-6 {
         return "0".into();

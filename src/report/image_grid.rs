@@ -90,7 +90,8 @@ impl<'a> ImageGrid<'a> {
         self
     }
 
-    /// Enlarges by bicubic interpolation instead of by squares: few pixels are then easier to read, but no longer to count.
+    /// Enlarges by bicubic interpolation instead of by squares: few pixels are then easier to read, but no longer to
+    /// count.
     #[must_use]
     pub fn smooth(mut self) -> Self {
         self.smooth = true;
@@ -240,7 +241,8 @@ fn repeat(image: &[f32], [height, width, channels]: [usize; 3], zoom: usize) -> 
     places.flat_map(|at| &image[at..at + channels]).copied().collect()
 }
 
-/// Bicubic interpolation (Keys 1981, a = -1/2) through the pixels' centres; beyond the edge the outermost pixels repeat.
+/// Bicubic interpolation (Keys 1981, a = -1/2) through the pixels' centres; beyond the edge the outermost pixels
+/// repeat.
 fn enlarge(image: &[f32], [height, width, channels]: [usize; 3], zoom: usize) -> Vec<f32> {
     let columns = taps(width, zoom);
     let mut shown = Vec::with_capacity(image.len() * zoom * zoom);

@@ -27,8 +27,8 @@ impl Device {
         }
     }
 
-    /// What a solver's own arithmetic is done in: f64 on the CPU, where it costs nothing beside a network, f32 on a GPU, whose tensors have
-    /// no f64 here.
+    /// What a solver's own arithmetic is done in: f64 on the CPU, where it costs nothing beside a network, f32 on a
+    /// GPU, whose tensors have no f64 here.
     pub fn state_dtype(&self) -> DType {
         match self {
             Device::Cpu => DType::F64,
@@ -38,8 +38,8 @@ impl Device {
 
     /// The NVIDIA GPU number `ordinal`.
     ///
-    /// Errors, each with its own text, if the crate was built without the feature `cuda` or without nvcc, if there is no
-    /// driver or no such GPU, if the GPU is older than sm_80, or if this build's kernels do not run on it.
+    /// Errors, each with its own text, if the crate was built without the feature `cuda` or without nvcc, if there is
+    /// no driver or no such GPU, if the GPU is older than sm_80, or if this build's kernels do not run on it.
     pub fn cuda(ordinal: usize) -> Result<Device> {
         #[cfg(feature = "cuda")]
         return crate::backend::cuda::open(ordinal).map(Device::Gpu);
@@ -118,8 +118,8 @@ impl Device {
         self.usage().reset_peak();
     }
 
-    /// Returns the memory that is kept for reuse to the operating system, so that other processes can have it. The next step takes
-    /// longer, since it gets fresh pages. A run of [`train::run`](crate::train::run) does so when it ends.
+    /// Returns the memory that is kept for reuse to the operating system, so that other processes can have it. The next
+    /// step takes longer, since it gets fresh pages. A run of [`train::run`](crate::train::run) does so when it ends.
     ///
     /// On the CPU no more is kept than was ever in use at once. What a GPU's driver keeps stays with the process.
     pub fn release_memory(&self) {

@@ -95,7 +95,8 @@ impl TensorFile {
         }
     }
 
-    /// The values of the tensor called `name` in f32, row by row; none if there is none. Errors as [`tensor`](Self::tensor).
+    /// The values of the tensor called `name` in f32, row by row; none if there is none. Errors as
+    /// [`tensor`](Self::tensor).
     pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>> {
         self.header.info(name).map(|info| self.values(name, info, |value| value as f32)).transpose()
     }

@@ -35,12 +35,13 @@ pub struct Outcome {
 
 /// Trains as `config` says on `data`, in the directory `place`.
 ///
-/// The result is a pure function of settings and data: on any number of threads, and however often it was interrupted and resumed. Where
-/// the calling thread is to [stop](crate::stop), the step, picture or measurement in progress is dropped and the checkpoint of the last whole
-/// step written; where that is so before there is anything to keep, it is an error.
+/// The result is a pure function of settings and data: on any number of threads, and however often it was interrupted
+/// and resumed. Where the calling thread is to [stop](crate::stop), the step, picture or measurement in progress is
+/// dropped and the checkpoint of the last whole step written; where that is so before there is anything to keep, it is
+/// an error.
 ///
-/// Errors on settings that make no sense together, on a checkpoint of other settings or data (naming the difference), on output that fails,
-/// and on a loss that is not finite (naming the step, the network and the last good checkpoint).
+/// Errors on settings that make no sense together, on a checkpoint of other settings or data (naming the difference),
+/// on output that fails, and on a loss that is not finite (naming the step, the network and the last good checkpoint).
 pub fn run(
     config: &RunConfig,
     data: &DataSet,
@@ -52,7 +53,8 @@ pub fn run(
 }
 
 impl Prepared<'_> {
-    /// The run itself; see [`run`](super::run()). Errors where [`rehearse`](Self::rehearse) does before anything is written.
+    /// The run itself; see [`run`](super::run()). Errors where [`rehearse`](Self::rehearse) does before anything is
+    /// written.
     pub fn run(mut self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<Outcome> {
         self.rehearse()?;
         place.check_writable(&["config.toml", "log.jsonl", "report.html", MODEL], &[CHECKPOINTS, "samples"])?;
@@ -77,8 +79,8 @@ pub(super) struct DiffusionTraining<'a> {
 }
 
 impl<'a> DiffusionTraining<'a> {
-    /// Errors on settings that the optimiser does not take, and where [`Checkpoint::restore_players`] does for a run that goes on from
-    /// another one's end.
+    /// Errors on settings that the optimiser does not take, and where [`Checkpoint::restore_players`] does for a run
+    /// that goes on from another one's end.
     pub fn new(mut at: Prepared<'a>) -> Result<Self> {
         let trainer =
             Trainer::new(at.model.weights.clone(), at.options)?.with_power_averages(&at.config.average.power)?;

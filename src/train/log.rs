@@ -11,8 +11,9 @@ use crate::{Error, Result};
 
 /// A log that is open for appending.
 ///
-/// A line reaches the operating system in one write and before `append` returns, so a process that dies leaves whole lines; should
-/// the machine die, at most the end of the file is torn, and [`Log::open`] and [`read`] leave a torn end out.
+/// A line reaches the operating system in one write and before `append` returns, so a process that dies leaves whole
+/// lines; should the machine die, at most the end of the file is torn, and [`Log::open`] and [`read`] leave a torn end
+/// out.
 #[derive(Debug)]
 pub struct Log {
     file: File,

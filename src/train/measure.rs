@@ -15,8 +15,8 @@ const REFERENCE: usize = 2000;
 /// Directions of the sliced Wasserstein distance.
 const DIRECTIONS: usize = 128;
 
-/// A line of the log: distances on pixels (on coordinates, for points) between samples and test images, or training images where the data
-/// have no others.
+/// A line of the log: distances on pixels (on coordinates, for points) between samples and test images, or training
+/// images where the data have no others.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Distances {
     pub step: u64,
@@ -47,8 +47,9 @@ pub(super) fn check(config: &RunConfig, data: &DataSet) -> Result<Option<String>
     Ok(None)
 }
 
-/// The distances of `sampling.measured` samples, `None` if that is 0 or there is but one image to compare them with. The samples start from the same noise and have the same classes
-/// each time, and the images are the same, so that a curve shows the model's change alone.
+/// The distances of `sampling.measured` samples, `None` if that is 0 or there is but one image to compare them with.
+/// The samples start from the same noise and have the same classes each time, and the images are the same, so that a
+/// curve shows the model's change alone.
 pub(super) fn distances(
     config: &RunConfig,
     data: &DataSet,

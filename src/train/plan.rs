@@ -23,7 +23,8 @@ pub struct Plan {
     pub keep_last: usize,
     /// Checkpoints of every so many steps are kept as well; 0: none.
     pub keep_every: u64,
-    /// The settings, as TOML in sections: the run's directory and its checkpoints hold them, and a checkpoint of others is refused.
+    /// The settings, as TOML in sections: the run's directory and its checkpoints hold them, and a checkpoint of others
+    /// is refused.
     pub settings: String,
     /// Settings (`section.key`, or how they start) that may differ from a checkpoint's.
     pub free: Vec<String>,

@@ -78,15 +78,16 @@ impl<'a> Prepared<'a> {
         Prepared { objective: Box::new(objective), ..self }
     }
 
-    /// Trains on samples that change meanwhile. The data that the run was prepared with give their number, and names and pictures to
-    /// compare with.
+    /// Trains on samples that change meanwhile. The data that the run was prepared with give their number, and names
+    /// and pictures to compare with.
     #[must_use]
     pub fn with_source(self, source: impl Source + 'a) -> Self {
         Prepared { source: Some(Box::new(source)), ..self }
     }
 
-    /// Writes these settings into the run's directory and its checkpoints instead of the training's alone: a method's, with sections of
-    /// its own. A checkpoint of other settings is refused, but for those that start as one of `free` does.
+    /// Writes these settings into the run's directory and its checkpoints instead of the training's alone: a method's,
+    /// with sections of its own. A checkpoint of other settings is refused, but for those that start as one of `free`
+    /// does.
     #[must_use]
     pub fn with_document(self, document: String, free: &'static [&'static str]) -> Self {
         Prepared { document, free, ..self }
@@ -102,7 +103,8 @@ impl<'a> Prepared<'a> {
         Ok(Prepared { model, config, options, document, ..self })
     }
 
-    /// Goes on from the end of another run, with its optimiser, averages and count of steps: fine-tuning with a kept optimiser.
+    /// Goes on from the end of another run, with its optimiser, averages and count of steps: fine-tuning with a kept
+    /// optimiser.
     #[must_use]
     pub fn from_checkpoint(self, checkpoint: Checkpoint) -> Self {
         Prepared { start: Some(checkpoint), ..self }

@@ -1,4 +1,5 @@
-//! A run in small, before its first step: what only the first picture, or the last measurement, would find impossible is found now.
+//! A run in small, before its first step: what only the first picture, or the last measurement, would find impossible
+//! is found now.
 
 use super::measure;
 #[cfg(feature = "report")]
@@ -17,11 +18,13 @@ use crate::tensor::{DType, Device, Tensor};
 const MOST_STEPS: u64 = 1 << 32;
 
 impl Prepared<'_> {
-    /// Does once, at the smallest size, what the run is going to do, and throws it away: loss and gradient of one or two samples, the solver
-    /// over its whole grid, the network at that grid's ends, the metrics, the measures of pictures.
+    /// Does once, at the smallest size, what the run is going to do, and throws it away: loss and gradient of one or
+    /// two samples, the solver over its whole grid, the network at that grid's ends, the metrics, the measures of
+    /// pictures.
     ///
-    /// The run's random numbers are functions of where they are used, so nothing that follows changes by a bit; no file is written. Errors
-    /// with the settings that make something impossible. [`run`](Self::run) does the same unless it was done before.
+    /// The run's random numbers are functions of where they are used, so nothing that follows changes by a bit; no file
+    /// is written. Errors with the settings that make something impossible. [`run`](Self::run) does the same unless it
+    /// was done before.
     pub fn rehearse(&mut self) -> Result<()> {
         if self.rehearsed {
             return Ok(());
@@ -103,7 +106,8 @@ impl Prepared<'_> {
 }
 
 impl Prepared<'_> {
-    /// Errors with the parameters that the forward pass has not asked for: a mistake in the network, which would be trained and stored in vain.
+    /// Errors with the parameters that the forward pass has not asked for: a mistake in the network, which would be
+    /// trained and stored in vain.
     fn check_used(&self, cx: &Context) -> Result<()> {
         let denoiser = self.model.denoiser();
         let unused = cx.unused();
@@ -119,7 +123,8 @@ impl Prepared<'_> {
     }
 }
 
-/// An error of the settings that `what` names, unless it speaks for itself: of a file, of memory, of a setting, or a stop.
+/// An error of the settings that `what` names, unless it speaks for itself: of a file, of memory, of a setting, or a
+/// stop.
 pub(crate) fn at_fault(what: &str, error: Error) -> Error {
     match error {
         Error::Io { .. } | Error::Format { .. } | Error::OutOfMemory { .. } | Error::Unavailable { .. } => error,

@@ -10,8 +10,9 @@ use super::trained::Trained;
 use super::{config, log};
 use crate::error::{Error, Result};
 
-/// Puts the state of the newest whole checkpoint into `trained` and returns its path; `None` if the run was stopped before its first, and
-/// begins again. Errors if there are checkpoints but none is whole, and if the one is of other settings or data.
+/// Puts the state of the newest whole checkpoint into `trained` and returns its path; `None` if the run was stopped
+/// before its first, and begins again. Errors if there are checkpoints but none is whole, and if the one is of other
+/// settings or data.
 pub(super) fn resume(
     trained: &mut dyn Trained,
     plan: &Plan,

@@ -26,14 +26,15 @@ pub struct Ran {
     pub checkpoint: PathBuf,
 }
 
-/// Trains whatever is [`Trained`] as `plan` says, in the directory `place`: what [`run`](super::run()) does for a diffusion model.
+/// Trains whatever is [`Trained`] as `plan` says, in the directory `place`: what [`run`](super::run()) does for a
+/// diffusion model.
 ///
-/// The averaged weights of each player stand there at the end, in `NAME.safetensors`. Where the calling thread is to [stop](crate::stop), the
-/// step or show in progress is dropped and the checkpoint of the last whole step written; where that is so before there is anything to
-/// keep, it is an error.
+/// The averaged weights of each player stand there at the end, in `NAME.safetensors`. Where the calling thread is to
+/// [stop](crate::stop), the step or show in progress is dropped and the checkpoint of the last whole step written;
+/// where that is so before there is anything to keep, it is an error.
 ///
-/// Errors on a checkpoint of other settings or data (naming the difference), on output that fails, and where a step does (naming the last
-/// good checkpoint).
+/// Errors on a checkpoint of other settings or data (naming the difference), on output that fails, and where a step
+/// does (naming the last good checkpoint).
 pub fn run_trained(
     trained: &mut dyn Trained,
     plan: &Plan,

@@ -60,16 +60,16 @@ pub struct RunDir {
 impl RunDir {
     /// Makes the directory (and those above it), or takes over one that is there as `existing` allows.
     ///
-    /// Errors, before anything of an earlier run is touched, if it cannot be written to, belongs to somebody else, or another
-    /// process is writing there.
+    /// Errors, before anything of an earlier run is touched, if it cannot be written to, belongs to somebody else, or
+    /// another process is writing there.
     pub fn create(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
         let run = Self::claim(path, existing)?;
         run.clear_earlier()?;
         Ok(run)
     }
 
-    /// As [`RunDir::create`], but what an earlier run left stays until [`RunDir::clear_earlier`]: for work that has nothing to show
-    /// before its end, so that a stop on the way loses neither.
+    /// As [`RunDir::create`], but what an earlier run left stays until [`RunDir::clear_earlier`]: for work that has
+    /// nothing to show before its end, so that a stop on the way loses neither.
     pub fn claim(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         fs::create_dir_all(&path).map_err(|e| match e.kind() {
@@ -117,7 +117,8 @@ impl RunDir {
         &self.path
     }
 
-    /// Errors unless these files and files in these folders can be written, which need not be there yet. Leaves nothing behind.
+    /// Errors unless these files and files in these folders can be written, which need not be there yet. Leaves nothing
+    /// behind.
     pub fn check_writable(&self, files: &[&str], folders: &[&str]) -> Result<()> {
         for file in files.iter().map(|name| self.path.join(name)) {
             if file.is_dir() {
@@ -223,8 +224,8 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Removes what an earlier run wrote, so that the files of two runs never mix. In a directory that was not ours only files go
-/// that the new run is going to write; a folder `samples` there is somebody else's.
+/// Removes what an earlier run wrote, so that the files of two runs never mix. In a directory that was not ours only
+/// files go that the new run is going to write; a folder `samples` there is somebody else's.
 fn clear(path: &Path, ours: bool) -> Result<()> {
     for name in OWN {
         let file = path.join(name);

@@ -29,12 +29,14 @@ pub fn store(run: &Path, trainer: &Trainer, model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// Whether a snapshot is due after `seen` images, the last `batch` of which are new, if one is due every `every` images (0: none is).
+/// Whether a snapshot is due after `seen` images, the last `batch` of which are new, if one is due every `every` images
+/// (0: none is).
 pub fn due(seen: u64, batch: u64, every: u64) -> bool {
     every != 0 && seen / every != seen.saturating_sub(batch) / every
 }
 
-/// Removes the snapshots that a run which goes on after `seen` images would not have: those after it, and those of an earlier end.
+/// Removes the snapshots that a run which goes on after `seen` images would not have: those after it, and those of an
+/// earlier end.
 pub fn cut(run: &Path, seen: u64, batch: u64, every: u64) -> Result<()> {
     for (snapshot, path) in list(run).unwrap_or_default() {
         let at = snapshot.seen as u64;
@@ -73,8 +75,8 @@ pub fn list(run: &Path) -> Result<Vec<(Snapshot, PathBuf)>> {
     if found.is_empty() { Err(none()) } else { Ok(found) }
 }
 
-/// The model whose weights are the average with a power function of `width` over the run up to `seen` images (none: up to the last
-/// snapshot), by least squares from all snapshots up to then.
+/// The model whose weights are the average with a power function of `width` over the run up to `seen` images (none: up
+/// to the last snapshot), by least squares from all snapshots up to then.
 ///
 /// Errors without snapshots, on widths outside (0, 0.3), and on snapshots of different architectures.
 pub fn reconstruct(run: &Path, width: f64, seen: Option<u64>) -> Result<Model> {

@@ -1,7 +1,8 @@
 //! The stages of a run: trainings and computations one after the other, which are left and taken up again as one.
 //!
-//! Whatever ends a stage early, a [stop](crate::stop) or the time, travels as an error ([`Error::Stopped`], [`Error::OutOfTime`]) up to who
-//! began the stages, and [`Stages::end`] says there how the run ended. So an algorithm of several stages reads as if nothing could come between.
+//! Whatever ends a stage early, a [stop](crate::stop) or the time, travels as an error ([`Error::Stopped`],
+//! [`Error::OutOfTime`]) up to who began the stages, and [`Stages::end`] says there how the run ended. So an algorithm
+//! of several stages reads as if nothing could come between.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

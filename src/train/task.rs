@@ -21,7 +21,8 @@ pub struct Batch<'a> {
 
 /// What a training step goes down on.
 pub trait Objective: Debug {
-    /// The mean over the batch, a scalar. Its random numbers are to come from the context's [address](Context::address).
+    /// The mean over the batch, a scalar. Its random numbers are to come from the context's
+    /// [address](Context::address).
     fn loss(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var>;
 }
 
@@ -31,12 +32,14 @@ impl Objective for Loss {
     }
 }
 
-/// Samples that change while a model is trained on them. The set of the run keeps its length; what stands at an index may change.
+/// Samples that change while a model is trained on them. The set of the run keeps its length; what stands at an index
+/// may change.
 pub trait Source: Debug {
     /// Asked before step `step`, counted from 0. `model` gives the averaged model as it is then.
     ///
-    /// If the step is left because the run is to [stop](crate::stop), this is asked again when the run goes on, perhaps after
-    /// [`state`](Self::state) and [`restore`](Self::restore): what has been done for the step is not to be done twice.
+    /// If the step is left because the run is to [stop](crate::stop), this is asked again when the run goes on, perhaps
+    /// after [`state`](Self::state) and [`restore`](Self::restore): what has been done for the step is not to be done
+    /// twice.
     fn before(&mut self, step: u64, model: &dyn Fn() -> Result<Model>, note: &mut dyn FnMut(&str)) -> Result<()>;
 
     /// Pixels and labels of samples for step `step`; `first` is the place of the first of them in the batch.

@@ -13,11 +13,11 @@ use crate::nn::{self, Weights};
 /// The name of the only player of a run of one model.
 pub const MODEL_PLAYER: &str = "model";
 
-/// Whatever is trained in steps and can be stopped between any two of them: what [`run_trained`](super::run_trained) trains, and
-/// checkpoints hold.
+/// Whatever is trained in steps and can be stopped between any two of them: what [`run_trained`](super::run_trained)
+/// trains, and checkpoints hold.
 ///
-/// A step is to be a pure function of what checkpoints hold and of the count of steps (random numbers come from
-/// [where they are used](crate::random)); a run that is resumed then comes to the same bits. `examples/own_gan.rs` trains two
+/// A step is to be a pure function of what checkpoints hold and of the count of steps (random numbers come from [where
+/// they are used](crate::random)); a run that is resumed then comes to the same bits. `examples/own_gan.rs` trains two
 /// networks with two optimisers.
 pub trait Trained {
     /// The players by name: each has weights, an optimiser and averages of its own. Names are those of files.
@@ -28,9 +28,9 @@ pub trait Trained {
 
     /// Makes the next step. What it returns is logged: the figures of the player that counts the steps.
     ///
-    /// Errors leave everything as it was before the step, so that a checkpoint written afterwards is that of the last whole step. Several
-    /// players [apply](Trainer::apply) their gradients within [`stop::shielded`](crate::stop::shielded), so that a stop comes before or
-    /// after all of them.
+    /// Errors leave everything as it was before the step, so that a checkpoint written afterwards is that of the last
+    /// whole step. Several players [apply](Trainer::apply) their gradients within
+    /// [`stop::shielded`](crate::stop::shielded), so that a stop comes before or after all of them.
     fn step(&mut self, observer: &mut dyn Observer) -> Result<Tick>;
 
     /// Steps made and samples seen: those of the first player.
@@ -81,7 +81,8 @@ pub trait Trained {
         Ok(())
     }
 
-    /// Asked at the end of a run, after its last checkpoint was written and before its models are: for what is kept beside checkpoints.
+    /// Asked at the end of a run, after its last checkpoint was written and before its models are: for what is kept
+    /// beside checkpoints.
     fn ended(&mut self, place: &RunDir, end: End) -> Result<()> {
         let _ = (place, end);
         Ok(())

@@ -26,8 +26,8 @@ pub struct TrainOptions {
     pub average: Option<HalfLife>,
     /// What matrix products and convolutions are computed in, f32 or bf16.
     pub compute: DType,
-    /// Whether U-Nets run their blocks again in the backward pass instead of keeping what they computed: less memory, the
-    /// same result up to the rounding of sums.
+    /// Whether U-Nets run their blocks again in the backward pass instead of keeping what they computed: less memory,
+    /// the same result up to the rounding of sums.
     pub recompute: bool,
 }
 
@@ -156,7 +156,8 @@ impl Trainer {
     }
 
     /// Keeps averages of the weights with power functions of these widths besides, for
-    /// [`post_hoc`](crate::optim::post_hoc) reconstruction. To be called before the first step. Errors unless each width is in (0, 0.3).
+    /// [`post_hoc`](crate::optim::post_hoc) reconstruction. To be called before the first step. Errors unless each
+    /// width is in (0, 0.3).
     pub fn with_power_averages(mut self, widths: &[f64]) -> Result<Self> {
         let start = self.weights.flat();
         let average = |&width| Ok((width, PowerFunction::new(width)?, start.clone()));
@@ -184,8 +185,8 @@ impl Trainer {
         self.seen
     }
 
-    /// Goes on where another trainer with the same options was: from here on both do the same, bit for bit. Errors if something is missing
-    /// or of another shape; nothing has changed then.
+    /// Goes on where another trainer with the same options was: from here on both do the same, bit for bit. Errors if
+    /// something is missing or of another shape; nothing has changed then.
     pub fn restore(&mut self, state: TrainerState) -> Result<()> {
         let fits = |weights: &Weights| self.weights.with_flat(weights.flat().to_device(&self.weights.device())?);
         let weights = fits(&state.weights)?.with_buffers_of(&state.weights)?;
@@ -226,11 +227,11 @@ impl Trainer {
         self.step
     }
 
-    /// One step down the gradient of `loss`, the mean over `batch` samples. `loss` gets the context to run networks in, which has the
-    /// [address](Context::address) of its random numbers.
+    /// One step down the gradient of `loss`, the mean over `batch` samples. `loss` gets the context to run networks in,
+    /// which has the [address](Context::address) of its random numbers.
     ///
-    /// Errors where `loss` does, if it or its gradient is not finite, and once the calling thread is to [stop](crate::stop): the weights are then
-    /// what they were before.
+    /// Errors where `loss` does, if it or its gradient is not finite, and once the calling thread is to
+    /// [stop](crate::stop): the weights are then what they were before.
     pub fn step(&mut self, batch: usize, loss: impl FnOnce(&Context) -> Result<Var>) -> Result<Tick> {
         let mut loss = Some(loss);
         self.step_in_parts(batch, batch, |cx, _| match loss.take() {
@@ -239,9 +240,9 @@ impl Trainer {
         })
     }
 
-    /// As [`step`](Self::step), with the gradient gathered over parts of at most `part` samples, so that only so many are in memory at
-    /// once. `loss` is asked for the mean over the samples of a range of the batch, and its random numbers are those of the samples,
-    /// so the step is that of the whole batch up to the rounding of the sum.
+    /// As [`step`](Self::step), with the gradient gathered over parts of at most `part` samples, so that only so many
+    /// are in memory at once. `loss` is asked for the mean over the samples of a range of the batch, and its random
+    /// numbers are those of the samples, so the step is that of the whole batch up to the rounding of the sum.
     pub fn step_in_parts(
         &mut self,
         batch: usize,
@@ -252,8 +253,9 @@ impl Trainer {
         self.apply(gradient)
     }
 
-    /// The gradient of `loss`, the mean over `batch` samples, at the weights as they are: the first half of a [step](Self::step), where
-    /// several networks take theirs together, or something else is done with it before it is [applied](Self::apply).
+    /// The gradient of `loss`, the mean over `batch` samples, at the weights as they are: the first half of a
+    /// [step](Self::step), where several networks take theirs together, or something else is done with it before it is
+    /// [applied](Self::apply).
     ///
     /// Errors where `loss` does, if it is not finite, and once the calling thread is to [stop](crate::stop).
     pub fn gradient(&self, batch: usize, loss: impl FnOnce(&Context) -> Result<Var>) -> Result<Gradient> {
@@ -264,7 +266,8 @@ impl Trainer {
         })
     }
 
-    /// As [`gradient`](Self::gradient), gathered over parts of at most `part` samples, as [`step_in_parts`](Self::step_in_parts) does.
+    /// As [`gradient`](Self::gradient), gathered over parts of at most `part` samples, as
+    /// [`step_in_parts`](Self::step_in_parts) does.
     pub fn gradient_in_parts(
         &self,
         batch: usize,
@@ -296,11 +299,11 @@ impl Trainer {
         Ok(Gradient { flat, loss: total, batch: batch as u64, step: self.step, buffers })
     }
 
-    /// Goes a step down a gradient that was taken at these weights: clips it, changes weights and averages, and takes over the buffers
-    /// that the forward pass [updated](Context::update).
+    /// Goes a step down a gradient that was taken at these weights: clips it, changes weights and averages, and takes
+    /// over the buffers that the forward pass [updated](Context::update).
     ///
-    /// Errors if the gradient is not finite or of other weights, and once the calling thread is to [stop](crate::stop): the weights are then
-    /// what they were before.
+    /// Errors if the gradient is not finite or of other weights, and once the calling thread is to [stop](crate::stop):
+    /// the weights are then what they were before.
     pub fn apply(&mut self, gradient: Gradient) -> Result<Tick> {
         let Gradient { flat, loss, batch, step: at, buffers } = gradient;
         if at != self.step || flat.shape() != self.weights.flat().shape() {
@@ -315,7 +318,8 @@ impl Trainer {
         let (step, seen) = (self.step + 1, self.seen + batch);
         let clip = ops::gradient_norm(&[&flat], self.options.max_norm)?;
         let gradient_norm = finite("the gradient", step, clip.to_f64()?.first().copied().unwrap_or(f64::NAN))?;
-        // After this batch's images, where EDM's code takes the number before: its first step under a warm-up has rate 0.
+        // After this batch's images, where EDM's code takes the number before: its first step under a warm-up has rate
+        // 0.
         let lr_factor = self.options.schedule.factor(seen);
         let beta = self.options.average.map_or(0.0, |average| average.beta(self.seen, batch));
         let options =

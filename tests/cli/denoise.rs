@@ -131,8 +131,8 @@ fn inputs_that_do_not_fit_are_named() {
     assert!(fails(2, &["denoise", "--model", "m"]).contains("--input"));
 }
 
-/// The reference networks, as a user checks a converted model: the one beside these tests, and larger ones where their files are at
-/// hand.
+/// The reference networks, as a user checks a converted model: the one beside these tests, and larger ones where their
+/// files are at hand.
 #[test]
 fn reference_networks_are_reproduced() {
     let (golden, folder) = (locate::golden(), locate::fixtures());

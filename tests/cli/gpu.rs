@@ -1,4 +1,5 @@
-//! The commands on every device that runs the CUDA kernels: the emulator where it is built in, a GPU where there is one.
+//! The commands on every device that runs the CUDA kernels: the emulator where it is built in, a GPU where there is
+//! one.
 
 use std::fs;
 use std::path::Path;
@@ -34,8 +35,8 @@ fn killed_and_resumed_is_the_same_as_never_stopped() {
     }
 }
 
-/// A run's losses are the CPU's but for rounding, in f32 closely and in bf16 loosely; so are samples however they are cut into batches, and they
-/// follow the seed.
+/// A run's losses are the CPU's but for rounding, in f32 closely and in bf16 loosely; so are samples however they are
+/// cut into batches, and they follow the seed.
 #[test]
 fn training_and_sampling_are_those_of_the_cpu() {
     for device in devices() {

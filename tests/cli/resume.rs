@@ -33,8 +33,8 @@ pub fn killed_and_resumed(settings: &str) {
             true => resume(&out, &[]),
             false => place.first(&out, &["--overwrite"]),
         };
-        // The first one dies as soon as there are settings, the others some lines of the log and some milliseconds later, so that steps, logs and
-        // checkpoints are hit. The last ones are allowed to finish.
+        // The first one dies as soon as there are settings, the others some lines of the log and some milliseconds
+        // later, so that steps, logs and checkpoints are hit. The last ones are allowed to finish.
         starts += 1;
         let target = lines() as u64 + (starts - 1) % 3;
         let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -21,7 +21,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Fresh weights plus `noise` times normal numbers: the last layer of a fresh network is nearly zero, and says nothing of classes.
+    /// Fresh weights plus `noise` times normal numbers: the last layer of a fresh network is nearly zero, and says
+    /// nothing of classes.
     pub fn new(network: NetworkConfig, seed: u64, noise: f64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");

@@ -90,7 +90,8 @@ impl Call<'_> {
     }
 }
 
-/// Gradients that vanish because equal terms cancel, of a size that the file does not tell: attention over a single token.
+/// Gradients that vanish because equal terms cancel, of a size that the file does not tell: attention over a single
+/// token.
 const CANCELLATIONS: [(&str, &str, f64); 2] =
     [("attention-2x1x8-h2", "grad/q", 1.0), ("attention-2x1x8-h2", "grad/k", 1.0)];
 
@@ -100,7 +101,8 @@ fn scale(case: &Case, key: &str) -> f64 {
     case.scale.get(key).copied().or(known.map(|&(_, _, scale)| scale)).unwrap_or(0.0)
 }
 
-/// Turns a case's inputs into its outputs, in their order. Those that the crate does not make may be left out at the end.
+/// Turns a case's inputs into its outputs, in their order. Those that the crate does not make may be left out at the
+/// end.
 pub type Adapter = Box<dyn Fn(&Call) -> Result<Vec<Var>>>;
 
 /// Runs a case and compares every output and gradient; the first that is off is the error.

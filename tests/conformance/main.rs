@@ -1,12 +1,14 @@
 //! Reference values: every case of every fixture file that the crate understands, in every precision, on every device.
 //!
-//! A fixture file is a `.safetensors` whose metadata key `veridical.cases` lists cases: an operation with its settings, and the
-//! names of tensors that hold its inputs, outputs, cotangents and gradients, computed in f64 by public implementations (PyTorch,
-//! NumPy). `VERIDICAL_FIXTURES` names a folder of such files; else the folder `shared/fixtures` beside the repository is taken if
-//! there is one, else the small files of `tests/golden`, whose networks are always checked. `VERIDICAL_OPS` restricts the run to some operations.
+//! A fixture file is a `.safetensors` whose metadata key `veridical.cases` lists cases: an operation with its settings,
+//! and the names of tensors that hold its inputs, outputs, cotangents and gradients, computed in f64 by public
+//! implementations (PyTorch, NumPy). `VERIDICAL_FIXTURES` names a folder of such files; else the folder
+//! `shared/fixtures` beside the repository is taken if there is one, else the small files of `tests/golden`, whose
+//! networks are always checked. `VERIDICAL_OPS` restricts the run to some operations.
 //!
-//! An operation is understood if it has an adapter: a few lines in one of the tables `layers`, `products`, `losses` and `contrastive`. The tests print how
-//! many cases of each operation ran and how many they did not understand, and fail if none ran.
+//! An operation is understood if it has an adapter: a few lines in one of the tables `layers`, `products`, `losses` and
+//! `contrastive`. The tests print how many cases of each operation ran and how many they did not understand, and fail
+//! if none ran.
 
 mod call;
 mod contrastive;

@@ -151,8 +151,8 @@ fn pipes_and_devices_are_not_read() {
     says(npy::read(place.path()).unwrap_err(), "a directory, not a regular file");
 }
 
-/// Every form, cut at every sixteenth, with single bytes flipped, and as noise: an error or a set, never a panic, and a cut
-/// one never a set.
+/// Every form, cut at every sixteenth, with single bytes flipped, and as noise: an error or a set, never a panic, and a
+/// cut one never a set.
 #[test]
 fn damaged_files_are_errors() {
     let place = Place::new();

@@ -112,7 +112,8 @@ fn jpeg_and_gif_are_read_whole_or_not_at_all() {
     }
 }
 
-/// Every block must be there, or decoders make it up: also where the end marker was put back behind a cut, or the middle is lost.
+/// Every block must be there, or decoders make it up: also where the end marker was put back behind a cut, or the
+/// middle is lost.
 #[test]
 fn a_jpeg_with_fewer_blocks_than_pixels_is_no_picture() {
     let grey: DynamicImage = image::GrayImage::from_raw(40, 24, noise(40 * 24)).unwrap().into();

@@ -1,4 +1,5 @@
-//! Asynchronous copies and warps that play different parts: right under every schedule, and caught when a wait is missing.
+//! Asynchronous copies and warps that play different parts: right under every schedule, and caught when a wait is
+//! missing.
 
 use veridical::backend::Order;
 use veridical::backend::gpu::Ptr;

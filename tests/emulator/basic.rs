@@ -28,7 +28,8 @@ fn a_map_is_applied_to_every_element() {
 #[test]
 fn bf16_rounds_to_nearest_even() {
     let gpu = device(Order::Early);
-    // 1 + 2^-8 lies between 1 and 1 + 2^-7: even is 1. 1 + 3 * 2^-8 lies between 1 + 2^-7 and 1 + 2^-6: even is the latter.
+    // 1 + 2^-8 lies between 1 and 1 + 2^-7: even is 1. 1 + 3 * 2^-8 lies between 1 + 2^-7 and 1 + 2^-6: even is the
+    // latter.
     let x: Vec<u16> = vec![0x3f80, 0x3f81, 0x7f80, 0xff80, 0x7fc0, 0x0001, 0x8000];
     let scale = 1.0 + 2f32.powi(-8);
     let (bx, by) = (upload(&gpu, &x), upload(&gpu, &vec![0u16; x.len()]));
@@ -51,7 +52,8 @@ fn a_tree_sum_needs_its_barriers() {
     for order in ORDERS {
         assert_eq!(run("test_tree_sum", order), sums, "{order}");
     }
-    // Without the barriers thread 0 reads what nobody has written yet: NaN, under every schedule that lets it run early.
+    // Without the barriers thread 0 reads what nobody has written yet: NaN, under every schedule that lets it run
+    // early.
     assert!(run("test_tree_sum_racy", Order::Early).iter().all(|s| s.is_nan()));
     assert!(run("test_tree_sum_racy", Order::Shuffled(1)) != sums);
 }

@@ -21,7 +21,8 @@ pub fn device(order: Order) -> Gpu {
     Gpu::emulator(EmulatorOptions::default().order(order).workers(2)).unwrap()
 }
 
-/// The emulator under every order, and the first GPU if the build holds the test kernels for it (`VERIDICAL_TEST_KERNELS=1`).
+/// The emulator under every order, and the first GPU if the build holds the test kernels for it
+/// (`VERIDICAL_TEST_KERNELS=1`).
 pub fn devices() -> Vec<Gpu> {
     let mut devices: Vec<Gpu> = ORDERS.map(device).into();
     if cfg!(has_cuda_test_kernels) {
@@ -45,7 +46,8 @@ pub fn download<T: Pod>(buffer: &GpuBuffer) -> Vec<T> {
 
 /// Starts a kernel. What the emulator is to refuse may be wrong on purpose.
 pub fn start<P: KernelParams>(gpu: &Gpu, launch: &Launch, params: &P) -> Result<(), Error> {
-    // SAFETY: the emulator checks every access; what also runs on a GPU is given buffers of its own, as large as the kernel's file says.
+    // SAFETY: the emulator checks every access; what also runs on a GPU is given buffers of its own, as large as the
+    // kernel's file says.
     unsafe { gpu.launch(launch, params) }
 }
 

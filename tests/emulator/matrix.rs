@@ -1,4 +1,5 @@
-//! The matrix instructions against the PTX ISA's own statement of who holds what, with integers, so that equal means equal.
+//! The matrix instructions against the PTX ISA's own statement of who holds what, with integers, so that equal means
+//! equal.
 
 use veridical::backend::Order;
 use veridical::backend::gpu::Ptr;
@@ -35,9 +36,9 @@ fn ldmatrix_gives_each_lane_its_two_elements() {
                 };
                 start(&gpu, &launch("test_ldmatrix", 1, 32), &p).unwrap();
                 let got = download::<u32>(&c);
-                // PTX ISA, ldmatrix: threads 8j..8j+7 give the rows of matrix j. Of each matrix, thread 0 gets the first two
-                // elements of row 0, thread 1 the next two, thread 4 the first two of row 1, and so on; with .trans the same of the
-                // transposed matrix.
+                // PTX ISA, ldmatrix: threads 8j..8j+7 give the rows of matrix j. Of each matrix, thread 0 gets the
+                // first two elements of row 0, thread 1 the next two, thread 4 the first two of row 1, and so on; with
+                // .trans the same of the transposed matrix.
                 for j in 0..count {
                     let element = |row: usize, col: usize| u32::from(tile[8 * rows[8 * j + row] as usize + col]);
                     let mut thread = 0;

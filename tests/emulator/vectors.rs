@@ -1,8 +1,8 @@
-//! Every instruction wrapper of `kernels/device/` on fixed inputs: what a GPU made of them is kept in `tests/golden/ptx`, and the emulator is held
-//! against it.
+//! Every instruction wrapper of `kernels/device/` on fixed inputs: what a GPU made of them is kept in
+//! `tests/golden/ptx`, and the emulator is held against it.
 //!
-//! On a GPU host, with a build that holds the test kernels for it (`VERIDICAL_TEST_KERNELS=1`), the GPU is compared with the emulator at once, and
-//! `VERIDICAL_RECORD=FOLDER` writes the files.
+//! On a GPU host, with a build that holds the test kernels for it (`VERIDICAL_TEST_KERNELS=1`), the GPU is compared
+//! with the emulator at once, and `VERIDICAL_RECORD=FOLDER` writes the files.
 
 use std::collections::HashMap;
 use std::path::Path;

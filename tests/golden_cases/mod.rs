@@ -1,4 +1,5 @@
-//! Reads the files of reference cases in `tests/golden`: inputs, outputs, cotangents and gradients in f64, made by public implementations.
+//! Reads the files of reference cases in `tests/golden`: inputs, outputs, cotangents and gradients in f64, made by
+//! public implementations.
 
 #[path = "../locate/mod.rs"]
 mod locate;
@@ -73,7 +74,8 @@ impl Case {
         self.tolerance[dtype.to_string()].as_f64()
     }
 
-    /// Compares with a stored tensor: `max |got - ref| <= tol max(max |ref|, scale)` over the finite entries, the others equal.
+    /// Compares with a stored tensor: `max |got - ref| <= tol max(max |ref|, scale)` over the finite entries, the
+    /// others equal.
     pub fn compare(&self, name: &str, dtype: DType, got: &[f64]) {
         let (_, reference) = self.array(name);
         let scale = self.scale[name].as_f64().unwrap_or(0.0);

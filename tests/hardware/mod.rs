@@ -3,7 +3,8 @@
 
 use veridical::Device;
 
-/// The first GPU; `None` where there is none. With `VERIDICAL_GPU=required`, as on a machine that is there to test on it, that is a failure.
+/// The first GPU; `None` where there is none. With `VERIDICAL_GPU=required`, as on a machine that is there to test on
+/// it, that is a failure.
 pub fn cuda() -> Option<Device> {
     match Device::cuda(0) {
         Ok(device) => Some(device),

@@ -1,5 +1,5 @@
-//! Where the files are that tests read, and the program that they start: with the sources or, for test programs that were carried to another
-//! machine (`scripts/pack-gpu-tests`), in the folder that `VERIDICAL_ROOT` names.
+//! Where the files are that tests read, and the program that they start: with the sources or, for test programs that
+//! were carried to another machine (`scripts/pack-gpu-tests`), in the folder that `VERIDICAL_ROOT` names.
 #![allow(dead_code)] // no test needs all of it
 
 use std::env;

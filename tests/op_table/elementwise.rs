@@ -31,7 +31,9 @@ pub fn rows() -> Vec<Row> {
     rows.push(Row::new("clamp", vec![input(&[37])], from_above, |x| x[0].map(|x| x.min(0.4))).case("from above"));
     for slope in [0.2, 0.01] {
         let leaky = move |x: &[Var]| ops::leaky_relu(&x[0], slope);
-        let row = Row::new("leaky_relu", vec![input(&[37])], leaky, move |x| x[0].map(|x| if x > 0.0 { x } else { x * slope }));
+        let row = Row::new("leaky_relu", vec![input(&[37])], leaky, move |x| {
+            x[0].map(|x| if x > 0.0 { x } else { x * slope })
+        });
         rows.push(row.case(format!("slope={slope}")));
     }
     for (name, op, f, fill) in functions {

@@ -256,8 +256,9 @@ impl Row {
         Row { backward: Some((flops, elements)), ..self }
     }
 
-    /// Flops and elements moved by the backward pass. As a rule it computes twice as much as the forward pass (a product
-    /// has two operands), reads what the forward pass read and the result's gradient, and writes the inputs' gradients.
+    /// Flops and elements moved by the backward pass. As a rule it computes twice as much as the forward pass (a
+    /// product has two operands), reads what the forward pass read and the result's gradient, and writes the inputs'
+    /// gradients.
     pub fn backward_work(&self) -> (f64, f64) {
         let gradients = self.inputs.iter().filter(|input| input.gradient);
         let written: usize = gradients.map(|input| input.shape.iter().product::<usize>()).sum();

@@ -34,6 +34,16 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The text of every file below some folders of the crate, with its path from there.
+pub fn files(folders: &[&str]) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    folders.iter().for_each(|folder| collect(&root.join(folder), &mut found));
+    found.sort();
+    let name = |path: &PathBuf| path.strip_prefix(root).unwrap().display().to_string();
+    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
 /// Every module by its path, such as `ops::conv2d::cpu`, with its text and its file.
 fn modules() -> BTreeMap<String, (String, String)> {
     let (source, mut files) = (source(), Vec::new());

@@ -46,7 +46,8 @@ fn simulation_follows_the_recursion_on_eight_schedules() {
     }
 }
 
-/// Any share and size in every round, any truth, any arm: within 5 standard errors in each of some 400 rounds, where 4 would be passed by chance.
+/// Any share and size in every round, any truth, any arm: within 5 standard errors in each of some 400 rounds, where 4
+/// would be passed by chance.
 #[test]
 fn simulation_follows_the_recursion_on_random_schedules() {
     let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
@@ -92,7 +93,8 @@ fn own_samples_alone_end_in_one_token() {
         max_relative = 1e-9
     );
     let [_, lost, largest] = &found[..] else { panic!() };
-    // After 600 rounds of 30 samples nearly every repeat has a single token left: the chance of two is 20 (1 - 1/30)^600.
+    // After 600 rounds of 30 samples nearly every repeat has a single token left: the chance of two is 20 (1 -
+    // 1/30)^600.
     assert_eq!(largest.percentiles[600], [1.0; 3]);
     assert!(
         lost.mean[600] > 0.5 && lost.mean.windows(2).all(|pair| pair[1] >= pair[0] - 1e-12),

@@ -29,7 +29,8 @@ fn a_gaussian_on_its_own_samples_loses_its_variance() {
     for t in [0, 10, 49] {
         approx::assert_relative_eq!(variance.theory.as_ref().unwrap()[t], expected(t as i32), max_relative = 1e-12);
     }
-    // The mean after 50 fits is 0.364, but the typical chain has collapsed further: the median is near 0.13 (an independent simulation).
+    // The mean after 50 fits is 0.364, but the typical chain has collapsed further: the median is near 0.13 (an
+    // independent simulation).
     assert!((variance.mean[49] - 0.364).abs() < 4.0 * variance.stderr[49]);
     assert!((0.10..0.17).contains(&variance.percentiles[49][1]), "{:?}", variance.percentiles[49]);
 }
@@ -93,7 +94,8 @@ fn em_learns_the_mixture_that_it_is_shown() {
     let truth = Mixture::circle(4, 2, 0.1).unwrap();
     let family = GaussianMixture::new(truth.clone(), 50, 0).unwrap();
     let found = run(&family, &plan(Arm::Mixture, 0, "0", "4000", None), 5, 1);
-    // The entropy of four separate Gaussians of deviation 0.1: ln 4 + 2 (ln 0.1 + (1 + ln 2 pi) / 2), and the sampling of 1,000 points.
+    // The entropy of four separate Gaussians of deviation 0.1: ln 4 + 2 (ln 0.1 + (1 + ln 2 pi) / 2), and the sampling
+    // of 1,000 points.
     let entropy = 4f64.ln() + 2.0 * 0.1f64.ln() + 1.0 + std::f64::consts::TAU.ln();
     assert!((found[2].percentiles[0][0] - entropy).abs() < 0.12, "{:?} {entropy}", found[2].percentiles[0]);
     approx::assert_relative_eq!(truth.variance(), 1.0 + 2.0 * 0.01, max_relative = 1e-12);

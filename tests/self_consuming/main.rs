@@ -1,4 +1,5 @@
-//! Loops on own samples against their exact expectations: the recursion, its limits, and the laws of every family and arm.
+//! Loops on own samples against their exact expectations: the recursion, its limits, and the laws of every family and
+//! arm.
 
 mod categorical;
 mod families;

@@ -1,4 +1,5 @@
-//! Contrastive sampling chains: the loss, its gradient through the chain, and the bound of docs/methods/contrastive-chain.md on Gaussian data.
+//! Contrastive sampling chains: the loss, its gradient through the chain, and the bound of
+//! docs/methods/contrastive-chain.md on Gaussian data.
 
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ fn info_nce_is_its_formula() {
     assert!(info_nce(&one, &one, 1.0).is_err());
 }
 
-/// With all calls, the gradient through the chain is the derivative of the loss by the weights; with fewer it is a part of it.
+/// With all calls, the gradient through the chain is the derivative of the loss by the weights; with fewer it is a part
+/// of it.
 #[test]
 fn gradients_through_the_whole_chain_are_those_of_differences() {
     let (model, y) = (network(), pictures(4));
@@ -170,8 +172,8 @@ fn gap(p: f64, q: f64) -> f64 {
     0.5 * (p / q - 1.0 - (p / q).ln())
 }
 
-/// Every step of the derivation on Gaussian data: the chain rule's bound, and a step's term as contrastive gap plus coverage, with the
-/// library's InfoNCE on samples.
+/// Every step of the derivation on Gaussian data: the chain rule's bound, and a step's term as contrastive gap plus
+/// coverage, with the library's InfoNCE on samples.
 #[test]
 fn the_bounds_terms_are_what_they_are_said_to_be_on_gaussian_data() {
     let a2: f64 = 0.3;

@@ -1,7 +1,9 @@
-//! A round of SFBD with the exact denoiser is a step of expectation maximisation (Richardson-Lucy), and the inequality that follows from it.
+//! A round of SFBD with the exact denoiser is a step of expectation maximisation (Richardson-Lucy), and the inequality
+//! that follows from it.
 //!
-//! Laws are probabilities on a grid, in f64. With `r(y|x) = N(y; x, tau)`, `p_Y` the law of x under p behind noise, and q the law of what is
-//! observed, `p'(x) = sum_y q(y) p(x) r(y|x) / p_Y(y)`. Jensen's inequality gives `KL(p*||p) - KL(p*||p') >= KL(q||p_Y) >= 0`.
+//! Laws are probabilities on a grid, in f64. With `r(y|x) = N(y; x, tau)`, `p_Y` the law of x under p behind noise, and
+//! q the law of what is observed, `p'(x) = sum_y q(y) p(x) r(y|x) / p_Y(y)`. Jensen's inequality gives `KL(p*||p) -
+//! KL(p*||p') >= KL(q||p_Y) >= 0`.
 
 use veridical::diffusion::solvers::{Denoise, FreshNoise, solve};
 use veridical::diffusion::{Grid, Sampler, sigmas_from};
@@ -152,7 +154,8 @@ fn distance(points: &mut [f64], axis: &[f64], law: &[f64]) -> f64 {
     total
 }
 
-/// The real denoising code with the exact denoiser: the stochastic one makes the EM step, the deterministic one does not.
+/// The real denoising code with the exact denoiser: the stochastic one makes the EM step, the deterministic one does
+/// not.
 #[test]
 fn the_stochastic_denoiser_makes_the_em_step_and_the_deterministic_one_another() {
     let lattice = Lattice::new(401, 3.0, 1);
@@ -222,8 +225,8 @@ fn run(
     end.x.to_f64().unwrap()
 }
 
-/// For Gaussian laws both rounds are known: with prior variance s^2, noise tau and observed variance v, posterior sampling gives
-/// `(s^2 / (s^2 + tau))^2 v + s^2 tau / (s^2 + tau)`, the probability flow `v s^2 / (s^2 + tau)`.
+/// For Gaussian laws both rounds are known: with prior variance s^2, noise tau and observed variance v, posterior
+/// sampling gives `(s^2 / (s^2 + tau))^2 v + s^2 tau / (s^2 + tau)`, the probability flow `v s^2 / (s^2 + tau)`.
 #[test]
 fn on_gaussian_laws_the_two_denoisers_have_their_closed_forms() {
     let (s2, tau, v): (f64, f64, f64) = (0.5, 0.36, 2.0);

@@ -212,7 +212,8 @@ fn the_variants_differ_and_more_rounds_go_on() {
     assert!(weights(dir.path()) == all[0]);
 }
 
-/// A round shorter than the noisy set denoises what its training draws; with files asked for, everything, and to the same bits.
+/// A round shorter than the noisy set denoises what its training draws; with files asked for, everything, and to the
+/// same bits.
 #[test]
 fn what_is_not_drawn_is_not_denoised_and_changes_nothing() {
     let data = data();

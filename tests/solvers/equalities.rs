@@ -51,7 +51,8 @@ fn solvers_that_are_the_same_method_agree() {
 fn solvers_that_are_different_methods_differ() {
     let paths: Vec<(&str, Vec<f64>)> = NAMES
         .iter()
-        .filter(|name| !["edm-general", "rk45"].contains(name)) // the first is Heun by default, the second has its own steps
+        // The first is Heun by default, the second has steps of its own.
+        .filter(|name| !["edm-general", "rk45"].contains(name))
         .map(|name| (*name, path(named(name, &Options::default()).unwrap().as_ref())))
         .collect();
     for (i, (a, path_a)) in paths.iter().enumerate() {

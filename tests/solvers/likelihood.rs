@@ -47,7 +47,8 @@ fn exact(x: &[f64], v: f64) -> f64 {
 
 #[test]
 fn exact_on_isotropic_gaussian_data() {
-    // N(0, 0.5^2) in the plane: the end of the way is exactly the Gaussian that the likelihood assumes, and v^T J v is the trace.
+    // N(0, 0.5^2) in the plane: the end of the way is exactly the Gaussian that the likelihood assumes, and v^T J v is
+    // the trace.
     let mut denoise = correlated([[0.25, 0.0], [0.0, 0.25]]);
     for trace in [Trace::Exact, Trace::Hutchinson { probes: 1 }] {
         let integrator = Integrator::Adaptive { tolerance: 1e-9, max_steps: 10_000 };

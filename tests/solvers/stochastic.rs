@@ -187,8 +187,8 @@ fn reverse_diffusion_is_the_papers_chain() {
     });
     approx::assert_relative_eq!(solved(&ReverseDiffusion::default(), &data, &sigmas), chain, max_relative = 1e-8);
 
-    // With one Langevin step before each. The score of x = sqrt(bar) y + sqrt(1 - bar) n is about -n / sqrt(1 - bar), so |z| / |score| is
-    // about sqrt(1 - bar).
+    // With one Langevin step before each. The score of x = sqrt(bar) y + sqrt(1 - bar) n is about -n / sqrt(1 - bar),
+    // so |z| / |score| is about sqrt(1 - bar).
     let mut z = Numbers::new();
     let chain = vp_loop(&data, &sigmas, |i, mut x, score| {
         let beta = betas[n - 1 - i];

@@ -7,8 +7,9 @@ use std::time::Instant;
 use super::isa::Isa;
 use crate::error::{Error, Result};
 
-/// GFLOP/s (two per multiply-add) of f32 multiply-adds between registers, with the vector instructions in use, on `threads` threads at
-/// once (at least one). The median of `rounds` rounds, each about 10 ms. Errors if so many threads cannot be had.
+/// GFLOP/s (two per multiply-add) of f32 multiply-adds between registers, with the vector instructions in use, on
+/// `threads` threads at once (at least one). The median of `rounds` rounds, each about 10 ms. Errors if so many threads
+/// cannot be had.
 pub fn multiply_add_gflops(threads: usize, rounds: usize) -> Result<f64> {
     median(rounds, || {
         let work = |()| {
@@ -27,8 +28,8 @@ pub(super) fn one_round() -> f64 {
     2.0 * per_step(isa) * STEPS as f64
 }
 
-/// GB/s of a copy, bytes read plus bytes written, of `bytes` per thread (64 MB and more leave the caches behind) on `threads` threads at
-/// once (at least one). The median of `rounds` rounds. Errors if so many threads cannot be had.
+/// GB/s of a copy, bytes read plus bytes written, of `bytes` per thread (64 MB and more leave the caches behind) on
+/// `threads` threads at once (at least one). The median of `rounds` rounds. Errors if so many threads cannot be had.
 pub fn copy_gbytes_per_second(threads: usize, bytes: usize, rounds: usize) -> Result<f64> {
     let mut buffers: Vec<_> = (0..threads.max(1)).map(|_| (vec![1u8; bytes], vec![0u8; bytes])).collect();
     median(rounds, || {
@@ -49,7 +50,8 @@ fn median(rounds: usize, mut measure: impl FnMut() -> Result<f64>) -> Result<f64
     Ok(found[found.len() / 2])
 }
 
-/// Does the work of all parts at once, each on a thread of its own; of a single one on the calling thread. Errors if these cannot be had.
+/// Does the work of all parts at once, each on a thread of its own; of a single one on the calling thread. Errors if
+/// these cannot be had.
 fn at_once<P: Send>(parts: Vec<P>, work: impl Fn(P) -> f64 + Sync) -> Result<Vec<f64>> {
     let (count, work) = (parts.len(), &work);
     if count == 1 {

@@ -1,5 +1,5 @@
-//! Which vector instructions the CPU kernels use, decided once when the program runs, and the one place where a kernel is compiled for
-//! each.
+//! Which vector instructions the CPU kernels use, decided once when the program runs, and the one place where a kernel
+//! is compiled for each.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -38,8 +38,9 @@ impl Isa {
         }
     }
 
-    /// The level in use: what `VERIDICAL_CPU_KERNEL` (`avx512`, `avx2` or `portable`) asks for, otherwise the best there is. A level
-    /// that this CPU lacks, or a name that is none of the three, is reported once on standard error and passed over.
+    /// The level in use: what `VERIDICAL_CPU_KERNEL` (`avx512`, `avx2` or `portable`) asks for, otherwise the best
+    /// there is. A level that this CPU lacks, or a name that is none of the three, is reported once on standard error
+    /// and passed over.
     pub fn current() -> Isa {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
         *CURRENT.get_or_init(|| {
@@ -60,7 +61,8 @@ pub trait Kernel {
 }
 
 impl Isa {
-    /// Runs `f` compiled for this level, which the CPU must have. `f` and what it calls must be small enough to be inlined.
+    /// Runs `f` compiled for this level, which the CPU must have. `f` and what it calls must be small enough to be
+    /// inlined.
     #[inline]
     pub(crate) fn run<R>(self, f: impl FnOnce() -> R) -> R {
         debug_assert!(self.is_supported());

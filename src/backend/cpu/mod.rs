@@ -16,7 +16,8 @@ pub use parallel::{
 };
 pub use softmax::{RowSum, sum_of_pairs};
 
-/// Returns the memory that is kept for reuse to the operating system: what kernels keep at hand, and what the pool of buffers holds.
+/// Returns the memory that is kept for reuse to the operating system: what kernels keep at hand, and what the pool of
+/// buffers holds.
 pub(crate) fn give_back() {
     gemm::give_back();
     memory::give_back();

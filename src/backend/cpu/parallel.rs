@@ -4,20 +4,23 @@ use rayon::prelude::*;
 
 use super::isa::{Isa, Kernel};
 
-/// Elements per chunk: enough work to hide the cost of handing it out. Fixed, so that chunk boundaries (and with them the
-/// order of sums) do not depend on the number of threads.
+/// Elements per chunk: enough work to hide the cost of handing it out. Fixed, so that chunk boundaries (and with them
+/// the order of sums) do not depend on the number of threads.
 pub const GRAIN: usize = 1 << 14;
 
-/// Elements that a thread handles at least when several share a loop. Work of less than twice as many stays on the calling thread: to wake
-/// another one and to wait for it takes longer (an estimate from a busy machine). Who runs a chunk does not change what it computes.
+/// Elements that a thread handles at least when several share a loop. Work of less than twice as many stays on the
+/// calling thread: to wake another one and to wait for it takes longer (an estimate from a busy machine). Who runs a
+/// chunk does not change what it computes.
 pub const SHARE: usize = 2 * GRAIN;
 
-/// How many tasks of a loop a thread should be given at least at a time, where each handles `work` elements: what rayon calls `with_min_len`.
+/// How many tasks of a loop a thread should be given at least at a time, where each handles `work` elements: what rayon
+/// calls `with_min_len`.
 pub fn tasks_per_share(work: usize) -> usize {
     (SHARE / work.max(1)).max(1)
 }
 
-/// Runs `f` compiled for the [vector instructions in use](Isa::current). `f` and what it calls must be small enough to be inlined.
+/// Runs `f` compiled for the [vector instructions in use](Isa::current). `f` and what it calls must be small enough to
+/// be inlined.
 #[inline]
 pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     Isa::current().run(f)
@@ -44,8 +47,8 @@ pub fn weighted_chunks<T: Send>(y: &mut [T], row: usize, work: usize, f: impl Fn
     parts(y, size, rows.saturating_mul(work), &|i, chunk| vectorized(|| f(i * size, chunk)));
 }
 
-/// Calls `f(i, part)` for the parts of `y` of `size` elements (the last may be shorter), on all processors if there is enough to do: making
-/// a part takes as long as handling `work` elements.
+/// Calls `f(i, part)` for the parts of `y` of `size` elements (the last may be shorter), on all processors if there is
+/// enough to do: making a part takes as long as handling `work` elements.
 pub fn parts<T: Send>(y: &mut [T], size: usize, work: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let (len, start) = (y.len(), Start(y.as_mut_ptr()));
     let size = size.max(1);
@@ -58,11 +61,11 @@ pub fn parts<T: Send>(y: &mut [T], size: usize, work: usize, f: &(dyn Fn(usize, 
     });
 }
 
-/// Calls `f` with every number below `count`, on all processors, each with `at_once` numbers at least; fewer than two such lots on the
-/// calling thread.
+/// Calls `f` with every number below `count`, on all processors, each with `at_once` numbers at least; fewer than two
+/// such lots on the calling thread.
 ///
-/// Deliberately not generic: what rayon makes of a loop is large, and one for each kernel would take most of the time that
-/// this crate takes to compile.
+/// Deliberately not generic: what rayon makes of a loop is large, and one for each kernel would take most of the time
+/// that this crate takes to compile.
 #[inline(never)]
 fn for_each(count: usize, at_once: usize, f: &(dyn Fn(usize) + Sync)) {
     if count / 2 < at_once {

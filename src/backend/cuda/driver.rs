@@ -19,7 +19,8 @@ pub(super) struct Cuda {
     stream: Arc<CudaStream>,
     modules: Modules,
     name: String,
-    /// `VERIDICAL_SYNC=1`: wait after every launch, so that an asynchronous error is reported by the launch that caused it.
+    /// `VERIDICAL_SYNC=1`: wait after every launch, so that an asynchronous error is reported by the launch that caused
+    /// it.
     synchronous: bool,
 }
 
@@ -77,8 +78,9 @@ impl Driver for Cuda {
     }
 
     fn free(&self, address: u64, _bytes: usize) {
-        // Not by `bind_to_thread`, which gives up where an earlier error is waiting to be reported: that must not cost memory.
-        // SAFETY: the context is open as long as `self`; the address came from `allocate`, and its owner is being dropped.
+        // Not by `bind_to_thread`, which gives up where an earlier error is waiting to be reported: that must not cost
+        // memory. SAFETY: the context is open as long as `self`; the address came from `allocate`, and its owner is
+        // being dropped.
         let freed = unsafe {
             result::ctx::set_current(self.context.cu_ctx()).and_then(|()| match self.context.has_async_alloc() {
                 true => result::free_async(address, self.stream.cu_stream()),

@@ -4,8 +4,9 @@ use std::ffi::c_void;
 
 use cudarc::driver::{DriverError, result};
 
-/// Page-locked memory of the host. A copy from it may still be under way when the call that started it is back, which a copy from memory
-/// that the caller may free must not be: that would have to wait for everything that was started before.
+/// Page-locked memory of the host. A copy from it may still be under way when the call that started it is back, which a
+/// copy from memory that the caller may free must not be: that would have to wait for everything that was started
+/// before.
 pub(super) struct Staging {
     memory: *mut u8,
     used: usize,
@@ -30,8 +31,8 @@ impl Staging {
         Ok(Staging { memory, used: 0 })
     }
 
-    /// A copy of `bytes`, at most [`LARGEST`](Self::LARGEST). When the room is used up it calls `wait`, after which no earlier part may
-    /// still be read.
+    /// A copy of `bytes`, at most [`LARGEST`](Self::LARGEST). When the room is used up it calls `wait`, after which no
+    /// earlier part may still be read.
     pub fn part(&mut self, bytes: &[u8], wait: impl FnOnce() -> Result<(), DriverError>) -> Result<&[u8], DriverError> {
         debug_assert!(bytes.len() <= Self::LARGEST);
         if self.used + bytes.len() > BYTES {
@@ -51,7 +52,8 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // SAFETY: it came from `malloc_host`. An error here would mean that the context is gone, and the memory with it.
+        // SAFETY: it came from `malloc_host`. An error here would mean that the context is gone, and the memory with
+        // it.
         let _ = unsafe { result::free_host(self.memory.cast::<c_void>()) };
     }
 }

@@ -94,7 +94,8 @@ pub(super) struct CppLayout {
 impl HostKernel {
     /// The parameter struct that the kernel was compiled with.
     pub(super) fn layout(&self) -> CppLayout {
-        // SAFETY: the functions and tables are constants made by the KERNEL and LAYOUT macros; names are C string literals.
+        // SAFETY: the functions and tables are constants made by the KERNEL and LAYOUT macros; names are C string
+        // literals.
         unsafe {
             let layout = (self.layout)();
             let fields = std::slice::from_raw_parts(layout.fields, layout.count as usize);
@@ -132,8 +133,9 @@ pub(super) fn start() {
     STARTED.call_once(|| veridical_host_start(&RUNTIME));
 }
 
-// SAFETY, for all of the following: a kernel calls them with its context's `state`, which the scheduler set to the block that
-// is running, from a coroutine of this block. They may suspend and never come back, so they hold nothing that needs a drop.
+// SAFETY, for all of the following: a kernel calls them with its context's `state`, which the scheduler set to the
+// block that is running, from a coroutine of this block. They may suspend and never come back, so they hold nothing
+// that needs a drop.
 
 unsafe extern "C" fn locate(block: *mut Block, address: u64, element: u32) -> Range {
     unsafe { Block::locate(block, address, element) }

@@ -1,7 +1,8 @@
 //! The scheduler of one block: which threads can run, which wait, and the loop that lets them.
 //!
-//! One `Block` serves an OS thread for all the blocks that it runs, one after the other. Kernels call into it from coroutines
-//! while the scheduler is inside `Fiber::resume`, so all functions take a raw pointer and borrow only for an instant.
+//! One `Block` serves an OS thread for all the blocks that it runs, one after the other. Kernels call into it from
+//! coroutines while the scheduler is inside `Fiber::resume`, so all functions take a raw pointer and borrow only for an
+//! instant.
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -98,8 +99,8 @@ impl Block {
     /// Runs block `number` of `grid` to its end. An error is the reason why it could not go on.
     pub(super) fn run(&mut self, grid: &Grid<'_>, number: u64) -> Result<(), String> {
         let block: *mut Block = self;
-        // SAFETY: `block` is this scheduler, which nobody else uses meanwhile. The grid's lifetime is forgotten, but the pointer
-        // is only used until this function returns.
+        // SAFETY: `block` is this scheduler, which nobody else uses meanwhile. The grid's lifetime is forgotten, but
+        // the pointer is only used until this function returns.
         unsafe {
             Block::begin(block, grid, number)?;
             while (*block).fault.is_none()

@@ -1,5 +1,5 @@
-//! The coroutines that CUDA threads run on. A fiber is never finished: when its thread has exited it takes the next one, so a
-//! block whose threads never wait runs on one fiber without a switch.
+//! The coroutines that CUDA threads run on. A fiber is never finished: when its thread has exited it takes the next
+//! one, so a block whose threads never wait runs on one fiber without a switch.
 
 use corosensei::stack::{DefaultStack, Stack, StackPointer};
 use corosensei::{Coroutine, Yielder};
@@ -11,8 +11,8 @@ const STACK: usize = 128 << 10;
 
 pub(super) type FiberYielder = Yielder<(), ()>;
 
-/// A stack that begins a little below its end. All stacks begin at the same place within a page, so what a thread touches around a
-/// switch would fall into the same few sets of the cache for all of them.
+/// A stack that begins a little below its end. All stacks begin at the same place within a page, so what a thread
+/// touches around a switch would fall into the same few sets of the cache for all of them.
 struct Staggered {
     stack: DefaultStack,
     offset: usize,

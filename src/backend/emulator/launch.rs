@@ -105,7 +105,8 @@ impl Grid<'_> {
         let share = (blocks / (8 * workers)).clamp(1, 256);
         let turn = AtomicU64::new(0);
         let failed = AtomicBool::new(false);
-        // The first failure in the order of turns: all blocks before it have been started, so it does not depend on timing.
+        // The first failure in the order of turns: all blocks before it have been started, so it does not depend on
+        // timing.
         let failure: Mutex<Option<(u64, String)>> = Mutex::new(None);
         let work = || {
             with_block(|block| {

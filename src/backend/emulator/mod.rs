@@ -1,17 +1,18 @@
-//! A CUDA device on the CPU: the kernels of `kernels/`, compiled by the host's C++ compiler, run here through the same launches as
-//! on a GPU.
+//! A CUDA device on the CPU: the kernels of `kernels/`, compiled by the host's C++ compiler, run here through the same
+//! launches as on a GPU.
 //!
-//! Every CUDA thread is a coroutine. A scheduler per block knows what each one waits for, so that a deadlock is reported instead
-//! of hanging; every access is checked against the allocation it belongs to; asynchronous copies are as early or as late as
-//! [`Order`] says. Three things are stricter than on a GPU: a thread that has exited does not count as arrived at a barrier or warp
-//! collective that waits for it; an address may only be used within the allocation it was made for; and memory nobody has written
-//! holds NaN.
+//! Every CUDA thread is a coroutine. A scheduler per block knows what each one waits for, so that a deadlock is
+//! reported instead of hanging; every access is checked against the allocation it belongs to; asynchronous copies are
+//! as early or as late as [`Order`] says. Three things are stricter than on a GPU: a thread that has exited does not
+//! count as arrived at a barrier or warp collective that waits for it; an address may only be used within the
+//! allocation it was made for; and memory nobody has written holds NaN.
 //!
 //! What is not modelled: time, bank conflicts, the weak ordering of global memory, and the rounding inside tensor
 //! cores. A kernel that spins until another block writes never ends here.
 
-// SAFETY of everything below is one contract: `block`, `abi` and `waits` are entered from a coroutine whose `Block` lives on the
-// OS thread that resumed it, is reached through raw pointers only, and is borrowed for no longer than one statement needs.
+// SAFETY of everything below is one contract: `block`, `abi` and `waits` are entered from a coroutine whose `Block`
+// lives on the OS thread that resumed it, is reached through raw pointers only, and is borrowed for no longer than one
+// statement needs.
 #![allow(clippy::undocumented_unsafe_blocks)]
 
 pub(crate) mod abi;
@@ -37,8 +38,8 @@ use memory::{AFTER_ALL, Memory};
 pub struct EmulatorOptions {
     /// In which order threads run, and when asynchronous copies complete.
     pub order: Order,
-    /// Blocks that run at the same time; 0 stands for as many as rayon has threads (16 at most). The results are the same for
-    /// any number.
+    /// Blocks that run at the same time; 0 stands for as many as rayon has threads (16 at most). The results are the
+    /// same for any number.
     pub workers: usize,
 }
 

@@ -5,15 +5,15 @@ use std::str::FromStr;
 
 use crate::error::Error;
 
-/// In which order the emulator lets threads and blocks run, and when asynchronous copies are carried out. A correct kernel gives
-/// the same bits under all of them.
+/// In which order the emulator lets threads and blocks run, and when asynchronous copies are carried out. A correct
+/// kernel gives the same bits under all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
     /// Ascending threads and blocks; copies are complete at once. Shows what is overwritten too early.
     #[default]
     Early,
-    /// Descending threads and blocks; copies are carried out at the wait that orders them, and until then their destination
-    /// holds NaN. Shows waits that are missing.
+    /// Descending threads and blocks; copies are carried out at the wait that orders them, and until then their
+    /// destination holds NaN. Shows waits that are missing.
     Late,
     /// Threads and blocks in random order, each copy early or late at random, all drawn from the seed.
     Shuffled(u64),

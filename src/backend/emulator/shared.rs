@@ -20,8 +20,8 @@ struct Array {
     bytes: usize,
 }
 
-/// The arrays of the running block. Static and dynamic memory are two pieces, so that the sizes of one need not be known
-/// before the other is used.
+/// The arrays of the running block. Static and dynamic memory are two pieces, so that the sizes of one need not be
+/// known before the other is used.
 pub(super) struct SharedMemory {
     statics: *mut u8,
     dynamic: *mut u8,

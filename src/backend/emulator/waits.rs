@@ -1,8 +1,8 @@
 //! Barriers and warp collectives, and the report when nobody can go on.
 //!
-//! Stricter than the hardware in one point: a thread that has exited still counts. On a GPU of today `__syncthreads` waits for the
-//! threads that have not exited, and a shuffle takes part with the lanes that are left; what they then read from the others is
-//! undefined, so here it is an error.
+//! Stricter than the hardware in one point: a thread that has exited still counts. On a GPU of today `__syncthreads`
+//! waits for the threads that have not exited, and a shuffle takes part with the lanes that are left; what they then
+//! read from the others is undefined, so here it is an error.
 
 use std::collections::BTreeMap;
 use std::ffi::{c_char, c_void};

@@ -23,14 +23,15 @@ use super::{Ended, device, interrupt, progress};
 
 /// Time operations or a whole network and compare them with what the device can do at most.
 ///
-/// Times every benchmark row of the op table, forward (without a tape) and backward, and shows the median time, the rate, and the
-/// share of the ceiling: the time that the row's arithmetic takes between registers, or its bytes in a large copy, whichever is
-/// longer, both measured in the same run, between the cases. Data that fit a cache can be faster than that copy. Threads on
-/// the CPU: RAYON_NUM_THREADS.
+/// Times every benchmark row of the op table, forward (without a tape) and backward, and shows the median time, the
+/// rate, and the share of the ceiling: the time that the row's arithmetic takes between registers, or its bytes in a
+/// large copy, whichever is longer, both measured in the same run, between the cases. Data that fit a cache can be
+/// faster than that copy. Threads on the CPU: RAYON_NUM_THREADS.
 ///
-/// With --network, times a denoiser instead, on random images: one call of it, a training step, and the sampler. Its operations
-/// are those of convolutions, linear layers and the two products of attention, a multiply-add counting as two: once for a call,
-/// three times for a training step, once for each call of the sampler. A case that does not fit in memory is skipped.
+/// With --network, times a denoiser instead, on random images: one call of it, a training step, and the sampler. Its
+/// operations are those of convolutions, linear layers and the two products of attention, a multiply-add counting as
+/// two: once for a call, three times for a training step, once for each call of the sampler. A case that does not fit
+/// in memory is skipped.
 #[derive(clap::Args)]
 pub struct Args {
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
@@ -45,7 +46,8 @@ pub struct Args {
     /// Only this direction
     #[arg(long, value_parser = ["forward", "backward"])]
     direction: Option<String>,
-    /// Time the network of this preset of `veridical train`, without classes: cifar10-ddpmpp if no name is given; `digits` is small
+    /// Time the network of this preset of `veridical train`, without classes: cifar10-ddpmpp if no name is given;
+    /// `digits` is small
     #[arg(
         long,
         value_name = "PRESET",

@@ -40,8 +40,8 @@ impl Column {
     }
 }
 
-/// Prints lines as they come. The file is written anew with each, whole: it never holds half a line, and a name that cannot be
-/// written to is noticed at once.
+/// Prints lines as they come. The file is written anew with each, whole: it never holds half a line, and a name that
+/// cannot be written to is noticed at once.
 pub struct Report {
     columns: Vec<Column>,
     json: Option<PathBuf>,

@@ -51,7 +51,8 @@ impl Prepared {
     }
 }
 
-/// Fresh weights and random images `[batch, ...]`, for a network that computes in `dtype`. The settings are those of `config`.
+/// Fresh weights and random images `[batch, ...]`, for a network that computes in `dtype`. The settings are those of
+/// `config`.
 ///
 /// Errors with [`OutOfMemory`](veridical::Error::OutOfMemory) if they do not fit the device.
 pub fn prepare(

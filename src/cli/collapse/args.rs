@@ -11,9 +11,10 @@ use crate::cli::device;
 
 /// See what becomes of a model family that is trained on its own samples.
 ///
-/// Each round draws samples from a mixture of the truth and the last round's model, fits a new model and measures it; many repeats, beside
-/// the exact theory where there is one (Bakshi & Chakraborty 2026). Schedules: `A` (constant), `A:power=P` (sizes A (t+1)^P, shares A t^P),
-/// `A:power=P,offset=B` (A (t+B)^P), `A:ratio=Q` (geometric), `A,B,C` (a list), `adaptive:target=R,max=M`.
+/// Each round draws samples from a mixture of the truth and the last round's model, fits a new model and measures it;
+/// many repeats, beside the exact theory where there is one (Bakshi & Chakraborty 2026). Schedules: `A` (constant),
+/// `A:power=P` (sizes A (t+1)^P, shares A t^P), `A:power=P,offset=B` (A (t+B)^P), `A:ratio=Q` (geometric), `A,B,C` (a
+/// list), `adaptive:target=R,max=M`.
 #[derive(clap::Args, Serialize)]
 pub struct Args {
     /// The model family
@@ -21,7 +22,8 @@ pub struct Args {
         "categorical", "bigram", "ngram", "gaussian", "gmm", "kde", "regression", "transformer", "diffusion-points", "diffusion-digits",
     ])]
     pub family: String,
-    /// What each round's model is fitted on: replace (own samples only), mixture, stratified, accumulate, anchor, weighted, filter
+    /// What each round's model is fitted on: replace (own samples only), mixture, stratified, accumulate, anchor,
+    /// weighted, filter
     #[arg(long, default_value = "mixture", value_parser = [
         "replace", "mixture", "stratified", "accumulate", "anchor", "weighted", "filter",
     ])]

@@ -15,9 +15,9 @@ use crate::cli::device;
 
 /// Learn real handwritten digits and draw new ones.
 ///
-/// Trains a class-conditional score network on the 8x8 digits in the binary, samples from it, measures how close the samples are to
-/// digits that it has not seen, and writes pictures, log, model and a report into a directory.
-/// Ctrl-C and SIGTERM stop it within seconds; the model that was learned by then is kept (exit code 130).
+/// Trains a class-conditional score network on the 8x8 digits in the binary, samples from it, measures how close the
+/// samples are to digits that it has not seen, and writes pictures, log, model and a report into a directory. Ctrl-C
+/// and SIGTERM stop it within seconds; the model that was learned by then is kept (exit code 130).
 #[derive(clap::Args)]
 pub struct Args {
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)

@@ -1,4 +1,5 @@
-//! `veridical demo`: real handwritten digits, learned and drawn; then learned once more from a few clean ones and many noisy ones.
+//! `veridical demo`: real handwritten digits, learned and drawn; then learned once more from a few clean ones and many
+//! noisy ones.
 
 mod config;
 mod distance;
@@ -127,8 +128,8 @@ fn draw(config: &Config, model: &Model) -> Result<Vec<f32>> {
     Ok(pixels)
 }
 
-/// Trains until the last step or until a stop is asked for, and leaves the averaged weights in `model`. Returns step and
-/// loss of every step made.
+/// Trains until the last step or until a stop is asked for, and leaves the averaged weights in `model`. Returns step
+/// and loss of every step made.
 fn train(config: &Config, model: &mut Model, data: &Digits, run: &RunDir) -> Result<Vec<(f64, f64)>> {
     let device = model.weights.device();
     let mut log = run.log()?;

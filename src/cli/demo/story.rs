@@ -1,5 +1,5 @@
-//! The second part: a few digits are clean and the others noisy; what rounds of denoising and fine-tuning make of that, below the ceiling that
-//! the model of all digits is.
+//! The second part: a few digits are clean and the others noisy; what rounds of denoising and fine-tuning make of that,
+//! below the ceiling that the model of all digits is.
 
 use serde::Serialize;
 use veridical::Result;
@@ -56,8 +56,8 @@ impl Plan {
         Ok(Plan { data, settings })
     }
 
-    /// Clean-only pre-training and rounds, in `sfbd/` of the run's directory. `ceiling` are digits of the model of all digits. `None` if that was
-    /// stopped.
+    /// Clean-only pre-training and rounds, in `sfbd/` of the run's directory. `ceiling` are digits of the model of all
+    /// digits. `None` if that was stopped.
     pub fn tell(
         &self,
         config: &Config,

@@ -12,9 +12,11 @@ use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
 use crate::cli::{Ended, say};
 
-/// Fine-tune a trained model for the coarse solver that it is sampled with (contrastive sampling chains, CDM, or plainly).
+/// Fine-tune a trained model for the coarse solver that it is sampled with (contrastive sampling chains, CDM, or
+/// plainly).
 ///
-/// The model is measured at several numbers of steps before and after. The run's directory is that of `veridical train`, with metrics.json.
+/// The model is measured at several numbers of steps before and after. The run's directory is that of `veridical
+/// train`, with metrics.json.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

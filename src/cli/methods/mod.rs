@@ -45,8 +45,8 @@ pub struct Common {
 }
 
 impl Common {
-    /// The settings that preset, file and flags ask for; `edit` applies the command's own flags. A resumed run's settings may differ from
-    /// what it was started with only where that makes sense.
+    /// The settings that preset, file and flags ask for; `edit` applies the command's own flags. A resumed run's
+    /// settings may differ from what it was started with only where that makes sense.
     fn settings<S: Sections>(
         &self,
         out: &Path,

@@ -14,9 +14,10 @@ use crate::cli::{Ended, say};
 
 /// Learn from a few clean images and many noisy ones, by denoising and fine-tuning in rounds (SFBD).
 ///
-/// Clean images come from --data and noisy ones, of known noise level, from --noisy; without --noisy, noise is put on all images of --data but
-/// a share. The run's directory gets config.toml, rounds/ (a training run each), metrics.json, report.html and model.safetensors.
-/// Ctrl-C and SIGTERM stop it within seconds, with everything complete (exit code 130); --resume goes on as if nothing had happened.
+/// Clean images come from --data and noisy ones, of known noise level, from --noisy; without --noisy, noise is put on
+/// all images of --data but a share. The run's directory gets config.toml, rounds/ (a training run each), metrics.json,
+/// report.html and model.safetensors. Ctrl-C and SIGTERM stop it within seconds, with everything complete (exit code
+/// 130); --resume goes on as if nothing had happened.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

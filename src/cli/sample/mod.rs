@@ -21,9 +21,9 @@ use super::{Ended, compute, device, positive, say};
 
 /// Draw samples from a model.
 ///
-/// Sample i of --seeds depends on seed i alone, whatever it is drawn with. Files hold images as [n, channels, height, width] in
-/// [-1, 1]. The defaults are EDM's: Heun's method, 18 steps from sigma 80 to 0.002 with rho 7, no churn. On the CPU the solver
-/// works in f64, as EDM's does; on a GPU in f32, for GPU tensors have no f64 here.
+/// Sample i of --seeds depends on seed i alone, whatever it is drawn with. Files hold images as [n, channels, height,
+/// width] in [-1, 1]. The defaults are EDM's: Heun's method, 18 steps from sigma 80 to 0.002 with rho 7, no churn. On
+/// the CPU the solver works in f64, as EDM's does; on a GPU in f32, for GPU tensors have no f64 here.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model file
@@ -32,11 +32,12 @@ pub struct Args {
     /// Start from `latents` of unit variance in this safetensors file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["start_image", "start_sigma"])]
     latents: Option<PathBuf>,
-    /// Which samples to draw: numbers and ranges, as in 0-63 or 1,5,9-12 [default: 0-63, or as many as there are images]
+    /// Which samples to draw: numbers and ranges, as in 0-63 or 1,5,9-12 [default: 0-63, or as many as there are
+    /// images]
     #[arg(long, conflicts_with = "latents")]
     seeds: Option<Seeds>,
-    /// Where `samples` go (safetensors), or `images` [n, height, width, channels] and their `labels` (.npz), which every command reads
-    /// as a data set
+    /// Where `samples` go (safetensors), or `images` [n, height, width, channels] and their `labels` (.npz), which
+    /// every command reads as a data set
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Where a picture of all samples goes
@@ -140,8 +141,8 @@ pub fn run(args: Args) -> Result<Ended> {
     Ok(interrupt::ended())
 }
 
-/// All samples, batch by batch, or the batches that are whole when a stop is asked for: as each sample depends on its seed alone, those are
-/// as good as all. Before the first there is nothing to keep.
+/// All samples, batch by batch, or the batches that are whole when a stop is asked for: as each sample depends on its
+/// seed alone, those are as good as all. Before the first there is nothing to keep.
 fn draw(sampler: &Sampler, request: &Request, batch: usize) -> Result<(Vec<Drawn>, Option<Keeping>)> {
     let total = request.samples.len();
     let mut progress = Progress::new("sampling", total as u64);
@@ -248,7 +249,8 @@ fn samples(model: &Model, path: &Path, name: &str) -> Result<Tensor> {
     if found.is_empty() { Err(Error::format(path, format!("{name} holds no samples"))) } else { Ok(found) }
 }
 
-/// The class that is meant: one of the model's names, for names may be numbers that count otherwise, or else its number.
+/// The class that is meant: one of the model's names, for names may be numbers that count otherwise, or else its
+/// number.
 fn class(text: &str, model: &Model) -> Result<u32> {
     let (names, dim) = (model.class_names(), model.denoiser().label_dim());
     if let Some(class) = names.iter().position(|name| name == text) {

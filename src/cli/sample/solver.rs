@@ -17,8 +17,9 @@ const STEPS: usize = 18;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Solver")]
 pub struct Args {
-    /// The solver: euler, heun, dpm2, dpm2-ancestral, euler-ancestral, dpmpp-2s, dpmpp-2m, dpmpp-3m, dpmpp-sde, dpmpp-2m-sde,
-    /// dpmpp-3m-sde, unipc-2, unipc-3, ipndm, lms, deis, edm-general, euler-maruyama, reverse-diffusion, predictor-corrector or rk45
+    /// The solver: euler, heun, dpm2, dpm2-ancestral, euler-ancestral, dpmpp-2s, dpmpp-2m, dpmpp-3m, dpmpp-sde,
+    /// dpmpp-2m-sde, dpmpp-3m-sde, unipc-2, unipc-3, ipndm, lms, deis, edm-general, euler-maruyama, reverse-diffusion,
+    /// predictor-corrector or rk45
     #[arg(long, default_value = "heun", value_parser = NAMES, hide_possible_values = true)]
     pub solver: String,
     /// Noise levels above 0 [default: 18]
@@ -33,8 +34,8 @@ pub struct Args {
     /// The exponent of the grids karras and polyexponential [default: 7 and 1]
     #[arg(long, value_parser = positive)]
     rho: Option<f64>,
-    /// How the levels are spread: karras, exponential, polyexponential, linear, vp, ve, iddpm, or the levels themselves such as
-    /// 80,10,1,0.1,0
+    /// How the levels are spread: karras, exponential, polyexponential, linear, vp, ve, iddpm, or the levels themselves
+    /// such as 80,10,1,0.1,0
     #[arg(long, default_value = "karras")]
     grid: GridName,
     /// S_churn: noise before each step, over the whole run (euler, heun, dpm2, edm-general)
@@ -52,8 +53,8 @@ pub struct Args {
     /// Share of the noise of ancestral and SDE solvers: 0 none, 1 all
     #[arg(long)]
     eta: Option<f64>,
-    /// All injected noise from one Brownian path, so that runs of different step counts compare [default: for dpmpp-sde,
-    /// dpmpp-2m-sde and dpmpp-3m-sde]
+    /// All injected noise from one Brownian path, so that runs of different step counts compare [default: for
+    /// dpmpp-sde, dpmpp-2m-sde and dpmpp-3m-sde]
     #[arg(long, conflicts_with = "no_brownian")]
     brownian: bool,
     /// Independent noise in every step

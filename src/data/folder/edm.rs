@@ -1,4 +1,5 @@
-//! `dataset.json`, the labels in folders that `dataset_tool.py` of EDM and EDM2 writes: `{"labels": [["00000/img00000000.png", 6], …]}`.
+//! `dataset.json`, the labels in folders that `dataset_tool.py` of EDM and EDM2 writes: `{"labels":
+//! [["00000/img00000000.png", 6], …]}`.
 //!
 //! A label is a whole number, or the one-hot vector of one; `null` in place of the list says that there are none.
 
@@ -75,7 +76,8 @@ fn class(label: &Value) -> Option<u32> {
     }
 }
 
-/// The label of each picture, and how many labels are of pictures that are not there. Errors on pictures without a label.
+/// The label of each picture, and how many labels are of pictures that are not there. Errors on pictures without a
+/// label.
 pub fn of(dir: &Path, pictures: &[PathBuf], known: &HashMap<String, u32>) -> Result<(Vec<u32>, usize)> {
     let mut labels = Vec::with_capacity(pictures.len());
     let mut without = Examples::default();

@@ -17,10 +17,11 @@ use super::{DataSet, Images, Reading};
 use crate::escape::escaped;
 use crate::{Error, Result};
 
-/// One picture as a set of its own, its form told by its contents: in colour `[height, width, 3]`, else in grey `[height, width, 1]`.
+/// One picture as a set of its own, its form told by its contents: in colour `[height, width, 3]`, else in grey
+/// `[height, width, 1]`.
 ///
-/// Errors on files that are no pictures of a form that is read (see [`open`](super::open)), are damaged or cut short, and on sides of
-/// more than 8,192 pixels.
+/// Errors on files that are no pictures of a form that is read (see [`open`](super::open)), are damaged or cut short,
+/// and on sides of more than 8,192 pixels.
 pub fn picture(path: impl AsRef<Path>, colour: bool) -> Result<DataSet> {
     let path = path.as_ref();
     let header = picture::header(path)?;
@@ -29,10 +30,12 @@ pub fn picture(path: impl AsRef<Path>, colour: bool) -> Result<DataSet> {
     Ok(DataSet::read(path.to_string_lossy(), image, None, Vec::new(), reading))
 }
 
-/// The pictures of a folder as a data set; `None` if there are none. See [`open`](super::open) for what is read as what.
+/// The pictures of a folder as a data set; `None` if there are none. See [`open`](super::open) for what is read as
+/// what.
 ///
-/// Errors where pictures or classes would be lost: pictures beside the folders of classes, class folders without any, a `train` that may be a
-/// class or a part, labels that do not fit; where a picture does not decode; and where sizes differ.
+/// Errors where pictures or classes would be lost: pictures beside the folders of classes, class folders without any, a
+/// `train` that may be a class or a part, labels that do not fit; where a picture does not decode; and where sizes
+/// differ.
 pub(super) fn open(dir: &Path, name: &str) -> Result<Option<DataSet>> {
     let top = Top::of(dir)?;
     if top.pictures() == 0 {

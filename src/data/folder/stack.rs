@@ -205,7 +205,8 @@ impl Kept {
         }
     }
 
-    /// Errors on pictures of 16 bits whose values all fit 8: either they are of 8 bits and would be all but black, or they are no pictures.
+    /// Errors on pictures of 16 bits whose values all fit 8: either they are of 8 bits and would be all but black, or
+    /// they are no pictures.
     fn check_depth(&self) -> Result<()> {
         match self.range {
             Some([_, most]) if most <= 255 && self.narrow == 0 => Err(Error::format(

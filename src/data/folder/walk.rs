@@ -34,7 +34,8 @@ impl Found {
     }
 }
 
-/// Walks a folder. Errors where [`entries`] does, on links that lead round in a circle, and on folders nested without end.
+/// Walks a folder. Errors where [`entries`] does, on links that lead round in a circle, and on folders nested without
+/// end.
 pub fn walk(dir: &Path) -> Result<Found> {
     let mut found = Found::default();
     below(dir, &mut Vec::new(), &mut found)?;

@@ -16,7 +16,8 @@ use crate::{Error, Result};
 
 /// Reads every array of a `.npz` file, by name without `.npy`.
 ///
-/// Errors on a damaged archive, as [`read`](super::read) on its arrays, and if together they take more than one file may.
+/// Errors on a damaged archive, as [`read`](super::read) on its arrays, and if together they take more than one file
+/// may.
 pub fn read_npz(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     let mut archive = Archive::open(path.as_ref())?;
     let members = archive.members.clone();
@@ -40,8 +41,8 @@ pub fn write_npz(path: impl AsRef<Path>, arrays: &BTreeMap<String, Array>) -> Re
     write_atomic(path, &archive.finish().map_err(failed)?.into_inner())
 }
 
-/// Writes a data set that every command reads: `images` `[n, h, w, c]` (points: `[n, dims]`) in f32, and `labels` if there are two classes
-/// or more, with their number as `classes`: not every class need have an image.
+/// Writes a data set that every command reads: `images` `[n, h, w, c]` (points: `[n, dims]`) in f32, and `labels` if
+/// there are two classes or more, with their number as `classes`: not every class need have an image.
 pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<()> {
     let shape = match images.size() {
         [1, 1, dims] => vec![images.len(), dims],

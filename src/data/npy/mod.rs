@@ -1,7 +1,7 @@
 //! NumPy's files: `.npy` holds one array, `.npz` several by name.
 //!
-//! Format: NumPy Enhancement Proposal 1. Numbers of any width are read, in either byte order, rows or columns first; objects and
-//! structures are not.
+//! Format: NumPy Enhancement Proposal 1. Numbers of any width are read, in either byte order, rows or columns first;
+//! objects and structures are not.
 
 #[cfg(feature = "formats")]
 mod archive;

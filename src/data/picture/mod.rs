@@ -1,7 +1,7 @@
 //! One file of a picture: decoded whole, or an error.
 //!
-//! Decoders are other people's code and files are anybody's: what a decoder does, a panic included, ends here as an error that names the
-//! file. The form is told by the contents, whatever the name says.
+//! Decoders are other people's code and files are anybody's: what a decoder does, a panic included, ends here as an
+//! error that names the file. The form is told by the contents, whatever the name says.
 
 mod jpeg;
 mod scans;
@@ -53,7 +53,8 @@ pub(super) fn by_name(path: &Path) -> Name {
     if UNREAD.split(' ').any(|unread| unread == ending) { Name::Unread } else { Name::Other }
 }
 
-/// Whether the file is a picture by how it starts. Two letters, as BMP and PNM have them, begin many a text and prove nothing.
+/// Whether the file is a picture by how it starts. Two letters, as BMP and PNM have them, begin many a text and prove
+/// nothing.
 ///
 /// Errors if it is no regular file or cannot be read.
 pub fn is_picture(path: impl AsRef<Path>) -> Result<bool> {
@@ -135,8 +136,8 @@ impl Picture {
 
 /// Decodes a file: its first picture, if it has several.
 ///
-/// Errors on files that are no pictures of a form that is read, are damaged or cut short, have sides of more than 8,192 pixels, or hold
-/// floating-point numbers.
+/// Errors on files that are no pictures of a form that is read, are damaged or cut short, have sides of more than 8,192
+/// pixels, or hold floating-point numbers.
 pub(super) fn decoded(path: &Path) -> Result<Picture> {
     fenced(path, || {
         let bytes = read(path)?;
@@ -173,7 +174,8 @@ pub(super) fn words(image: DynamicImage, colour: bool) -> Vec<u16> {
     if colour { image.into_rgb16().into_raw() } else { image.into_luma16().into_raw() }
 }
 
-/// What a value of 16 bits means as a pixel: 0 is -1, 65,535 is 1. A byte `b`, which is 257 b of them, means what it means elsewhere.
+/// What a value of 16 bits means as a pixel: 0 is -1, 65,535 is 1. A byte `b`, which is 257 b of them, means what it
+/// means elsewhere.
 pub(super) fn of_word(word: u16) -> f32 {
     f32::from(word) / 32767.5 - 1.0
 }

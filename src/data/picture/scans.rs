@@ -1,7 +1,8 @@
 //! Whether the coded data of a JPEG hold every block of the picture.
 //!
-//! Decoders make up blocks that are not there, even where they are strict: past an end marker they go on with zeros. Here the codes are walked
-//! as ITU-T T.81 has them, annexes F (sequential) and G (progressive), and nothing but their lengths is looked at.
+//! Decoders make up blocks that are not there, even where they are strict: past an end marker they go on with zeros.
+//! Here the codes are walked as ITU-T T.81 has them, annexes F (sequential) and G (progressive), and nothing but their
+//! lengths is looked at.
 
 /// The coefficients of a block, in zigzag order.
 const BLOCK: usize = 64;
@@ -128,7 +129,8 @@ struct Picture {
     tables: [[Option<Codes>; COMPONENTS]; 2],
 }
 
-/// Whether every block of every scan is there, and every component has some. Codings that nothing here reads count as whole.
+/// Whether every block of every scan is there, and every component has some. Codings that nothing here reads count as
+/// whole.
 pub fn are_whole(bytes: &[u8]) -> bool {
     walk(bytes).is_some()
 }

@@ -1,6 +1,7 @@
 //! Whether a file of a picture goes to its end, and how many pictures it holds.
 //!
-//! A decoder stops when it has what it wants, or makes up what is missing. Here the parts of the file are walked by their lengths.
+//! A decoder stops when it has what it wants, or makes up what is missing. Here the parts of the file are walked by
+//! their lengths.
 
 use image::ImageFormat;
 

@@ -1,8 +1,9 @@
-//! EDM's augmentation of training images: flips and a random affine map, of which the network is told, so that its samples show
-//! nothing of them (Karras et al. 2022, arXiv 2206.00364, appendix F.2; after Karras et al. 2020, arXiv 2006.06676).
+//! EDM's augmentation of training images: flips and a random affine map, of which the network is told, so that its
+//! samples show nothing of them (Karras et al. 2022, arXiv 2206.00364, appendix F.2; after Karras et al. 2020, arXiv
+//! 2006.06676).
 //!
-//! One affine map per image, carried out between wavelet filters so that nothing aliases. On the host, in parallel over the samples;
-//! what happens to a sample is a pure function of seed, step and sample.
+//! One affine map per image, carried out between wavelet filters so that nothing aliases. On the host, in parallel over
+//! the samples; what happens to a sample is a pure function of seed, step and sample.
 
 mod resample;
 mod transform;
@@ -18,7 +19,8 @@ use crate::tensor::{DType, Device};
 pub use resample::Planes;
 pub use transform::{Choices, Matrix, Transform};
 
-/// Which operations there are, how likely and how strong. A multiplier of 0 leaves an operation out, and its label with it.
+/// Which operations there are, how likely and how strong. A multiplier of 0 leaves an operation out, and its label with
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AugmentPipe {
     /// Probability of each operation, times its multiplier.
@@ -38,7 +40,8 @@ pub struct AugmentPipe {
 }
 
 impl AugmentPipe {
-    /// EDM's settings: horizontal flips always, everything else with probability `p` (0.12 for CIFAR-10, 0.15 for 64x64).
+    /// EDM's settings: horizontal flips always, everything else with probability `p` (0.12 for CIFAR-10, 0.15 for
+    /// 64x64).
     pub fn edm(p: f64) -> Self {
         AugmentPipe { p, xflip: 1e8, yflip: 1.0, scale: 1.0, rotate_frac: 1.0, aniso: 1.0, translate_frac: 1.0 }
     }
@@ -61,8 +64,8 @@ impl AugmentPipe {
         on(&ones) + 2 * on(&twos)
     }
 
-    /// Augments samples `first` and following of a training step: images `[n, height, width, channels]` in place. Returns the labels
-    /// `[n, labels]`.
+    /// Augments samples `first` and following of a training step: images `[n, height, width, channels]` in place.
+    /// Returns the labels `[n, labels]`.
     ///
     /// Errors on settings out of range and if `images` does not hold whole images.
     pub fn apply(

@@ -4,8 +4,8 @@ use num_traits::Float;
 
 use super::transform::{Matrix, Transform};
 
-/// The wavelet's low-pass filter of 12 taps, sym6 (Daubechies 1992), used rounded to f32 as in EDM. It is orthogonal: doubling and
-/// halving with it changes nothing.
+/// The wavelet's low-pass filter of 12 taps, sym6 (Daubechies 1992), used rounded to f32 as in EDM. It is orthogonal:
+/// doubling and halving with it changes nothing.
 const SYM6: [f64; 12] = [
     0.015404109327027373,
     0.0034907120842174702,

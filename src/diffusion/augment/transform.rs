@@ -120,8 +120,8 @@ impl AugmentPipe {
 }
 
 impl Transform {
-    /// How far the image has to be continued to the left, top, right and bottom, so that nothing beyond it is looked at: at most by
-    /// its own size less one.
+    /// How far the image has to be continued to the left, top, right and bottom, so that nothing beyond it is looked
+    /// at: at most by its own size less one.
     pub fn margins(&self, width: usize, height: usize) -> [usize; 4] {
         let half = [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0];
         let corners = [[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]];

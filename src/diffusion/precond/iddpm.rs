@@ -3,12 +3,12 @@ use serde::{Deserialize, Serialize};
 use super::{Preconditioning, Scaling, check};
 use crate::error::Result;
 
-/// The preconditioning of improved DDPM: the network predicts the noise, and, in as many channels again, a variance that is not
-/// used here. It knows the noise levels of a table only.
+/// The preconditioning of improved DDPM: the network predicts the noise, and, in as many channels again, a variance
+/// that is not used here. It knows the noise levels of a table only.
 ///
-/// `c_skip = 1`, `c_out = -s`, `c_in = 1 / sqrt(s^2 + 1)`, `c_noise = M - 1 - argmin_j |u_j - s|`. The table is `u_M = 0`,
-/// `u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, C_1) - 1)`, `a_j = sin^2(pi j / (2 M (C_2 + 1)))`
-/// (Nichol & Dhariwal 2021, arXiv 2102.09672, as in Karras et al. 2022).
+/// `c_skip = 1`, `c_out = -s`, `c_in = 1 / sqrt(s^2 + 1)`, `c_noise = M - 1 - argmin_j |u_j - s|`. The table is `u_M =
+/// 0`, `u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, C_1) - 1)`, `a_j = sin^2(pi j / (2 M (C_2 + 1)))` (Nichol &
+/// Dhariwal 2021, arXiv 2102.09672, as in Karras et al. 2022).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IddpmPrecond {
@@ -32,8 +32,8 @@ impl Default for IddpmPrecond {
 impl IddpmPrecond {
     /// The table of noise levels. Errors with the option that is out of range.
     ///
-    /// It is made in f32, step by step: published models were trained with that table, whose least level differs in the fourth
-    /// digit from the formula's.
+    /// It is made in f32, step by step: published models were trained with that table, whose least level differs in the
+    /// fourth digit from the formula's.
     pub fn table(&self) -> Result<IddpmTable> {
         check("C_1", self.c_1, self.c_1 > 0.0 && self.c_1 <= 1.0, "above 0 and at most 1")?;
         check("C_2", self.c_2, (0.0..=1.0).contains(&self.c_2), "between 0 and 1")?;

@@ -1,7 +1,8 @@
-//! Preconditioning: how a network is scaled around at each noise level, so that `D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)`.
+//! Preconditioning: how a network is scaled around at each noise level, so that `D(x; sigma) = c_skip x + c_out F(c_in
+//! x; c_noise)`.
 //!
-//! One file each for the four kinds that EDM compares (Karras et al. 2022, arXiv 2206.00364, table 1); option names are those
-//! of its preconditioner classes.
+//! One file each for the four kinds that EDM compares (Karras et al. 2022, arXiv 2206.00364, table 1); option names are
+//! those of its preconditioner classes.
 
 mod edm;
 mod iddpm;
@@ -55,7 +56,8 @@ pub trait Preconditioning: Debug + Send + Sync {
         sigma
     }
 
-    /// Channels of the network's output for so many channels of data; what comes after the first `channels` is not used.
+    /// Channels of the network's output for so many channels of data; what comes after the first `channels` is not
+    /// used.
     fn outputs(&self, channels: usize) -> usize {
         channels
     }
@@ -95,7 +97,8 @@ impl Precond {
         }
     }
 
-    /// Standard deviation of the data: EDM's `sigma_data`, and 0.5 (images in [-1, 1]) for the others, which do not say.
+    /// Standard deviation of the data: EDM's `sigma_data`, and 0.5 (images in [-1, 1]) for the others, which do not
+    /// say.
     pub fn sigma_data(&self) -> f64 {
         match self {
             Precond::Edm(edm) => edm.sigma_data,

@@ -5,7 +5,8 @@ use crate::error::Result;
 
 /// The variance-exploding preconditioning: the network predicts the negative noise from the bare noisy data.
 ///
-/// `c_skip = 1`, `c_out = s`, `c_in = 1`, `c_noise = ln(s / 2)` (Song et al. 2021, arXiv 2011.13456, as in Karras et al. 2022).
+/// `c_skip = 1`, `c_out = s`, `c_in = 1`, `c_noise = ln(s / 2)` (Song et al. 2021, arXiv 2011.13456, as in Karras et
+/// al. 2022).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VePrecond {

@@ -4,7 +4,8 @@ use super::{Preconditioning, Scaling, check};
 use crate::diffusion::sigmas::vp_sigma;
 use crate::error::Result;
 
-/// The variance-preserving preconditioning: the network predicts the noise, and is told the time of a process that ends at 1.
+/// The variance-preserving preconditioning: the network predicts the noise, and is told the time of a process that ends
+/// at 1.
 ///
 /// `c_skip = 1`, `c_out = -s`, `c_in = 1 / sqrt(s^2 + 1)`, `c_noise = (M - 1) t(s)` with the noise level
 /// `s(t) = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1)` (Song et al. 2021, arXiv 2011.13456, as in Karras et al. 2022).

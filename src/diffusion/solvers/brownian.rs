@@ -11,13 +11,14 @@ use crate::tensor::Tensor;
 /// Halvings of the interval; below, the path is a straight line.
 const DEPTH: u32 = 26;
 
-/// Noise whose increments belong to one Brownian path W over the logarithm of the noise level: runs of different step counts then
-/// approximate the same sample, and more steps change it less and less.
+/// Noise whose increments belong to one Brownian path W over the logarithm of the noise level: runs of different step
+/// counts then approximate the same sample, and more steps change it less and less.
 ///
-/// W is a virtual Brownian tree (Li et al. 2020, arXiv 2001.01328, section 4): its value in the middle of a dyadic interval, given those at
-/// the ends, is their mean plus noise that is a pure function of seed, sample and interval. Nothing is stored but the last two values asked for.
-/// The noise of a way from `a` to `b` is `(W(ln b) - W(ln a)) / sqrt|ln b - ln a|`. Ways that overlap have noise in common:
-/// [`Solver::path_use`](super::Solver::path_use) tells which solvers that suits.
+/// W is a virtual Brownian tree (Li et al. 2020, arXiv 2001.01328, section 4): its value in the middle of a dyadic
+/// interval, given those at the ends, is their mean plus noise that is a pure function of seed, sample and interval.
+/// Nothing is stored but the last two values asked for. The noise of a way from `a` to `b` is `(W(ln b) - W(ln a)) /
+/// sqrt|ln b - ln a|`. Ways that overlap have noise in common: [`Solver::path_use`](super::Solver::path_use) tells
+/// which solvers that suits.
 #[derive(Debug, Clone)]
 pub struct BrownianPath {
     key: RandomKey,
@@ -29,7 +30,8 @@ pub struct BrownianPath {
 }
 
 impl BrownianPath {
-    /// The path of `samples` under a seed, between two noise levels. Errors unless `0 < sigma_min < sigma_max`, both finite.
+    /// The path of `samples` under a seed, between two noise levels. Errors unless `0 < sigma_min < sigma_max`, both
+    /// finite.
     pub fn new(seed: u64, samples: SampleIds, sigma_min: f64, sigma_max: f64) -> Result<Self> {
         if !(sigma_min > 0.0 && sigma_min < sigma_max && sigma_max.is_finite()) {
             let what = format!("the path needs 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}");

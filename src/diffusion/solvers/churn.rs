@@ -4,8 +4,8 @@ use super::{PathUse, Run};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
-/// EDM's stochasticity: before a step the noise level is raised by a factor `1 + gamma` and new noise makes up the difference
-/// (Karras et al. 2022, algorithm 2, lines 4 to 6). The default is none.
+/// EDM's stochasticity: before a step the noise level is raised by a factor `1 + gamma` and new noise makes up the
+/// difference (Karras et al. 2022, algorithm 2, lines 4 to 6). The default is none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Churn {
     /// S_churn: the amount over the whole run; 0 for none.
@@ -33,12 +33,14 @@ impl Churn {
         }
     }
 
-    /// Churn raises a level that the steps have come down from: on a path its noise would be what the steps have just used.
+    /// Churn raises a level that the steps have come down from: on a path its noise would be what the steps have just
+    /// used.
     pub(super) fn path_use(&self) -> PathUse {
         if self.amount > 0.0 { PathUse::Never } else { PathUse::Possible }
     }
 
-    /// The samples with more noise, and their level. With an amount above 0 every step makes one request for noise, used or not.
+    /// The samples with more noise, and their level. With an amount above 0 every step makes one request for noise,
+    /// used or not.
     pub(super) fn apply(&self, run: &mut Run, x: &Tensor, sigma: f64, steps: usize) -> Result<(Tensor, f64)> {
         if self.amount == 0.0 {
             return Ok((x.clone(), sigma));

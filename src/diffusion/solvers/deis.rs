@@ -1,6 +1,8 @@
-//! DEIS: Adams-Bashforth with polynomials in ln sigma (Zhang & Chen 2023, arXiv 2204.13902, tAB-DEIS; in diffusers "log-rho").
+//! DEIS: Adams-Bashforth with polynomials in ln sigma (Zhang & Chen 2023, arXiv 2204.13902, tAB-DEIS; in diffusers
+//! "log-rho").
 //!
-//! One denoiser call a step. Order `i + 1` in step i until the history is long enough; a step to 0 returns the denoised samples.
+//! One denoiser call a step. Order `i + 1` in step i until the history is long enough; a step to 0 returns the denoised
+//! samples.
 
 use super::lagrange::{basis, integral};
 use super::lms::history;

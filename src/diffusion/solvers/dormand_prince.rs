@@ -1,7 +1,9 @@
-//! The Runge-Kutta pair of Dormand & Prince 1980 (orders 5 and 4) with step-size control, for states of several tensors.
+//! The Runge-Kutta pair of Dormand & Prince 1980 (orders 5 and 4) with step-size control, for states of several
+//! tensors.
 //!
-//! The last slope of a step is the first of the next. The step size follows the PI controller of Gustafsson in the form of Hairer, Nørsett &
-//! Wanner, "Solving ordinary differential equations I", section II.4 and IV.2 of volume II: `h <- 0.9 h e^(-0.7/5) e_before^(0.4/5)`.
+//! The last slope of a step is the first of the next. The step size follows the PI controller of Gustafsson in the form
+//! of Hairer, Nørsett & Wanner, "Solving ordinary differential equations I", section II.4 and IV.2 of volume II: `h <-
+//! 0.9 h e^(-0.7/5) e_before^(0.4/5)`.
 
 use super::run::axpy;
 use crate::error::{Error, Result};
@@ -35,10 +37,12 @@ const E: [f64; 7] =
 type State = Vec<Tensor>;
 
 impl DormandPrince {
-    /// Integrates `dy/dt = f(y, t)` from `start` to `end`, which may lie on either side. `accepted(steps, t, y)` sees every accepted step.
+    /// Integrates `dy/dt = f(y, t)` from `start` to `end`, which may lie on either side. `accepted(steps, t, y)` sees
+    /// every accepted step.
     ///
-    /// The error of a step is the largest over the tensors and samples `[n, ...]` of the root mean square over a sample's elements. Errors
-    /// on tolerances that are not positive, when the steps are used up, and when the error is not a number.
+    /// The error of a step is the largest over the tensors and samples `[n, ...]` of the root mean square over a
+    /// sample's elements. Errors on tolerances that are not positive, when the steps are used up, and when the error is
+    /// not a number.
     pub fn integrate(
         &self,
         mut f: impl FnMut(&State, f64) -> Result<State>,

@@ -1,5 +1,5 @@
-//! DPM-Solver-2 (Lu et al. 2022, arXiv 2206.00927, algorithm 1 with r = 1/2) in the form that k-diffusion made common: the midpoint
-//! rule with the middle in ln sigma.
+//! DPM-Solver-2 (Lu et al. 2022, arXiv 2206.00927, algorithm 1 with r = 1/2) in the form that k-diffusion made common:
+//! the midpoint rule with the middle in ln sigma.
 //!
 //! Second order; two denoiser calls a step, one in a step to 0.
 
@@ -8,7 +8,8 @@ use super::{Churn, PathUse, Run, Solver, ancestral_step};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// One step from `a` to `b`: the slope at `m = sqrt(a b)`, reached by Euler, serves for the whole step. Euler's where `b` is 0.
+/// One step from `a` to `b`: the slope at `m = sqrt(a b)`, reached by Euler, serves for the whole step. Euler's where
+/// `b` is 0.
 fn midpoint(run: &mut Run, x: &Tensor, a: f64, b: f64) -> Result<Tensor> {
     let d = run.slope(x, a)?;
     if b == 0.0 {

@@ -1,6 +1,7 @@
 //! DPM-Solver++(3M) (Lu et al. 2022, arXiv 2211.01095, section 4.2 carried one order further).
 //!
-//! Third order in ln sigma, three steps; one denoiser call a step. The first two steps are of first and second order, a step to 0 of first.
+//! Third order in ln sigma, three steps; one denoiser call a step. The first two steps are of first and second order, a
+//! step to 0 of first.
 
 use super::dpmpp_3m_sde::multistep;
 use super::{Run, Solver};

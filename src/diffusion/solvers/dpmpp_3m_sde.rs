@@ -1,4 +1,5 @@
-//! SDE-DPM-Solver++(3M): the stochastic solver of Lu et al. 2022 (arXiv 2211.01095, section 5) with three steps, as in k-diffusion.
+//! SDE-DPM-Solver++(3M): the stochastic solver of Lu et al. 2022 (arXiv 2211.01095, section 5) with three steps, as in
+//! k-diffusion.
 //!
 //! One denoiser call a step. The first two steps are of first and second order, a step to 0 of first.
 

@@ -1,4 +1,5 @@
-//! DPM-Solver++ for the SDE with single steps, as in k-diffusion: two ancestral sub-steps, the second with a slope that both see.
+//! DPM-Solver++ for the SDE with single steps, as in k-diffusion: two ancestral sub-steps, the second with a slope that
+//! both see.
 //!
 //! Two denoiser calls a step, one in a step to 0.
 

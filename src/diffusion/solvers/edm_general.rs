@@ -1,8 +1,8 @@
-//! EDM's generalised sampler: any noise schedule sigma(t) and scaling s(t), Euler or a second-order step (Karras et al. 2022, appendix C.3
-//! and algorithm 3 for the deterministic step; churn as in algorithm 2).
+//! EDM's generalised sampler: any noise schedule sigma(t) and scaling s(t), Euler or a second-order step (Karras et al.
+//! 2022, appendix C.3 and algorithm 3 for the deterministic step; churn as in algorithm 2).
 //!
-//! The ODE of the scaled samples `s(t) x` is `dx/dt = (sigma'/sigma + s'/s) x - (sigma' s / sigma) D(x / s; sigma)` (equation 81). What comes in, goes out and
-//! is shown to the observer is unscaled, as with every other solver.
+//! The ODE of the scaled samples `s(t) x` is `dx/dt = (sigma'/sigma + s'/s) x - (sigma' s / sigma) D(x / s; sigma)`
+//! (equation 81). What comes in, goes out and is shown to the observer is unscaled, as with every other solver.
 
 use super::run::{axpy, combine};
 use super::{Churn, PathUse, Run, Solver};

@@ -1,4 +1,5 @@
-//! Euler-Maruyama steps of the reverse SDE `dx = (f - g^2 score) dt + g dw` (Song et al. 2021, arXiv 2011.13456, equation 6 and appendix D).
+//! Euler-Maruyama steps of the reverse SDE `dx = (f - g^2 score) dt + g dw` (Song et al. 2021, arXiv 2011.13456,
+//! equation 6 and appendix D).
 //!
 //! One denoiser call a step. A step to 0 returns the denoised samples, its mean.
 
@@ -8,7 +9,8 @@ use super::{Run, Sde, Solver};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// The solver. On [`vp_sigmas`](crate::diffusion::vp_sigmas) for VP and an exponential grid for VE the steps are even in time, as in the paper.
+/// The solver. On [`vp_sigmas`](crate::diffusion::vp_sigmas) for VP and an exponential grid for VE the steps are even
+/// in time, as in the paper.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct EulerMaruyama {
     /// The forward process.

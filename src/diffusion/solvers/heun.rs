@@ -1,7 +1,7 @@
 //! Heun's method on the probability-flow ODE, with optional noise injection.
 //!
-//! Karras et al. 2022 (arXiv 2206.00364), algorithm 2; line numbers below are the algorithm's. Second order; two denoiser calls a step,
-//! one in the last.
+//! Karras et al. 2022 (arXiv 2206.00364), algorithm 2; line numbers below are the algorithm's. Second order; two
+//! denoiser calls a step, one in the last.
 
 use super::run::axpy;
 use super::{Churn, Denoise, FreshNoise, PathUse, Run, Solver, solve};

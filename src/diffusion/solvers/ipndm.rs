@@ -1,4 +1,5 @@
-//! iPNDM (Zhang & Chen 2023, arXiv 2204.13902): Adams-Bashforth with the weights of evenly spaced levels, whatever the grid.
+//! iPNDM (Zhang & Chen 2023, arXiv 2204.13902): Adams-Bashforth with the weights of evenly spaced levels, whatever the
+//! grid.
 //!
 //! One denoiser call a step. Order `i + 1` in step i up to `order`, in the last step too.
 

@@ -1,4 +1,5 @@
-//! Linear multistep: Adams-Bashforth with variable steps on the probability-flow ODE (in k-diffusion, and as iPNDM with variable steps).
+//! Linear multistep: Adams-Bashforth with variable steps on the probability-flow ODE (in k-diffusion, and as iPNDM with
+//! variable steps).
 //!
 //! One denoiser call a step. Order `i + 1` in step i until the history is long enough.
 
@@ -23,8 +24,8 @@ impl Default for Lms {
 
 /// The weights of `d_i, d_{i-1}, ...` in step `i` of a grid: `min(order, i + 1)` of them.
 ///
-/// c_j is the integral from `sigmas[i]` to `sigmas[i + 1]` of the Lagrange polynomial through `sigmas[i], sigmas[i-1], ...` that is 1 at
-/// `sigmas[i-j]`. Errors unless the step is in the grid and the order is 1 to 8.
+/// c_j is the integral from `sigmas[i]` to `sigmas[i + 1]` of the Lagrange polynomial through `sigmas[i], sigmas[i-1],
+/// ...` that is 1 at `sigmas[i-j]`. Errors unless the step is in the grid and the order is 1 to 8.
 pub fn lms_coefficients(sigmas: &[f64], i: usize, order: usize) -> Result<Vec<f64>> {
     let nodes = history(sigmas, i, order)?;
     // 4 points are exact to degree 7.

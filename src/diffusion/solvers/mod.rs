@@ -1,11 +1,12 @@
-//! Solvers of the reverse process, one file each. They take any denoiser, any starting point and any grid of noise levels.
+//! Solvers of the reverse process, one file each. They take any denoiser, any starting point and any grid of noise
+//! levels.
 //!
-//! Everywhere `x = y + sigma n` with clean data y and standard normal n; `D(x; sigma)` is the denoiser, `d = (x - D) / sigma` the slope of
-//! the probability-flow ODE, and a step goes from noise level `a` to `b`. Coefficients are f64 on the host; the state has the dtype of
-//! the start (f64 is recommended on the CPU).
+//! Everywhere `x = y + sigma n` with clean data y and standard normal n; `D(x; sigma)` is the denoiser, `d = (x - D) /
+//! sigma` the slope of the probability-flow ODE, and a step goes from noise level `a` to `b`. Coefficients are f64 on
+//! the host; the state has the dtype of the start (f64 is recommended on the CPU).
 //!
-//! [`solve`] runs a [`Solver`]; [`named()`] makes one by the name that the command line knows it by. A solver of your own implements
-//! [`Solver`] with what [`Run`] offers: see `examples/own_solver.rs`.
+//! [`solve`] runs a [`Solver`]; [`named()`] makes one by the name that the command line knows it by. A solver of your
+//! own implements [`Solver`] with what [`Run`] offers: see `examples/own_solver.rs`.
 
 mod ancestral;
 mod brownian;
@@ -75,7 +76,8 @@ pub trait Denoise {
     /// The expected clean samples, given noisy ones.
     fn at(&mut self, x: &Tensor, sigma: f64) -> Result<Tensor>;
 
-    /// The noise level nearest to `sigma` that the denoiser knows; `sigma` itself unless it was made for certain levels only.
+    /// The noise level nearest to `sigma` that the denoiser knows; `sigma` itself unless it was made for certain levels
+    /// only.
     fn round_sigma(&self, sigma: f64) -> f64 {
         sigma
     }
@@ -89,7 +91,8 @@ impl<F: FnMut(&Tensor, f64) -> Result<Tensor>> Denoise for F {
 
 /// A method that takes samples from the first noise level of a grid to the last.
 pub trait Solver: std::fmt::Debug + Send + Sync {
-    /// Solves from `x` at `sigmas[0]` to the last level. The grid has at least two levels and falls strictly; the last may be 0.
+    /// Solves from `x` at `sigmas[0]` to the last level. The grid has at least two levels and falls strictly; the last
+    /// may be 0.
     fn solve(&self, run: &mut Run, x: Tensor, sigmas: &[f64]) -> Result<Tensor>;
 
     /// Whether a sample's path depends on the others of its batch, as with a step size that all must agree on.
@@ -97,8 +100,8 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether the noise can come from one Brownian path, as [`BrownianPath`] has it: only if every request is for the noise of a way
-    /// that the samples go down, and none for noise beside it, which would have to be independent.
+    /// Whether the noise can come from one Brownian path, as [`BrownianPath`] has it: only if every request is for the
+    /// noise of a way that the samples go down, and none for noise beside it, which would have to be independent.
     fn path_use(&self) -> PathUse {
         PathUse::Possible
     }

@@ -30,7 +30,8 @@ pub const NAMES: [&str; 21] = [
     "rk45",
 ];
 
-/// What solvers can be told. `None` leaves a solver's own default; setting what a solver does not have is an error of [`named`].
+/// What solvers can be told. `None` leaves a solver's own default; setting what a solver does not have is an error of
+/// [`named`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Options {
     /// Noise before each step: `euler`, `heun`, `dpm2`, `edm-general`.
@@ -79,7 +80,8 @@ pub fn named(name: &str, options: &Options) -> Result<Arc<dyn Solver>> {
     }
 }
 
-/// The first of the options set, by its field's name, that the solver called `name` does not have. Errors as [`named`] for every other reason.
+/// The first of the options set, by its field's name, that the solver called `name` does not have. Errors as [`named`]
+/// for every other reason.
 pub fn unknown_option(name: &str, options: &Options) -> Result<Option<&'static str>> {
     let mut left = *options;
     build(name, &mut left)?;

@@ -8,13 +8,15 @@ use crate::tensor::Tensor;
 
 /// A source of standard normal noise.
 pub trait Noise {
-    /// `x + deviation z` for samples `x` `[n, ...]`, where z is the standard normal noise of the way from noise level `from` to `to`.
+    /// `x + deviation z` for samples `x` `[n, ...]`, where z is the standard normal noise of the way from noise level
+    /// `from` to `to`.
     ///
     /// A request with a deviation of 0 counts, but adds nothing.
     fn add(&mut self, x: &Tensor, deviation: f64, from: f64, to: f64) -> Result<Tensor>;
 }
 
-/// Independent noise for every request: a pure function of seed, sample and number of the request, made in the kernel that adds it.
+/// Independent noise for every request: a pure function of seed, sample and number of the request, made in the kernel
+/// that adds it.
 #[derive(Debug, Clone)]
 pub struct FreshNoise {
     key: RandomKey,

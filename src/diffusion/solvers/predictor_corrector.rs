@@ -1,10 +1,11 @@
-//! Predictor-corrector sampling: Langevin steps at each noise level, then a step of reverse diffusion (Song et al. 2021, arXiv 2011.13456,
-//! algorithms 1 to 5).
+//! Predictor-corrector sampling: Langevin steps at each noise level, then a step of reverse diffusion (Song et al.
+//! 2021, arXiv 2011.13456, algorithms 1 to 5).
 //!
-//! `corrector_steps + 1` denoiser calls a step. The paper's code makes a Langevin step `e = 2 alpha (r |z| / |score|)^2` with norms averaged over
-//! the batch, so that a sample depends on its neighbours; with each sample's own norms the step depends on its noise z, and samples of few
-//! elements come out too wide. Here the ratio of norms is sigma, what it is on average where noise outweighs the data: `E|z| / E|score|` for
-//! the score `-n / sigma` of normal noise n.
+//! `corrector_steps + 1` denoiser calls a step. The paper's code makes a Langevin step `e = 2 alpha (r |z| /
+//! |score|)^2` with norms averaged over the batch, so that a sample depends on its neighbours; with each sample's own
+//! norms the step depends on its noise z, and samples of few elements come out too wide. Here the ratio of norms is
+//! sigma, what it is on average where noise outweighs the data: `E|z| / E|score|` for the score `-n / sigma` of normal
+//! noise n.
 
 use super::reverse_diffusion;
 use super::run::combine;

@@ -1,5 +1,5 @@
-//! Reverse diffusion sampling: the forward steps' own discretisation, reversed (Song et al. 2021, arXiv 2011.13456, section 4.2 and
-//! appendix E).
+//! Reverse diffusion sampling: the forward steps' own discretisation, reversed (Song et al. 2021, arXiv 2011.13456,
+//! section 4.2 and appendix E).
 //!
 //! One denoiser call a step. A step to 0 returns the denoised samples, its mean.
 

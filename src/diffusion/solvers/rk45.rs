@@ -1,14 +1,16 @@
 //! The probability-flow ODE by an adaptive Runge-Kutta method, in the variable `u = ln sigma`: `dx/du = x - D(x; e^u)`.
 //!
-//! From the first level to the last above 0, then, if the grid ends at 0, one denoiser call that returns the clean samples. The
-//! levels in between do not matter: the step sizes follow the tolerance (Dormand & Prince 1980, as in Song et al. 2021, appendix D.4).
+//! From the first level to the last above 0, then, if the grid ends at 0, one denoiser call that returns the clean
+//! samples. The levels in between do not matter: the step sizes follow the tolerance (Dormand & Prince 1980, as in Song
+//! et al. 2021, appendix D.4).
 
 use super::run::combine;
 use super::{DormandPrince, Run, Solver};
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// The solver. A batch shares its steps; [`Sampler`](crate::diffusion::Sampler) therefore hands it one sample at a time.
+/// The solver. A batch shares its steps; [`Sampler`](crate::diffusion::Sampler) therefore hands it one sample at a
+/// time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rk45 {
     /// Absolute tolerance of a step.

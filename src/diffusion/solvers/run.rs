@@ -39,10 +39,12 @@ pub struct Run<'a> {
 
 /// Runs `solver` from `x` `[n, ...]` at noise level `sigmas[0]` down to the last level, which is usually 0.
 ///
-/// `noise` is what stochastic solvers add ([`FreshNoise`](super::FreshNoise), [`BrownianPath`](super::BrownianPath)); `observe` sees the state before each
-/// step and after the last, and ends the run by an error. Levels are rounded to those that the denoiser knows.
+/// `noise` is what stochastic solvers add ([`FreshNoise`](super::FreshNoise), [`BrownianPath`](super::BrownianPath));
+/// `observe` sees the state before each step and after the last, and ends the run by an error. Levels are rounded to
+/// those that the denoiser knows.
 ///
-/// Errors where denoiser, noise or observer do, and unless the levels are at least two, finite, not negative and fall strictly.
+/// Errors where denoiser, noise or observer do, and unless the levels are at least two, finite, not negative and fall
+/// strictly.
 pub fn solve(
     solver: &dyn Solver,
     denoise: &mut dyn Denoise,
@@ -90,8 +92,8 @@ impl Run<'_> {
         combine(&[(1.0 / sigma, x), (-1.0 / sigma, &denoised)])
     }
 
-    /// `x + deviation z` with the standard normal numbers z of the way from noise level `from` to `to`. It is a request to the source
-    /// of noise even where the deviation is 0.
+    /// `x + deviation z` with the standard normal numbers z of the way from noise level `from` to `to`. It is a request
+    /// to the source of noise even where the deviation is 0.
     pub fn add_noise(&mut self, x: &Tensor, deviation: f64, from: f64, to: f64) -> Result<Tensor> {
         self.noise.add(x, deviation, from, to)
     }
@@ -111,7 +113,8 @@ impl Run<'_> {
         (self.observe)(&State { step, sigma, x, corrected: Some(corrected), nfe: self.nfe })
     }
 
-    /// `x <- step(run, i, x, a, b)` for every step of the grid, from `a = sigmas[i]` to `b = sigmas[i + 1]`, with the observer in between.
+    /// `x <- step(run, i, x, a, b)` for every step of the grid, from `a = sigmas[i]` to `b = sigmas[i + 1]`, with the
+    /// observer in between.
     pub fn steps(
         &mut self,
         mut x: Tensor,

@@ -5,7 +5,8 @@ use super::Schedule;
 /// A forward process. Samples are handed around unscaled, `x = y + sigma n`, whichever it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sde {
-    /// Variance preserving: `dx = -beta(t) x / 2 dt + sqrt(beta(t)) dw` with `beta(t) = beta_min + beta_d t` (equation 11), for `x / sqrt(1 + sigma^2)`.
+    /// Variance preserving: `dx = -beta(t) x / 2 dt + sqrt(beta(t)) dw` with `beta(t) = beta_min + beta_d t` (equation
+    /// 11), for `x / sqrt(1 + sigma^2)`.
     Vp {
         /// Slope of beta(t).
         beta_d: f64,

@@ -1,7 +1,9 @@
-//! UniPC (Zhao et al. 2023, arXiv 2302.04867), data prediction: a predictor and a corrector of any order from one denoiser call a step.
+//! UniPC (Zhao et al. 2023, arXiv 2302.04867), data prediction: a predictor and a corrector of any order from one
+//! denoiser call a step.
 //!
-//! Orders `min(order, i + 1, N - i)` in step i; a step to 0 returns the denoised samples. The corrector of step i uses the denoiser call
-//! that step i + 1 needs anyway, at the predicted samples (the paper's UniPC without the oracle call).
+//! Orders `min(order, i + 1, N - i)` in step i; a step to 0 returns the denoised samples. The corrector of step i uses
+//! the denoiser call that step i + 1 needs anyway, at the predicted samples (the paper's UniPC without the oracle
+//! call).
 
 use super::phi::phi;
 use super::run::{axpy, combine};
@@ -87,7 +89,8 @@ impl<'a> Step<'a> {
         Ok(Step { g, b, r, models, base })
     }
 
-    /// `base - B sum_j rho_j delta_j`, `delta_j = (M_{s-j} - M_s) / r_j`: the predictor of order p, or with `at_t` = M_t the corrector.
+    /// `base - B sum_j rho_j delta_j`, `delta_j = (M_{s-j} - M_s) / r_j`: the predictor of order p, or with `at_t` =
+    /// M_t the corrector.
     fn take(&self, p: usize, at_t: Option<&Tensor>) -> Result<Tensor> {
         let mut r: Vec<f64> = self.r.iter().take(p - 1).copied().collect();
         let mut others: Vec<&Tensor> = self.models.iter().skip(1).take(p - 1).collect();

@@ -1,10 +1,10 @@
-//! Ambient-Tweedie: score matching on images with and without noise (Daras, Cherapanamjeri & Daskalakis 2025, arXiv 2411.02780; Daras,
-//! Dimakis & Daskalakis 2024, arXiv 2404.10177).
+//! Ambient-Tweedie: score matching on images with and without noise (Daras, Cherapanamjeri & Daskalakis 2025, arXiv
+//! 2411.02780; Daras, Dimakis & Daskalakis 2024, arXiv 2404.10177).
 //!
-//! For an image `y` that has noise of level `s` (0 for a clean one): draw `sigma` as EDM does, not below `s`; make
-//! `x = y + sqrt(sigma^2 - s^2) z`, which has noise of level `sigma` on the unknown clean image; then `E[y | x]`, which can be learned, and
-//! `D = E[clean | x]`, which is wanted, hang together by Tweedie's formula at both levels: `E[y | x] = (1 - s^2/sigma^2) D + (s^2/sigma^2) x`.
-//! With `s = 0` this is the plain loss, bit for bit.
+//! For an image `y` that has noise of level `s` (0 for a clean one): draw `sigma` as EDM does, not below `s`; make `x =
+//! y + sqrt(sigma^2 - s^2) z`, which has noise of level `sigma` on the unknown clean image; then `E[y | x]`, which can
+//! be learned, and `D = E[clean | x]`, which is wanted, hang together by Tweedie's formula at both levels: `E[y | x] =
+//! (1 - s^2/sigma^2) D + (s^2/sigma^2) x`. With `s = 0` this is the plain loss, bit for bit.
 
 mod settings;
 mod training;
@@ -40,9 +40,10 @@ pub struct AmbientTweedie {
     pub consistency: Option<Consistency>,
 }
 
-/// The consistency term: `weight mean |mean_p D(x'_p; sigma') - D(x; sigma)|^2`, where `x'_p` are `copies` continuations of `x` down to a level
-/// `sigma' <= sigma` by the reverse SDE in `steps` Euler steps. Where only noisy images teach, it is all that says anything about levels
-/// below theirs. Its authors advise it when nearly all images are noisy, as a late fine-tuning.
+/// The consistency term: `weight mean |mean_p D(x'_p; sigma') - D(x; sigma)|^2`, where `x'_p` are `copies`
+/// continuations of `x` down to a level `sigma' <= sigma` by the reverse SDE in `steps` Euler steps. Where only noisy
+/// images teach, it is all that says anything about levels below theirs. Its authors advise it when nearly all images
+/// are noisy, as a late fine-tuning.
 ///
 /// It is a stronger term than theirs (giannisdaras/ambient-laws), which takes the draw of sigma for `sigma'` too, so
 /// that it moves only images whose sigma was raised, makes 5 steps between its 6 levels, on 32 images of the batch at
@@ -60,8 +61,9 @@ pub struct Consistency {
 }
 
 impl AmbientTweedie {
-    /// The loss of samples `y` `[n, ...]` f32 whose noise has the levels `noise`, a scalar. Random numbers come from the context's
-    /// [address](Context::address). Errors unless there is a level for each sample, not below 0 and finite, and where [`Loss::at`] does.
+    /// The loss of samples `y` `[n, ...]` f32 whose noise has the levels `noise`, a scalar. Random numbers come from
+    /// the context's [address](Context::address). Errors unless there is a level for each sample, not below 0 and
+    /// finite, and where [`Loss::at`] does.
     pub fn forward(
         &self,
         cx: &Context,

@@ -23,8 +23,8 @@ pub struct AmbientTraining {
 }
 
 impl AmbientTraining {
-    /// Checks everything that can be checked. Errors without the images that are asked for, on settings that make no sense, on a noise level that
-    /// the model does not know, and where [`Prepared::new`] does.
+    /// Checks everything that can be checked. Errors without the images that are asked for, on settings that make no
+    /// sense, on a noise level that the model does not know, and where [`Prepared::new`] does.
     pub fn new(settings: &With<AmbientSettings>, data: &NoisyData) -> Result<Self> {
         settings.check()?;
         let mut settings = settings.clone();

@@ -5,10 +5,12 @@ use crate::error::{Error, Result};
 use crate::ops::random::SampleIds;
 use crate::tensor::{DType, Device, Tensor};
 
-/// The denoiser's calls of a solver over given levels. All solvers but those that choose their steps or measure their samples are linear in
-/// what the calls return: `input_c = start and noise + sum_{c' < c} inputs[c][c'] D_{c'}`, `end = start and noise + sum_c end[c] D_c`.
+/// The denoiser's calls of a solver over given levels. All solvers but those that choose their steps or measure their
+/// samples are linear in what the calls return: `input_c = start and noise + sum_{c' < c} inputs[c][c'] D_{c'}`, `end =
+/// start and noise + sum_c end[c] D_c`.
 ///
-/// The coefficients are found by asking the solver itself, so gradients through a chain need no second version of any solver.
+/// The coefficients are found by asking the solver itself, so gradients through a chain need no second version of any
+/// solver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dependence {
     /// The noise level of each call.
@@ -20,7 +22,8 @@ pub struct Dependence {
 }
 
 impl Dependence {
-    /// Of `solver` over `sigmas`. Errors where [`solve`] does, and if the solver is not linear in the denoiser's results.
+    /// Of `solver` over `sigmas`. Errors where [`solve`] does, and if the solver is not linear in the denoiser's
+    /// results.
     pub fn of(solver: &dyn Solver, sigmas: &[f64]) -> Result<Self> {
         let calls = run(solver, sigmas, 1, &|_, _| 0.0)?.levels.len();
         // What the noise alone does is taken off. Column q of the sample follows call q alone.
@@ -48,7 +51,8 @@ impl Dependence {
     }
 }
 
-/// Runs the solver from 0, with the same noise each time, on one sample of `columns` numbers, with a denoiser whose call `c` returns `of(c, column)`.
+/// Runs the solver from 0, with the same noise each time, on one sample of `columns` numbers, with a denoiser whose
+/// call `c` returns `of(c, column)`.
 fn run(solver: &dyn Solver, sigmas: &[f64], columns: usize, of: &dyn Fn(usize, usize) -> f64) -> Result<Dependence> {
     let (mut levels, mut inputs) = (Vec::new(), Vec::new());
     let start = Tensor::zeros([1, columns.max(1)], DType::F64, &Device::Cpu)?;

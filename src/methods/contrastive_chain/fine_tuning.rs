@@ -53,7 +53,8 @@ struct Kept {
 }
 
 impl<'a> FineTuning<'a> {
-    /// Loads the model, checks everything that can be checked and [rehearses](Prepared::rehearse) the run. Errors without a model, and where [`fine_tune::pretrained`] does.
+    /// Loads the model, checks everything that can be checked and [rehearses](Prepared::rehearse) the run. Errors
+    /// without a model, and where [`fine_tune::pretrained`] does.
     pub fn new(settings: &With<CscSettings>, data: &'a DataSet) -> Result<Self> {
         settings.check()?;
         let mut settings = settings.clone();
@@ -106,7 +107,8 @@ impl<'a> FineTuning<'a> {
         })
     }
 
-    /// Measures the model, trains, and measures again, with a report. What an earlier session measured is not measured again.
+    /// Measures the model, trains, and measures again, with a report. What an earlier session measured is not measured
+    /// again.
     pub fn run(
         &self,
         place: &RunDir,

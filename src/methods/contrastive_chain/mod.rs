@@ -1,5 +1,6 @@
-//! Contrastive sampling chains: fine-tuning a trained model so that the states of the coarse solver it is deployed with follow the true
-//! marginals (after Zhang, Liu, Zhang & Xu, *Contrastive Sampling Chains in Diffusion Models*, NeurIPS 2023).
+//! Contrastive sampling chains: fine-tuning a trained model so that the states of the coarse solver it is deployed with
+//! follow the true marginals (after Zhang, Liu, Zhang & Xu, *Contrastive Sampling Chains in Diffusion Models*, NeurIPS
+//! 2023).
 //!
 //! The paper's loss is not public to us beyond its abstract: this is our reading of it, derived step by step in
 //! `docs/methods/contrastive-chain.md`. For an image `x_0`, two levels `s > j` of the deployed grid, and noise:
@@ -12,9 +13,9 @@
 //! L   = L_score + lambda * mean_i [-S_ii + log (1/N) sum_k exp S_ik]
 //! ```
 //!
-//! `S` is the logarithm of a Gaussian kernel. The kernel under which the positives are most likely has the width `v / dims`, so `T = 1 / dims`: but
-//! beside it an image's negatives are out of sight, the softmax is 1 and its gradient 0 in all but a few dimensions. `T = 1` is a wider kernel, for
-//! which the bound holds as well.
+//! `S` is the logarithm of a Gaussian kernel. The kernel under which the positives are most likely has the width `v /
+//! dims`, so `T = 1 / dims`: but beside it an image's negatives are out of sight, the softmax is 1 and its gradient 0
+//! in all but a few dimensions. `T = 1` is a wider kernel, for which the bound holds as well.
 //!
 //! Gradients flow through the last calls of the chain, by the solver's own coefficients ([`Dependence`]).
 
@@ -54,7 +55,8 @@ pub enum Similarity {
 /// The width `v` of the kernel that similarity is the logarithm of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Width {
-    /// Mean squared distance of the batch's positives; `T = 1 / dims` makes it the Gaussian kernel under which they are most likely.
+    /// Mean squared distance of the batch's positives; `T = 1 / dims` makes it the Gaussian kernel under which they are
+    /// most likely.
     #[default]
     Fitted,
     /// `j^2 dims`, with the level j at the chain's end. Not for chains that end at 0.
@@ -247,9 +249,9 @@ pub fn fitted_width(a: &Var, b: &Var) -> Result<f64> {
     Ok(ops::mean(&squares, &[0])?.value().item()?.max(1e-12))
 }
 
-/// InfoNCE with a Gaussian kernel of variance `width` for a critic: `mean_i [-S_ii + log (1/N) sum_k exp S_ik]`,
-/// `S_ik = -|a_i - b_k|^2 / (2 width)`, for rows `a` and `b` `[n, dims]`. Between `-I(a; b)` and 0 for the best critic; its sum over k counts the
-/// positive.
+/// InfoNCE with a Gaussian kernel of variance `width` for a critic: `mean_i [-S_ii + log (1/N) sum_k exp S_ik]`, `S_ik
+/// = -|a_i - b_k|^2 / (2 width)`, for rows `a` and `b` `[n, dims]`. Between `-I(a; b)` and 0 for the best critic; its
+/// sum over k counts the positive.
 ///
 /// Errors on fewer than two rows, on shapes that differ, and on a width that is not positive.
 pub fn info_nce(a: &Var, b: &Var, width: f64) -> Result<Var> {
@@ -261,7 +263,8 @@ pub fn info_nce(a: &Var, b: &Var, width: f64) -> Result<Var> {
     if !(width > 0.0 && width.is_finite()) {
         return Err(Error::argument(OP, format!("a width above 0, got {width}")));
     }
-    // |a_i|^2 is the same for every k, so softmax knows nothing of it; both sides are moved so that little is left to cancel.
+    // The square of a_i is the same for every k, so softmax knows nothing of it; both sides are moved so that little
+    // is left to cancel.
     let centre = ops::mean(&b.detach(), &[0])?.reshape([1, dims])?;
     let (a, b) = (ops::sub(a, &centre)?, ops::sub(b, &centre)?);
     let products = ops::matmul_transposed(&a, false, &b, true)?;

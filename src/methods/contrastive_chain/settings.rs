@@ -182,7 +182,8 @@ impl CscSettings {
         Ok(Sampler { solver, steps, ..run.sampling.sampler() })
     }
 
-    /// The contrastive objective for a model. Errors if the chain does not fit the grid, and on a classifier that cannot be read.
+    /// The contrastive objective for a model. Errors if the chain does not fit the grid, and on a classifier that
+    /// cannot be read.
     pub fn contrastive(&self, run: &RunConfig, model: &Model) -> Result<ContrastiveChain> {
         let csc = &self.csc;
         let sampler = self.sampler(run, csc.steps)?;

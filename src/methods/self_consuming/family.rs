@@ -4,7 +4,8 @@ use super::Plan;
 use crate::error::Result;
 use crate::random::{Purpose, RandomKey, Sequence};
 
-/// A model family in the loop: how it is drawn from, fitted and measured. This is all that a family of your own has to have.
+/// A model family in the loop: how it is drawn from, fitted and measured. This is all that a family of your own has to
+/// have.
 ///
 /// ```
 /// use veridical::methods::self_consuming::{Arm, Draw, Family, Law, Part, Plan, Schedule, Settings, simulate};

@@ -1,18 +1,20 @@
 //! The exact expectations of a loop whose models have the mean and the variance of their data.
 //!
-//! Take a family whose fit keeps the mean and the (biased) covariance of the weighted data: frequencies of tokens (one-hot vectors),
-//! Gaussians, mixtures of Gaussians after any step of EM, kernel densities up to their bandwidth. Let `V` be the total variance of the
-//! truth, `R_t = E|mean_t - mean*|^2` the risk and `M_t = E|x - mean*|^2` for samples x of the model. Given model t - 1, each sample
-//! of round t is unbiased up to a share `1 - alpha` of the model's error, so
+//! Take a family whose fit keeps the mean and the (biased) covariance of the weighted data: frequencies of tokens
+//! (one-hot vectors), Gaussians, mixtures of Gaussians after any step of EM, kernel densities up to their bandwidth.
+//! Let `V` be the total variance of the truth, `R_t = E|mean_t - mean*|^2` the risk and `M_t = E|x - mean*|^2` for
+//! samples x of the model. Given model t - 1, each sample of round t is unbiased up to a share `1 - alpha` of the
+//! model's error, so
 //!
 //! ```text
 //! R_t = (1 - alpha)^2 R_{t-1} + (B - (1 - alpha)^2 R_{t-1}) / n,   B = alpha V + (1 - alpha) M_{t-1}
 //! M_t = B + what the model adds (a kernel's bandwidth; else nothing)
 //! ```
 //!
-//! With nothing added `M_t = V` for ever, and this is Bakshi & Chakraborty's recursion (2026, arXiv 2602.10531)
-//! `R_t = (1 - alpha)^2 (1 - 1/n) R_{t-1} + V/n`; the variance of the model itself is then `V - R_t` in expectation, which for Gaussians
-//! and alpha = 0 is Shumailov et al.'s `(1 - 1/n)^{t+1} V` (2024). The other arms follow from the same two moments.
+//! With nothing added `M_t = V` for ever, and this is Bakshi & Chakraborty's recursion (2026, arXiv 2602.10531) `R_t =
+//! (1 - alpha)^2 (1 - 1/n) R_{t-1} + V/n`; the variance of the model itself is then `V - R_t` in expectation, which for
+//! Gaussians and alpha = 0 is Shumailov et al.'s `(1 - 1/n)^{t+1} V` (2024). The other arms follow from the same two
+//! moments.
 
 use super::plan::{Arm, Plan, Round, Weight};
 use super::theory::{InverseCount, optimal_weight};
@@ -145,7 +147,8 @@ impl Law {
         Ok(self.states(plan)?.iter().map(|state| state.risk).collect())
     }
 
-    /// The expected variance of the data that each round's model was fitted on, about their own mean: `V - R_t` without widening.
+    /// The expected variance of the data that each round's model was fitted on, about their own mean: `V - R_t` without
+    /// widening.
     pub fn spread(&self, plan: &Plan) -> Result<Vec<f64>> {
         let states = self.states(plan)?;
         // The samples of each fit; an anchored loop's first one has the anchor alone.

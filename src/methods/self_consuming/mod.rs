@@ -1,9 +1,10 @@
 //! Training on one's own samples: what becomes of a model family when a share of its training data is its own output.
 //!
-//! Bakshi & Chakraborty 2026, "From Collapse to Improvement" (arXiv 2602.10531), and its neighbours. In round t a model is fitted on n_t
-//! draws from `alpha_t * truth + (1 - alpha_t) * last model`, and measured. [`simulate`] runs the loop for any [`Family`], by a
-//! [`Plan`] of [`Schedule`]s and an [`Arm`]; [`Law`] has its exact expectations for families that keep the mean and
-//! the covariance of their data, [`theory`] the limits and bounds, and [`verdict()`] says what becomes of it in the long run.
+//! Bakshi & Chakraborty 2026, "From Collapse to Improvement" (arXiv 2602.10531), and its neighbours. In round t a model
+//! is fitted on n_t draws from `alpha_t * truth + (1 - alpha_t) * last model`, and measured. [`simulate`] runs the loop
+//! for any [`Family`], by a [`Plan`] of [`Schedule`]s and an [`Arm`]; [`Law`] has its exact expectations for families
+//! that keep the mean and the covariance of their data, [`theory`] the limits and bounds, and [`verdict()`] says what
+//! becomes of it in the long run.
 //!
 //! ```
 //! use veridical::methods::self_consuming::{Arm, Plan, Settings, families::Categorical, simulate, verdict};

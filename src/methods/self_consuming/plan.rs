@@ -8,12 +8,13 @@ use crate::memory;
 /// What a round's model is fitted on. `n` is the round's size and `alpha` its share of real data.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Arm {
-    /// `n` draws from `alpha * truth + (1 - alpha) * last model`; which are which is not known (Bakshi & Chakraborty 2026, arXiv
-    /// 2602.10531). With `alpha` = 0 each model replaces the last: the loop of Shumailov et al. 2024.
+    /// `n` draws from `alpha * truth + (1 - alpha) * last model`; which are which is not known (Bakshi & Chakraborty
+    /// 2026, arXiv 2602.10531). With `alpha` = 0 each model replaces the last: the loop of Shumailov et al. 2024.
     Mixture,
     /// Exactly `round(alpha n)` real samples and the model's for the rest.
     Stratified,
-    /// Each round's draws are added to all earlier ones, and the model is fitted on everything (Gerstgrasser et al. 2024, arXiv 2404.01413).
+    /// Each round's draws are added to all earlier ones, and the model is fitted on everything (Gerstgrasser et al.
+    /// 2024, arXiv 2404.01413).
     Accumulate,
     /// One real set of `real` samples, drawn once, is used in every round beside the round's draws.
     Anchor {
@@ -22,8 +23,8 @@ pub enum Arm {
     },
     /// As [`Stratified`](Arm::Stratified), but it is known which samples are real, and they get a weight.
     Weighted(Weight),
-    /// As [`Mixture`](Arm::Mixture), behind a filter for real data: each real sample is kept with one probability, each synthetic one
-    /// with another. If nothing is kept the model stays as it is.
+    /// As [`Mixture`](Arm::Mixture), behind a filter for real data: each real sample is kept with one probability, each
+    /// synthetic one with another. If nothing is kept the model stays as it is.
     Filter {
         /// Probability that a real sample is kept.
         keep_real: f64,
@@ -35,8 +36,8 @@ pub enum Arm {
 /// The weight of a round's real samples together; the synthetic ones get the rest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Weight {
-    /// What makes the stationary risk smallest, [`optimal_weight`](super::optimal_weight): 0.618 for equal counts, one over the golden ratio
-    /// (He, Xu & Cheng 2025, arXiv 2502.18049).
+    /// What makes the stationary risk smallest, [`optimal_weight`](super::optimal_weight): 0.618 for equal counts, one
+    /// over the golden ratio (He, Xu & Cheng 2025, arXiv 2502.18049).
     Optimal,
     /// This, in `[0, 1]`.
     Fixed(f64),
@@ -94,8 +95,8 @@ const MOST_SAMPLES: f64 = 1e6;
 impl Plan {
     /// The first fit and `rounds` more of them, by these schedules. Adaptive schedules need the family's `law`.
     ///
-    /// Errors on shares outside `[0, 1]`, on a round without samples or with more than 2^53, and on adaptive schedules without a law or of
-    /// both quantities at once.
+    /// Errors on shares outside `[0, 1]`, on a round without samples or with more than 2^53, and on adaptive schedules
+    /// without a law or of both quantities at once.
     pub fn new(arm: Arm, rounds: usize, alpha: &Schedule, samples: &Schedule, law: Option<&Law>) -> Result<Self> {
         arm.check()?;
         alpha.check_real_share()?;

@@ -7,8 +7,9 @@ use crate::error::{Error, Result};
 
 /// A quantity over the rounds of a loop.
 ///
-/// Written on the command line as `A`, `A:power=P`, `A:power=P,offset=B`, `A:ratio=Q`, `A,B,C` or `adaptive:target=R[,max=M]`; see each
-/// variant. [`FromStr`] reads these forms and errors on others and on numbers that are not finite.
+/// Written on the command line as `A`, `A:power=P`, `A:power=P,offset=B`, `A:ratio=Q`, `A,B,C` or
+/// `adaptive:target=R[,max=M]`; see each variant. [`FromStr`] reads these forms and errors on others and on numbers
+/// that are not finite.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
     /// `A`: the same in every round.
@@ -32,8 +33,8 @@ pub enum Schedule {
     },
     /// `A,B,C`: these, one a round; the last one stays.
     List(Vec<f64>),
-    /// `adaptive:target=R,max=M`: the smallest value that brings the risk which the family's law predicts down to R, or `max` if none
-    /// does (1,000,000 samples, or a share of 1, if it is not given). Only for families with a law.
+    /// `adaptive:target=R,max=M`: the smallest value that brings the risk which the family's law predicts down to R, or
+    /// `max` if none does (1,000,000 samples, or a share of 1, if it is not given). Only for families with a law.
     Adaptive {
         /// The risk to reach and to stay at.
         target: f64,

@@ -52,9 +52,9 @@ pub struct Simulated {
 
 /// Runs `plan` on `family`.
 ///
-/// The result is a pure function of family, plan, repeats and seed, for any number of threads. Errors if a fit needs more samples than
-/// the first round has, if the samples would not fit into the memory that they may take, where the family does, and once the calling thread is
-/// to [stop](crate::stop).
+/// The result is a pure function of family, plan, repeats and seed, for any number of threads. Errors if a fit needs
+/// more samples than the first round has, if the samples would not fit into the memory that they may take, where the
+/// family does, and once the calling thread is to [stop](crate::stop).
 pub fn simulate<F: Family>(family: &F, plan: &Plan, settings: &Settings) -> Result<Simulated> {
     check(family, plan, settings)?;
     let names = family.measures();

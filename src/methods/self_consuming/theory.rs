@@ -2,13 +2,14 @@
 //!
 //! `v` is the variance of the truth throughout, [`Law::variance`](super::Law::variance).
 
-/// The stationary risk of the mixture at a fixed share `alpha` of real data and fixed size `n`:
-/// `(v/n) / (1 - (1 - alpha)^2 (1 - 1/n))`, near `v / (n alpha (2 - alpha))`; `v`, the risk of a collapsed model, for `alpha` = 0.
+/// The stationary risk of the mixture at a fixed share `alpha` of real data and fixed size `n`: `(v/n) / (1 - (1 -
+/// alpha)^2 (1 - 1/n))`, near `v / (n alpha (2 - alpha))`; `v`, the risk of a collapsed model, for `alpha` = 0.
 pub fn stationary_risk(v: f64, alpha: f64, n: f64) -> f64 {
     v / n / (1.0 - (1.0 - alpha) * (1.0 - alpha) * (1.0 - 1.0 / n))
 }
 
-/// The risk after `t` rounds on nothing but own samples, `v (1 - (1 - 1/n)^{t+1})` (Seddik et al. 2024, arXiv 2404.05090).
+/// The risk after `t` rounds on nothing but own samples, `v (1 - (1 - 1/n)^{t+1})` (Seddik et al. 2024, arXiv
+/// 2404.05090).
 pub fn collapse_risk(v: f64, n: f64, t: usize) -> f64 {
     -v * f64::exp_m1((t as f64 + 1.0) * f64::ln_1p(-1.0 / n))
 }
@@ -29,29 +30,30 @@ pub fn accumulated_bound(v: f64, n: f64) -> f64 {
     v / n * std::f64::consts::PI * std::f64::consts::PI / 6.0
 }
 
-/// What training beside a fixed set of `real` samples never falls below, however long: that set's own error, `v / real`.
+/// What training beside a fixed set of `real` samples never falls below, however long: that set's own error, `v /
+/// real`.
 pub fn anchor_floor(v: f64, real: f64) -> f64 {
     v / real
 }
 
-/// The stationary distance of the model to the fixed set of `real` samples beside which `n` own samples a round are used:
-/// `D = a^2 ((1 - 1/n) D + V_N / n)` with `a = n / (real + n)` and `V_N = v (1 - 1/real)`.
+/// The stationary distance of the model to the fixed set of `real` samples beside which `n` own samples a round are
+/// used: `D = a^2 ((1 - 1/n) D + V_N / n)` with `a = n / (real + n)` and `V_N = v (1 - 1/real)`.
 pub fn anchor_distance(v: f64, real: f64, n: f64) -> f64 {
     let a = n / (real + n);
     a * a * v * (1.0 - 1.0 / real) / n / (1.0 - a * a * (1.0 - 1.0 / n))
 }
 
-/// The weight of `real` samples together, known to be real, beside `synthetic` ones of the last model, that makes the stationary risk
-/// smallest: the root of `k w^2 + w - 1 = 0` in `[0, 1]`, `k = synthetic / real`, which is where
-/// `(w^2 k + (1 - w)^2) / (1 - (1 - w)^2)` is stationary. For equal counts it is `(sqrt(5) - 1) / 2`, one over the golden ratio, as He, Xu
-/// & Cheng 2025 (arXiv 2502.18049) found.
+/// The weight of `real` samples together, known to be real, beside `synthetic` ones of the last model, that makes the
+/// stationary risk smallest: the root of `k w^2 + w - 1 = 0` in `[0, 1]`, `k = synthetic / real`, which is where `(w^2
+/// k + (1 - w)^2) / (1 - (1 - w)^2)` is stationary. For equal counts it is `(sqrt(5) - 1) / 2`, one over the golden
+/// ratio, as He, Xu & Cheng 2025 (arXiv 2502.18049) found.
 pub fn optimal_weight(real: f64, synthetic: f64) -> f64 {
     // Twice the product over the conjugate, so that k -> 0 is no division by zero.
     2.0 / (1.0 + (1.0 + 4.0 * synthetic / real).sqrt())
 }
 
-/// The stationary risk of known-provenance weighting, without the correction of order 1/n^2 that [`Law`](super::Law) has:
-/// `v (w^2 / real + (1 - w)^2 / synthetic) / (1 - (1 - w)^2)`.
+/// The stationary risk of known-provenance weighting, without the correction of order 1/n^2 that [`Law`](super::Law)
+/// has: `v (w^2 / real + (1 - w)^2 / synthetic) / (1 - (1 - w)^2)`.
 pub fn weighted_risk(v: f64, weight: f64, real: f64, synthetic: f64) -> f64 {
     let own = 1.0 - weight;
     v * (weight * weight / real + own * own / synthetic) / (1.0 - own * own)

@@ -1,8 +1,9 @@
-//! What becomes of a loop on the mixture in the long run: whether the truth is recovered, how fast, and which sizes would.
+//! What becomes of a loop on the mixture in the long run: whether the truth is recovered, how fast, and which sizes
+//! would.
 //!
-//! For small shares and large sizes the recursion is the equation `R' = -2 alpha R + (v - R) / n` in the round t; what follows is its
-//! behaviour for powers and exponentials of t. Sums decide: real data arrive for ever if `sum alpha = inf`, the noise of own samples
-//! keeps coming if `sum 1/n = inf`.
+//! For small shares and large sizes the recursion is the equation `R' = -2 alpha R + (v - R) / n` in the round t; what
+//! follows is its behaviour for powers and exponentials of t. Sums decide: real data arrive for ever if `sum alpha =
+//! inf`, the noise of own samples keeps coming if `sum 1/n = inf`.
 
 use std::fmt;
 
@@ -105,8 +106,8 @@ impl Growth {
     }
 }
 
-/// What becomes of a loop on the mixture ([`Arm::Mixture`](super::Arm::Mixture)) whose family obeys
-/// [`Law`](super::Law) without widening, with the variance `v` of the truth. Errors where a share is no share, and on adaptive schedules.
+/// What becomes of a loop on the mixture ([`Arm::Mixture`](super::Arm::Mixture)) whose family obeys [`Law`](super::Law)
+/// without widening, with the variance `v` of the truth. Errors where a share is no share, and on adaptive schedules.
 pub fn verdict(alpha: &Schedule, samples: &Schedule, v: f64) -> Result<Verdict> {
     alpha.check_real_share()?;
     let size = Growth::of(samples, Quantity::Samples)?;

@@ -1,5 +1,5 @@
-//! Stochastic forward-backward deconvolution (Lu, Wu & Yu 2025, arXiv 2502.05446): the law of clean images from a few of them and many noisy
-//! ones.
+//! Stochastic forward-backward deconvolution (Lu, Wu & Yu 2025, arXiv 2502.05446): the law of clean images from a few
+//! of them and many noisy ones.
 //!
 //! ```text
 //! phi_0 <- train D on the clean set                                                                  pre_train
@@ -8,15 +8,17 @@
 //!     phi_k <- train D on E_k (merged with the clean set), from phi_{k-1}                             fine_tune
 //! ```
 //!
-//! With exact training and a stochastic denoiser a round is a step of expectation maximisation on the law of clean images, the
-//! Richardson-Lucy deconvolution: the Kullback-Leibler distance of the truth to the model's law never rises, and the distances of the
-//! observed laws sum to at most the first of these. The deterministic denoiser of the public code has the truth as its fixed point too,
-//! but not that guarantee. Both are checked on densities that are known, in `tests/sfbd.rs`.
+//! With exact training and a stochastic denoiser a round is a step of expectation maximisation on the law of clean
+//! images, the Richardson-Lucy deconvolution: the Kullback-Leibler distance of the truth to the model's law never
+//! rises, and the distances of the observed laws sum to at most the first of these. The deterministic denoiser of the
+//! public code has the truth as its fixed point too, but not that guarantee. Both are checked on densities that are
+//! known, in `tests/sfbd.rs`.
 //!
 //! A round denoises the images that its training draws: the others, however many, change nothing.
 //!
-//! Every stage is a [training run](crate::train::run()) in a directory of its own, `rounds/00/` for the pre-training, and denoising a pure function
-//! of model and image; so a run that was killed goes on, from wherever it was, to the same bits.
+//! Every stage is a [training run](crate::train::run()) in a directory of its own, `rounds/00/` for the pre-training,
+//! and denoising a pure function of model and image; so a run that was killed goes on, from wherever it was, to the
+//! same bits.
 //!
 //! ```no_run
 //! use veridical::data;
@@ -84,10 +86,11 @@ pub struct SfbdOutcome {
 }
 
 impl<'a> Sfbd<'a> {
-    /// Checks everything that can be checked before anything is written, and [rehearses](Prepared::rehearse) training and denoising.
+    /// Checks everything that can be checked before anything is written, and [rehearses](Prepared::rehearse) training
+    /// and denoising.
     ///
-    /// Errors without clean or noisy images, on settings that make no sense, on a noise level that the model does not know, and where
-    /// [`Prepared::new`] does.
+    /// Errors without clean or noisy images, on settings that make no sense, on a noise level that the model does not
+    /// know, and where [`Prepared::new`] does.
     pub fn new(settings: &With<SfbdSettings>, data: &'a NoisyData) -> Result<Self> {
         settings.check()?;
         let mut settings = settings.clone();
@@ -124,8 +127,8 @@ impl<'a> Sfbd<'a> {
 
     /// The whole algorithm, or what is left of it, in the directory `place`.
     ///
-    /// The result is a pure function of settings and data, however often it was interrupted and resumed. Where the calling thread is to
-    /// [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
+    /// The result is a pure function of settings and data, however often it was interrupted and resumed. Where the
+    /// calling thread is to [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
     pub fn run(&self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
         config::store(place.path(), &self.settings.document()?)?;
         let mut rounds = Rounds::new(self, Stages::new(place, options, observer));
@@ -206,8 +209,8 @@ impl<'a> Sfbd<'a> {
         stages.train(&round::directory(stages.place(), k), prepared)
     }
 
-    /// The noisy images that round `k` cannot do without: those that its training draws, and those that pictures show. Denoising is a pure
-    /// function of image and model, so leaving out the others changes no bit of what follows.
+    /// The noisy images that round `k` cannot do without: those that its training draws, and those that pictures show.
+    /// Denoising is a pure function of image and model, so leaving out the others changes no bit of what follows.
     fn needed(&self, k: u32, phi: &Model) -> Result<Vec<u32>> {
         let (noisy, sfbd) = (self.data.noisy()?, &self.settings.method.sfbd);
         if sfbd.files {

@@ -13,7 +13,8 @@ use crate::methods::pages::{are_pictures, last_samples, state, table};
 use crate::report::{Chart, ImageGrid, Report, png};
 use crate::train::{End, RunDir, With};
 
-/// Clean, noisy and denoised images side by side, a row each, with a panel for every round; `None` where images are no pictures.
+/// Clean, noisy and denoised images side by side, a row each, with a panel for every round; `None` where images are no
+/// pictures.
 fn triptych(data: &NoisyData, denoised: &[(String, Vec<f32>)]) -> Result<Option<RgbImage>> {
     let Some(noisy) = &data.noisy else { return Ok(None) };
     if !are_pictures(noisy.size()) || denoised.is_empty() {

@@ -113,8 +113,9 @@ impl Round {
 }
 
 impl Sfbd<'_> {
-    /// The model of a stage that an earlier session finished, and what it measured. A stage whose files are not what they were is done again from its last checkpoint, which comes to the same bits,
-    /// with a note. Errors where the files say nothing of the stage: without memory, and where they cannot be read.
+    /// The model of a stage that an earlier session finished, and what it measured. A stage whose files are not what
+    /// they were is done again from its last checkpoint, which comes to the same bits, with a note. Errors where the
+    /// files say nothing of the stage: without memory, and where they cannot be read.
     pub(super) fn finished(&self, k: u32, device: &Device, stages: &mut Stages) -> Result<Option<(Model, Record)>> {
         let place = stages.place();
         let directory = round::directory(place, k);
@@ -153,8 +154,8 @@ impl Sfbd<'_> {
         }
     }
 
-    /// The record of a model that was given in place of a pre-trained one, if an earlier session measured it. Errors if that was given
-    /// another.
+    /// The record of a model that was given in place of a pre-trained one, if an earlier session measured it. Errors if
+    /// that was given another.
     fn of_given(&self, given: &Model, stages: &mut Stages) -> Result<Option<(Model, Record)>> {
         let directory = round::directory(stages.place(), 0);
         let known = Record::read(&directory).or_else(|problem| match problem {
@@ -174,8 +175,9 @@ impl Sfbd<'_> {
         Ok(Some((given.clone(), known)))
     }
 
-    /// What a finished stage measured, by the judge that measures the later ones: figures of two judges are not to stand in one table. What
-    /// it trained on is gone by now, so the distances of that are left out where the judge is another.
+    /// What a finished stage measured, by the judge that measures the later ones: figures of two judges are not to
+    /// stand in one table. What it trained on is gone by now, so the distances of that are left out where the judge is
+    /// another.
     pub(super) fn by_this_judge(
         &self,
         model: &Model,

@@ -205,8 +205,8 @@ impl SfbdSection {
 }
 
 impl SfbdSettings {
-    /// As [`denoiser`](Self::denoiser), tried in small on noise of level `sigma`. Errors where denoising with `model` would, and on a level
-    /// that it does not know.
+    /// As [`denoiser`](Self::denoiser), tried in small on noise of level `sigma`. Errors where denoising with `model`
+    /// would, and on a level that it does not know.
     pub(super) fn rehearsed(&self, run: &RunConfig, model: &Model, sigma: f64) -> Result<Sampler> {
         let (low, high) = model.denoiser().sigma_range();
         if !(low..=high).contains(&sigma) {
@@ -219,7 +219,8 @@ impl SfbdSettings {
         Ok(sampler)
     }
 
-    /// How noisy images are denoised, in the dtype that training computes in. Errors on the name of a solver that there is not.
+    /// How noisy images are denoised, in the dtype that training computes in. Errors on the name of a solver that there
+    /// is not.
     pub fn denoiser(&self, run: &RunConfig) -> Result<Sampler> {
         let sampler = denoiser(&self.sfbd.denoiser, self.sfbd.steps, &run.sampling)?;
         Ok(Sampler { compute: run.train.compute()?, ..sampler })

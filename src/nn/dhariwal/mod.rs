@@ -40,8 +40,8 @@ pub struct DhariwalUNet {
 }
 
 impl DhariwalUNet {
-    /// Registers the parameters under EDM's names in `scope`. The network gives as many channels as it takes. Errors on a
-    /// configuration that makes no network.
+    /// Registers the parameters under EDM's names in `scope`. The network gives as many channels as it takes. Errors on
+    /// a configuration that makes no network.
     pub fn new(scope: &mut Scope, config: &DhariwalConfig) -> Result<Self> {
         Self::with_outputs(scope, config, config.img_channels)
     }

@@ -8,11 +8,13 @@ use crate::nn::layout::{Init, ParamId, Scope};
 use crate::ops;
 use crate::tensor::DType;
 
-/// Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167) over the last axis of `[n, ..., channels]`, in f32 whatever the dtype.
+/// Batch normalisation (Ioffe & Szegedy 2015, arXiv 1502.03167) over the last axis of `[n, ..., channels]`, in f32
+/// whatever the dtype.
 ///
-/// In training each channel has the mean and the variance of the batch (of the part of it that is in memory at once), and the running
-/// statistics move a `momentum` of the way there; otherwise it has the running ones. These are buffers: files and checkpoints hold
-/// them, and an average of the weights goes with those of the last step. Defaults and names are PyTorch's.
+/// In training each channel has the mean and the variance of the batch (of the part of it that is in memory at once),
+/// and the running statistics move a `momentum` of the way there; otherwise it has the running ones. These are buffers:
+/// files and checkpoints hold them, and an average of the weights goes with those of the last step. Defaults and names
+/// are PyTorch's.
 #[derive(Debug, Clone)]
 pub struct BatchNorm {
     gamma: ParamId,
@@ -24,7 +26,8 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// Gamma starts at 1, beta at 0, the running mean at 0 and the running variance at 1; momentum 0.1, 1e-5 is added to variances.
+    /// Gamma starts at 1, beta at 0, the running mean at 0 and the running variance at 1; momentum 0.1, 1e-5 is added
+    /// to variances.
     pub fn new(scope: &mut Scope, channels: usize) -> Self {
         BatchNorm {
             gamma: scope.parameter("weight", [channels], Init::Constant(1.0)),

@@ -25,8 +25,8 @@ impl ConvOptions {
     }
 }
 
-/// A convolution with bias, `[n, h, w, inputs]` to `[n, h', w', outputs]` with `h' = (h + 2 padding - kernel) / stride + 1`, computed in
-/// the dtype of `x`.
+/// A convolution with bias, `[n, h, w, inputs]` to `[n, h', w', outputs]` with `h' = (h + 2 padding - kernel) / stride
+/// + 1`, computed in the dtype of `x`.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
     weight: ParamId,
@@ -75,8 +75,8 @@ impl Conv2d {
         ops::conv2d(x, &weight, Some(&bias), self.stride, padding)
     }
 
-    /// Multiply-adds for each pixel of the result, those with the border's zeros included. Errors if the layer is another
-    /// layout's.
+    /// Multiply-adds for each pixel of the result, those with the border's zeros included. Errors if the layer is
+    /// another layout's.
     pub fn multiply_adds(&self, layout: &Layout) -> Result<u64> {
         Ok(layout.entry(self.weight)?.shape.elements() as u64)
     }

@@ -7,7 +7,8 @@ use crate::nn::context::Context;
 use crate::nn::layout::{Init, ParamId, Scope};
 use crate::ops;
 
-/// Group normalisation (Wu & He 2018, arXiv 1803.08494) over `[n, ..., channels]`, with groups of at least four channels and at most 32 groups.
+/// Group normalisation (Wu & He 2018, arXiv 1803.08494) over `[n, ..., channels]`, with groups of at least four
+/// channels and at most 32 groups.
 #[derive(Debug, Clone)]
 pub struct GroupNorm {
     gamma: ParamId,

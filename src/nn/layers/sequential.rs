@@ -7,7 +7,8 @@ use crate::autograd::Var;
 use crate::error::Result;
 use crate::nn::context::Context;
 
-/// Layers one after the other, each given what the one before it made. Operations without parameters go between them as functions.
+/// Layers one after the other, each given what the one before it made. Operations without parameters go between them as
+/// functions.
 ///
 /// ```
 /// use veridical::nn::{Context, Layout, Linear, Module, Sequential, Weights};

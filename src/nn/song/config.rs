@@ -152,8 +152,8 @@ impl SongConfig {
 
     /// DDPM++ as EDM trains it, without classes: 128 channels, and augmentation labels.
     ///
-    /// At 32x32 and below `channel_mult` is [2, 2, 2] and dropout 0.13 (CIFAR-10); above, [1, 2, 2, 2] and 0.05 (FFHQ; EDM's
-    /// AFHQv2 has 0.25).
+    /// At 32x32 and below `channel_mult` is [2, 2, 2] and dropout 0.13 (CIFAR-10); above, [1, 2, 2, 2] and 0.05 (FFHQ;
+    /// EDM's AFHQv2 has 0.25).
     pub fn ddpmpp(img_resolution: usize, img_channels: usize) -> Self {
         let small = img_resolution <= 32;
         let mut config = Self::new(img_resolution, img_channels);
@@ -165,7 +165,8 @@ impl SongConfig {
         config
     }
 
-    /// NCSN++ as EDM trains it: as [`ddpmpp`](Self::ddpmpp), with Fourier features, a residual encoder and the filter [1, 3, 3, 1].
+    /// NCSN++ as EDM trains it: as [`ddpmpp`](Self::ddpmpp), with Fourier features, a residual encoder and the filter
+    /// [1, 3, 3, 1].
     pub fn ncsnpp(img_resolution: usize, img_channels: usize) -> Self {
         SongConfig {
             embedding_type: EmbeddingType::Fourier,

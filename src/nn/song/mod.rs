@@ -35,8 +35,8 @@ pub struct SongUNet {
 }
 
 impl SongUNet {
-    /// Registers the parameters under EDM's names in `scope`. The network gives as many channels as it takes. Errors on a
-    /// configuration that makes no network.
+    /// Registers the parameters under EDM's names in `scope`. The network gives as many channels as it takes. Errors on
+    /// a configuration that makes no network.
     pub fn new(scope: &mut Scope, config: &SongConfig) -> Result<Self> {
         Self::with_outputs(scope, config, config.img_channels)
     }

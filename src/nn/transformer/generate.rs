@@ -13,9 +13,10 @@ use crate::tensor::{DType, Device, Tensor};
 type Past = Vec<Option<(Var, Var)>>;
 
 impl Transformer {
-    /// Sequences `first` to `first + count - 1` of a seed, `length` tokens each, `[count, length]` u32: from the start token on, each next
-    /// token drawn from the network's own distribution. A sequence is the same whatever others it is drawn with, up to
-    /// ties within float rounding. The keys and values of earlier tokens are kept, so the work is that of one pass.
+    /// Sequences `first` to `first + count - 1` of a seed, `length` tokens each, `[count, length]` u32: from the start
+    /// token on, each next token drawn from the network's own distribution. A sequence is the same whatever others it
+    /// is drawn with, up to ties within float rounding. The keys and values of earlier tokens are kept, so the work is
+    /// that of one pass.
     ///
     /// Errors on more tokens than the context has.
     pub fn generate(&self, cx: &Context, seed: u64, first: u32, count: usize, length: usize) -> Result<Tensor> {

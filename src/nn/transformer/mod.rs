@@ -16,7 +16,8 @@ use crate::tensor::{Shape, Tensor};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransformerConfig {
-    /// Tokens of the vocabulary. One more, the start of a sequence, is added to what the network is given, never to what it predicts.
+    /// Tokens of the vocabulary. One more, the start of a sequence, is added to what the network is given, never to
+    /// what it predicts.
     pub vocab: usize,
     /// Tokens of a sequence at most.
     pub context: usize,
@@ -59,9 +60,10 @@ impl TransformerConfig {
 
 /// Tokens `[b, t]` to the logits of each one's successor, `[b, t, vocab]`; token i sees tokens 0 to i.
 ///
-/// Learnt positions, blocks with LayerNorm before attention and before a perceptron of four times the width with GELU, a last
-/// LayerNorm, and a linear layer to the logits; first weights N(0, 0.02^2), those that end a residual branch divided by
-/// `sqrt(2 layers)` (Radford et al. 2019, GPT-2). Parameters have GPT-2's names, in the orientation of linear layers.
+/// Learnt positions, blocks with LayerNorm before attention and before a perceptron of four times the width with GELU,
+/// a last LayerNorm, and a linear layer to the logits; first weights N(0, 0.02^2), those that end a residual branch
+/// divided by `sqrt(2 layers)` (Radford et al. 2019, GPT-2). Parameters have GPT-2's names, in the orientation of
+/// linear layers.
 #[derive(Debug, Clone)]
 pub struct Transformer {
     config: TransformerConfig,
@@ -128,8 +130,9 @@ impl Transformer {
         &self.config
     }
 
-    /// The logits `[b, t, vocab]` of the successors of `tokens` `[b, t]` u32, in the context's dtype. Errors on more tokens than the
-    /// context has, on other shapes and dtypes, and, on the CPU, on tokens that are not in the vocabulary (the start included).
+    /// The logits `[b, t, vocab]` of the successors of `tokens` `[b, t]` u32, in the context's dtype. Errors on more
+    /// tokens than the context has, on other shapes and dtypes, and, on the CPU, on tokens that are not in the
+    /// vocabulary (the start included).
     pub fn forward(&self, cx: &Context, tokens: &Tensor) -> Result<Var> {
         let [b, t] = tokens.shape().dims("Transformer", "tokens [b, t]")?;
         let mut x = self.embed(cx, tokens, 0)?;

@@ -166,8 +166,8 @@ impl UNetBlock {
         }
     }
 
-    /// Multiply-adds of the block's layers and attention products for one image of resolution `at`. Errors if the block is
-    /// another layout's.
+    /// Multiply-adds of the block's layers and attention products for one image of resolution `at`. Errors if the block
+    /// is another layout's.
     pub fn multiply_adds(&self, layout: &Layout, at: usize) -> Result<u64> {
         let pixels = (self.resolution(at) as u64).pow(2);
         let mut of_a_pixel = self.conv0.multiply_adds(layout)? + self.conv1.multiply_adds(layout)?;

@@ -1,7 +1,7 @@
 //! What the U-Nets share: the residual block.
 //!
-//! [`SongUNet`](crate::nn::SongUNet) and [`DhariwalUNet`](crate::nn::DhariwalUNet) are made of the same block with other
-//! [options](BlockOptions) (Karras et al. 2022, arXiv 2206.00364, appendix F).
+//! [`SongUNet`](crate::nn::SongUNet) and [`DhariwalUNet`](crate::nn::DhariwalUNet) are made of the same block with
+//! other [options](BlockOptions) (Karras et al. 2022, arXiv 2206.00364, appendix F).
 
 mod attention;
 mod block;
@@ -42,7 +42,8 @@ pub(super) fn decode(cx: &super::Context, block: &UNetBlock, x: &Var, skips: &mu
     }
 }
 
-/// Multiply-adds of blocks one after the other for one image of resolution `at`, which becomes that of the last one's result.
+/// Multiply-adds of blocks one after the other for one image of resolution `at`, which becomes that of the last one's
+/// result.
 pub(super) fn multiply_adds<'a>(
     blocks: impl IntoIterator<Item = &'a UNetBlock>,
     layout: &Layout,
@@ -67,8 +68,8 @@ pub(super) struct DecoderLevel {
 }
 
 impl DecoderLevel {
-    /// Two blocks at the bottom or one that enlarges, then one with a skip connection for each entry of `attention`. Takes the channels of
-    /// these connections from `skips`.
+    /// Two blocks at the bottom or one that enlarges, then one with a skip connection for each entry of `attention`.
+    /// Takes the channels of these connections from `skips`.
     pub fn blocks(
         &self,
         scope: &mut Scope,
@@ -98,7 +99,8 @@ impl DecoderLevel {
     }
 }
 
-/// Registers the normalised two-dimensional filter `[1, 1, taps, taps]` that model files carry beside a layer that resamples.
+/// Registers the normalised two-dimensional filter `[1, 1, taps, taps]` that model files carry beside a layer that
+/// resamples.
 pub(super) fn register_filter(scope: &mut Scope, taps: &[f64]) {
     let sum: f64 = taps.iter().sum();
     let values = taps.iter().flat_map(|a| taps.iter().map(move |b| (a * b / (sum * sum)) as f32)).collect();

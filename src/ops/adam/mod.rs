@@ -58,7 +58,8 @@ struct Factors {
     lr: f64,
     /// `1 / sqrt(1 - beta2^t)`
     root: f64,
-    /// `1 - beta1`, `1 - beta2`: the averages move by these parts of the distance, which keeps their digits where beta is near 1.
+    /// `1 - beta1`, `1 - beta2`: the averages move by these parts of the distance, which keeps their digits where beta
+    /// is near 1.
     w1: f64,
     w2: f64,
     eps: f64,
@@ -70,15 +71,18 @@ struct Factors {
 
 /// One step of Adam (Kingma & Ba 2014, arXiv 1412.6980), bias correction included:
 ///
-/// `m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`, `w <- w (1 - lr wd) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`,
-/// then `ema <- e ema + (1 - e) w` and `copy <- bf16(w)` where given. One read and one write of each buffer.
+/// `m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`, `w <- w (1 - lr wd) - lr (m / (1 - b1^t)) / (sqrt(v / (1 -
+/// b2^t)) + eps)`, then `ema <- e ema + (1 - e) w` and `copy <- bf16(w)` where given. One read and one write of each
+/// buffer.
 ///
-/// `clip` is the result of [`gradient_norm`](super::gradient_norm()) and multiplies the gradient by its factor. Where the norm is not finite
-/// the whole step is left out and nothing changes; the norm itself, which the caller can read when it suits, reports it. (The bias correction counts steps that were
-/// left out.) The result is bit for bit the same on every device.
+/// `clip` is the result of [`gradient_norm`](super::gradient_norm()) and multiplies the gradient by its factor. Where
+/// the norm is not finite the whole step is left out and nothing changes; the norm itself, which the caller can read
+/// when it suits, reports it. (The bias correction counts steps that were left out.) The result is bit for bit the same
+/// on every device.
 ///
-/// Buffers are written in place where nobody shares them and copied first where somebody does. `gradient` has the shape of the weights and
-/// their dtype, or bf16. Errors if shapes, dtypes or devices do not fit, or on settings outside their ranges.
+/// Buffers are written in place where nobody shares them and copied first where somebody does. `gradient` has the shape
+/// of the weights and their dtype, or bf16. Errors if shapes, dtypes or devices do not fit, or on settings outside
+/// their ranges.
 pub fn adam(step: &AdamStep, state: AdamState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
     let factors = step.factors()?;
     check(&state, gradient, clip)?;

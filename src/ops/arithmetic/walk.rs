@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
-/// The axes of a result, neighbours merged where every operand allows it, with each operand's stride along them (0 where
-/// it repeats). The last axis is the innermost.
+/// The axes of a result, neighbours merged where every operand allows it, with each operand's stride along them (0
+/// where it repeats). The last axis is the innermost.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Walk {
     pub extents: Vec<usize>,
@@ -78,8 +78,9 @@ impl Walk {
         self.extents.len() == 1 && (self.extents[0] == 1 || self.strides.iter().all(|strides| strides[0] == 1))
     }
 
-    /// Whether vectors of `elements` neighbours can be read and written at once, if the operands are aligned for it: the innermost
-    /// extent is a whole number of them, and along it an operand has stride 0, or 1 and rows that start at whole vectors.
+    /// Whether vectors of `elements` neighbours can be read and written at once, if the operands are aligned for it:
+    /// the innermost extent is a whole number of them, and along it an operand has stride 0, or 1 and rows that start
+    /// at whole vectors.
     pub fn has_whole_vectors(&self, elements: usize) -> bool {
         let outer = self.extents.len() - 1;
         self.extents[outer].is_multiple_of(elements)

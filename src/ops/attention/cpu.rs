@@ -39,7 +39,8 @@ impl Setting {
         self.tokens * self.channels
     }
 
-    /// What an image costs, in elements that are only read and written: an exponential for each score, and two products.
+    /// What an image costs, in elements that are only read and written: an exponential for each score, and two
+    /// products.
     fn work(&self) -> usize {
         let scores = self.tokens.saturating_mul(self.tokens);
         scores.saturating_mul(self.heads + self.channels / 8)

@@ -10,14 +10,14 @@ use crate::tensor::{DType, Tensor};
 
 /// `y = softmax(q k^T / sqrt(d / heads)) v`, per head, with the softmax over keys.
 ///
-/// `q`, `k`, `v` and the result are `[b, t, d]`; head `i` owns channels `i d / heads .. (i + 1) d / heads`, and the heads'
-/// results stand side by side again. With `causal`, query `i` sees keys `0..=i` only. Scores and softmax are in f32 (f64
-/// for f64) and never stored whole: for the gradient one number per query and head is kept, the logarithm of its sum of
-/// exponentials, and the probabilities are computed again. For bf16 on a GPU, where tensor cores multiply, probabilities and
-/// the gradients of scores are rounded to bf16 before their products.
+/// `q`, `k`, `v` and the result are `[b, t, d]`; head `i` owns channels `i d / heads .. (i + 1) d / heads`, and the
+/// heads' results stand side by side again. With `causal`, query `i` sees keys `0..=i` only. Scores and softmax are in
+/// f32 (f64 for f64) and never stored whole: for the gradient one number per query and head is kept, the logarithm of
+/// its sum of exponentials, and the probabilities are computed again. For bf16 on a GPU, where tensor cores multiply,
+/// probabilities and the gradients of scores are rounded to bf16 before their products.
 ///
-/// Errors if `heads` does not divide `d`, if shapes, dtypes or devices differ, on integers, and on a GPU if a head has more
-/// than 256 channels.
+/// Errors if `heads` does not divide `d`, if shapes, dtypes or devices differ, on integers, and on a GPU if a head has
+/// more than 256 channels.
 ///
 /// Vaswani et al. 2017 (arXiv 1706.03762); computed as in Dao et al. 2022 (arXiv 2205.14135).
 pub fn attention(q: impl Into<Var>, k: impl Into<Var>, v: impl Into<Var>, heads: usize, causal: bool) -> Result<Var> {

@@ -9,8 +9,8 @@ use crate::tensor::{DType, Tensor};
 
 const OP: &str = "average";
 
-/// `average <- beta average + (1 - beta) weights`, in place; `beta = 0` copies. [`adam`](super::adam()) does the same for one
-/// average on its way; this is for further ones.
+/// `average <- beta average + (1 - beta) weights`, in place; `beta = 0` copies. [`adam`](super::adam()) does the same
+/// for one average on its way; this is for further ones.
 ///
 /// Both f32 (or f64 on the CPU) and of one shape. Errors if they are not, or unless `beta` is in `[0, 1]`.
 pub fn average(average: &mut Tensor, weights: &Tensor, beta: f64) -> Result<()> {

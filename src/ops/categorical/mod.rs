@@ -16,11 +16,12 @@ pub const NO_LABEL: u32 = u32::MAX;
 
 /// One label a row, drawn from `softmax(logits)`: `argmax_j(logits_j + g_j)` with Gumbel numbers `g`, which is exact.
 ///
-/// `logits` is `[n, k]` of any floating-point dtype, unnormalised; the result is `[n]` u32. A logit of -inf is a label that
-/// is never drawn. Bit-equal logits in f32 or bf16 give the same labels on every device. There is no gradient: an input that requires one is an error.
+/// `logits` is `[n, k]` of any floating-point dtype, unnormalised; the result is `[n]` u32. A logit of -inf is a label
+/// that is never drawn. Bit-equal logits in f32 or bf16 give the same labels on every device. There is no gradient: an
+/// input that requires one is an error.
 ///
-/// Errors on other shapes, if the sample ids do not fit, and on a row without a distribution: all -inf, or with a NaN or
-/// +inf. To find such a row this waits for the device; [`categorical_unchecked`] does not.
+/// Errors on other shapes, if the sample ids do not fit, and on a row without a distribution: all -inf, or with a NaN
+/// or +inf. To find such a row this waits for the device; [`categorical_unchecked`] does not.
 pub fn categorical(logits: impl Into<Var>, draws: &Draws) -> Result<Tensor> {
     let logits = &logits.into();
     let (labels, bad) = sample(logits, draws)?;

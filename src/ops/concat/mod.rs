@@ -21,8 +21,9 @@ struct Piece<'a> {
 
 /// The tensors one after the other along `axis`: their other extents are equal, and `axis`'s add up.
 ///
-/// Any dtype, any number of tensors (one at least); for the channels of images, `axis` is the last one. The gradient of each
-/// tensor is its slice of the result's. Errors if `axis` does not exist, or if shapes, dtypes or devices do not fit.
+/// Any dtype, any number of tensors (one at least); for the channels of images, `axis` is the last one. The gradient of
+/// each tensor is its slice of the result's. Errors if `axis` does not exist, or if shapes, dtypes or devices do not
+/// fit.
 pub fn concat(tensors: &[&Var], axis: usize) -> Result<Var> {
     const OP: &str = "concat";
     let Some(first) = tensors.first() else {

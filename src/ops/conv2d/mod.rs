@@ -11,15 +11,15 @@ use crate::backend::cpu::gemm::Convolution;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
-/// `y[n, i, j, o] = bias[o] + sum over ky, kx, c of x[n, stride i + ky - padding, stride j + kx - padding, c] w[o, ky, kx, c]`, where `x`
-/// is zero outside (a cross-correlation, as every network means by convolution).
+/// `y[n, i, j, o] = bias[o] + sum over ky, kx, c of x[n, stride i + ky - padding, stride j + kx - padding, c] w[o, ky,
+/// kx, c]`, where `x` is zero outside (a cross-correlation, as every network means by convolution).
 ///
-/// `x` is `[batch, height, width, in]`, `w` `[out, kernel, kernel, in]`, `bias` `[out]` if given; `y` is `[batch, (height + 2 padding -
-/// kernel) / stride + 1, (width + 2 padding - kernel) / stride + 1, out]`, rounded down. Sums are in f32 (f64 for f64), and rounded
-/// once for bf16.
+/// `x` is `[batch, height, width, in]`, `w` `[out, kernel, kernel, in]`, `bias` `[out]` if given; `y` is `[batch,
+/// (height + 2 padding - kernel) / stride + 1, (width + 2 padding - kernel) / stride + 1, out]`, rounded down. Sums are
+/// in f32 (f64 for f64), and rounded once for bf16.
 ///
-/// Errors if a shape differs from the above, if the kernel is larger than the padded input, if `stride` is zero, if `stride` or `padding`
-/// is absurd, or unless all have one floating-point dtype and one device.
+/// Errors if a shape differs from the above, if the kernel is larger than the padded input, if `stride` is zero, if
+/// `stride` or `padding` is absurd, or unless all have one floating-point dtype and one device.
 pub fn conv2d(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>, stride: usize, padding: usize) -> Result<Var> {
     let (x, w) = (&x.into(), &w.into());
     const OP: &str = "conv2d";

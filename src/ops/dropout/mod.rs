@@ -10,10 +10,11 @@ use crate::ops::random::Draws;
 use crate::random::variates;
 use crate::tensor::Tensor;
 
-/// `y = x / (1 - p)` with probability `1 - p`, else 0 (Srivastava et al. 2014), for `x` `[n, ...]` of any floating-point dtype.
+/// `y = x / (1 - p)` with probability `1 - p`, else 0 (Srivastava et al. 2014), for `x` `[n, ...]` of any
+/// floating-point dtype.
 ///
-/// The mask is a function of the draws: an element is dropped if its random word is below `p 2^32`. The backward pass makes it again;
-/// nothing is stored. `p = 0` returns `x` itself.
+/// The mask is a function of the draws: an element is dropped if its random word is below `p 2^32`. The backward pass
+/// makes it again; nothing is stored. `p = 0` returns `x` itself.
 ///
 /// Errors unless `p` is in `[0, 1)`, or if the sample ids do not fit `x`.
 pub fn dropout(x: impl Into<Var>, p: f64, draws: &Draws) -> Result<Var> {

@@ -13,11 +13,11 @@ const OP: &str = "embedding";
 /// `y[.., :] = table[index[..], :]`: `table` is `[v, d]`, `index` u32 of any shape; the result has the shape of `index`
 /// with `d` appended.
 ///
-/// The gradient of a row sums, in the order of `index`, what its uses get; rows that are not used get zeros. Sums are in f32
-/// (f64 for f64) and equal inputs give equal bits: no atomics.
+/// The gradient of a row sums, in the order of `index`, what its uses get; rows that are not used get zeros. Sums are
+/// in f32 (f64 for f64) and equal inputs give equal bits: no atomics.
 ///
-/// An index that is not below `v` is an error on the CPU. A GPU, which nobody waits for, makes that row of the result NaN and
-/// leaves it out of the gradient; it reads nothing outside the table. Errors on other shapes and dtypes.
+/// An index that is not below `v` is an error on the CPU. A GPU, which nobody waits for, makes that row of the result
+/// NaN and leaves it out of the gradient; it reads nothing outside the table. Errors on other shapes and dtypes.
 pub fn embedding(table: impl Into<Var>, index: &Tensor) -> Result<Var> {
     let table = &table.into();
     let [rows, width] = table.shape().dims(OP, "a table [v, d]")?;
@@ -40,7 +40,8 @@ pub fn embedding(table: impl Into<Var>, index: &Tensor) -> Result<Var> {
 
 /// `[.., k]` rows that are 1 at `index` and 0 elsewhere, for `index` u32 of any shape.
 ///
-/// An index that is not below `k` is an error on the CPU; a GPU makes that row NaN. Errors if `dtype` is not floating-point.
+/// An index that is not below `k` is an error on the CPU; a GPU makes that row NaN. Errors if `dtype` is not
+/// floating-point.
 pub fn one_hot(index: &Tensor, k: usize, dtype: DType) -> Result<Tensor> {
     const OP: &str = "one_hot";
     if !dtype.is_float() {

@@ -9,10 +9,12 @@ use crate::tensor::{DType, Tensor};
 
 const OP: &str = "flatten";
 
-/// Writes the elements of each part into `flat` `[n]`, in place, from the part's offset on; with `add`, adds them to what is there.
+/// Writes the elements of each part into `flat` `[n]`, in place, from the part's offset on; with `add`, adds them to
+/// what is there.
 ///
-/// So the gradients of all parameters become one buffer, which the norm, the optimiser and a sum over micro-batches handle in one go.
-/// `flat` is f32 with parts in f32 or bf16, or f64 with parts in f64 (CPU). Elements that no part covers stay as they are.
+/// So the gradients of all parameters become one buffer, which the norm, the optimiser and a sum over micro-batches
+/// handle in one go. `flat` is f32 with parts in f32 or bf16, or f64 with parts in f64 (CPU). Elements that no part
+/// covers stay as they are.
 ///
 /// Errors if a part does not fit into `flat`, if parts overlap, or on other dtypes.
 pub fn flatten(flat: &mut Tensor, parts: &[(usize, &Tensor)], add: bool) -> Result<()> {

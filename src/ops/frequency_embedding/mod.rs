@@ -1,7 +1,8 @@
 //! Embeddings of a scalar (a noise level, a time) by cosines and sines of many frequencies.
 //!
-//! A phase may be many turns: a position of 1000, or `c_noise` times a frequency of hundreds. It is therefore computed in f64
-//! on every device, whole turns are taken off, and only the rest is rounded to f32. bf16 inputs are as coarse as they are.
+//! A phase may be many turns: a position of 1000, or `c_noise` times a frequency of hundreds. It is therefore computed
+//! in f64 on every device, whole turns are taken off, and only the rest is rounded to f32. bf16 inputs are as coarse as
+//! they are.
 
 mod cpu;
 mod gpu;
@@ -20,12 +21,13 @@ enum Frequencies {
     Given(Tensor),
 }
 
-/// `y = [cos(x f), sin(x f)]` with `f_i = max_positions^(-i / (channels/2 - endpoint))`, i = 0 .. channels/2 - 1 (`endpoint`
-/// counts as 1 if true: then the last frequency is exactly `1 / max_positions`).
+/// `y = [cos(x f), sin(x f)]` with `f_i = max_positions^(-i / (channels/2 - endpoint))`, i = 0 .. channels/2 - 1
+/// (`endpoint` counts as 1 if true: then the last frequency is exactly `1 / max_positions`).
 ///
-/// `x` is `[b]` of any floating-point dtype, the result `[b, channels]`: cosines, then sines. DDPM++ has `endpoint`, ADM has not.
-/// Errors if `channels` is odd or leaves no frequency (or a single one with `endpoint`), if `max_positions` is not positive
-/// and finite, or if `x` has another shape. Vaswani et al. 2017 (arXiv 1706.03762), as in EDM.
+/// `x` is `[b]` of any floating-point dtype, the result `[b, channels]`: cosines, then sines. DDPM++ has `endpoint`,
+/// ADM has not. Errors if `channels` is odd or leaves no frequency (or a single one with `endpoint`), if
+/// `max_positions` is not positive and finite, or if `x` has another shape. Vaswani et al. 2017 (arXiv 1706.03762), as
+/// in EDM.
 pub fn positional_embedding(x: impl Into<Var>, channels: usize, max_positions: f64, endpoint: bool) -> Result<Var> {
     let x = &x.into();
     const OP: &str = "positional_embedding";
@@ -42,8 +44,8 @@ pub fn positional_embedding(x: impl Into<Var>, channels: usize, max_positions: f
 
 /// `y = [cos(2 pi x f), sin(2 pi x f)]` for given frequencies `f`: random Fourier features.
 ///
-/// `x` is `[b]`, `freqs` `[c/2]` of the same floating-point dtype and a constant, the result `[b, c]`: cosines, then sines.
-/// Errors on other shapes and dtypes. Tancik et al. 2020 (arXiv 2006.10739), as in NCSN++.
+/// `x` is `[b]`, `freqs` `[c/2]` of the same floating-point dtype and a constant, the result `[b, c]`: cosines, then
+/// sines. Errors on other shapes and dtypes. Tancik et al. 2020 (arXiv 2006.10739), as in NCSN++.
 pub fn fourier_embedding(x: impl Into<Var>, freqs: &Tensor) -> Result<Var> {
     let x = &x.into();
     const OP: &str = "fourier_embedding";

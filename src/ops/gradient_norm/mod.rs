@@ -9,11 +9,12 @@ use crate::tensor::{DType, Tensor};
 
 const OP: &str = "gradient norm";
 
-/// `[norm, factor]`: the L2 norm of all elements of all `gradients` together, and `factor = min(1, max_norm / (norm + 1e-6))`,
-/// by which they are to be multiplied so that the norm does not pass `max_norm` (infinite: no clipping).
+/// `[norm, factor]`: the L2 norm of all elements of all `gradients` together, and `factor = min(1, max_norm / (norm +
+/// 1e-6))`, by which they are to be multiplied so that the norm does not pass `max_norm` (infinite: no clipping).
 ///
-/// The result is f32 (f64 for f64 gradients) and stays on the device, where [`adam`](super::adam()) reads it: nothing waits. If the norm is not
-/// finite, the factor is NaN. Squares are summed in f64 in a fixed order, whatever the number of threads.
+/// The result is f32 (f64 for f64 gradients) and stays on the device, where [`adam`](super::adam()) reads it: nothing
+/// waits. If the norm is not finite, the factor is NaN. Squares are summed in f64 in a fixed order, whatever the number
+/// of threads.
 ///
 /// Errors without gradients, if their dtypes or devices differ, or unless `max_norm` is positive.
 pub fn gradient_norm(gradients: &[&Tensor], max_norm: f64) -> Result<Tensor> {

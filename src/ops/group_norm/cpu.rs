@@ -77,8 +77,8 @@ impl Setting {
         })
     }
 
-    /// `N` sums per channel over the blocks of an image. `add` adds those of a block to one sum per element of a row each;
-    /// the blocks are added up in order.
+    /// `N` sums per channel over the blocks of an image. `add` adds those of a block to one sum per element of a row
+    /// each; the blocks are added up in order.
     fn channel_sums<A: Accumulator, B: Send, const N: usize>(
         &self,
         blocks: impl IndexedParallelIterator<Item = B>,

@@ -91,8 +91,8 @@ pub fn backward(
     Ok(gradients)
 }
 
-/// How an image is cut. It depends on the image and the dtype, not on the number of images: a picture's bits do not depend
-/// on its batch.
+/// How an image is cut. It depends on the image and the dtype, not on the number of images: a picture's bits do not
+/// depend on its batch.
 struct Plan {
     groups_per_block: usize,
     elements_per_load: usize,

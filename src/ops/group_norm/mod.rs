@@ -15,7 +15,8 @@ use crate::tensor::{DType, Tensor};
 /// channels; mean and (biased) variance run over the values of one group of one image. They are computed in f32
 /// (f64 for f64), the variance about the mean, and they alone are kept for the gradient besides the inputs.
 ///
-/// Errors if `groups` does not divide `c`, if `eps` is not positive, or if a shape, dtype or device differs from the above.
+/// Errors if `groups` does not divide `c`, if `eps` is not positive, or if a shape, dtype or device differs from the
+/// above.
 ///
 /// Wu & He 2018 (arXiv 1803.08494).
 pub fn group_norm(

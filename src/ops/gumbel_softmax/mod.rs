@@ -26,15 +26,17 @@ impl<'a> From<&'a Draws> for GumbelNoise<'a> {
     }
 }
 
-/// `y = softmax((logits + g) / tau)` over the last axis of `[n, k]` logits, `g` Gumbel noise: a relaxed one-hot sample from
-/// `softmax(logits)` (Jang et al. 2016, arXiv 1611.01144; Maddison et al. 2016, arXiv 1611.00712).
+/// `y = softmax((logits + g) / tau)` over the last axis of `[n, k]` logits, `g` Gumbel noise: a relaxed one-hot sample
+/// from `softmax(logits)` (Jang et al. 2016, arXiv 1611.01144; Maddison et al. 2016, arXiv 1611.00712).
 ///
-/// With `hard`, `y` is exactly one-hot at `argmax(logits + g)`, with the gradient of the relaxed sample `s` (straight-through):
-/// `dlogits = s (dy - sum(s dy)) / tau` either way. A logit of -inf is a masked label: probability and gradient are exactly 0.
-/// Noise and softmax are in f32 (f64) whatever the dtype; the maximum is taken off before the division by `tau`, so no `tau` overflows.
+/// With `hard`, `y` is exactly one-hot at `argmax(logits + g)`, with the gradient of the relaxed sample `s`
+/// (straight-through): `dlogits = s (dy - sum(s dy)) / tau` either way. A logit of -inf is a masked label: probability
+/// and gradient are exactly 0. Noise and softmax are in f32 (f64) whatever the dtype; the maximum is taken off before
+/// the division by `tau`, so no `tau` overflows.
 ///
-/// Errors unless `tau` is positive and finite, on other shapes, and if noise or sample ids do not fit. A row without a distribution (all
-/// -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for, makes the row NaN.
+/// Errors unless `tau` is positive and finite, on other shapes, and if noise or sample ids do not fit. A row without a
+/// distribution (all -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for, makes the row
+/// NaN.
 pub fn gumbel_softmax<'a>(
     logits: impl Into<Var>,
     tau: f64,

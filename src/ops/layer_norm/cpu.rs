@@ -6,7 +6,8 @@ use crate::backend::cpu::{GRAIN, Kernel, sum_of_pairs, tasks_per_share, with_vec
 use crate::error::Result;
 use crate::tensor::{Accumulator, Device, Element, Real, Tensor, real};
 
-/// Rows whose share of the gradients of gamma and beta is summed in the accumulator's type; the sums of such blocks are added in f64.
+/// Rows whose share of the gradients of gamma and beta is summed in the accumulator's type; the sums of such blocks are
+/// added in f64.
 const BLOCK: usize = 128;
 
 pub fn forward(setting: &Setting, x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<(Tensor, Tensor)> {

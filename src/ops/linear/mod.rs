@@ -1,4 +1,5 @@
-//! The affine map of a layer: a product with a weight, and a bias. The kernels are those of [`matmul`](super::matmul()).
+//! The affine map of a layer: a product with a weight, and a bias. The kernels are those of
+//! [`matmul`](super::matmul()).
 
 use super::matmul::{Factor, Sizes, product};
 use super::{check_alike, check_float, reduce};
@@ -7,8 +8,8 @@ use crate::error::{Error, Result};
 
 /// `y = x w^T + bias` for `x` `[.., in]`, `w` `[out, in]` and, if given, `bias` `[out]`; `y` is `[.., out]`.
 ///
-/// Sums are in f32 (f64 for f64), and rounded once for bf16. Errors if a shape differs from the above, or unless all have one
-/// floating-point dtype and one device.
+/// Sums are in f32 (f64 for f64), and rounded once for bf16. Errors if a shape differs from the above, or unless all
+/// have one floating-point dtype and one device.
 pub fn linear(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>) -> Result<Var> {
     let (x, w) = (&x.into(), &w.into());
     const OP: &str = "linear";

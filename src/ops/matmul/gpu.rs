@@ -37,7 +37,8 @@ params! {
     }
 }
 
-/// How a product is cut: tiles of the result, and parts of the depth. Depends on the shapes alone, and so do the bits of the result.
+/// How a product is cut: tiles of the result, and parts of the depth. Depends on the shapes alone, and so do the bits
+/// of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tiling {
     /// Tiles of 128 × 128 instead of 64 × 64.
@@ -58,7 +59,8 @@ impl Tiling {
 
     pub fn of(Sizes { batch, m, n, k }: Sizes) -> Self {
         let blocks = |size: usize| m.div_ceil(size) * n.div_ceil(size) * batch;
-        // Large tiles do twice the work for each element read, unless they are filled with zeros for it: of 64 columns, half.
+        // Large tiles do twice the work for each element read, unless they are filled with zeros for it: of 64 columns,
+        // half.
         let padded = |size: usize| m.next_multiple_of(size) * n.next_multiple_of(size);
         let large = blocks(128) >= Self::BUSY * 3 / 4 && 4 * padded(128) <= 5 * padded(64);
         let parts = (2 * Self::BUSY / blocks(if large { 128 } else { 64 }).max(1)).clamp(1, 32);

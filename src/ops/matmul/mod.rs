@@ -12,14 +12,15 @@ use crate::tensor::{Shape, Tensor};
 
 /// `y[i] = a[i] b[i]` for `a` `[.., m, k]` and `b` `[.., k, n]` with equal leading axes; `y` is `[.., m, n]`.
 ///
-/// Sums are in f32 (f64 for f64), and rounded once for bf16. Errors unless both have two axes or more, equal leading axes, a common `k`,
-/// and the same floating-point dtype and device.
+/// Sums are in f32 (f64 for f64), and rounded once for bf16. Errors unless both have two axes or more, equal leading
+/// axes, a common `k`, and the same floating-point dtype and device.
 pub fn matmul(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
     let (a, b) = (&a.into(), &b.into());
     matmul_transposed(a, false, b, false)
 }
 
-/// As [`matmul`], for an `a` that is stored as `[.., k, m]` if `a_transposed`, and a `b` that is stored as `[.., n, k]` if `b_transposed`.
+/// As [`matmul`], for an `a` that is stored as `[.., k, m]` if `a_transposed`, and a `b` that is stored as `[.., n, k]`
+/// if `b_transposed`.
 pub fn matmul_transposed(a: impl Into<Var>, a_transposed: bool, b: impl Into<Var>, b_transposed: bool) -> Result<Var> {
     let (a, b) = (&a.into(), &b.into());
     const OP: &str = "matmul";
@@ -111,8 +112,8 @@ impl Sizes {
     }
 }
 
-/// The products `[batch, m, n]`, with a bias `[n]` added to each row if given, without a tape. The caller has checked that factors and
-/// bias have these sizes, one device and one dtype.
+/// The products `[batch, m, n]`, with a bias `[n]` added to each row if given, without a tape. The caller has checked
+/// that factors and bias have these sizes, one device and one dtype.
 pub(crate) fn product(op: &'static str, a: &Factor, b: &Factor, bias: Option<&Tensor>, sizes: Sizes) -> Result<Tensor> {
     let device = a.tensor.device();
     let mut y = Tensor::empty([sizes.batch, sizes.m, sizes.n], a.tensor.dtype(), &device)?;

@@ -64,7 +64,8 @@ pub fn count(
     Ok(())
 }
 
-/// The weights times a power of two that takes the largest into `[2^40, 2^41)`, rounded down; all zero if there is no distribution.
+/// The weights times a power of two that takes the largest into `[2^40, 2^41)`, rounded down; all zero if there is no
+/// distribution.
 ///
 /// The exponent is that of an f32 at least, as in the kernel, so that all dtypes agree.
 fn fixed_point(row: &[f64]) -> Vec<u64> {

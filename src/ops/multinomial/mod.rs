@@ -16,13 +16,15 @@ const MOST_OUTCOMES: usize = 1 << 22;
 
 /// The counts of `n` draws from each row of `weights`: `[b, k]` u32, rows summing to `n`.
 ///
-/// `weights` is `[b, k]`, not negative, of any scale: u32 (taken exactly, such as the counts of an earlier round), or floating-point,
-/// rounded down to 40 binary digits below the row's largest. From there on everything is in integers: sums are exact in any order, draw i
-/// of a row is the first outcome whose cumulative sum exceeds `floor(word * total / 2^64)` with words `2 i` and `2 i + 1` of the row's
-/// sample, and counts are added up. So equal weights give equal counts on every device. There is no gradient.
+/// `weights` is `[b, k]`, not negative, of any scale: u32 (taken exactly, such as the counts of an earlier round), or
+/// floating-point, rounded down to 40 binary digits below the row's largest. From there on everything is in integers:
+/// sums are exact in any order, draw i of a row is the first outcome whose cumulative sum exceeds `floor(word * total /
+/// 2^64)` with words `2 i` and `2 i + 1` of the row's sample, and counts are added up. So equal weights give equal
+/// counts on every device. There is no gradient.
 ///
-/// Errors on other shapes, on more than 2^22 outcomes, if the sample ids do not fit, on an input that requires a gradient, and on a row
-/// without a distribution: all zero, or with a negative weight, NaN or infinity. To find such a row this waits for the device.
+/// Errors on other shapes, on more than 2^22 outcomes, if the sample ids do not fit, on an input that requires a
+/// gradient, and on a row without a distribution: all zero, or with a negative weight, NaN or infinity. To find such a
+/// row this waits for the device.
 pub fn multinomial(weights: impl Into<Var>, n: u32, draws: &Draws) -> Result<Tensor> {
     let weights = &weights.into();
     let device = weights.device();

@@ -49,8 +49,9 @@ fn rows_of<T: Element>(x: &[T], step: usize, n: usize, y: &mut [T]) {
     }
 }
 
-/// `y` is rows of `n`; `x` has its columns, `stride` apart. By way of a tile, so that either side is touched a whole cache line
-/// at a time: strides are often powers of two, and then lines that are kept for later push each other out of the cache.
+/// `y` is rows of `n`; `x` has its columns, `stride` apart. By way of a tile, so that either side is touched a whole
+/// cache line at a time: strides are often powers of two, and then lines that are kept for later push each other out of
+/// the cache.
 #[inline(always)]
 fn transpose<T: Element>(x: &[T], stride: usize, rows: usize, n: usize, y: &mut [T]) {
     let mut tile = [[T::zeroed(); TILE]; TILE];

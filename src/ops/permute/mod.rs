@@ -15,8 +15,8 @@ const AXES: usize = 5;
 
 /// `x` with its axes in the order `axes`: axis `i` of the result is axis `axes[i]` of `x`. A copy; any dtype.
 ///
-/// `[0, 2, 3, 1]` turns NCHW images into NHWC ones, `[0, 3, 1, 2]` turns them back. The gradient is permuted back. Errors
-/// unless `axes` names every axis once, and if more than five groups of axes are torn apart.
+/// `[0, 2, 3, 1]` turns NCHW images into NHWC ones, `[0, 3, 1, 2]` turns them back. The gradient is permuted back.
+/// Errors unless `axes` names every axis once, and if more than five groups of axes are torn apart.
 pub fn permute(x: impl Into<Var>, axes: &[usize]) -> Result<Var> {
     let x = &x.into();
     let y = permuted(x.value(), axes)?;

@@ -108,7 +108,8 @@ impl Draws {
     }
 }
 
-/// Where a step of a computation takes all its random numbers from: each is a pure function of this, of what it is for, and of its element.
+/// Where a step of a computation takes all its random numbers from: each is a pure function of this, of what it is for,
+/// and of its element.
 #[derive(Debug, Clone)]
 pub struct Address {
     /// The seed of the run.
@@ -168,8 +169,8 @@ impl Rows {
 
 /// Random numbers of `shape` `[n, ...]`, where row `i` belongs to sample `i` of the draws.
 ///
-/// The f32 numbers are bit for bit the same on every device; bf16 and f64 (CPU only) hold the same numbers, rounded or widened.
-/// Errors if the sample ids do not fit, and on u32 for anything but words or the other way round.
+/// The f32 numbers are bit for bit the same on every device; bf16 and f64 (CPU only) hold the same numbers, rounded or
+/// widened. Errors if the sample ids do not fit, and on u32 for anything but words or the other way round.
 pub fn random(
     distribution: Distribution,
     shape: impl Into<Shape>,

@@ -82,7 +82,8 @@ pub(crate) fn sum_to_shape(op: &'static str, x: &Tensor, shape: &Shape) -> Resul
     sum_axes(op, x, &summed, 1.0)?.reshape(shape)
 }
 
-/// `factor` times the sum over the marked axes, runs of neighbouring axes at a time; the result's shape is not meaningful.
+/// `factor` times the sum over the marked axes, runs of neighbouring axes at a time; the result's shape is not
+/// meaningful.
 fn sum_axes(op: &'static str, x: &Tensor, summed: &[bool], factor: f64) -> Result<Tensor> {
     let shape = x.shape().clone();
     let mut y = x.clone();

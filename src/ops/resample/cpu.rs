@@ -5,8 +5,8 @@ use crate::backend::cpu::weighted_chunks;
 use crate::error::Result;
 use crate::tensor::{Accumulator, Real, Tensor, real};
 
-/// One axis after the other: first a row of the result is made of whole rows of `x`, then its pixels of that row's pixels. Both
-/// loops run over contiguous memory.
+/// One axis after the other: first a row of the result is made of whole rows of `x`, then its pixels of that row's
+/// pixels. Both loops run over contiguous memory.
 pub fn resample(op: &'static str, x: &Tensor, of: &Resample, y: &mut Tensor) -> Result<()> {
     real!(op, x.dtype(), T => {
         let x = x.as_slice::<T>()?;

@@ -1,7 +1,7 @@
 //! Images of twice and of half the size, through a small filter.
 //!
-//! The convention is that of EDM and NCSN++ (Karras et al. 2022, arXiv 2206.00364; Song et al. 2021, arXiv 2011.13456): the
-//! filter is the outer product of the taps with themselves, divided by its sum; borders are padded with zeros.
+//! The convention is that of EDM and NCSN++ (Karras et al. 2022, arXiv 2206.00364; Song et al. 2021, arXiv 2011.13456):
+//! the filter is the outer product of the taps with themselves, divided by its sum; borders are padded with zeros.
 
 mod cpu;
 mod gpu;
@@ -29,8 +29,8 @@ struct Resample {
     c: usize,
 }
 
-/// `x` `[n, h, w, c]` enlarged to `[n, 2h, 2w, c]`, each channel by itself: the transposed convolution with `4 f`, stride 2 and
-/// padding `(L - 1) / 2`, rounded down, where `f = outer(taps, taps) / sum(taps)^2`.
+/// `x` `[n, h, w, c]` enlarged to `[n, 2h, 2w, c]`, each channel by itself: the transposed convolution with `4 f`,
+/// stride 2 and padding `(L - 1) / 2`, rounded down, where `f = outer(taps, taps) / sum(taps)^2`.
 ///
 /// `[1, 1]` repeats pixels; `[1, 3, 3, 1]` interpolates, and darkens the rim. The gradient is 4 times
 /// [`downsample2x`] of the result's. Any floating-point dtype; sums are in f32 (f64 for f64).
@@ -46,24 +46,24 @@ pub fn upsample2x(x: impl Into<Var>, taps: &[f64]) -> Result<Var> {
     record(OP, x, Resample { up: true, taps, pad, n, from: [h, w], to, c })
 }
 
-/// `x` `[n, h, w, c]` reduced to `[n, h/2, w/2, c]` (rounded down), each channel by itself: the convolution with `f`, stride 2 and
-/// padding `(L - 1) / 2`, rounded down, where `f = outer(taps, taps) / sum(taps)^2`.
+/// `x` `[n, h, w, c]` reduced to `[n, h/2, w/2, c]` (rounded down), each channel by itself: the convolution with `f`,
+/// stride 2 and padding `(L - 1) / 2`, rounded down, where `f = outer(taps, taps) / sum(taps)^2`.
 ///
-/// `[1, 1]` is the mean of 2 x 2 pixels. The gradient is a quarter of [`upsample2x`] of the result's. Any floating-point
-/// dtype; sums are in f32 (f64 for f64).
+/// `[1, 1]` is the mean of 2 x 2 pixels. The gradient is a quarter of [`upsample2x`] of the result's. Any
+/// floating-point dtype; sums are in f32 (f64 for f64).
 ///
-/// Errors unless `x` has four axes, `h` and `w` are 2 at least, and there is an even number (at most 32) of finite taps whose
-/// sum is not 0.
+/// Errors unless `x` has four axes, `h` and `w` are 2 at least, and there is an even number (at most 32) of finite taps
+/// whose sum is not 0.
 pub fn downsample2x(x: impl Into<Var>, taps: &[f64]) -> Result<Var> {
     let x = &x.into();
     downsample2x_padded(x, taps, taps.len().saturating_sub(1) / 2)
 }
 
-/// As [`downsample2x`], with `padding` zeros beyond each border: `[n, h, w, c]` becomes `[n, (h + 2 padding - L) / 2 + 1, ..., c]`,
-/// rounded down.
+/// As [`downsample2x`], with `padding` zeros beyond each border: `[n, h, w, c]` becomes `[n, (h + 2 padding - L) / 2 +
+/// 1, ..., c]`, rounded down.
 ///
-/// Without padding it ends a convolution that kept a wider border for it, as in NCSN++'s residual encoder. Errors also if `padding`
-/// is not below the number of taps, or the filter is larger than the padded image.
+/// Without padding it ends a convolution that kept a wider border for it, as in NCSN++'s residual encoder. Errors also
+/// if `padding` is not below the number of taps, or the filter is larger than the padded image.
 pub fn downsample2x_padded(x: impl Into<Var>, taps: &[f64], padding: usize) -> Result<Var> {
     let x = &x.into();
     const OP: &str = "downsample2x";

@@ -1,4 +1,5 @@
-//! One step of gradient descent with momentum, optionally normalised by running squares (RMSprop), in one pass over the weights.
+//! One step of gradient descent with momentum, optionally normalised by running squares (RMSprop), in one pass over the
+//! weights.
 
 mod cpu;
 mod gpu;
@@ -62,11 +63,12 @@ struct Factors {
     ema: f64,
 }
 
-/// One step of descent: `g <- g + wd w`; for RMSprop (Tieleman & Hinton 2012) `s <- alpha s + (1 - alpha) g^2`, `g <- g / (sqrt(s) + eps)`;
-/// then `b <- mu b + g`, `w <- w - lr (nesterov ? g + mu b : b)`, and `ema` and `copy` as in [`adam`](super::adam()).
+/// One step of descent: `g <- g + wd w`; for RMSprop (Tieleman & Hinton 2012) `s <- alpha s + (1 - alpha) g^2`, `g <- g
+/// / (sqrt(s) + eps)`; then `b <- mu b + g`, `w <- w - lr (nesterov ? g + mu b : b)`, and `ema` and `copy` as in
+/// [`adam`](super::adam()).
 ///
-/// `clip`, writing in place, skipped steps and equal bits on all devices are as in `adam`, too.
-/// Errors if shapes, dtypes or devices do not fit, on settings outside their ranges, and if a buffer that the settings need is missing.
+/// `clip`, writing in place, skipped steps and equal bits on all devices are as in `adam`, too. Errors if shapes,
+/// dtypes or devices do not fit, on settings outside their ranges, and if a buffer that the settings need is missing.
 pub fn sgd(step: &SgdStep, state: SgdState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
     let factors = step.factors()?;
     let missing = |needed: bool, buffer: &Option<&mut Tensor>| needed && buffer.is_none();

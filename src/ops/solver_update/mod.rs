@@ -57,9 +57,9 @@ const OP: &str = "solver update";
 
 /// `y = x + a d + b z` in one pass, for `x`, `d` and `y` `[n, ...]` of any floating-point dtype.
 ///
-/// `slope` is `(a, d)`; `noise` is `(b, draws)`, where `z` are the standard normal numbers of the draws, made in the kernel and never stored.
-/// Either may be absent, and noise with a shared `b` of zero is not made. Rounded as `fma(b, z, fma(a, d, x))` on every device.
-/// The gradient is `dy` for `x` and `a dy` for `d`; the coefficients are constants.
+/// `slope` is `(a, d)`; `noise` is `(b, draws)`, where `z` are the standard normal numbers of the draws, made in the
+/// kernel and never stored. Either may be absent, and noise with a shared `b` of zero is not made. Rounded as `fma(b,
+/// z, fma(a, d, x))` on every device. The gradient is `dy` for `x` and `a dy` for `d`; the coefficients are constants.
 ///
 /// Errors if shapes, dtypes or devices of `x` and `d` differ, or if coefficients or sample ids do not fit.
 pub fn solver_update(

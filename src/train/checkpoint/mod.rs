@@ -1,11 +1,12 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped.
 //!
-//! A directory for each step, `step-000001200/`, with `model.safetensors` (the weights), `ema.safetensors` (their running average),
-//! `ema-0.050.safetensors` for each power-function average, `optimizer.safetensors`, and `state.json`, which says what the others must be.
-//! Where several [players](super::Trained::players) are trained, their names stand before those of their files.
-//! It is written under another name, flushed and then renamed: a directory of this name is whole, whenever the process
-//! or the machine died. What is not whole all the same, or not ours, is recognised by its sizes and checksums, of which
-//! `state.json` has one of itself. [`recover`] clears up after a process that died.
+//! A directory for each step, `step-000001200/`, with `model.safetensors` (the weights), `ema.safetensors` (their
+//! running average), `ema-0.050.safetensors` for each power-function average, `optimizer.safetensors`, and
+//! `state.json`, which says what the others must be. Where several [players](super::Trained::players) are trained,
+//! their names stand before those of their files. It is written under another name, flushed and then renamed: a
+//! directory of this name is whole, whenever the process or the machine died. What is not whole all the same, or not
+//! ours, is recognised by its sizes and checksums, of which `state.json` has one of itself. [`recover`] clears up after
+//! a process that died.
 
 mod players;
 mod upkeep;
@@ -125,8 +126,8 @@ pub struct Subject<'a> {
 
 /// Writes a checkpoint below `directory`. Returns its path.
 ///
-/// Errors on output, a full disk for example; earlier checkpoints are then as they were, and nothing of this one is left. Written whole even
-/// where the calling thread is to [stop].
+/// Errors on output, a full disk for example; earlier checkpoints are then as they were, and nothing of this one is
+/// left. Written whole even where the calling thread is to [stop].
 pub fn save(directory: &Path, trained: &dyn Trained, subject: Subject) -> Result<PathBuf> {
     let (step, _) = trained.progress();
     let path = directory.join(name(step));
@@ -224,8 +225,8 @@ impl Checkpoint {
         Model::load(self.path.join(name), device)
     }
 
-    /// Puts the stored state of every player into `trained`. Errors if an architecture differs, naming the difference, or something is
-    /// missing.
+    /// Puts the stored state of every player into `trained`. Errors if an architecture differs, naming the difference,
+    /// or something is missing.
     pub fn restore_players(&self, trained: &mut dyn Trained) -> Result<()> {
         players::restore(self, trained)
     }
@@ -284,7 +285,8 @@ pub fn steps(directory: &Path) -> Result<Vec<u64>> {
     Ok(steps)
 }
 
-/// The newest checkpoint that is whole, and what is wrong with the newer ones. Errors if there are some but none is whole.
+/// The newest checkpoint that is whole, and what is wrong with the newer ones. Errors if there are some but none is
+/// whole.
 pub fn latest(directory: &Path) -> Result<(Option<Checkpoint>, Vec<Error>)> {
     let mut problems = Vec::new();
     for step in steps(directory)?.into_iter().rev() {

@@ -18,8 +18,8 @@ fn replaced(path: &Path) -> String {
 /// Gives a finished directory its name.
 pub(super) fn publish(partial: &Path, path: &Path) -> Result<()> {
     if path.exists() {
-        // Left by a run that was resumed from an earlier step, perhaps torn: the new one takes its place. Should the process die between
-        // the two renames, `recover` brings the old one back.
+        // Left by a run that was resumed from an earlier step, perhaps torn: the new one takes its place. Should the
+        // process die between the two renames, `recover` brings the old one back.
         let aside = path.with_file_name(replaced(path));
         let _ = fs::remove_dir_all(&aside);
         fs::rename(path, &aside).map_err(|e| Error::io(path, e))?;
@@ -32,8 +32,9 @@ pub(super) fn publish(partial: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes old checkpoints: all but the last `keep_last` up to step `current` and those whose step is a multiple of `keep_every` (0:
-/// none of them). Later ones, which a resumed run passed over because they are not whole, do not count and stay until it gets there.
+/// Removes old checkpoints: all but the last `keep_last` up to step `current` and those whose step is a multiple of
+/// `keep_every` (0: none of them). Later ones, which a resumed run passed over because they are not whole, do not count
+/// and stay until it gets there.
 pub fn prune(directory: &Path, current: u64, keep_last: usize, keep_every: u64) -> Result<()> {
     let steps: Vec<u64> = steps(directory)?.into_iter().filter(|&step| step <= current).collect();
     for &step in &steps[..steps.len().saturating_sub(keep_last.max(1))] {
@@ -48,8 +49,8 @@ pub fn prune(directory: &Path, current: u64, keep_last: usize, keep_every: u64) 
     Ok(())
 }
 
-/// Clears up after a process that died: a checkpoint that was about to be replaced and was not is brought back, what was being written or
-/// removed goes. Only for the owner of the directory.
+/// Clears up after a process that died: a checkpoint that was about to be replaced and was not is brought back, what
+/// was being written or removed goes. Only for the owner of the directory.
 pub fn recover(directory: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
     for entry in entries {

@@ -56,8 +56,8 @@ impl Default for RunConfig {
     }
 }
 
-/// Settings that may differ between a checkpoint and the run that goes on from it: they do not change what is computed, or are meant to
-/// be changed (how long, where).
+/// Settings that may differ between a checkpoint and the run that goes on from it: they do not change what is computed,
+/// or are meant to be changed (how long, where).
 const FREE: [&str; 13] = [
     "data.path",
     "train.init",
@@ -75,7 +75,8 @@ const FREE: [&str; 13] = [
 ];
 
 impl RunConfig {
-    /// A preset, or EDM's settings without one, changed by a settings file (its text) and by `section.key=value` settings, in this order.
+    /// A preset, or EDM's settings without one, changed by a settings file (its text) and by `section.key=value`
+    /// settings, in this order.
     ///
     /// Errors on presets, sections and keys that do not exist, naming them, and on values that make no sense.
     pub fn build(preset: Option<&str>, file: Option<&str>, settings: &[String]) -> Result<Self> {
@@ -177,7 +178,8 @@ impl RunConfig {
     }
 }
 
-/// Errors unless a network takes what the data have, where it did not say so [itself](crate::nn::Architecture::of_data).
+/// Errors unless a network takes what the data have, where it did not say so
+/// [itself](crate::nn::Architecture::of_data).
 fn fits(network: &NetworkConfig, data: &DataShape) -> Result<()> {
     let (kind, taken) = (network.model_type(), network.sample_shape());
     let flat = [data.size.iter().product::<usize>()];
@@ -197,8 +199,9 @@ fn fits(network: &NetworkConfig, data: &DataShape) -> Result<()> {
     Ok(())
 }
 
-/// Errors with the settings in which the document `here` differs from `there`, that of a checkpoint, apart from those that may; these are
-/// [`FREE`] and what starts as one of `free` does. Where all that differs is a length which the learning rate hangs on, it says how to go on.
+/// Errors with the settings in which the document `here` differs from `there`, that of a checkpoint, apart from those
+/// that may; these are [`FREE`] and what starts as one of `free` does. Where all that differs is a length which the
+/// learning rate hangs on, it says how to go on.
 pub(super) fn continues(here: &str, there: &str, free: &[impl AsRef<str>]) -> Result<()> {
     let table = |text: &str| -> Result<Table> {
         text.parse().map_err(|e: toml::de::Error| Error::Config(format!("the checkpoint's settings: {e}")))
@@ -305,7 +308,8 @@ fn one_setting(setting: &str) -> Result<Table> {
     Ok(table)
 }
 
-/// Lays `over` on `base`. Errors on a section or a key that `base` does not have; those of `[model]` are the network's affair.
+/// Lays `over` on `base`. Errors on a section or a key that `base` does not have; those of `[model]` are the network's
+/// affair.
 fn merge(base: &mut Table, over: Table) -> Result<()> {
     let sections = base.keys().cloned().collect::<Vec<_>>().join(", ");
     for (section, keys) in over {

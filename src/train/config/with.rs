@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 pub trait Sections: Serialize + DeserializeOwned + Clone {
     /// Its sections, and their keys with what they mean. Every key has a line here.
     const ABOUT: &'static [About];
-    /// Keys that may differ between a run and what goes on from it, because they do not change what was computed so far.
+    /// Keys that may differ between a run and what goes on from it, because they do not change what was computed so
+    /// far.
     const FREE: &'static [&'static str];
 
     /// Errors with the setting that makes no sense, alone or with the run's.
@@ -29,8 +30,8 @@ pub struct With<S> {
 }
 
 impl<S: Sections> With<S> {
-    /// These settings, changed by a settings file (its text) and by `section.key=value` settings, in this order. Errors as
-    /// [`RunConfig::build`] does.
+    /// These settings, changed by a settings file (its text) and by `section.key=value` settings, in this order. Errors
+    /// as [`RunConfig::build`] does.
     pub fn build(self, file: Option<&str>, settings: &[String]) -> Result<Self> {
         let mut table = table_of(&self.run)?;
         table.extend(table_of(&self.method)?);
@@ -55,7 +56,8 @@ impl<S: Sections> With<S> {
         Ok(written(&table_of(&self.method)?, S::ABOUT) + "\n" + &written(&table_of(&self.run)?, &SECTIONS))
     }
 
-    /// Errors with the settings in which `self` differs from the document of the run that it is to go on from, apart from those that may.
+    /// Errors with the settings in which `self` differs from the document of the run that it is to go on from, apart
+    /// from those that may.
     pub fn continues(&self, document: &str) -> Result<()> {
         continues(&self.document()?, document, S::FREE)
     }

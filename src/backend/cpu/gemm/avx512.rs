@@ -1,6 +1,7 @@
 //! The register kernel for 512-bit vectors: 14 rows by 32 columns, 28 of the 32 registers hold sums.
 //!
-//! A step costs 28 multiply-adds, 14 cycles on CPUs with two 512-bit units, against 2 loads and 14 broadcasts, 8 cycles of the load units.
+//! A step costs 28 multiply-adds, 14 cycles on CPUs with two 512-bit units, against 2 loads and 14 broadcasts, 8 cycles
+//! of the load units.
 
 use std::arch::x86_64::*;
 
@@ -109,7 +110,8 @@ fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {
     if whole > 0 {
         assert!(from.len() >= (TRANSPOSED_AT_ONCE - 1) * DEPTH + whole && whole <= DEPTH);
         assert!(to.len() >= (whole - 1) * stride + LANES);
-        // SAFETY: this function is reached only through the kernel, whose users have checked the CPU; the lengths are checked above.
+        // SAFETY: this function is reached only through the kernel, whose users have checked the CPU; the lengths are
+        // checked above.
         unsafe {
             for c in (0..whole).step_by(LANES) {
                 transpose_16x16(from.as_ptr().add(c), to.as_mut_ptr().add(c * stride), stride);
@@ -125,7 +127,8 @@ fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {
 /// `from` has 16 rows of 16, [`DEPTH`] apart; `to` the same, `stride` apart.
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose_16x16(from: *const f32, to: *mut f32, stride: usize) {
-    // Quarter q of rows r, r + 4, r + 8, r + 12 becomes one vector, so that what is left are sixteen 4x4 transposes side by side.
+    // Quarter q of rows r, r + 4, r + 8, r + 12 becomes one vector, so that what is left are sixteen 4x4 transposes
+    // side by side.
     for q in 0..4 {
         let mut rows = [_mm512_setzero_ps(); 4];
         for (r, row) in rows.iter_mut().enumerate() {

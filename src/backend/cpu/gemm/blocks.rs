@@ -1,9 +1,10 @@
 //! How a product is cut into tasks.
 //!
-//! The smaller factor is packed once and shared; tasks own blocks of the result and pack their part of the other factor, one depth block
-//! at a time. If the result is too small to give many tasks but the depth is large (a weight's gradient), tasks own parts of the depth
-//! instead, and their sums are added in the order of the parts. Cuts in depth depend on the shapes alone; the other cuts may depend on the
-//! number of threads, since they do not change how an element is summed.
+//! The smaller factor is packed once and shared; tasks own blocks of the result and pack their part of the other
+//! factor, one depth block at a time. If the result is too small to give many tasks but the depth is large (a weight's
+//! gradient), tasks own parts of the depth instead, and their sums are added in the order of the parts. Cuts in depth
+//! depend on the shapes alone; the other cuts may depend on the number of threads, since they do not change how an
+//! element is summed.
 
 use std::ops::Range;
 
@@ -19,7 +20,8 @@ use crate::backend::cpu::parallel::tasks_per_share;
 use crate::error::{Error, Result};
 use crate::stop;
 
-/// Multiply-adds below which a product is not worth waking another thread for. An estimate, to be measured on a quiet machine.
+/// Multiply-adds below which a product is not worth waking another thread for. An estimate, to be measured on a quiet
+/// machine.
 const SHARED_OUT: usize = 1 << 21;
 /// Multiply-adds below which the depth is left whole whatever the result's size.
 const LARGE: usize = 1 << 20;
@@ -45,8 +47,8 @@ pub(super) fn products_per_task(size: (usize, usize, usize)) -> usize {
     (SHARED_OUT / 2 / multiply_adds(size).max(1)).max(1)
 }
 
-/// Computes the product, on all of rayon's threads or on this one. Errors if there is no memory for panels, and once the calling thread is
-/// to [stop]; the result is then unfinished.
+/// Computes the product, on all of rayon's threads or on this one. Errors if there is no memory for panels, and once
+/// the calling thread is to [stop]; the result is then unfinished.
 pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize, parallel: bool) -> Result<()> {
     let (m, n, k) = p.size();
     if m == 0 || n == 0 {
@@ -101,8 +103,9 @@ fn depth_parts(m: usize, n: usize, k: usize) -> usize {
     if blocks >= TASKS || multiply_adds((m, n, k)) < LARGE { 1 } else { (TASKS / blocks).min(k / PART).max(1) }
 }
 
-/// Into how many tasks the longer factor and the other one are cut: some three per thread, as many for each, if need be by cutting
-/// the other direction too, and none of more than [`BLOCK_ROWS`] lines. Each direction is given as lines and lines of a panel.
+/// Into how many tasks the longer factor and the other one are cut: some three per thread, as many for each, if need be
+/// by cutting the other direction too, and none of more than [`BLOCK_ROWS`] lines. Each direction is given as lines and
+/// lines of a panel.
 fn task_cuts(long: (usize, usize), other: (usize, usize), threads: usize) -> (usize, usize) {
     let (long_panels, other_panels) = (long.0.div_ceil(long.1), other.0.div_ceil(other.1));
     let least = long_panels.div_ceil((BLOCK_ROWS / long.1).max(2));
@@ -114,7 +117,8 @@ fn task_cuts(long: (usize, usize), other: (usize, usize), threads: usize) -> (us
     (long_cuts, cuts.clamp(1, other_panels.div_ceil(2)))
 }
 
-/// `lines` in at most `cuts` pieces of whole panels of `width` lines (the last panel may be shorter), as even as that goes.
+/// `lines` in at most `cuts` pieces of whole panels of `width` lines (the last panel may be shorter), as even as that
+/// goes.
 fn evenly(cuts: usize, width: usize, lines: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let panels = lines.len().div_ceil(width);
     let cuts = cuts.clamp(1, panels.max(1));
@@ -122,7 +126,8 @@ fn evenly(cuts: usize, width: usize, lines: Range<usize>) -> impl Iterator<Item 
     (0..cuts).map(move |cut| at(cut)..at(cut + 1))
 }
 
-/// Does the work of every item. On several threads the items that are left are passed over once the calling thread is to stop.
+/// Does the work of every item. On several threads the items that are left are passed over once the calling thread is
+/// to stop.
 fn each<I: Sync>(parallel: bool, items: &[I], work: impl Fn(&I) -> Result<()> + Sync + Send) -> Result<()> {
     if parallel && items.len() > 1 {
         let stopped = stop::watch();

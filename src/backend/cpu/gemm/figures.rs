@@ -15,8 +15,8 @@ fn busy_seconds() -> f64 {
     time[0] as f64 + time[1] as f64 / 1e9
 }
 
-/// Prints the share of the multiply-add ceiling that products and convolutions reach on one thread, from processor time, so that it can
-/// be measured on a busy machine: `cargo test --release figures -- --ignored --nocapture`.
+/// Prints the share of the multiply-add ceiling that products and convolutions reach on one thread, from processor
+/// time, so that it can be measured on a busy machine: `cargo test --release figures -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn figures() {

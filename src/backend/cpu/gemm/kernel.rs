@@ -4,8 +4,8 @@ use crate::backend::cpu::isa::Isa;
 
 use super::rows::Sum;
 
-/// Depth of one block: the panels that a tile reads then stay in the first-level cache. Also the distance between the rows of a left
-/// panel packed [`Along::Depth`].
+/// Depth of one block: the panels that a tile reads then stay in the first-level cache. Also the distance between the
+/// rows of a left panel packed [`Along::Depth`].
 pub(super) const DEPTH: usize = 256;
 
 /// How a left panel of [`Kernel::rows`] rows is packed.
@@ -28,7 +28,8 @@ pub(crate) enum Base<S> {
     Columns(*const S),
 }
 
-/// `c = base + alpha * left * right` for one tile. The right panel is packed step after step, [`Kernel::columns`] apart.
+/// `c = base + alpha * left * right` for one tile. The right panel is packed step after step, [`Kernel::columns`]
+/// apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tile<S> {
     pub left: *const S,
@@ -46,8 +47,8 @@ pub(crate) struct Tile<S> {
     pub base: Base<S>,
 }
 
-/// A loop over `0..$count`, at most 14 times, written out: an array that is only ever indexed by constants lives in registers, while
-/// whether the compiler unrolls a loop by itself changes with how the crate is cut into units.
+/// A loop over `0..$count`, at most 14 times, written out: an array that is only ever indexed by constants lives in
+/// registers, while whether the compiler unrolls a loop by itself changes with how the crate is cut into units.
 macro_rules! unrolled {
     ($i:ident in 0..$count:ident $body:block) => {
         $crate::backend::cpu::gemm::kernel::unrolled!(@ $i $count $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13)

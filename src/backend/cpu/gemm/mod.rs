@@ -1,12 +1,14 @@
-//! Matrix products on the CPU, and convolutions as products: packed panels, register-blocked kernels, rayon over blocks of the result.
+//! Matrix products on the CPU, and convolutions as products: packed panels, register-blocked kernels, rayon over blocks
+//! of the result.
 //!
-//! A [`Product`] is `base + alpha * left * right`. Each factor is read from [`Rows`]: a [`Matrix`] in memory or the [`Patches`] of a
-//! convolution, as they are or transposed; they are copied (and bf16 widened) into panels block by block, so nothing of the size of a
-//! patch matrix ever exists. Sums are f32 (f64 for f64), and rounded once when the result is bf16.
+//! A [`Product`] is `base + alpha * left * right`. Each factor is read from [`Rows`]: a [`Matrix`] in memory or the
+//! [`Patches`] of a convolution, as they are or transposed; they are copied (and bf16 widened) into panels block by
+//! block, so nothing of the size of a patch matrix ever exists. Sums are f32 (f64 for f64), and rounded once when the
+//! result is bf16.
 //!
-//! The result has the same bits for any number of threads: the depth is cut at places that only depend on the shapes, and each
-//! element is summed in one order. It may differ in its last bits between levels of vector instructions: the portable kernel rounds each
-//! product before it adds.
+//! The result has the same bits for any number of threads: the depth is cut at places that only depend on the shapes,
+//! and each element is summed in one order. It may differ in its last bits between levels of vector instructions: the
+//! portable kernel rounds each product before it adds.
 //!
 //! The scheme is the one of Goto & van de Geijn 2008 (doi 10.1145/1356052.1356053) and BLIS (doi 10.1145/2764454).
 
@@ -111,7 +113,8 @@ pub(crate) struct Product<'a, S> {
 }
 
 impl<'a, S: Sum> Product<'a, S> {
-    /// `left` (m × k) times `right` (k × n). Panics if the depths differ: shapes are checked by the operation that calls.
+    /// `left` (m × k) times `right` (k × n). Panics if the depths differ: shapes are checked by the operation that
+    /// calls.
     pub fn new(left: Factor<'a, S>, right: Factor<'a, S>) -> Self {
         let ((m, k), (k_right, n)) = (left.size(), right.size());
         assert_eq!(k, k_right, "a {m}x{k} matrix times a {k_right}x{n} matrix");
@@ -150,18 +153,18 @@ impl<'a, S: Sum> Product<'a, S> {
 
     /// Computes into `result`, rows `stride` elements apart; uses rayon's threads when the product is large.
     ///
-    /// Errors if there is no memory for panels, and where the calling thread is to [stop](crate::stop); `result` is then unfinished.
-    /// Panics if `result` ends before its last row, or if rows overlap.
+    /// Errors if there is no memory for panels, and where the calling thread is to [stop](crate::stop); `result` is
+    /// then unfinished. Panics if `result` ends before its last row, or if rows overlap.
     pub fn write<T: Stored<Sum = S>>(&self, result: &mut [T], stride: usize) -> Result<()> {
         blocks::compute(self, result, stride, blocks::is_large(self.size()))
     }
 }
 
-/// Computes product `i` into `results[i * result_stride..]` for each of `count` products of the same size: one after the other, each on
-/// all threads, if they are large; otherwise many at a time, each on one thread.
+/// Computes product `i` into `results[i * result_stride..]` for each of `count` products of the same size: one after
+/// the other, each on all threads, if they are large; otherwise many at a time, each on one thread.
 ///
-/// `factors(i)` gives the left and the right matrix of product `i`, each with whether it is transposed. `finish` sets scale, bias and
-/// accumulation. Errors and panics as [`Product::write`] does, or if the results overlap.
+/// `factors(i)` gives the left and the right matrix of product `i`, each with whether it is transposed. `finish` sets
+/// scale, bias and accumulation. Errors and panics as [`Product::write`] does, or if the results overlap.
 pub(crate) fn batched<'a, T, F>(
     count: usize,
     factors: F,

@@ -55,7 +55,8 @@ impl<S: Sum> Factor<'_, S> {
 impl<S: Sum> Factor<'_, S> {
     /// Packs columns of the source, whose rows are steps in depth, in panels of `width`.
     fn copy_columns(&self, kernel: &Kernel<S>, width: usize, columns: Range<usize>, depth: Range<usize>, to: &mut [S]) {
-        // A few rows at a time, so that they are still in the first-level cache when the next panel takes its columns from them.
+        // A few rows at a time, so that they are still in the first-level cache when the next panel takes its columns
+        // from them.
         for steps in by(ROWS_AT_ONCE, depth.clone()) {
             let first = (steps.start - depth.start) * width;
             for (panel, to) in by(width, columns.clone()).zip(to.chunks_mut(width * DEPTH)) {

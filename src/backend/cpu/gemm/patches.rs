@@ -72,8 +72,8 @@ impl Convolution {
         }
     }
 
-    /// The patches of the output's gradient that each input pixel has had a part in, taps in reverse:
-    /// `[in_pixels, taps * outputs]`. This is the forward direction again, over `dy` with `stride - 1` zeros between its pixels.
+    /// The patches of the output's gradient that each input pixel has had a part in, taps in reverse: `[in_pixels, taps
+    /// * outputs]`. This is the forward direction again, over `dy` with `stride - 1` zeros between its pixels.
     pub fn gradient_patches<'a, T>(&self, dy: &'a [T]) -> Patches<'a, T> {
         assert!(dy.len() >= self.out_pixels() * self.outputs, "{self:?} of {} gradients", dy.len());
         Patches {
@@ -97,7 +97,8 @@ impl Convolution {
     }
 }
 
-/// One row per pixel of a grid: what the kernel sees when it stands there, `[tap_y, tap_x, channel]`, zeros outside the image.
+/// One row per pixel of a grid: what the kernel sees when it stands there, `[tap_y, tap_x, channel]`, zeros outside the
+/// image.
 #[derive(Clone, Copy)]
 pub(crate) struct Patches<'a, T> {
     data: &'a [T],
@@ -131,8 +132,8 @@ impl<T: Stored> Patches<'_, T> {
         (at < extent).then_some(at)
     }
 
-    /// Copies some channels of one tap for the patches `rows`: `out[r * stride..][..channels.len()]`. `N` is the number of channels, or
-    /// 0 for any number.
+    /// Copies some channels of one tap for the patches `rows`: `out[r * stride..][..channels.len()]`. `N` is the number
+    /// of channels, or 0 for any number.
     #[inline(always)]
     fn copy_tap<const N: usize>(
         &self,

@@ -11,7 +11,8 @@ use super::scratch::Scratch;
 use super::{Factor, Product};
 use crate::error::Result;
 
-/// Rows of the left factor that are multiplied with a right panel before the next one: packed they take 320 KB of the second-level cache.
+/// Rows of the left factor that are multiplied with a right panel before the next one: packed they take 320 KB of the
+/// second-level cache.
 pub(super) const BLOCK_ROWS: usize = 320;
 /// Elements of right panels that the second-level cache holds beside the left ones (512 KB).
 const RIGHT_IN_CACHE: usize = 1 << 17;
@@ -105,16 +106,17 @@ pub(super) struct Region<'a, S: 'static> {
 }
 
 impl<S: Sum> Region<'_, S> {
-    /// `to = base + alpha * left * right`; `to` and the pointer in `base` stand at the region's corner. Errors if there is no memory
-    /// for the panels that it packs.
+    /// `to = base + alpha * left * right`; `to` and the pointer in `base` stand at the region's corner. Errors if there
+    /// is no memory for the panels that it packs.
     ///
     /// # Safety
-    /// `to` must point to the region's rows, `stride` apart, which nobody else uses meanwhile; `base` to as many elements as the region
-    /// has columns, or rows.
+    /// `to` must point to the region's rows, `stride` apart, which nobody else uses meanwhile; `base` to as many
+    /// elements as the region has columns, or rows.
     pub unsafe fn multiply(&self, to: *mut S, stride: usize, alpha: S, base: Base<S>) -> Result<()> {
         let kernel = self.kernel;
-        // Rows packed together: a few, still in the first-level cache when they are used, while the right panels come from the second level;
-        // many, if those do not fit there. Columns are packed from whole rows of the source, so many are better in any case.
+        // Rows packed together: a few, still in the first-level cache when they are used, while the right panels come
+        // from the second level; many, if those do not fit there. Columns are packed from whole rows of the source, so
+        // many are better in any case.
         let few = self.product.left.along() == Along::Depth && self.columns.len() * DEPTH <= RIGHT_IN_CACHE;
         let block_rows = if few { 2 * kernel.rows } else { BLOCK_ROWS / kernel.rows * kernel.rows };
         let own_rows = self.rows.len().min(block_rows).next_multiple_of(kernel.rows);
@@ -195,8 +197,8 @@ impl<S: Sum> Block<'_, S> {
                         other => other,
                     },
                 };
-                // SAFETY: the panels are whole and initialised; the tile lies in the block, which is the caller's; the kernel is one
-                // that the CPU can run, as every product's is.
+                // SAFETY: the panels are whole and initialised; the tile lies in the block, which is the caller's; the
+                // kernel is one that the CPU can run, as every product's is.
                 unsafe { (kernel.tile)(&tile) };
             }
         }

@@ -105,8 +105,8 @@ pub(crate) trait Rows<S>: Sync {
     fn rows(&self) -> usize;
     /// Length of each row.
     fn columns(&self) -> usize;
-    /// Copies a part: element `(r, c)` of `rows` × `columns`, counted from the part's corner, goes to `out[r * stride + c]`.
-    /// `isa` must be supported by this CPU.
+    /// Copies a part: element `(r, c)` of `rows` × `columns`, counted from the part's corner, goes to `out[r * stride +
+    /// c]`. `isa` must be supported by this CPU.
     fn copy(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize);
 }
 
@@ -147,7 +147,8 @@ impl<S, R: CopyRows<S>> isa::Kernel for Part<'_, S, R> {
     }
 }
 
-/// Widens `from` into `to`, which is as long. Most runs are a few vectors long: too short for a call of `memcpy` to pay.
+/// Widens `from` into `to`, which is as long. Most runs are a few vectors long: too short for a call of `memcpy` to
+/// pay.
 #[inline(always)]
 pub(super) fn widen<T: Stored>(from: &[T], to: &mut [T::Sum]) {
     let length = from.len();

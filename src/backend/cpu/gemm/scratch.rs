@@ -11,8 +11,8 @@ use crate::error::Result;
 /// Buffers that a thread keeps; the largest product has three alive on one thread.
 const KEPT: usize = 4;
 
-/// What threads keep, so that a small product need not wait for the pool's lock: one place for each of rayon's threads (beyond so many,
-/// some share one), the first for all others.
+/// What threads keep, so that a small product need not wait for the pool's lock: one place for each of rayon's threads
+/// (beyond so many, some share one), the first for all others.
 static PLACES: [Mutex<Vec<CpuBuffer>>; 64] = [const { Mutex::new(Vec::new()) }; 64];
 
 /// Of the calling thread.
@@ -32,7 +32,8 @@ pub fn give_back() {
     }
 }
 
-/// A buffer aligned to cache lines. It holds zeros or what an earlier user left; it goes back to the place of its thread when dropped.
+/// A buffer aligned to cache lines. It holds zeros or what an earlier user left; it goes back to the place of its
+/// thread when dropped.
 pub(super) struct Scratch {
     /// Taken out when dropped.
     buffer: Option<CpuBuffer>,

@@ -75,7 +75,8 @@ fn integer_products_are_exact() {
     }
 }
 
-/// One of the four ways to hand the factors over, one of the biases, with or without accumulation; in f32, bf16 and f64.
+/// One of the four ways to hand the factors over, one of the biases, with or without accumulation; in f32, bf16 and
+/// f64.
 fn check_exact(isa: Isa, left: &[f32], right: &[f32], product: &[f64], (m, n, k): (usize, usize, usize), case: usize) {
     let (left_transposed, right_transposed) = (case & 1 != 0, case & 2 != 0);
     let (accumulate, stride) = (case / 4 % 2 == 1, n + case / 8 % 3);

@@ -1,14 +1,15 @@
 //! Aligned host memory for tensors and for the scratch space of kernels, from one pool.
 //!
-//! A training step with fixed shapes asks for the same sizes again and again, and a page that is fresh from the operating system costs more
-//! than most kernels that fill it: the system writes zeros to it first. So the pool keeps what is freed and hands it out again; once a step
-//! has been made, the next one touches no page that is new. It holds stretches of large pages, of which the smallest free part that is
-//! large enough serves a request, whatever size that part had before ([`ranges`]).
+//! A training step with fixed shapes asks for the same sizes again and again, and a page that is fresh from the
+//! operating system costs more than most kernels that fill it: the system writes zeros to it first. So the pool keeps
+//! what is freed and hands it out again; once a step has been made, the next one touches no page that is new. It holds
+//! stretches of large pages, of which the smallest free part that is large enough serves a request, whatever size that
+//! part had before ([`ranges`]).
 //!
 //! * Bounded: when more is kept free than was ever in use at once, all of it goes back before the pool grows.
 //! * Given back: by [`give_back`], which a run calls when it ends.
-//! * Initialised but not cleared: a buffer holds the zeros of the system or what its last user left. Kernels write all of a result;
-//!   those that add to it ask for zeros.
+//! * Initialised but not cleared: a buffer holds the zeros of the system or what its last user left. Kernels write all
+//!   of a result; those that add to it ask for zeros.
 //! * Poisoned: in tests a buffer is filled with bytes 0xFF (NaN in every dtype) when it is handed out; see [`poison`].
 
 mod ranges;
@@ -27,7 +28,8 @@ use system::{HUGE_PAGE, Mapping, discard};
 
 /// Every buffer starts on a cache line, which is also the width of the widest vector register.
 const ALIGN: usize = 64;
-/// Buffers below this size come from stretches of their own: the long-lived ones among them would break up the large ones.
+/// Buffers below this size come from stretches of their own: the long-lived ones among them would break up the large
+/// ones.
 const SMALL: usize = 64 << 10;
 /// Sizes of larger buffers are rounded up to multiples of this.
 const PAGE: usize = 4 << 10;
@@ -43,8 +45,9 @@ static POISON: LazyLock<AtomicBool> = LazyLock::new(|| {
     AtomicBool::new(cfg!(any(test, debug_assertions)) || asked_for)
 });
 
-/// From now on, whether buffers are handed out full of bytes 0xFF, NaN in every floating-point dtype, so that a test of an operation sees
-/// when it reads what it has not written. On from the start in debug builds and with `VERIDICAL_POISON=1` in the environment.
+/// From now on, whether buffers are handed out full of bytes 0xFF, NaN in every floating-point dtype, so that a test of
+/// an operation sees when it reads what it has not written. On from the start in debug builds and with
+/// `VERIDICAL_POISON=1` in the environment.
 pub fn poison(on: bool) {
     POISON.store(on, Relaxed);
 }
@@ -140,7 +143,8 @@ impl Kept {
 
     /// Makes room for `length` bytes; whether that was possible.
     fn grow(&mut self, length: usize) -> bool {
-        // An eighth more than there is, so that many small steps do not make many mappings; just enough if that is too much.
+        // An eighth more than there is, so that many small steps do not make many mappings; just enough if that is too
+        // much.
         let mapped: usize = self.mappings.iter().map(|mapping| mapping.bytes).sum();
         let generous = length.max(self.least_mapping).max(mapped / 8);
         let mapping = [generous, length]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Free stretches of addresses. The shortest that is long enough is taken, and neighbours become one again when they are put back, so
-/// that a few large stretches serve whatever sizes come.
+/// Free stretches of addresses. The shortest that is long enough is taken, and neighbours become one again when they
+/// are put back, so that a few large stretches serve whatever sizes come.
 #[derive(Debug)]
 pub(super) struct Ranges {
     /// Length by start.
@@ -18,7 +18,8 @@ impl Ranges {
         Ranges { lengths: BTreeMap::new(), by_length: BTreeSet::new(), bytes: 0 }
     }
 
-    /// Takes `length` bytes off the front of the shortest stretch that has them; of several, off the one with the lowest address.
+    /// Takes `length` bytes off the front of the shortest stretch that has them; of several, off the one with the
+    /// lowest address.
     pub fn take(&mut self, length: usize) -> Option<usize> {
         let &(found, start) = self.by_length.range((length, 0)..).next()?;
         self.remove(start, found);

@@ -19,7 +19,8 @@ pub(super) struct Mapping {
 impl Mapping {
     /// `bytes` (whole large pages) of it. `None` if the system does not give them.
     pub fn new(bytes: usize) -> Option<Mapping> {
-        // With room to move the start to a large page. At least a page of that room is left over, before the start or behind the end.
+        // With room to move the start to a large page. At least a page of that room is left over, before the start or
+        // behind the end.
         let given_bytes = bytes.checked_add(HUGE_PAGE)?;
         let given = give(given_bytes)?;
         let start = (given + 1).next_multiple_of(HUGE_PAGE);

@@ -6,8 +6,8 @@ use crate::memory;
 use crate::random::multinomial::{Alias, draws_are_cheaper};
 use crate::random::{Sequence, multinomial};
 
-/// A categorical truth and the frequencies that estimate it: what Bakshi & Chakraborty 2026 study. Data are counts, so a round costs
-/// the same for any number of samples.
+/// A categorical truth and the frequencies that estimate it: what Bakshi & Chakraborty 2026 study. Data are counts, so
+/// a round costs the same for any number of samples.
 #[derive(Debug, Clone)]
 pub struct Categorical {
     theta: Vec<f64>,
@@ -33,7 +33,8 @@ impl Categorical {
         Ok(Categorical { theta: weights.iter().map(|w| w / total).collect(), alias })
     }
 
-    /// A truth drawn from Dirichlet(1, ..., 1): uniform over all distributions of `vocab` tokens. Errors on less than two.
+    /// A truth drawn from Dirichlet(1, ..., 1): uniform over all distributions of `vocab` tokens. Errors on less than
+    /// two.
     pub fn random(vocab: usize, seed: u64) -> Result<Self> {
         check_vocab(vocab)?;
         // Drawn; then the probabilities and the alias table that are made of them.
@@ -41,7 +42,8 @@ impl Categorical {
         Self::new(&dirichlet(&mut Draw::truth(seed).sequence()?, vocab))
     }
 
-    /// Token i has a weight of `1 / i^exponent`, i from 1 on: words of a language, about, for 1. Errors on less than two tokens.
+    /// Token i has a weight of `1 / i^exponent`, i from 1 on: words of a language, about, for 1. Errors on less than
+    /// two tokens.
     pub fn zipf(vocab: usize, exponent: f64) -> Result<Self> {
         check_vocab(vocab)?;
         room(vocab, 48)?;

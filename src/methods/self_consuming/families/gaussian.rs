@@ -7,8 +7,8 @@ use super::points::{check_dims, moments, trace};
 use crate::error::Result;
 use crate::linear_algebra::symmetric_root;
 
-/// The standard normal truth in `dims` dimensions, fitted by maximum likelihood (covariance over n, not n - 1). Where all data are the
-/// model's own, its expected variance is `(1 - 1/n)^(t+1)` (Shumailov et al. 2024).
+/// The standard normal truth in `dims` dimensions, fitted by maximum likelihood (covariance over n, not n - 1). Where
+/// all data are the model's own, its expected variance is `(1 - 1/n)^(t+1)` (Shumailov et al. 2024).
 #[derive(Debug, Clone)]
 pub struct Gaussian {
     dims: usize,

@@ -16,8 +16,8 @@ pub enum Bandwidth {
     Scott,
 }
 
-/// A mixture as truth, and kernel density estimates of it. Each round blurs once more, so where real data are scarce the variance grows:
-/// by `d h^2` a round for a fixed bandwidth h.
+/// A mixture as truth, and kernel density estimates of it. Each round blurs once more, so where real data are scarce
+/// the variance grows: by `d h^2` a round for a fixed bandwidth h.
 #[derive(Debug, Clone)]
 pub struct KernelDensity {
     truth: Mixture,

@@ -18,8 +18,9 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// `components` of them on a circle of radius 1 in the first two of `dims` dimensions (on a line for one dimension), all alike, with
-    /// this standard deviation. Errors on sizes below 1 and deviations that are not positive.
+    /// `components` of them on a circle of radius 1 in the first two of `dims` dimensions (on a line for one
+    /// dimension), all alike, with this standard deviation. Errors on sizes below 1 and deviations that are not
+    /// positive.
     pub fn circle(components: usize, dims: usize, deviation: f64) -> Result<Self> {
         check_dims(dims)?;
         if !((1..=1 << 16).contains(&components) && (1e-100..=1e100).contains(&deviation)) {
@@ -99,8 +100,9 @@ pub(super) fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
-/// A mixture as truth, and mixtures with as many spherical components fitted by EM: from the last round's model, in the first round from
-/// points of the data. Each step of EM keeps the data's mean and total variance, so the loop obeys [`Law`].
+/// A mixture as truth, and mixtures with as many spherical components fitted by EM: from the last round's model, in the
+/// first round from points of the data. Each step of EM keeps the data's mean and total variance, so the loop obeys
+/// [`Law`].
 #[derive(Debug, Clone)]
 pub struct GaussianMixture {
     truth: Mixture,

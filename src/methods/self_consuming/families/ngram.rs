@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::random::multinomial;
 
-/// A table of next-token distributions, one for each of `vocab^(order - 1)` contexts, estimated by frequencies. A sample is a context
-/// from a fixed distribution, as a prompt is, and the next token from the truth or the model.
+/// A table of next-token distributions, one for each of `vocab^(order - 1)` contexts, estimated by frequencies. A
+/// sample is a context from a fixed distribution, as a prompt is, and the next token from the truth or the model.
 #[derive(Debug, Clone)]
 pub struct Ngram {
     vocab: usize,
@@ -29,8 +29,8 @@ pub struct Table {
 const MOST_ENTRIES: usize = 1 << 27;
 
 impl Ngram {
-    /// A truth whose contexts and rows are drawn from Dirichlet(1, ..., 1). `order` 2 is a bigram, 1 a single context. Errors on sizes
-    /// that make no table, or one of more than 2^27 entries.
+    /// A truth whose contexts and rows are drawn from Dirichlet(1, ..., 1). `order` 2 is a bigram, 1 a single context.
+    /// Errors on sizes that make no table, or one of more than 2^27 entries.
     pub fn random(vocab: usize, order: u32, seed: u64) -> Result<Self> {
         let contexts = vocab.checked_pow(order.saturating_sub(1));
         let entries = contexts.and_then(|contexts| contexts.checked_mul(vocab));
@@ -73,8 +73,9 @@ impl Ngram {
         Ok(counts)
     }
 
-    /// The expected risk of one context on the mixture. A round has Binomial(n, pi) samples of it; without any the row stays as it is,
-    /// which in the first round is uniform: a bias, which is followed too (`beta`, as a share of the first one).
+    /// The expected risk of one context on the mixture. A round has Binomial(n, pi) samples of it; without any the row
+    /// stays as it is, which in the first round is uniform: a bias, which is followed too (`beta`, as a share of the
+    /// first one).
     fn context_risk(&self, context: usize, plan: &Plan) -> Vec<f64> {
         let row = &self.theta[context * self.vocab..][..self.vocab];
         let uniform = 1.0 / self.vocab as f64;

@@ -46,8 +46,8 @@ pub(super) fn check_dims(dims: usize) -> Result<()> {
 
 /// Theory of mean, variance and a third measure without one.
 ///
-/// Behind a filter it holds for fits on one sample and more (a family that needs more keeps its model more often), and for kernels whose
-/// width does not follow the number of samples that is left.
+/// Behind a filter it holds for fits on one sample and more (a family that needs more keeps its model more often), and
+/// for kernels whose width does not follow the number of samples that is left.
 pub(super) fn theory(law: &Law, plan: &Plan, least: u64) -> Result<Vec<Option<Vec<f64>>>> {
     let filtered = matches!(plan.arm(), Arm::Filter { .. });
     if filtered && (least > 1 || matches!(law.widening, Widening::Scott { .. })) {

@@ -8,8 +8,9 @@ use super::points::check_dims;
 use crate::error::{Error, Result};
 use crate::linear_algebra::solve_positive_definite;
 
-/// `y = x . beta + noise` with x standard normal in `dims` dimensions, fitted by least squares. A synthetic sample has a fresh x, the last
-/// model's coefficients, and noise of the true size (Dohmatob et al. 2024; Gerstgrasser et al. 2024, arXiv 2404.01413).
+/// `y = x . beta + noise` with x standard normal in `dims` dimensions, fitted by least squares. A synthetic sample has
+/// a fresh x, the last model's coefficients, and noise of the true size (Dohmatob et al. 2024; Gerstgrasser et al.
+/// 2024, arXiv 2404.01413).
 #[derive(Debug, Clone)]
 pub struct LinearRegression {
     dims: usize,
@@ -27,7 +28,8 @@ impl LinearRegression {
         Ok(LinearRegression { dims, noise, beta: vec![1.0 / (dims as f64).sqrt(); dims] })
     }
 
-    /// The expected risk of one fit on `n` real samples, `noise^2 d / (n - d - 1)` (the mean of an inverse Wishart matrix).
+    /// The expected risk of one fit on `n` real samples, `noise^2 d / (n - d - 1)` (the mean of an inverse Wishart
+    /// matrix).
     pub fn first_risk(&self, n: f64) -> f64 {
         self.noise * self.noise * self.dims as f64 / (n - self.dims as f64 - 1.0)
     }

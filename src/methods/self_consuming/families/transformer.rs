@@ -46,8 +46,8 @@ impl Default for LanguageTraining {
     }
 }
 
-/// Windows of characters of a text as samples, and a small [`Transformer`] as model. The truth is a window from a random place of the
-/// training part; the model begins each window at its start token.
+/// Windows of characters of a text as samples, and a small [`Transformer`] as model. The truth is a window from a
+/// random place of the training part; the model begins each window at its start token.
 #[derive(Debug)]
 pub struct LanguageModel {
     text: Text,
@@ -70,8 +70,8 @@ const AT_ONCE: usize = 128;
 const TAIL: f64 = 0.1;
 
 impl LanguageModel {
-    /// Windows of `config.context` characters; the vocabulary is the text's. Errors on settings that make no network, and on a text
-    /// whose parts are shorter than a window.
+    /// Windows of `config.context` characters; the vocabulary is the text's. Errors on settings that make no network,
+    /// and on a text whose parts are shorter than a window.
     pub fn new(
         text: Text,
         config: TransformerConfig,
