@@ -8,7 +8,7 @@ use veridical::random::Purpose;
 use veridical::train::{
     Existing, Observer, Plan, RunDir, RunOptions, Tick, TrainOptions, Trained, Trainer, run_trained,
 };
-use veridical::{DType, Device, Result, Tensor, Var, ops, stop};
+use veridical::{DType, Device, Result, Tensor, Var, ops};
 
 const BATCH: usize = 128;
 const SEED: u64 = 5;
@@ -84,11 +84,8 @@ impl Trained for Gan {
             let judge = Context::inference(self.discriminator.weights());
             (-self.logits(&judge, &self.fake(cx)?)?)?.softplus()?.mean_all()
         })?;
-        // Both or none, should a stop come between them.
-        stop::shielded(|| {
-            self.discriminator.apply(judged)?;
-            self.generator.apply(made)
-        })
+        let [_, tick] = Trainer::apply_all([(&mut self.discriminator, judged), (&mut self.generator, made)])?;
+        Ok(tick)
     }
 }
 
@@ -108,7 +105,7 @@ fn main() -> Result<()> {
         run_trained(&mut Gan::new()?, &plan(steps), &dir, RunOptions { resume, budget: None }, &mut ())?;
     }
     for player in ["generator.safetensors", "discriminator.safetensors"] {
-        let [a, b] = [&straight, &halved].map(|dir| std::fs::read(dir.join(player)));
+        let [a, b] = [&straight, &halved].map(|dir| std::fs::read(dir.join("models").join(player)));
         assert!(a.is_ok_and(|a| b.is_ok_and(|b| a == b)), "{player} differs");
     }
     println!("stopped after 700 steps and resumed: the same bits");

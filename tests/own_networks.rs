@@ -13,8 +13,8 @@ use veridical::ops::random::Address;
 use veridical::optim::HalfLife;
 use veridical::random::Purpose;
 use veridical::train::{
-    Checkpoint, Existing, Observer, Plan, RunConfig, RunDir, RunOptions, Tick, TrainOptions, Trained, Trainer, run,
-    run_trained,
+    Checkpoint, Existing, Observer, Plan, Prepared, RunConfig, RunDir, RunOptions, Tick, TrainOptions, Trained,
+    Trainer, run, run_trained,
 };
 use veridical::{DType, Device, Error, Result, Tape, Tensor, Var, ops};
 
@@ -159,6 +159,29 @@ fn what_a_network_does_wrong_is_an_error_that_names_it() {
     let json = odd("none").to_json().unwrap().replace("Odd", "Even");
     let unknown = ModelConfig::from_json(&json).unwrap_err().to_string();
     assert!(["Even", "MLP", "DhariwalUNet", "register"].iter().all(|name| unknown.contains(name)), "{unknown}");
+    // Options that a file could not hold.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Clashing {
+        sigma_data: f64,
+    }
+    impl Architecture for Clashing {
+        const MODEL_TYPE: &'static str = "Clashing";
+        type Network = OddNetwork;
+        fn build(&self, _: &mut Scope, _: usize) -> Result<OddNetwork> {
+            Err(Error::Config("never".into()))
+        }
+        fn sample_shape(&self) -> Vec<usize> {
+            vec![2]
+        }
+    }
+    let clash = ModelConfig::edm(Clashing { sigma_data: 1.0 }, 0.5).build().unwrap_err().to_string();
+    assert!(clash.contains("Clashing") && clash.contains("sigma_data"), "{clash}");
+    let lost = ModelConfig::edm(Clashing { sigma_data: f64::NAN }, 0.5).build().unwrap_err().to_string();
+    assert!(lost.contains("read back"), "{lost}");
+    let mut layout = Layout::new();
+    layout.scope("net").buffer("filter", [3], nn::Init::Fixed(vec![1.0]));
+    let short = Weights::init(&layout.into(), 0, &CPU).unwrap_err().to_string();
+    assert!(short.contains("net.filter") && short.contains("1 values"), "{short}");
     // Data that the network does not take.
     let mut wide = settings(&odd("none"), 120);
     wide.model.insert("dims".into(), 3.into());
@@ -280,7 +303,7 @@ fn players_with_counts_of_their_own_resume_to_the_same_bits() {
     let ran = go(&mut pair, halved.path(), 20, true).unwrap();
     assert_eq!((ran.steps, pair.players[1].steps()), (20, 10));
     for file in ["teacher.safetensors", "student.safetensors"] {
-        let [a, b] = [&straight, &halved].map(|dir| std::fs::read(dir.path().join(file)).unwrap());
+        let [a, b] = [&straight, &halved].map(|dir| std::fs::read(dir.path().join("models").join(file)).unwrap());
         assert!(a == b, "{file} differs");
     }
     let log = std::fs::read_to_string(halved.path().join("log.jsonl")).unwrap();
@@ -300,9 +323,43 @@ fn a_gradient_belongs_to_the_step_that_it_was_taken_at() {
     pair.players[0].apply(new).unwrap();
     let error = pair.players[0].apply(old).unwrap_err().to_string();
     assert!(error.contains("step 0") && error.contains("step 1"), "{error}");
+    let of_another = pair.players[1].gradient(8, |cx| pair.loss(cx)).unwrap();
+    let error = pair.players[0].apply(of_another).unwrap_err().to_string();
+    assert!(error.contains("another trainer"), "{error}");
+    // One gradient that cannot be applied keeps all from it.
+    let (layer, [teacher, student]) = (pair.layer.clone(), &mut pair.players);
+    let sound = student
+        .gradient(8, |cx| layer.forward(cx, &Tensor::zeros([8, 2], DType::F32, &CPU)?.into())?.mean_all())
+        .unwrap();
+    let mut broken = teacher
+        .gradient(8, |cx| layer.forward(cx, &Tensor::zeros([8, 2], DType::F32, &CPU)?.into())?.mean_all())
+        .unwrap();
+    broken.flat_mut().as_mut_slice::<f32>().unwrap()[0] = f32::NAN;
+    let before = student.weights().fingerprint().unwrap();
+    assert!(Trainer::apply_all([(student, sound), (teacher, broken)]).is_err());
+    assert!(pair.players[1].weights().fingerprint().unwrap() == before && pair.players[1].steps() == 0);
     let nowhere = Context::inference(pair.players[0].weights());
     let model = Model::new(&ModelConfig::edm(Odd { dims: 2, fault: String::new() }, 0.5), 1, &CPU).unwrap();
     let y = Tensor::zeros([2, 2], DType::F32, &CPU).unwrap();
     let error = Loss::default().forward(&nowhere, model.denoiser(), &y, Conditions::default()).unwrap_err();
     assert!(error.to_string().contains("address"), "{error}");
+}
+
+/// Fine-tuning starts from all of a model: its running statistics, and the random frequencies of a Fourier embedding.
+#[test]
+fn fine_tuning_takes_over_the_buffers() {
+    nn::register::<Odd>().unwrap();
+    let data = points();
+    let prepared = |seed: u64| {
+        let mut config = settings(&odd("none"), 120);
+        config.train.seed = seed;
+        Prepared::new(&config, &data).unwrap()
+    };
+    let first = prepared(1);
+    let weights = &first.model().weights;
+    let moved = Tensor::full(0.25, weights.buffers().shape(), DType::F32, &CPU).unwrap();
+    let mut given = weights.clone();
+    given.set_buffers(moved).unwrap();
+    let tuned = prepared(2).from_weights(&given).unwrap();
+    assert_eq!(tuned.model().weights.fingerprint().unwrap(), given.fingerprint().unwrap());
 }

@@ -69,6 +69,11 @@ impl Denoiser {
         self.config.model_type()
     }
 
+    /// Whether a forward pass may leave out parameters; see [`ScoreNetwork::may_leave_out`].
+    pub fn may_leave_out(&self) -> bool {
+        self.network.may_leave_out()
+    }
+
     /// Number of classes that the network takes; 0 if it is unconditional.
     pub fn label_dim(&self) -> usize {
         self.config.label_dim()

@@ -16,6 +16,8 @@ use crate::tensor::{DType, Device, Tensor, TensorFile};
 
 /// The metadata key of model files that holds the architecture.
 const KEY: &str = "veridical.model";
+/// An option of public files that is left aside.
+const USE_FP16: &str = "use_fp16";
 /// The metadata key that holds the names of the classes, a JSON list in the order of the labels.
 const CLASSES: &str = "veridical.classes";
 
@@ -43,7 +45,14 @@ impl ModelConfig {
     pub fn to_json(&self) -> Result<String> {
         let mut fields = self.precond.to_fields()?;
         fields.insert("model_type".into(), self.network.model_type().into());
-        fields.extend(self.network.to_fields()?);
+        for (name, value) in self.network.to_fields()? {
+            if name == USE_FP16 || fields.insert(name.clone(), value).is_some() {
+                let kind = self.network.model_type();
+                return Err(Error::Config(format!(
+                    "{kind} has an option called {name}, which is a name of model files already: call it otherwise"
+                )));
+            }
+        }
         serde_json::to_string(&fields)
             .map_err(|error| Error::Config(format!("the architecture cannot be written: {error}")))
     }
@@ -55,10 +64,10 @@ impl ModelConfig {
     pub fn from_json(json: &str) -> Result<Self> {
         let bad = |what: String| Error::Config(format!("the model's architecture: {what}"));
         let mut fields: Map<String, Value> = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
-        fields.remove("use_fp16");
+        fields.remove(USE_FP16);
         let precond = Precond::from_fields(&mut fields).map_err(|error| bad(error.to_string()))?;
         let Some(Value::String(model_type)) = fields.remove("model_type") else {
-            return Err(bad("model_type must name the network".into()));
+            return Err(bad(format!("model_type must name the network: one of {}", nn::registered().join(", "))));
         };
         let network = NetworkConfig::from_fields(&model_type, fields).map_err(|error| bad(error.to_string()))?;
         let config = ModelConfig { network, precond };
@@ -78,6 +87,7 @@ impl ModelConfig {
 
     /// The denoiser and the parameters that it needs. Errors on a configuration that makes no network.
     pub fn build(&self) -> Result<(Denoiser, Arc<Layout>)> {
+        self.to_json()?; // what a file could not hold is found out before it is trained
         let mut layout = Layout::new();
         let denoiser = Denoiser::build(&self.network, &self.precond, &mut layout.scope("model"))?;
         layout.check()?;

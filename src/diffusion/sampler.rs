@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::ops::random::{Draws, SampleIds};
 use crate::random::{Purpose, RandomKey};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 
 /// How samples are drawn. The state is f64 on the CPU, f32 on a GPU (see [`draw`](Self::draw)). The defaults are EDM's:
 /// Heun's method in 18 steps, no churn, sigma from 80 to 0.002 with rho = 7.
@@ -46,6 +46,9 @@ pub struct Sampler {
     pub guidance: Option<Guidance>,
     /// What the network computes in: f32 or bf16.
     pub compute: DType,
+    /// Samples that are drawn together, at least 1; `None`: as many as caches (on a GPU, some gigabytes of memory)
+    /// like.
+    pub at_once: Option<usize>,
 }
 
 impl Default for Sampler {
@@ -59,6 +62,7 @@ impl Default for Sampler {
             brownian: None,
             guidance: None,
             compute: DType::F32,
+            at_once: None,
         }
     }
 }
@@ -175,7 +179,10 @@ impl Sampler {
     /// finite.
     pub fn draw(&self, request: &Request) -> Result<Drawn> {
         let n = request.samples.len();
-        let at_once = if self.solver.couples_samples() { 1 } else { at_once(request.model) };
+        let at_once = match self.solver.couples_samples() {
+            true => 1,
+            false => self.at_once.unwrap_or_else(|| at_once(request.model)).max(1),
+        };
         if n <= at_once {
             return self.draw_together(request);
         }
@@ -314,7 +321,12 @@ impl Sampler {
                 (ops::solver_update(images, None, Some((first(&sigmas).into(), &draws)))?.into_value(), sigmas)
             }
             Start::Noisy { images, sigma } => {
-                (given(images, "noisy images to start from")?, self.sigmas(model, Some(*sigma))?)
+                let mut sigmas = self.sigmas(model, Some(*sigma))?;
+                // The level that they have, whether the model knows it or not.
+                if let Some(first) = sigmas.first_mut() {
+                    *first = *sigma;
+                }
+                (given(images, "noisy images to start from")?, sigmas)
             }
         })
     }
@@ -364,10 +376,12 @@ pub fn random_classes(seed: u64, samples: &[u32], classes: usize) -> Result<Vec<
     Ok(samples.iter().map(class).collect())
 }
 
-/// Samples that are drawn together: 2^17 values in all, but some, and not too many.
+/// Samples that are drawn together where nobody says how many: 2^17 values in all on the CPU and 2^22 on a GPU, but some,
+/// and not too many.
 fn at_once(model: &Model) -> usize {
     let values: usize = model.denoiser().sample_shape().iter().product();
-    ((1 << 17) / values.max(1)).clamp(16, 4096)
+    let most: usize = if matches!(model.weights.device(), Device::Cpu) { 1 << 17 } else { 1 << 22 };
+    (most / values.max(1)).clamp(16, 4096)
 }
 
 fn first(sigmas: &[f64]) -> f64 {

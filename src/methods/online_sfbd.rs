@@ -27,6 +27,8 @@ use crate::metrics;
 use crate::random::{Purpose, RandomKey, permutation};
 use crate::train::{RunConfig, Source};
 
+/// Images that are on the device at once while they are denoised.
+const AT_ONCE: usize = 256;
 /// Least share of a refresh that replaces its old selves.
 const LEAST_SHARE: f64 = 0.1;
 /// Images that KID compares at most: its work grows with their square.
@@ -157,7 +159,10 @@ impl<'a> OnlineSfbd<'a> {
     fn denoise(&self, model: &Model, indices: &[u32], refresh: u64) -> Result<Vec<f32>> {
         // Each refresh has noise of its own, where the denoiser adds some.
         let seed = RandomKey::stage_seed(self.seed, 1 + refresh as u32)?;
-        denoise(&self.denoiser, model, self.noisy, indices, self.sigma, seed)
+        // Some at a time: a device need not hold them all.
+        let parts =
+            indices.chunks(AT_ONCE).map(|part| denoise(&self.denoiser, model, self.noisy, part, self.sigma, seed));
+        Ok(parts.collect::<Result<Vec<_>>>()?.concat())
     }
 
     fn missing(&self, i: u32) -> Error {

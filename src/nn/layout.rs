@@ -43,7 +43,7 @@ pub struct Entry {
     pub(super) form: FileForm,
     /// First value.
     pub init: Init,
-    /// Whether the optimiser changes it; buffers, such as filters and frequencies, stay.
+    /// Whether the optimiser changes it; buffers are filters and frequencies, which stay, and statistics.
     pub trainable: bool,
     /// First element within the flat buffer of its kind.
     pub offset: usize,
@@ -87,6 +87,15 @@ impl Layout {
 
     /// Errors with the first name that two entries have: a file could not tell them apart.
     pub fn check(&self) -> Result<()> {
+        for Entry { name, shape, init, .. } in &self.entries {
+            let elements = shape.checked_elements("parameter")?;
+            if let Init::Fixed(values) = init
+                && values.len() != elements
+            {
+                let what = format!("{name} is {shape}, but {} values are given for it", values.len());
+                return Err(Error::Config(what));
+            }
+        }
         let mut names = std::collections::HashSet::new();
         match self.entries.iter().find(|entry| !names.insert(entry.name.as_str())) {
             None => Ok(()),
@@ -158,7 +167,8 @@ impl Scope<'_> {
         let id = ParamId(self.layout.entries.len());
         let len = if trainable { &mut self.layout.trainable } else { &mut self.layout.buffers };
         let offset = *len;
-        *len += shape.elements().next_multiple_of(ALIGN);
+        let elements = shape.iter().fold(1usize, |product, &extent| product.saturating_mul(extent));
+        *len = len.saturating_add(elements.checked_next_multiple_of(ALIGN).unwrap_or(usize::MAX));
         self.layout.entries.push(Entry { name, shape, form, init, trainable, offset });
         id
     }
@@ -170,7 +180,7 @@ impl Scope<'_> {
         (built, first..self.layout.position())
     }
 
-    /// A number that no other layer of the network gets: the site of its random numbers.
+    /// The site of a layer's random numbers: no other layer gets it that registers a parameter before it asks.
     pub fn site(&self) -> u32 {
         self.layout.position() as u32
     }

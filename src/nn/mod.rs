@@ -25,7 +25,7 @@ pub use file::{check, load, load_from, metadata, save};
 pub use layers::{BatchNorm, Conv2d, ConvOptions, GroupNorm, LayerInit, LayerNorm, Linear, Module, Sequential};
 pub use layout::{Entry, Init, Layout, ParamId, Scope};
 pub use mlp::{Mlp, MlpConfig};
-pub use registry::register;
+pub use registry::{register, registered};
 pub use score::{Architecture, Conditions, DataShape, NetworkConfig, ScoreNetwork};
 pub use song::{SongConfig, SongUNet};
 pub use transformer::{Transformer, TransformerConfig};

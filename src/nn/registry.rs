@@ -70,6 +70,11 @@ pub fn register<A: Architecture>() -> Result<()> {
     }
 }
 
+/// The known kinds, by name.
+pub fn registered() -> Vec<&'static str> {
+    KINDS.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+}
+
 /// The kind of a name. Errors with the known ones.
 fn kind(model_type: &str) -> Result<Kind> {
     let kinds = KINDS.read().unwrap_or_else(PoisonError::into_inner);

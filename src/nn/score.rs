@@ -29,12 +29,18 @@ pub struct Conditions<'a> {
 
 /// A raw network F, without what preconditioning puts around it.
 pub trait ScoreNetwork: Debug + Send + Sync {
-    /// F of samples `x` `[n, ...]` (images NHWC), already scaled to unit variance, and noise labels `noise` `[n]` in
+    /// F of samples `x` `[n, ...]` (images NHWC), already scaled, and noise labels `noise` `[n]` in
     /// f32.
     ///
     /// The result has the shape of `x` but for its last axis, which has the `outputs` that [`Architecture::build`] was
     /// asked for; it is in the context's [compute dtype](Context::compute) or in f32.
     fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var>;
+
+    /// Whether a forward pass may leave out parameters: experts, or layers that are dropped. A run refuses a network
+    /// whose first pass does so otherwise.
+    fn may_leave_out(&self) -> bool {
+        false
+    }
 
     /// Multiply-adds of one call for one sample; see
     /// [`Denoiser::multiply_adds`](crate::diffusion::Denoiser::multiply_adds). `None` where nobody counted them.
@@ -123,7 +129,16 @@ impl<A: Architecture> Options for A {
 
     fn fields(&self) -> Result<Map<String, Value>> {
         match serde_json::to_value(self) {
-            Ok(Value::Object(fields)) => Ok(fields),
+            Ok(Value::Object(fields)) => {
+                let back = serde_json::from_value::<A>(Value::Object(fields.clone()));
+                match back.is_ok_and(|back| back == *self) {
+                    true => Ok(fields),
+                    false => Err(Error::Config(format!(
+                        "the options of {} cannot be read back from what is written of them: {self:?}",
+                        A::MODEL_TYPE
+                    ))),
+                }
+            }
             Ok(other) => Err(Error::Config(format!("the options of {} must have names, got {other}", A::MODEL_TYPE))),
             Err(error) => Err(Error::Config(format!("the options of {} cannot be written: {error}", A::MODEL_TYPE))),
         }

@@ -60,6 +60,10 @@ impl Prepared<'_> {
         place.check_writable(&["config.toml", "log.jsonl", "report.html", MODEL], &[CHECKPOINTS, "samples"])?;
         self.left_out.iter().for_each(|what| observer.note(what));
         let device = self.model.weights.device();
+        // A run that goes on from its own checkpoint has no need of another's.
+        if options.resume && !checkpoint::steps(&place.path().join(CHECKPOINTS))?.is_empty() {
+            self.start = None;
+        }
         let outcome = DiffusionTraining::new(self).and_then(|mut training| {
             let plan = training.plan();
             let Ran { end, steps, checkpoint } = run_trained(&mut training, &plan, place, options, observer)?;

@@ -29,7 +29,7 @@ pub use diffusion::{Outcome, run};
 pub use log::Log;
 pub(crate) use measure::draw;
 pub use observer::{End, Observer, Started};
-pub use plan::{CHECKPOINTS, MODEL, Plan, RunOptions, model_file};
+pub use plan::{CHECKPOINTS, MODEL, MODELS, Plan, RunOptions, model_file};
 pub use prepared::Prepared;
 pub(crate) use rehearsal::at_fault;
 pub use run::{Ran, run_trained};

@@ -36,6 +36,8 @@ pub struct Plan {
 pub const CHECKPOINTS: &str = "checkpoints";
 /// The model at the end, in a run's directory.
 pub const MODEL: &str = "model.safetensors";
+/// Where the models of several players are at the end, in a run's directory.
+pub const MODELS: &str = "models";
 
 /// How to run, besides the settings.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,5 +50,5 @@ pub struct RunOptions {
 
 /// The file of a player's model at the end, in a run's directory.
 pub fn model_file(player: &str) -> String {
-    if player == MODEL_PLAYER { MODEL.into() } else { format!("{player}.safetensors") }
+    if player == MODEL_PLAYER { MODEL.into() } else { format!("{MODELS}/{player}.safetensors") }
 }

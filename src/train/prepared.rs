@@ -97,8 +97,8 @@ impl<'a> Prepared<'a> {
     /// fine-tuning with a fresh optimiser. To be called before [`with_document`](Self::with_document). Errors if their
     /// number differs.
     pub fn from_weights(self, weights: &Weights) -> Result<Self> {
-        let flat = weights.flat().to_device(&self.model.weights.device())?;
-        let (model, config) = (self.model.with_flat_weights(flat)?, self.config.for_trained_weights());
+        let weights = weights.to_device(&self.model.weights.device())?;
+        let (model, config) = (self.model.with_weights(&weights)?, self.config.for_trained_weights());
         let (options, document) = (config.train_options()?, config.document()?);
         Ok(Prepared { model, config, options, document, ..self })
     }

@@ -98,8 +98,9 @@ impl Prepared<'_> {
         match value.is_finite() {
             true => Ok(()),
             false => Err(Error::Config(format!(
-                "the loss of the first samples is {value} before any step was made; look at [loss], at [model] (sigma_data), and at the \
-                 weights that the run starts from"
+                "the loss of the first samples is {value} with {} before any step was made; look at [loss], at [model] (sigma_data), and at the \
+                 weights that the run starts from",
+                self.model.denoiser().model_type()
             ))),
         }
     }
@@ -112,7 +113,7 @@ impl Prepared<'_> {
         let denoiser = self.model.denoiser();
         let unused = cx.unused();
         // A network that can be told of augmentation is told nothing where there is none.
-        if unused.is_empty() || (denoiser.augment_dim() > 0 && self.pipe.is_none()) {
+        if unused.is_empty() || denoiser.may_leave_out() || (denoiser.augment_dim() > 0 && self.pipe.is_none()) {
             return Ok(());
         }
         let (kind, names) = (denoiser.model_type(), unused.iter().take(5).copied().collect::<Vec<_>>().join(", "));

@@ -1,11 +1,12 @@
 //! A run: the loop around whatever is [trained](Trained), with checkpoints, log and what it shows of itself.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Subject};
 use super::observer::{End, Observer, Started};
-use super::plan::{CHECKPOINTS, Plan, RunOptions, model_file};
+use super::plan::{CHECKPOINTS, MODELS, Plan, RunOptions, model_file};
 use super::rate::Recent;
 use super::run_dir::RunDir;
 use super::trained::{Moment, Trained};
@@ -29,7 +30,7 @@ pub struct Ran {
 /// Trains whatever is [`Trained`] as `plan` says, in the directory `place`: what [`run`](super::run()) does for a
 /// diffusion model.
 ///
-/// The averaged weights of each player stand there at the end, in `NAME.safetensors`. Where the calling thread is to
+/// The averaged weights of each player stand there at the end, by [`model_file`]. Where the calling thread is to
 /// [stop](crate::stop), the step or show in progress is dropped and the checkpoint of the last whole step written;
 /// where that is so before there is anything to keep, it is an error.
 ///
@@ -69,6 +70,13 @@ impl<'a> Run<'a> {
         options: RunOptions,
         observer: &mut dyn Observer,
     ) -> Result<Self> {
+        let models: Vec<String> = trained.players().iter().map(|(player, _)| model_file(player)).collect();
+        checkpoint::check_names(trained)?;
+        let folders: &[&str] =
+            if models.iter().any(|file| file.contains('/')) { &[CHECKPOINTS, MODELS] } else { &[CHECKPOINTS] };
+        let files: Vec<&str> =
+            ["config.toml", "log.jsonl"].into_iter().chain(models.iter().map(String::as_str)).collect();
+        place.check_writable(&files, folders)?;
         let last_checkpoint = match options.resume {
             true => resume::resume(trained, plan, place, observer)?,
             false => None,
@@ -108,7 +116,17 @@ impl<'a> Run<'a> {
             if self.budget.is_some_and(|budget| self.started.elapsed() >= budget) {
                 return Ok(End::OutOfTime);
             }
+            let before = self.steps();
             let tick = self.trained.step(observer).map_err(|e| self.named_checkpoint(e))?;
+            if tick.step != before + 1 || self.steps() != tick.step {
+                let what = format!(
+                    "step {} of the player that counts was to be made, but it says {} and was given {}",
+                    before + 1,
+                    self.steps(),
+                    tick.step
+                );
+                return Err(Error::argument("Trained::step", what));
+            }
             let rate = recent.rate(tick.seen);
             observer.ticked(&tick, rate, self.plan.samples);
             self.after(&tick, rate, observer)?;
@@ -161,6 +179,9 @@ impl<'a> Run<'a> {
             "seconds": self.started.elapsed().as_secs_f64(),
         });
         for (name, figure) in self.trained.figures() {
+            if line.get(name).is_some() {
+                return Err(Error::argument("Trained::figures", format!("{name} is a field of every line of the log")));
+            }
             line[name] = figure.into();
         }
         self.log.append(&line)
@@ -225,7 +246,9 @@ impl<'a> Run<'a> {
         };
         self.trained.ended(self.place, end)?;
         for (player, trainer) in self.trained.players() {
-            self.trained.save(player, &trainer.average()?, &self.place.path().join(model_file(player)))?;
+            let path = self.place.path().join(model_file(player));
+            path.parent().map_or(Ok(()), |folder| fs::create_dir_all(folder).map_err(|e| Error::io(folder, e)))?;
+            self.trained.save(player, &trainer.average()?, &path)?;
         }
         Ok(checkpoint)
     }

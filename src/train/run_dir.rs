@@ -26,6 +26,7 @@ const OWN: &[&str] = &[
     "samples.png",
     "denoised.png",
     "measured.json",
+    "models",
     "samples",
     "checkpoints",
     "snapshots",

@@ -29,8 +29,7 @@ pub trait Trained {
     /// Makes the next step. What it returns is logged: the figures of the player that counts the steps.
     ///
     /// Errors leave everything as it was before the step, so that a checkpoint written afterwards is that of the last
-    /// whole step. Several players [apply](Trainer::apply) their gradients within
-    /// [`stop::shielded`](crate::stop::shielded), so that a stop comes before or after all of them.
+    /// whole step. Several players make their steps together by [`Trainer::apply_all`].
     fn step(&mut self, observer: &mut dyn Observer) -> Result<Tick>;
 
     /// Steps made and samples seen: those of the first player.

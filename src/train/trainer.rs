@@ -1,6 +1,7 @@
 //! The loop's inside: one training step, for whatever has weights and a loss.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::autograd::{Tape, Var};
 use crate::error::{Error, Result};
@@ -69,6 +70,8 @@ pub struct Gradient {
     batch: u64,
     /// Steps that had been made.
     step: u64,
+    /// Whose it is.
+    trainer: u64,
     /// The buffers after the forward pass, if it changed any.
     buffers: Option<Tensor>,
 }
@@ -120,6 +123,8 @@ impl Gradient {
 /// ```
 #[derive(Debug)]
 pub struct Trainer {
+    /// Tells it from all others of the process.
+    id: u64,
     options: TrainOptions,
     weights: Weights,
     optimizer: Optimizer,
@@ -152,7 +157,9 @@ impl Trainer {
     pub fn new(weights: Weights, options: TrainOptions) -> Result<Self> {
         let optimizer = Optimizer::new(options.optimizer, weights.flat())?;
         let average = options.average.map(|_| weights.flat().clone());
-        Ok(Trainer { options, weights, optimizer, average, powers: Vec::new(), step: 0, seen: 0 })
+        static TRAINERS: AtomicU64 = AtomicU64::new(0);
+        let id = TRAINERS.fetch_add(1, Ordering::Relaxed);
+        Ok(Trainer { id, options, weights, optimizer, average, powers: Vec::new(), step: 0, seen: 0 })
     }
 
     /// Keeps averages of the weights with power functions of these widths besides, for
@@ -296,43 +303,69 @@ impl Trainer {
             updated = after.or(updated);
         }
         let buffers = updated.map(|weights| weights.buffers().clone());
-        Ok(Gradient { flat, loss: total, batch: batch as u64, step: self.step, buffers })
+        if let Some(buffers) = &buffers {
+            let bad = buffers.to_f64()?.into_iter().find(|value| !value.is_finite());
+            bad.map_or(Ok(0.0), |bad| finite("a buffer (running statistics)", self.step + 1, bad))?;
+        }
+        Ok(Gradient { flat, loss: total, batch: batch as u64, step: self.step, trainer: self.id, buffers })
     }
 
     /// Goes a step down a gradient that was taken at these weights: clips it, changes weights and averages, and takes
     /// over the buffers that the forward pass [updated](Context::update).
     ///
-    /// Errors if the gradient is not finite or of other weights, and once the calling thread is to [stop](crate::stop):
-    /// the weights are then what they were before.
+    /// Errors if the gradient is not finite, or another trainer's or another step's, and once the calling thread is to
+    /// [stop](crate::stop): the weights are then what they were before.
     pub fn apply(&mut self, gradient: Gradient) -> Result<Tick> {
-        let Gradient { flat, loss, batch, step: at, buffers } = gradient;
-        if at != self.step || flat.shape() != self.weights.flat().shape() {
-            let what = format!(
-                "a gradient of {} numbers taken at step {at}; the trainer has {} and is at step {}",
-                flat.len(),
-                self.weights.flat().len(),
-                self.step
-            );
+        let [tick] = Self::apply_all([(self, gradient)])?;
+        Ok(tick)
+    }
+
+    /// As [`apply`](Self::apply), of several trainers at once: all of them make their step, or none does.
+    pub fn apply_all<const N: usize>(players: [(&mut Trainer, Gradient); N]) -> Result<[Tick; N]> {
+        let mut ready = Vec::with_capacity(N);
+        for (trainer, gradient) in players {
+            let clip = trainer.clipping(&gradient)?;
+            ready.push((trainer, gradient, clip));
+        }
+        stop::check()?;
+        // Weights, averages and counts belong together, so what is begun here is done whole.
+        let ticks = stop::shielded(|| {
+            ready.into_iter().map(|(trainer, gradient, clip)| trainer.take(gradient, clip)).collect::<Result<Vec<_>>>()
+        })?;
+        ticks.try_into().map_err(|_| Error::argument("Trainer::apply_all", "no tick for a player"))
+    }
+
+    /// The length of a gradient and what it is multiplied with. Errors unless it can be applied.
+    fn clipping(&self, gradient: &Gradient) -> Result<(Tensor, f64)> {
+        if gradient.trainer != self.id
+            || gradient.step != self.step
+            || gradient.flat.shape() != self.weights.flat().shape()
+        {
+            let what = match gradient.trainer == self.id {
+                true => format!("a gradient taken at step {}; the trainer is at step {}", gradient.step, self.step),
+                false => "a gradient of another trainer".into(),
+            };
             return Err(Error::argument("Trainer::apply", what));
         }
+        let clip = ops::gradient_norm(&[&gradient.flat], self.options.max_norm)?;
+        let norm = clip.to_f64()?.first().copied().unwrap_or(f64::NAN);
+        Ok((clip, finite("the gradient", self.step + 1, norm)?))
+    }
+
+    fn take(&mut self, gradient: Gradient, (clip, gradient_norm): (Tensor, f64)) -> Result<Tick> {
+        let Gradient { flat, loss, batch, buffers, .. } = gradient;
         let (step, seen) = (self.step + 1, self.seen + batch);
-        let clip = ops::gradient_norm(&[&flat], self.options.max_norm)?;
-        let gradient_norm = finite("the gradient", step, clip.to_f64()?.first().copied().unwrap_or(f64::NAN))?;
         // After this batch's images, where EDM's code takes the number before: its first step under a warm-up has rate
         // 0.
         let lr_factor = self.options.schedule.factor(seen);
         let beta = self.options.average.map_or(0.0, |average| average.beta(self.seen, batch));
         let options =
             StepOptions { lr_factor, clip: Some(&clip), ema: self.average.as_mut().map(|ema| (ema, beta)), copy: None };
-        stop::check()?;
-        // Weights, averages and counts belong together, so what is begun here is done whole.
-        stop::shielded(|| -> Result<()> {
-            self.optimizer.step(self.weights.flat_mut(), &flat, options)?;
-            for (_, profile, average) in &mut self.powers {
-                ops::average(average, self.weights.flat(), profile.beta(self.seen, batch))?;
-            }
-            buffers.map_or(Ok(()), |buffers| self.weights.set_buffers(buffers))
-        })?;
+        self.optimizer.step(self.weights.flat_mut(), &flat, options)?;
+        for (_, profile, average) in &mut self.powers {
+            ops::average(average, self.weights.flat(), profile.beta(self.seen, batch))?;
+        }
+        buffers.map_or(Ok(()), |buffers| self.weights.set_buffers(buffers))?;
         (self.step, self.seen) = (step, seen);
         Ok(Tick { step, seen, loss, gradient_norm, learning_rate: self.options.optimizer.lr() * lr_factor })
     }

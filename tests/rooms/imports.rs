@@ -125,6 +125,12 @@ fn resolve(modules: &BTreeMap<String, (String, String)>, base: &str, path: &str)
     }
     let mut best = None;
     for step in std::iter::once("").chain(steps) {
+        // What the crate's root gives out again.
+        let step = match (here.is_empty(), step) {
+            (true, "Tensor" | "Device" | "DType" | "Shape") => "tensor",
+            (true, "Tape" | "Var") => "autograd",
+            (_, step) => step,
+        };
         if !step.is_empty() {
             here.push(step);
         }

@@ -105,7 +105,7 @@ fn train(config: &RunConfig, model: Model, dtype: DType, batch: u32) -> Result<W
 }
 
 fn sample(config: &RunConfig, model: Model, dtype: DType, batch: u32) -> Prepared {
-    let sampler = Sampler { compute: dtype, ..config.sampling.sampler() };
+    let sampler = Sampler { compute: dtype, at_once: Some(batch as usize), ..config.sampling.sampler() };
     let nfe = Rc::new(Cell::new(0));
     let calls = nfe.clone();
     let work = move || {

@@ -107,7 +107,8 @@ pub fn run(args: Args) -> Result<Ended> {
     let model = Model::load(&args.model, &device)?;
     let reference = args.guidance_model.as_ref().map(|path| Model::load(path, &device)).transpose()?;
     let guidance = args.guidance.map(|weight| Guidance { weight, interval: args.guidance_interval });
-    let sampler = Sampler { guidance, compute: compute(&args.compute), ..args.solver.sampler(&model)? };
+    let at_once = Some(args.batch as usize);
+    let sampler = Sampler { guidance, compute: compute(&args.compute), at_once, ..args.solver.sampler(&model)? };
     if let Some(guidance) = &sampler.guidance {
         guidance.check()?;
         if reference.is_none() && model.denoiser().label_dim() == 0 {

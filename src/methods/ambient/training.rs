@@ -54,6 +54,9 @@ impl AmbientTraining {
         let (mut stages, mut measured) = (Stages::new(place, options, observer), None);
         let result = self.stages(&mut stages, &mut measured);
         let ended = stages.end(result)?;
+        if ended.end == End::Stopped && stages.latest().is_none() {
+            return Err(Error::Stopped); // before there was anything new to show
+        }
         self.report(place, ended.end, measured.as_ref())?;
         Ok((ended, measured))
     }

@@ -127,6 +127,9 @@ impl<'a> FineTuning<'a> {
         let mut stages = Stages::new(place, options, observer);
         let result = self.stages(&mut stages, &mut kept);
         let ended = stages.end(result)?;
+        if ended.end == End::Stopped && stages.latest().is_none() {
+            return Err(Error::Stopped); // before there was anything new to show
+        }
         self.report(place, ended.end, &kept.measured)?;
         Ok((ended, kept.measured))
     }
@@ -134,13 +137,16 @@ impl<'a> FineTuning<'a> {
     /// Measures, trains, measures.
     fn stages(&self, stages: &mut Stages, kept: &mut Kept) -> Result<()> {
         self.measure("before", &self.model, kept, stages)?;
-        let model = stages.train_here(self.prepared()?)?;
-        let after = Some(model.weights.fingerprint()?);
-        if kept.after != after {
-            kept.measured.retain(|m| m.when != "after");
-            kept.after = after;
+        let trained = stages.train_here(self.prepared()?);
+        // Also where it ended early: the figures of an earlier session are of another model then.
+        if let Some(model) = stages.latest() {
+            let after = Some(model.weights.fingerprint()?);
+            if kept.after != after {
+                kept.measured.retain(|m| m.when != "after");
+                kept.after = after;
+            }
         }
-        self.measure("after", &model, kept, stages)
+        self.measure("after", &trained?, kept, stages)
     }
 
     /// Writes no page: the build is without the feature `report`.
@@ -171,8 +177,9 @@ impl<'a> FineTuning<'a> {
     fn identity(&self) -> Result<String> {
         let data = self.data.test.as_ref().unwrap_or(&self.data.train).fingerprint();
         let With { run, method } = &self.settings;
-        let (judge, solver) = (&method.judge, &method.csc.solver);
-        Ok(format!("{} {data} {judge:?} {solver} {:?}", self.model.weights.fingerprint()?, run.sampling))
+        let judge = Judge::new(&method.judge, self.real(), method.sampler(run, method.csc.steps)?)?;
+        let judge = judge.as_ref().map_or("nothing", |judge| judge.identity());
+        Ok(format!("{} {data} {judge} {:?}", self.model.weights.fingerprint()?, run.sampling))
     }
 
     /// What an earlier session measured, if it did. Errors if the file is not as it was written, or of something else.

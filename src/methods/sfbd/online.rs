@@ -2,10 +2,13 @@
 
 use super::record::{Record, Trace};
 use super::rounds::Rounds;
-use super::{Sfbd, SfbdSettings, round};
+use super::{Sfbd, round};
 use crate::error::Result;
 use crate::methods::online_sfbd::OnlineSfbd;
-use crate::train::{Prepared, Sections, With};
+use crate::train::{Prepared, With};
+
+/// As for the rounds, but for the model that is started from: a checkpoint does not say which it was.
+const FREE: &[&str] = &["judge.", "noisy.path", "sfbd.rounds", "sfbd.files"];
 
 impl Sfbd<'_> {
     /// The variant without rounds: one training run, whose data are refreshed meanwhile.
@@ -21,7 +24,7 @@ impl Sfbd<'_> {
         if let Some(given) = &self.given {
             prepared = prepared.from_weights(&given.weights)?;
         }
-        let prepared = prepared.with_document(document, <SfbdSettings as Sections>::FREE).with_source(source);
+        let prepared = prepared.with_document(document, FREE).with_source(source);
         let directory = round::directory(rounds.stages.place(), 0);
         let model = rounds.stages.train(&directory, prepared)?;
         let round = round::Round { images: config.train.images, ..rounds.measured(0, &model, None)? };

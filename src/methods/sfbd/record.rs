@@ -184,18 +184,23 @@ impl Sfbd<'_> {
         Record { round, trace }: Record,
         stages: &mut Stages,
     ) -> Result<Round> {
-        let (Some(judge), Some(trace)) = (&self.judge, trace) else { return Ok(round) };
-        if trace.judge.as_deref() == Some(judge.identity()) {
+        let Some(judge) = &self.judge else { return Ok(round) };
+        let by = trace.as_ref().and_then(|trace| trace.judge.as_deref());
+        if by == Some(judge.identity()) {
             return Ok(round);
         }
-        let why = match (&trace.judge, &round.generated) {
+        let why = match (by, &round.generated) {
             (Some(_), _) => "with another judge",
             (None, Some(_)) => "by an earlier version, which did not record its judge",
             (None, None) => "without a judge",
         };
+        stages.check()?;
         stages.note(&format!("stage {} was made {why}: measured again", round.round));
         let round = Round { generated: Some(judge.model(model)?), denoised: None, ..round };
-        let trace = Trace { judge: Some(judge.identity().into()), ..trace };
+        let trace = match trace {
+            Some(trace) => Trace { judge: Some(judge.identity().into()), ..trace },
+            None => Trace::of(model, &self.identity, Some(judge))?,
+        };
         Record::write(&round, &trace, &round::directory(stages.place(), round.round))?;
         Ok(round)
     }

@@ -6,7 +6,7 @@ use super::record::{Record, Trace};
 use super::round::{self, Denoised, Round};
 use super::{Sfbd, SfbdOutcome};
 use crate::diffusion::Model;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::figures::fixed;
 use crate::stop;
 use crate::tensor::Device;
@@ -24,11 +24,13 @@ pub(super) struct Rounds<'a, 'd> {
     sfbd: &'a Sfbd<'d>,
     pub stages: Stages<'a>,
     done: Vec<Round>,
+    /// Whether it ended while stages of an earlier session were measured again: what that wrote then stands.
+    measuring_again: bool,
 }
 
 impl<'a, 'd> Rounds<'a, 'd> {
     pub fn new(sfbd: &'a Sfbd<'d>, stages: Stages<'a>) -> Self {
-        Rounds { sfbd, stages, done: Vec::new() }
+        Rounds { sfbd, stages, done: Vec::new(), measuring_again: false }
     }
 
     /// The model of stage `k`: what an earlier session made of it, or what `make` makes now. Measures and records it.
@@ -37,7 +39,13 @@ impl<'a, 'd> Rounds<'a, 'd> {
         let directory = round::directory(self.stages.place(), k);
         // Not left half-way: what an earlier session came to stays what the run's files say.
         if let Some((model, record)) = stop::shielded(|| self.sfbd.finished(k, &device, &mut self.stages))? {
-            let round = self.sfbd.by_this_judge(&model, record, &mut self.stages)?;
+            let round = match self.sfbd.by_this_judge(&model, record, &mut self.stages) {
+                Err(early @ (Error::Stopped | Error::OutOfTime)) => {
+                    self.measuring_again = true;
+                    return Err(early);
+                }
+                round => round?,
+            };
             self.stages.came_to(&model);
             self.done.push(round);
             return Ok(model);
@@ -109,6 +117,9 @@ impl<'a, 'd> Rounds<'a, 'd> {
     pub fn end(self, result: Result<()>) -> Result<SfbdOutcome> {
         let end = self.stages.end(result)?.end;
         let (place, model) = (self.stages.place(), self.stages.latest().cloned());
+        if self.measuring_again {
+            return Ok(SfbdOutcome { end, model, rounds: self.done });
+        }
         place.write_json("metrics.json", &self.done)?;
         if let Some(model) = &model {
             stop::shielded(|| model.save(place.path().join(MODEL)))?;

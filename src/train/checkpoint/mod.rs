@@ -11,6 +11,7 @@
 mod players;
 mod upkeep;
 
+pub(super) use players::check_names;
 pub use upkeep::{prune, recover};
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Checkpoint, FileState, checked};
+use super::{Checkpoint, FileState, STATE, checked};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::tensor::{DType, Device, Tensor, TensorFile, file};
@@ -38,6 +38,31 @@ pub(super) fn apart(trained: &dyn Trained) -> BTreeMap<String, (u64, u64)> {
     let counts = |trainer: &Trainer| (trainer.steps(), trainer.seen());
     let players = trained.players().into_iter().map(|(name, trainer)| (name.to_string(), counts(trainer)));
     players.filter(|(_, counts)| *counts != trained.progress()).collect()
+}
+
+/// Errors on what could not be written, or not be told apart: names of players, and of files that are kept besides.
+pub(in crate::train) fn check_names(trained: &dyn Trained) -> Result<()> {
+    let plain = |name: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.') || c == '-';
+        !name.is_empty() && !name.starts_with('.') && name.chars().all(known)
+    };
+    let mut names = std::collections::BTreeSet::new();
+    let mut own = |name: String| {
+        if !plain(&name) || name == STATE || !names.insert(name.clone()) {
+            let what = "a name of a player, of an average, or of a file of state that cannot be used, or not twice";
+            return Err(Error::Config(format!("{name:?}: {what}")));
+        }
+        Ok(())
+    };
+    for (player, trainer) in trained.players() {
+        if player.is_empty() {
+            return Err(Error::Config("a player has no name".into()));
+        }
+        let powers: Vec<String> = trainer.power_averages()?.iter().map(|(width, _)| power(*width)).collect();
+        let whats = [WEIGHTS, AVERAGE, OPTIMIZER].into_iter().chain(powers.iter().map(String::as_str));
+        whats.map(|what| file(player, what)).try_for_each(&mut own)?;
+    }
+    trained.state()?.into_iter().try_for_each(|(name, _)| own(name))
 }
 
 /// Writes everything but the state, and says what was written.
@@ -78,21 +103,29 @@ pub(super) fn write(partial: &Path, trained: &dyn Trained) -> Result<BTreeMap<St
 /// Puts what was written into `trained`.
 pub(super) fn restore(checkpoint: &Checkpoint, trained: &mut dyn Trained) -> Result<()> {
     let Checkpoint { path, state } = checkpoint;
-    let mut states = Vec::new();
+    let mut states = BTreeMap::new();
     for (player, trainer) in trained.players() {
         let load = |what: &str| trained.load(player, &path.join(file(player, what)));
         let (step, seen) = state.players.get(player).copied().unwrap_or((state.step, state.seen));
         let widths: Vec<f64> = trainer.power_averages()?.iter().map(|(width, _)| *width).collect();
-        states.push(TrainerState {
+        let state = TrainerState {
             step,
             seen,
             weights: load(WEIGHTS)?,
             average: trainer.has_average().then(|| load(AVERAGE)).transpose()?,
             powers: widths.iter().map(|&width| load(&power(width))).collect::<Result<_>>()?,
             optimizer: buffers(&path.join(file(player, OPTIMIZER)))?,
-        });
+        };
+        states.insert(player.to_string(), state);
     }
-    trained.players_mut().into_iter().zip(states).try_for_each(|((_, trainer), state)| trainer.restore(state))
+    for (player, trainer) in trained.players_mut() {
+        let missing = || Error::argument("Trained::players_mut", format!("{player} is not among Trained::players"));
+        trainer.restore(states.remove(player).ok_or_else(missing)?)?;
+    }
+    match states.keys().next() {
+        None => Ok(()),
+        Some(player) => Err(Error::argument("Trained::players_mut", format!("{player} is missing"))),
+    }
 }
 
 fn buffers(path: &Path) -> Result<Vec<(String, Tensor)>> {

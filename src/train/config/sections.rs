@@ -299,6 +299,9 @@ pub(super) fn check_ranges(config: &RunConfig) -> Result<()> {
         crate::optim::PowerFunction::new(width).map_err(|_| {
             Error::Config(format!("average.power names the width {width}; widths lie between 0 and 0.3"))
         })?;
+        if average.power.iter().filter(|other| **other == width).count() > 1 {
+            return Err(Error::Config(format!("average.power names the width {width} twice")));
+        }
         // Files are named with three digits.
         if (width * 1000.0 - (width * 1000.0).round()).abs() > 1e-9 {
             return Err(Error::Config(format!("average.power names the width {width}; give at most three digits")));

@@ -110,6 +110,18 @@ impl Diffusion {
         Ok(Diffusion { truth, config, training, sampler: Sampler::default(), device: device.clone(), seed })
     }
 
+    /// The same truth, learned by another model: any network, of one's own too. Errors unless it takes such samples and
+    /// no classes.
+    pub fn with_architecture(self, config: ModelConfig) -> Result<Self> {
+        let (expected, network) = (self.config.network.sample_shape(), &config.network);
+        if network.sample_shape() != expected || network.label_dim() != 0 || network.augment_dim() != 0 {
+            let (kind, shape) = (network.model_type(), network.sample_shape());
+            let what = format!("{kind} takes samples of shape {shape:?}; expected {expected:?}, and no labels");
+            return Err(Error::Config(what));
+        }
+        Ok(Diffusion { config, ..self })
+    }
+
     /// Numbers of a sample.
     fn values(&self) -> usize {
         match &self.truth {
