@@ -9,9 +9,9 @@ use super::isa::{Isa, Kernel};
 pub const GRAIN: usize = 1 << 14;
 
 /// Elements that a thread handles at least when several share a loop. Work of less than twice as many stays on the
-/// calling thread: to wake another one and to wait for it takes longer (an estimate from a busy machine). Who runs a
-/// chunk does not change what it computes.
-pub const SHARE: usize = 2 * GRAIN;
+/// calling thread: to wake another one and to wait for it takes longer (docs/performance.md has what was measured). Who
+/// runs a chunk does not change what it computes.
+pub const SHARE: usize = GRAIN / 2;
 
 /// How many tasks of a loop a thread should be given at least at a time, where each handles `work` elements: what rayon
 /// calls `with_min_len`.
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn little_work_stays_on_the_calling_thread_and_is_cut_as_ever() {
         let me = Some(std::thread::current().id());
-        for (len, work) in [(1, 1), (3 * GRAIN, 1), (3 * GRAIN / 16, 16), (3, SHARE / 2), (1, usize::MAX)] {
+        for (len, work) in [(1, 1), (GRAIN, 1), (GRAIN / 16, 16), (3, SHARE / 2), (1, usize::MAX)] {
             let size = (GRAIN / work).max(1);
             for (i, made) in makers(len, work).into_iter().enumerate() {
                 assert_eq!(made, (me, i / size * size), "element {i} of {len}");
@@ -131,7 +131,7 @@ mod tests {
     fn much_work_is_shared_in_large_lots() {
         // The calling thread is none of rayon's.
         let me = Some(std::thread::current().id());
-        for (len, work) in [(2 * SHARE, 1), (2, SHARE), (2, usize::MAX)] {
+        for (len, work) in [(2 * GRAIN, 1), (4, SHARE), (2, usize::MAX)] {
             assert!(makers(len, work).iter().all(|&(maker, _)| maker != me), "{len} of {work} each");
         }
     }

@@ -20,9 +20,8 @@ use crate::backend::cpu::parallel::tasks_per_share;
 use crate::error::{Error, Result};
 use crate::stop;
 
-/// Multiply-adds below which a product is not worth waking another thread for. An estimate, to be measured on a quiet
-/// machine.
-const SHARED_OUT: usize = 1 << 21;
+/// Multiply-adds below which a product is not worth waking another thread for (docs/performance.md has what was measured).
+const SHARED_OUT: usize = 1 << 18;
 /// Multiply-adds below which the depth is left whole whatever the result's size.
 const LARGE: usize = 1 << 20;
 /// Elements of a shared packed factor (16 MB), and its lines; what is beyond is packed in turns.
