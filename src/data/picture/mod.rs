@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Once;
 
-use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::{Error, Result, files};
 
@@ -160,7 +160,7 @@ pub(super) fn decoded(path: &Path) -> Result<Picture> {
 
 /// The picture of a run's own, drawn by `veridical`.
 #[cfg(feature = "report")]
-pub(crate) fn rgb(path: &Path) -> Result<RgbImage> {
+pub(crate) fn rgb(path: &Path) -> Result<image::RgbImage> {
     Ok(decoded(path)?.image.into_rgb8())
 }
 

@@ -196,7 +196,7 @@ impl ContrastiveChain {
         for (call, (input, sigma)) in calls.iter().enumerate().skip(first) {
             let input = along(input.clone(), &on.inputs[call], &moved)?;
             let said = denoiser.denoise(cx, &input, &vec![*sigma; n], batch.conditions)?;
-            moved.push(ops::sub(&said, &said.detach())?);
+            moved.push(ops::sub(&said, said.detach())?);
         }
         along(ops::cast(end, DType::F32)?, &on.end, &moved)
     }
@@ -245,7 +245,7 @@ impl Objective for ContrastiveChain {
 
 /// `mean_i |a_i - b_i|^2` for rows `[n, dims]`; at least a little, so that equal rows make no width of 0.
 pub fn fitted_width(a: &Var, b: &Var) -> Result<f64> {
-    let squares = ops::sum(&ops::square(&ops::sub(&a.detach(), &b.detach())?)?, &[1])?;
+    let squares = ops::sum(&ops::square(&ops::sub(a.detach(), b.detach())?)?, &[1])?;
     Ok(ops::mean(&squares, &[0])?.value().item()?.max(1e-12))
 }
 
@@ -265,7 +265,7 @@ pub fn info_nce(a: &Var, b: &Var, width: f64) -> Result<Var> {
     }
     // The square of a_i is the same for every k, so softmax knows nothing of it; both sides are moved so that little
     // is left to cancel.
-    let centre = ops::mean(&b.detach(), &[0])?.reshape([1, dims])?;
+    let centre = ops::mean(b.detach(), &[0])?.reshape([1, dims])?;
     let (a, b) = (ops::sub(a, &centre)?, ops::sub(b, &centre)?);
     let products = ops::matmul_transposed(&a, false, &b, true)?;
     let squares = ops::sum(&ops::square(&b)?, &[1])?.reshape([1, n])?;

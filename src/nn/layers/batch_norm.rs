@@ -52,7 +52,7 @@ impl BatchNorm {
         let unbiased = rows as f64 / (rows - 1) as f64;
         for (id, found, scale) in [(self.running_mean, &mean, 1.0), (self.running_var, &variance, unbiased)] {
             let before = cx.buffer(id)?;
-            let moved = ops::add_scaled(&before, 1.0 - self.momentum, &found.detach(), self.momentum * scale)?;
+            let moved = ops::add_scaled(&before, 1.0 - self.momentum, found.detach(), self.momentum * scale)?;
             cx.update(id, moved.into_value())?;
         }
         Ok((mean, variance))

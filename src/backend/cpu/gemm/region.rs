@@ -72,14 +72,14 @@ impl<S: Sum> Shared<S> {
             Side::Right => factor.pack_right(kernel, lines, depth.clone(), to),
         };
         let tasks = memory.as_mut::<S>()[..blocks.len() * panels * panel].chunks_mut(panels * panel);
-        let tasks = tasks.zip(&blocks).flat_map(|(to, depth)| {
+        let mut tasks = tasks.zip(&blocks).flat_map(|(to, depth)| {
             let lines = by(PANELS_PACKED_AT_ONCE * width, lines.clone());
             lines.zip(to.chunks_mut(PANELS_PACKED_AT_ONCE * panel)).map(move |(lines, to)| (depth, lines, to))
         });
         if parallel && lines.len() * depth >= PACKED_BY_ALL {
             tasks.collect::<Vec<_>>().into_par_iter().try_for_each(pack)?;
         } else {
-            tasks.map(pack).collect::<Result<()>>()?;
+            tasks.try_for_each(pack)?;
         }
         Ok(Shared { memory, panel, width, panels, first_line: lines.start, of: std::marker::PhantomData })
     }

@@ -83,7 +83,7 @@ fn check_exact(isa: Isa, left: &[f32], right: &[f32], product: &[f64], (m, n, k)
     let left = if left_transposed { transpose(left, m, k) } else { left.to_vec() };
     let right = if right_transposed { transpose(right, k, n) } else { right.to_vec() };
     let biases = Numbers(case as u64).integers(n);
-    let biased = case / 5 % 3 != 0;
+    let biased = !(case / 5).is_multiple_of(3);
     let before = Numbers(case as u64 + 7).integers(m * stride);
     let expected: Vec<f64> = (0..m * stride)
         .map(|i| {
