@@ -119,6 +119,7 @@ pub mod optim;
 pub mod random;
 #[cfg(feature = "report")]
 pub mod report;
+pub mod settings;
 pub mod stop;
 pub mod tensor;
 pub mod threads;

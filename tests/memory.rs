@@ -81,7 +81,7 @@ impl Bench {
     }
 
     fn trainer(&self, dtype: DType) -> Result<Trainer> {
-        let options = TrainOptions { compute: dtype, ..self.config.train_options()? };
+        let options = TrainOptions { compute: dtype, ..self.config.train_options() };
         Trainer::new(self.model.weights.clone(), options)
     }
 

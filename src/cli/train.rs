@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use veridical::data::{self, Images};
-use veridical::train::config::{self, preset_names, preset_shape};
+use veridical::settings::help;
+use veridical::train::config::{self, TrainSection, preset_names, preset_shape};
 use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Started, Tick};
 use veridical::{Error, Result, files};
 
@@ -40,11 +41,9 @@ pub struct Args {
     /// Replace the run that is in --out
     #[arg(long)]
     overwrite: bool,
-    /// A model file to start from, such as a converted checkpoint; its architecture must be the run's
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    #[arg(long, value_name = "FILE", conflicts_with = "resume", help = help::<TrainSection>("init"))]
     init: Option<PathBuf>,
-    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
-    #[arg(long, value_parser = device::name)]
+    #[arg(long, value_parser = device::name, help = help::<TrainSection>("device"))]
     device: Option<String>,
     /// Makes everything random: the same seed gives the same model
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -52,8 +51,7 @@ pub struct Args {
     /// Training steps in all
     #[arg(long, conflicts_with = "images", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     steps: Option<u64>,
-    /// Training images in all
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
+    #[arg(long, help = help::<TrainSection>("images"))]
     images: Option<u64>,
     /// Stop after so many minutes, with everything complete (exit code 0)
     #[arg(long)]

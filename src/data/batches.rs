@@ -2,22 +2,19 @@
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
 use super::window::WindowShuffle;
 use crate::random::{Purpose, RandomKey, permutation};
 use crate::{Error, Result};
 
-/// In which order training sees its samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Shuffle {
-    /// Each epoch is a fresh permutation.
-    #[default]
-    Epochs,
-    /// EDM's: a permutation that is walked round and round, while each sample changes places with one of the half of
-    /// the set before it.
-    Window,
+crate::choice! {
+    /// In which order training sees its samples.
+    pub enum Shuffle {
+        /// Each epoch is a fresh permutation.
+        Epochs = "epochs",
+        /// EDM's: a sample comes back after half of the set at the earliest. A permutation is walked round and round,
+        /// while each sample changes places with one of the half of the set before it.
+        Window = "window",
+    }
 }
 
 /// An endless, shuffled order of a data set, cut into batches.

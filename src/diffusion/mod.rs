@@ -28,7 +28,7 @@ pub use likelihood::{Likelihood, bits_per_dim};
 pub use loss::EdmLoss;
 pub use model::{Model, ModelConfig, class_names};
 pub use noised::{column, noised};
-pub use objective::Loss;
+pub use objective::{Loss, LossKind};
 pub use precond::{Precond, Scaling};
 pub use sampler::{Drawn, Request, Sampler, Start, one_hot, random_classes};
 pub use sigmas::{Grid, karras_sigmas, sigmas_from, vp_sigmas};

@@ -51,6 +51,20 @@ pub enum Loss {
     },
 }
 
+crate::choice! {
+    /// The kinds of [`Loss`].
+    pub enum LossKind {
+        /// EDM's own.
+        Edm = "edm",
+        /// Variance preserving.
+        Vp = "vp",
+        /// Variance exploding.
+        Ve = "ve",
+        /// Improved DDPM's.
+        Iddpm = "iddpm",
+    }
+}
+
 impl Default for Loss {
     fn default() -> Self {
         Loss::Edm(EdmLoss::default())
@@ -64,15 +78,14 @@ impl From<EdmLoss> for Loss {
 }
 
 impl Loss {
-    /// The loss of a name (`edm`, `vp`, `ve`, `iddpm`) with EDM's settings.
-    pub fn named(name: &str) -> Result<Self> {
-        Ok(match name {
-            "edm" => Self::default(),
-            "vp" => Loss::Vp { beta_d: 19.9, beta_min: 0.1, epsilon_t: 1e-5 },
-            "ve" => Loss::Ve { sigma_min: 0.02, sigma_max: 100.0 },
-            "iddpm" => Loss::Iddpm { c_1: 0.001, c_2: 0.008, m: 1000 },
-            _ => return Err(Error::Config(format!("`{name}` is no loss; there are edm, vp, ve and iddpm"))),
-        })
+    /// The loss of a kind with EDM's settings.
+    pub fn of(kind: LossKind) -> Self {
+        match kind {
+            LossKind::Edm => Self::default(),
+            LossKind::Vp => Loss::Vp { beta_d: 19.9, beta_min: 0.1, epsilon_t: 1e-5 },
+            LossKind::Ve => Loss::Ve { sigma_min: 0.02, sigma_max: 100.0 },
+            LossKind::Iddpm => Loss::Iddpm { c_1: 0.001, c_2: 0.008, m: 1000 },
+        }
     }
 
     /// Errors with the setting that makes no sense.
@@ -178,7 +191,7 @@ mod tests {
     #[test]
     fn the_levels_have_the_stated_distributions() {
         for name in ["edm", "vp", "ve", "iddpm"] {
-            let loss = Loss::named(name).unwrap();
+            let loss = Loss::of(name.parse().unwrap());
             loss.check().unwrap();
             let n = 40_000;
             let sigmas = loss.sigmas(n, &Address::new(3, 7)).unwrap();
@@ -231,11 +244,11 @@ mod tests {
     fn weights_and_settings() {
         for (sigma, weight) in [(0.5, 4.0), (2.0, 0.25)] {
             for name in ["vp", "ve", "iddpm"] {
-                assert_eq!(Loss::named(name).unwrap().weight(sigma, 0.7), weight, "{name}");
+                assert_eq!(Loss::of(name.parse().unwrap()).weight(sigma, 0.7), weight, "{name}");
             }
         }
         assert_eq!(Loss::default().weight(0.5, 0.5), 8.0);
-        assert!(Loss::named("vlb").unwrap_err().to_string().contains("iddpm"));
+        assert!("vlb".parse::<LossKind>().unwrap_err().to_string().contains("iddpm"));
         for bad in [
             Loss::Edm(EdmLoss { p_mean: 0.0, p_std: 0.0 }),
             Loss::Vp { beta_d: 19.9, beta_min: 0.1, epsilon_t: 0.0 },

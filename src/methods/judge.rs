@@ -1,58 +1,25 @@
 //! How far a model is from the truth, measured the same way for every method and round.
 
-use serde::{Deserialize, Serialize};
-
 use crate::data::Images;
 use crate::diffusion::{Model, Sampler, random_classes};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evaluate::ImageClassifier;
 use crate::evaluate::{self, Comparison, FeatureSpace, Features, compare};
+use crate::settings::{MAX_SEED, OrZero};
 use crate::tensor::Device;
-use crate::train::config::About;
 use crate::train::{at_fault, draw};
 
-/// `[judge]`: what models are measured by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JudgeSection {
-    /// Images that are drawn for it; 0: nothing is measured.
-    pub images: usize,
-    /// `pixels`, or the file of a classifier.
-    pub features: String,
-    /// Of the images that are drawn.
-    pub seed: u64,
-    /// Most rows of figures that compare every row with every other.
-    pub neighbours: usize,
-}
-
-impl Default for JudgeSection {
-    fn default() -> Self {
-        JudgeSection { images: 1000, features: "pixels".into(), seed: 1, neighbours: 10_000 }
-    }
-}
-
-impl JudgeSection {
-    /// The section in a settings file.
-    pub const ABOUT: About = (
-        "judge",
-        "What a model is measured by: images that it draws, against test images, or the clean ones if there are none.",
-        &[
-            ("images", "How many it draws; 0: nothing is measured."),
-            ("features", "pixels, or the file of a classifier (veridical classifier)."),
-            ("seed", "Of the noise that they start from: the same for every model."),
-            ("neighbours", "Most rows of the figures that compare every row with every other."),
-        ],
-    );
-
-    /// Errors with the number that is out of its range.
-    pub fn check(&self) -> Result<()> {
-        if self.images != 0 && !(10..=10_000_000).contains(&self.images) {
-            return Err(Error::Config(format!("judge.images = {}, expected 0, or 10 to 10000000", self.images)));
-        }
-        if !(10..=1_000_000).contains(&self.neighbours) || self.seed > i64::MAX as u64 {
-            let what = format!("judge.neighbours = {} or judge.seed = {} is out of range", self.neighbours, self.seed);
-            return Err(Error::Config(what));
-        }
-        Ok(())
+crate::settings! {
+    /// What a model is measured by: images that it draws, against test images, or the clean ones if there are none.
+    pub struct JudgeSection {
+        /// How many it draws; 0: nothing is measured.
+        images: usize = 1000, in OrZero(10..=10_000_000);
+        /// pixels, or the file of a classifier (veridical classifier).
+        features: String = "pixels".into();
+        /// Of the noise that they start from: the same for every model.
+        seed: u64 = 1, in 0..=MAX_SEED;
+        /// Most rows of the figures that compare every row with every other.
+        neighbours: usize = 10_000, in 10..=1_000_000;
     }
 }
 

@@ -29,11 +29,11 @@ pub mod presets;
 pub mod self_consuming;
 pub mod sfbd;
 
-pub use ambient::{AmbientSettings, AmbientTraining, AmbientTweedie};
+pub use ambient::{AmbientLoss, AmbientSettings, AmbientTraining, AmbientTweedie, TrainedOn};
 pub use cdm::Cdm;
-pub use contrastive_chain::{ContrastiveChain, CscSettings, FineTuning};
+pub use contrastive_chain::{ContrastiveChain, CscSettings, FineTuning, FineTuningKind};
 pub use denoising::{denoise, denoiser};
 pub use judge::Judge;
 pub use noisy::NoisyData;
-pub use online_sfbd::{OnlineSection, OnlineSfbd};
-pub use sfbd::{Sfbd, SfbdSettings};
+pub use online_sfbd::{OnlineSection, OnlineSfbd, Refresh};
+pub use sfbd::{RoundOptimizer, Sfbd, SfbdSettings, Store};

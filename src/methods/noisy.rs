@@ -1,12 +1,10 @@
 //! Clean images beside noisy ones: what the methods for noisy data learn from.
 
-use serde::{Deserialize, Serialize};
-
 use crate::data::{self, DataSet, Images, Reading};
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose, RandomKey, Samples, permutation};
+use crate::settings::{Above, AboveUpTo, MAX_SEED};
 use crate::train::RunConfig;
-use crate::train::config::About;
 
 /// A clean set, a noisy set `y = x + sigma n` with known sigma, and what there is to judge by.
 #[derive(Debug, Clone)]
@@ -29,64 +27,30 @@ pub struct NoisyData {
     pub accounts: Vec<String>,
 }
 
-/// `[noisy]`: where clean and noisy images come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NoisySection {
-    /// Images that have their noise already; empty: noise is put on images of `data.path`.
-    pub path: String,
-    /// Standard deviation of the noise.
-    pub sigma: f64,
-    /// Share of the images of `data.path` that stay clean, in (0, 1].
-    pub clean_share: f64,
-    /// Of the split and the noise.
-    pub seed: u64,
-}
-
-impl Default for NoisySection {
-    fn default() -> Self {
-        NoisySection { path: String::new(), sigma: 0.59, clean_share: 0.1, seed: 0 }
+crate::settings! {
+    /// Clean and noisy images. The clean ones come from data.path.
+    pub struct NoisySection {
+        /// Images that have noise already (.npy and .npz hold values beyond \[-1, 1\]); empty: it is put on images of
+        /// data.path.
+        path: String = String::new();
+        /// Standard deviation of the noise, for pixels in \[-1, 1\].
+        sigma: f64 = 0.59, in Above(0.0);
+        /// Without a path: share of the images of data.path that stay clean.
+        clean_share: f64 = 0.1, in AboveUpTo(0.0, 1.0);
+        /// Of the split and of the noise, one draw for each image: the same whatever train.seed is.
+        seed: u64 = 0, in 0..=MAX_SEED;
     }
 }
 
 impl NoisySection {
-    /// The section in a settings file.
-    pub const ABOUT: About = (
-        "noisy",
-        "Clean and noisy images. The clean ones come from data.path.",
-        &[
-            (
-                "path",
-                "Images that have noise already (.npy and .npz hold values beyond [-1, 1]); empty: it is put on images of data.path.",
-            ),
-            ("sigma", "Standard deviation of the noise, for pixels in [-1, 1]."),
-            ("clean_share", "Without a path: share of the images of data.path that stay clean, above 0 and up to 1."),
-            ("seed", "Of the split and of the noise, one draw for each image: the same whatever train.seed is."),
-        ],
-    );
-
-    /// Errors with the number that is out of its range. The noise must lie between the levels that the samplers know.
+    /// Errors unless the noise lies between the levels that the samplers know.
     pub fn check(&self, run: &RunConfig) -> Result<()> {
         let (low, high) = (run.sampling.sigma_min, run.sampling.sigma_max);
-        if !(self.sigma > 0.0 && self.sigma.is_finite()) {
-            return Err(Error::Config(format!(
-                "noisy.sigma = {}: give the noise's standard deviation, above 0",
-                self.sigma
-            )));
-        }
         if self.sigma <= low || self.sigma >= high {
             return Err(Error::Config(format!(
                 "noisy.sigma = {}: it must lie between sampling.sigma_min = {low} and sampling.sigma_max = {high}",
                 self.sigma
             )));
-        }
-        if !(self.clean_share > 0.0 && self.clean_share <= 1.0) {
-            return Err(Error::Config(format!(
-                "noisy.clean_share = {}, expected above 0 and up to 1",
-                self.clean_share
-            )));
-        }
-        if self.seed > i64::MAX as u64 {
-            return Err(Error::Config(format!("noisy.seed = {}, expected 0 to {}", self.seed, i64::MAX)));
         }
         Ok(())
     }

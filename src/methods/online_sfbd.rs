@@ -16,7 +16,6 @@
 use std::fmt::Debug;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
 
 use super::denoising::denoise;
 use super::noisy::{NoisyData, joined};
@@ -34,33 +33,31 @@ const LEAST_SHARE: f64 = 0.1;
 /// Images that KID compares at most: its work grows with their square.
 const COMPARED: usize = 1000;
 
-/// `[online]`: the variant without rounds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OnlineSection {
-    /// Whether it is used.
-    pub enabled: bool,
-    /// Images after pre-training.
-    pub images: u64,
-    /// Images over which the buffer's weight rises from 0 to 1.
-    pub ramp_images: u64,
-    /// Steps between two refreshes.
-    pub every: u64,
-    /// Images that are denoised at a refresh.
-    pub count: usize,
-    /// `fixed` or `kid`.
-    pub refresh: String,
+crate::choice! {
+    /// How many of a refresh's images replace their old selves.
+    pub enum Refresh {
+        /// As many as the KID to the clean images improves by.
+        Kid = "kid",
+        /// All of them.
+        Fixed = "fixed",
+    }
 }
 
-impl Default for OnlineSection {
-    fn default() -> Self {
-        OnlineSection {
-            enabled: false,
-            images: 400_000,
-            ramp_images: 50_000,
-            every: 20,
-            count: 64,
-            refresh: "kid".into(),
-        }
+crate::settings! {
+    /// Online SFBD: no rounds, but a buffer of denoised images that is refreshed while it is trained on.
+    pub struct OnlineSection {
+        /// Whether it takes the place of the rounds.
+        enabled: bool = false;
+        /// Training images after the pre-training.
+        images: u64 = 400_000, in 1..=1 << 50;
+        /// Training images over which the buffer's weight rises from 0 to 1.
+        ramp_images: u64 = 50_000, in 0..=1 << 50;
+        /// Steps between two refreshes.
+        every: u64 = 20, in 1..=1 << 32;
+        /// Images that are denoised at a refresh.
+        count: usize = 64, in 1..=1 << 32;
+        /// How many of them replace their old selves.
+        refresh: Refresh = Refresh::Kid;
     }
 }
 
@@ -106,7 +103,7 @@ impl<'a> OnlineSfbd<'a> {
             ramp: section.ramp_images.div_ceil(run.train.batch as u64),
             every: section.every,
             count: section.count.min(noisy.len()),
-            by_kid: section.refresh == "kid",
+            by_kid: section.refresh == Refresh::Kid,
             held: Vec::new(),
             buffer: Vec::new(),
             refreshed: None,

@@ -5,6 +5,7 @@ use super::contrastive_chain::CscSettings;
 use super::noisy::NoisySection;
 use super::sfbd::SfbdSettings;
 use crate::error::{Error, Result};
+use crate::train::config::ScheduleKind;
 use crate::train::{RunConfig, With};
 
 /// The names that the methods for noisy images know.
@@ -36,7 +37,7 @@ fn noisy(name: &str) -> Result<(RunConfig, u64, NoisySection)> {
     };
     run.train.images = images;
     // A cosine would have to know the length of all rounds together; rounds start afresh.
-    run.optimizer.schedule = "constant".into();
+    run.optimizer.schedule = ScheduleKind::Constant;
     if name == "digits" {
         run.optimizer.lr = 1e-3;
     }
@@ -91,7 +92,7 @@ pub fn csc(name: &str) -> Result<With<CscSettings>> {
     run.train.images = images;
     run.optimizer.lr = lr;
     run.optimizer.warm_up = images / 20;
-    run.optimizer.schedule = "constant".into();
+    run.optimizer.schedule = ScheduleKind::Constant;
     run.average.half_life = images as f64 / 10.0;
     run = run.for_trained_weights();
     run.average.power.clear();
@@ -128,9 +129,8 @@ mod tests {
         assert!(sfbd("imagenet64-adm").is_err() && csc("mnist").is_err() && ambient("").is_err());
     }
 
-    fn check<S: crate::train::Sections + PartialEq + std::fmt::Debug>(with: With<S>) {
+    fn check<S: crate::train::MethodSettings + PartialEq + std::fmt::Debug>(with: With<S>) {
         with.check().unwrap();
-        with.check_documented().unwrap();
         // The document says what the settings say.
         let document = with.document().unwrap();
         assert_eq!(with.clone().build(Some(&document), &[]).unwrap(), with);

@@ -52,7 +52,7 @@ impl<'a> Prepared<'a> {
         if data.class_names.len() == model.denoiser().label_dim() {
             model = model.with_class_names(&data.class_names)?;
         }
-        let options = config.train_options()?;
+        let options = config.train_options();
         let (objective, pipe) = (Box::new(config.loss.loss()?), config.pipe()?);
         let (fingerprint, document) = (data.train.fingerprint(), config.document()?);
         Ok(Prepared {
@@ -99,7 +99,7 @@ impl<'a> Prepared<'a> {
     pub fn from_weights(self, weights: &Weights) -> Result<Self> {
         let weights = weights.to_device(&self.model.weights.device())?;
         let (model, config) = (self.model.with_weights(&weights)?, self.config.for_trained_weights());
-        let (options, document) = (config.train_options()?, config.document()?);
+        let (options, document) = (config.train_options(), config.document()?);
         Ok(Prepared { model, config, options, document, ..self })
     }
 

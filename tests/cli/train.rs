@@ -110,7 +110,7 @@ fn impossible_wishes_are_refused_before_anything_is_written() {
         ("model.dropout=1.5", "dropout"),
         ("model.img_resolution=16", "model.img_resolution is 16, but the data have 8"),
         ("model.model_type=\"GPT\"", "model_type"),
-        ("loss.kind=\"vlb\"", "`vlb` is no loss"),
+        ("loss.kind=\"vlb\"", "loss.kind = \"vlb\"; there are edm, vp, ve and iddpm"),
         ("train.batch=0", "train.batch = 0"),
         ("train.batch=\"many\"", "batch"),
         ("train.compute=\"f16\"", "f32 and bf16"),

@@ -1,7 +1,7 @@
 //! The losses on noisy images, and the fine-tuning losses.
 
 use veridical::data::{Images, digits};
-use veridical::diffusion::{Loss, Model, ModelConfig};
+use veridical::diffusion::{Loss, LossKind, Model, ModelConfig};
 use veridical::methods::ambient::{AmbientTweedie, Consistency};
 use veridical::methods::{Cdm, NoisyData, fine_tune};
 use veridical::nn::{Conditions, Context, SongConfig};
@@ -62,7 +62,7 @@ fn ambient(levels: &[f64], consistency: Option<Consistency>) -> AmbientTweedie {
 #[test]
 fn at_zero_noise_ambient_tweedie_is_the_edm_loss_bit_for_bit() {
     let (model, y) = (network(), pictures(6));
-    for loss in [Loss::default(), Loss::named("ve").unwrap(), Loss::named("vp").unwrap()] {
+    for loss in [Loss::default(), Loss::of(LossKind::Ve), Loss::of(LossKind::Vp)] {
         for step in 0..5 {
             let plain = of(&loss, &model, &y, SEED, step);
             let ambient = of(&AmbientTweedie { loss, ..ambient(&[0.0; 6], None) }, &model, &y, SEED, step);

@@ -261,11 +261,11 @@ fn what_makes_no_sense_is_said_before_anything_is_written() {
     says(&["noisy.sigma=0"], "above 0");
     says(&["noisy.sigma=90"], "sampling.sigma_max = 80");
     says(&["noisy.sigma=0.001"], "sampling.sigma_min = 0.002");
-    says(&["noisy.clean_share=0"], "above 0 and up to 1");
-    says(&["noisy.clean_share=1.5"], "above 0 and up to 1");
+    says(&["noisy.clean_share=0"], "above 0, up to 1");
+    says(&["noisy.clean_share=1.5"], "above 0, up to 1");
     says(&["sfbd.denoiser=\"magic\""], "no solver");
     says(&["sfbd.denoiser=\"rk45\""], "depend on each other");
-    says(&["sfbd.optimizer=\"old\""], "fresh, kept");
-    says(&["sfbd.half_life_share=0"], "sfbd.half_life_share = 0, expected a share of a round above 0");
+    says(&["sfbd.optimizer=\"old\""], "there are fresh and kept");
+    says(&["sfbd.half_life_share=0"], "sfbd.half_life_share = 0.0, expected above 0");
     says(&["model.sigma_max=0.1", "train.device=\"cpu\""], "the model knows levels from 0 to 0.1");
 }

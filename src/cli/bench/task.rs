@@ -92,7 +92,7 @@ fn train(config: &RunConfig, model: Model, dtype: DType, batch: u32) -> Result<W
     };
     let loss = config.loss.loss()?;
     let denoiser = model.denoiser().clone();
-    let options = TrainOptions { compute: dtype, ..config.train_options()? };
+    let options = TrainOptions { compute: dtype, ..config.train_options() };
     // The trainer gets the only copy of the weights, or the first step would have to make another.
     let mut trainer = Trainer::new(model.weights, options)?;
     Ok(Box::new(move || {

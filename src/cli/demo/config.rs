@@ -8,6 +8,7 @@ use veridical::diffusion::{EdmLoss, Loss, ModelConfig, Sampler};
 use veridical::methods::{SfbdSettings, presets};
 use veridical::nn::SongConfig;
 use veridical::optim::{Decay, HalfLife, Schedule};
+use veridical::train::config::ScheduleKind;
 use veridical::train::{TrainOptions, With};
 use veridical::{Error, Result, files};
 
@@ -157,7 +158,7 @@ impl Config {
         run.loss.p_std = self.p_std;
         run.optimizer.lr = self.learning_rate;
         run.optimizer.max_norm = self.max_norm;
-        run.optimizer.schedule = "cosine".into();
+        run.optimizer.schedule = ScheduleKind::Cosine;
         run.average.half_life = self.ema_half_life;
         let batch = self.batch as u64;
         run.train.images = (self.steps / 4).max(1) * batch;

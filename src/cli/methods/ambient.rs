@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use veridical::Result;
 use veridical::figures::fixed;
-use veridical::methods::{AmbientSettings, AmbientTraining, presets};
+use veridical::methods::ambient::AmbientSection;
+use veridical::methods::{AmbientLoss, AmbientSettings, AmbientTraining, TrainedOn, presets};
+use veridical::settings::help;
 use veridical::train::With;
+use veridical::train::config::TrainSection;
 
-use super::Common;
+use super::{Common, Noise, words};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
 use crate::cli::{Ended, say};
@@ -25,23 +28,13 @@ pub struct Args {
     /// Clean images: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME; empty for none
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
-    /// Images that have their noise already (.npz and .npy hold values beyond [-1, 1])
-    #[arg(long, value_name = "PATH")]
-    noisy: Option<String>,
-    /// Standard deviation of the noise, for pixels in [-1, 1]
-    #[arg(long, allow_negative_numbers = true)]
-    sigma: Option<f64>,
-    /// Without --noisy: share of the images that stay clean
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
-    clean_share: Option<f64>,
-    /// Which images to train on: both, noisy, clean, or all-clean
-    #[arg(long, value_name = "WHICH")]
-    on: Option<String>,
-    /// tweedie, or plain: noisy images are taken as they are
-    #[arg(long, value_name = "NAME")]
-    loss: Option<String>,
-    /// Training images in all
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
+    #[command(flatten)]
+    noise: Noise,
+    #[arg(long, value_name = "WHICH", value_parser = words::<TrainedOn>(), hide_possible_values = true, help = help::<AmbientSection>("images"))]
+    on: Option<TrainedOn>,
+    #[arg(long, value_name = "NAME", value_parser = words::<AmbientLoss>(), hide_possible_values = true, help = help::<AmbientSection>("loss"))]
+    loss: Option<AmbientLoss>,
+    #[arg(long, help = help::<TrainSection>("images"))]
     images: Option<u64>,
 }
 
@@ -49,11 +42,9 @@ pub fn run(args: Args) -> Result<Ended> {
     let settings = args.common.settings(&args.out, presets::ambient, |with: &mut With<AmbientSettings>| {
         let AmbientSettings { noisy, ambient, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
-        noisy.path = args.noisy.clone().unwrap_or(noisy.path.clone());
-        noisy.sigma = args.sigma.unwrap_or(noisy.sigma);
-        noisy.clean_share = args.clean_share.unwrap_or(noisy.clean_share);
-        ambient.images = args.on.clone().unwrap_or(ambient.images.clone());
-        ambient.loss = args.loss.clone().unwrap_or(ambient.loss.clone());
+        args.noise.set(noisy);
+        ambient.images = args.on.unwrap_or(ambient.images);
+        ambient.loss = args.loss.unwrap_or(ambient.loss);
         with.run.train.images = args.images.unwrap_or(with.run.train.images);
     })?;
     if args.common.printed(&settings)? {

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use veridical::figures::fixed;
-use veridical::methods::{CscSettings, FineTuning, fine_tune, presets};
+use veridical::methods::contrastive_chain::CscSection;
+use veridical::methods::{CscSettings, FineTuning, FineTuningKind, fine_tune, presets};
+use veridical::settings::help;
 use veridical::train::With;
+use veridical::train::config::TrainSection;
 use veridical::{Error, Result, data};
 
-use super::Common;
+use super::{Common, words};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
 use crate::cli::{Ended, say};
@@ -30,11 +33,9 @@ pub struct Args {
     /// The images that it was trained on: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
-    /// csc, cdm or plain
-    #[arg(long, value_name = "NAME")]
-    method: Option<String>,
-    /// Training images in all
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
+    #[arg(long, value_name = "NAME", value_parser = words::<FineTuningKind>(), hide_possible_values = true, help = help::<CscSection>("method"))]
+    method: Option<FineTuningKind>,
+    #[arg(long, help = help::<TrainSection>("images"))]
     images: Option<u64>,
 }
 
@@ -43,7 +44,7 @@ pub fn run(args: Args) -> Result<Ended> {
         let csc = &mut with.method.csc;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
         csc.model = args.model.clone().unwrap_or(csc.model.clone());
-        csc.method = args.method.clone().unwrap_or(csc.method.clone());
+        csc.method = args.method.unwrap_or(csc.method);
         with.run.train.images = args.images.unwrap_or(with.run.train.images);
     })?;
     if args.common.printed(&settings)? {

@@ -5,8 +5,13 @@ pub mod csc;
 pub mod sfbd;
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use veridical::train::{RunDir, RunOptions, Sections, With};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use veridical::methods::noisy::NoisySection;
+use veridical::settings::{Setting, help};
+use veridical::train::config::TrainSection;
+use veridical::train::{MethodSettings, RunDir, RunOptions, With};
 use veridical::{Error, Result};
 
 use super::interrupt::{self, Keeping};
@@ -30,8 +35,7 @@ pub struct Common {
     /// Replace the run that is in --out
     #[arg(long)]
     overwrite: bool,
-    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
-    #[arg(long, value_parser = device::name)]
+    #[arg(long, value_parser = device::name, help = help::<TrainSection>("device"))]
     device: Option<String>,
     /// Makes everything random but split and noise: the same seed gives the same model
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -44,10 +48,37 @@ pub struct Common {
     print_config: bool,
 }
 
+/// Where noisy images come from.
+#[derive(clap::Args)]
+pub struct Noise {
+    #[arg(long, value_name = "PATH", help = help::<NoisySection>("path"))]
+    noisy: Option<String>,
+    #[arg(long, allow_negative_numbers = true, help = help::<NoisySection>("sigma"))]
+    sigma: Option<f64>,
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help = help::<NoisySection>("clean_share"))]
+    clean_share: Option<f64>,
+}
+
+impl Noise {
+    fn set(&self, noisy: &mut NoisySection) {
+        noisy.path = self.noisy.clone().unwrap_or(noisy.path.clone());
+        noisy.sigma = self.sigma.unwrap_or(noisy.sigma);
+        noisy.clean_share = self.clean_share.unwrap_or(noisy.clean_share);
+    }
+}
+
+/// The words of a choice; the flag's help says what each means.
+fn words<T: Setting + FromStr + Clone + Send + Sync + 'static>() -> impl TypedValueParser<Value = T>
+where
+    T::Err: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    PossibleValuesParser::new(T::CHOICES.iter().map(|choice| choice.name)).try_map(|word| word.parse::<T>())
+}
+
 impl Common {
     /// The settings that preset, file and flags ask for; `edit` applies the command's own flags. A resumed run's
     /// settings may differ from what it was started with only where that makes sense.
-    fn settings<S: Sections>(
+    fn settings<S: MethodSettings>(
         &self,
         out: &Path,
         preset: impl Fn(&str) -> Result<With<S>>,
@@ -80,7 +111,7 @@ impl Common {
     }
 
     /// Prints the settings if that is all that was asked for.
-    fn printed<S: Sections>(&self, settings: &With<S>) -> Result<bool> {
+    fn printed<S: MethodSettings>(&self, settings: &With<S>) -> Result<bool> {
         if self.print_config {
             say(settings.document()?.trim_end())?;
         }

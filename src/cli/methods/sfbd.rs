@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use veridical::Result;
 use veridical::figures::fixed;
+use veridical::methods::sfbd::SfbdSection;
 use veridical::methods::{Sfbd, SfbdSettings, presets};
+use veridical::settings::help;
 use veridical::train::With;
 
-use super::Common;
+use super::{Common, Noise};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
 use crate::cli::{Ended, say};
@@ -28,26 +30,16 @@ pub struct Args {
     /// Clean images: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
-    /// Images that have their noise already (.npz and .npy hold values beyond [-1, 1])
-    #[arg(long, value_name = "PATH")]
-    noisy: Option<String>,
-    /// Standard deviation of the noise, for pixels in [-1, 1]
-    #[arg(long, allow_negative_numbers = true)]
-    sigma: Option<f64>,
-    /// Without --noisy: share of the images that stay clean
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
-    clean_share: Option<f64>,
-    /// Rounds of denoising and fine-tuning
-    #[arg(long, value_name = "K")]
+    #[command(flatten)]
+    noise: Noise,
+    #[arg(long, value_name = "K", help = help::<SfbdSection>("rounds"))]
     rounds: Option<u32>,
-    /// ode, sde, or the name of a solver
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = help::<SfbdSection>("denoiser"))]
     denoiser: Option<String>,
     /// No rounds, but a buffer of denoised images that is refreshed while it is trained on (Online SFBD)
     #[arg(long)]
     online: bool,
-    /// A trained model to start from instead of pre-training
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = help::<SfbdSection>("model"))]
     model: Option<String>,
 }
 
@@ -55,9 +47,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let settings = args.common.settings(&args.out, presets::sfbd, |with: &mut With<SfbdSettings>| {
         let SfbdSettings { noisy, sfbd, online, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
-        noisy.path = args.noisy.clone().unwrap_or(noisy.path.clone());
-        noisy.sigma = args.sigma.unwrap_or(noisy.sigma);
-        noisy.clean_share = args.clean_share.unwrap_or(noisy.clean_share);
+        args.noise.set(noisy);
         sfbd.rounds = args.rounds.unwrap_or(sfbd.rounds);
         sfbd.denoiser = args.denoiser.clone().unwrap_or(sfbd.denoiser.clone());
         sfbd.model = args.model.clone().unwrap_or(sfbd.model.clone());

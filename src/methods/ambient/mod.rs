@@ -9,8 +9,7 @@
 mod settings;
 mod training;
 
-pub(super) use settings::one_of;
-pub use settings::{AmbientSection, AmbientSettings};
+pub use settings::{AmbientLoss, AmbientSection, AmbientSettings, TrainedOn};
 pub use training::AmbientTraining;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use crate::methods::judge::Judge;
 use crate::methods::noisy::NoisyData;
 #[cfg(feature = "report")]
 use crate::methods::pages;
-use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Sections, Stages, With};
+use crate::train::{End, Ended, MethodSettings, Observer, Prepared, RunDir, RunOptions, Stages, With};
 
 /// A training, ready to start.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CscSettings;
+use super::{CscSettings, FineTuningKind};
 use crate::checksum;
 use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
@@ -13,7 +13,9 @@ use crate::methods::fine_tune;
 use crate::methods::judge::Judge;
 #[cfg(feature = "report")]
 use crate::methods::pages;
-use crate::train::{End, Ended, Observer, Prepared, RunDir, RunOptions, Stages, With, at_fault, config};
+use crate::train::{
+    End, Ended, MethodSettings, Observer, Prepared, RunDir, RunOptions, Stages, With, at_fault, config,
+};
 
 /// How far a model is from the data when it is sampled with so many steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,11 +101,11 @@ impl<'a> FineTuning<'a> {
     fn prepared(&self) -> Result<Prepared<'a>> {
         let With { run, method } = &self.settings;
         let prepared = Prepared::new(run, self.data)?.from_weights(&self.model.weights)?;
-        let prepared = prepared.with_document(self.settings.document()?, <CscSettings as crate::train::Sections>::FREE);
-        Ok(match method.csc.method.as_str() {
-            "csc" => prepared.with_objective(method.contrastive(run, &self.model)?),
-            "cdm" => prepared.with_objective(method.cdm(run)?),
-            _ => prepared,
+        let prepared = prepared.with_document(self.settings.document()?, CscSettings::FREE);
+        Ok(match method.csc.method {
+            FineTuningKind::Csc => prepared.with_objective(method.contrastive(run, &self.model)?),
+            FineTuningKind::Cdm => prepared.with_objective(method.cdm(run)?),
+            FineTuningKind::Plain => prepared,
         })
     }
 
@@ -162,7 +164,7 @@ impl<'a> FineTuning<'a> {
         let about = format!(
             "{} {} of {} for {} images, deployed with {} steps of {}.",
             pages::state(end),
-            self.settings.method.csc.method.to_uppercase(),
+            self.settings.method.csc.method.name().to_uppercase(),
             self.settings.method.csc.model,
             self.settings.run.train.images,
             self.settings.method.csc.steps,

@@ -25,7 +25,7 @@ mod settings;
 
 pub use dependence::Dependence;
 pub use fine_tuning::{FineTuning, Measured};
-pub use settings::{CscSection, CscSettings};
+pub use settings::{CscSection, CscSettings, FineTuningKind};
 
 use std::sync::Arc;
 
@@ -52,38 +52,38 @@ pub enum Similarity {
     Features(Arc<ImageClassifier>),
 }
 
-/// The width `v` of the kernel that similarity is the logarithm of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Width {
-    /// Mean squared distance of the batch's positives; `T = 1 / dims` makes it the Gaussian kernel under which they are
-    /// most likely.
-    #[default]
-    Fitted,
-    /// `j^2 dims`, with the level j at the chain's end. Not for chains that end at 0.
-    Level,
+crate::choice! {
+    /// The width `v` of the kernel that similarity is the logarithm of.
+    pub enum Width {
+        /// Mean squared distance of the batch's positives. `T = 1 / dims` makes it the Gaussian kernel under which they
+        /// are most likely.
+        Fitted = "fitted",
+        /// The noise level's square at the chain's end, times the dimensions. Not for chains that end at 0.
+        Level = "level",
+    }
 }
 
-/// Whose other members are the negatives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Negatives {
-    /// True states of other images.
-    #[default]
-    Data,
-    /// The chain's states of other images, by which the true conditional meets the bound of the mutual information; by
-    /// `Data` it does not.
-    Chain,
-    /// Both, half each.
-    Both,
+crate::choice! {
+    /// Whose other members are the negatives.
+    pub enum Negatives {
+        /// True states of other images.
+        Data = "data",
+        /// The chain's states of other images. By these the true conditional meets the bound of the mutual information;
+        /// by `Data` it does not.
+        Chain = "chain",
+        /// Half each.
+        Both = "both",
+    }
 }
 
-/// How the start and the true state of an image share their noise. Either has the right marginals.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Coupling {
-    /// The same noise at both levels.
-    #[default]
-    Shared,
-    /// The forward process: `x_s = x_j + sqrt(s^2 - j^2) n'`.
-    Forward,
+crate::choice! {
+    /// How the start and the true state of an image share their noise. Either has the right marginals.
+    pub enum Coupling {
+        /// One noise for both levels.
+        Shared = "shared",
+        /// The forward process: `x_s = x_j + sqrt(s^2 - j^2) n'`.
+        Forward = "forward",
+    }
 }
 
 /// The objective.

@@ -45,7 +45,7 @@ mod settings;
 use round::Denoised;
 pub use round::{Round, SHOWN, shown};
 use rounds::{Rounds, Stage};
-pub use settings::{SfbdSection, SfbdSettings};
+pub use settings::{RoundOptimizer, SfbdSection, SfbdSettings, Store};
 
 use super::denoising::denoise;
 use super::fine_tune;
@@ -183,7 +183,7 @@ impl<'a> Sfbd<'a> {
     fn fine_tune(&self, k: u32, phi: &Model, e: Denoised, stages: &mut Stages) -> Result<Stage> {
         let sfbd = &self.settings.method.sfbd;
         let train = if sfbd.merge { joined(&[&self.clean.train, &e.images])? } else { e.images.clone() };
-        let train = if sfbd.store == "u8" { round::as_bytes(&train)? } else { train };
+        let train = if sfbd.store == Store::U8 { round::as_bytes(&train)? } else { train };
         #[cfg(feature = "formats")]
         if sfbd.files {
             npy::write_images(round::directory(stages.place(), k).join("denoised.npz"), &e.images)?;
@@ -197,13 +197,13 @@ impl<'a> Sfbd<'a> {
     fn train(&self, k: u32, set: &DataSet, before: Option<&Model>, stages: &mut Stages) -> Result<Model> {
         let mut prepared = Prepared::new(&self.stage_settings(k)?, set)?;
         if let Some(phi) = before {
-            prepared = match self.settings.method.sfbd.optimizer.as_str() {
-                "kept" => {
+            prepared = match self.settings.method.sfbd.optimizer {
+                RoundOptimizer::Kept => {
                     let steps = self.stage_settings(k - 1)?.train.steps();
                     let directory = round::directory(stages.place(), k - 1);
                     prepared.from_checkpoint(record::last_checkpoint(&directory, steps)?)
                 }
-                _ => prepared.from_weights(&phi.weights)?,
+                RoundOptimizer::Fresh => prepared.from_weights(&phi.weights)?,
             };
         }
         stages.train(&round::directory(stages.place(), k), prepared)
@@ -221,7 +221,7 @@ impl<'a> Sfbd<'a> {
             true => (joined(&[&self.clean.train, noisy])?, self.clean.train.len()),
             false => (noisy.clone(), 0),
         };
-        let first = if sfbd.optimizer == "kept" { self.stage_settings(k - 1)?.train.steps() } else { 0 };
+        let first = if sfbd.optimizer == RoundOptimizer::Kept { self.stage_settings(k - 1)?.train.steps() } else { 0 };
         let mut needed = config.batches(set.len())?.drawn(first..config.train.steps())?;
         for index in in_pictures::shown(&config, &set, phi.denoiser().label_dim()) {
             needed[index as usize] = true;

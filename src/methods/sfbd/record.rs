@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Sfbd;
 use super::round::{self, Round};
+use super::settings::RoundOptimizer;
 use crate::checksum;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
@@ -126,7 +127,7 @@ impl Sfbd<'_> {
             let Some(record) = Record::read(&directory)? else { return Ok(None) };
             // The next stage starts from the optimiser that this one ended with, unless it is over, too.
             let next = Record::read(&round::directory(place, k + 1));
-            if self.settings.method.sfbd.optimizer == "kept" && !matches!(next, Ok(Some(_))) {
+            if self.settings.method.sfbd.optimizer == RoundOptimizer::Kept && !matches!(next, Ok(Some(_))) {
                 last_checkpoint(&directory, self.stage_settings(k)?.train.steps())?;
             }
             Ok(Some((record.model(&directory, device)?, record)))

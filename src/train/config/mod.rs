@@ -9,7 +9,8 @@
 //! # Ok::<(), veridical::Error>(())
 //! ```
 
-mod document;
+mod model;
+mod overlay;
 mod presets;
 mod sections;
 mod stored;
@@ -22,32 +23,37 @@ use crate::data::{Batches, Images};
 use crate::diffusion::ModelConfig;
 use crate::error::{Error, Result};
 use crate::nn::{DataShape, NetworkConfig};
+use crate::settings::{Sections, table_of, written};
+use overlay::{flat, laid_over, parsed};
 
 pub use presets::{names as preset_names, shape as preset_shape};
-pub use sections::{Augment, Average, Data, LossSection, OptimizerSection, Sampling, TrainSection};
+pub use sections::{
+    Augment, Average, Compute, Data, LossSection, OptimizerKind, OptimizerSection, Sampling, ScheduleKind, TrainSection,
+};
 pub use stored::{NAME, Stored, store, stored};
-pub use with::{About, Sections, With};
+pub use with::{MethodSettings, With};
 
-/// The settings of a run.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RunConfig {
-    /// What is learned from.
-    pub data: Data,
-    /// The architecture, with EDM's keyword names; what is left out follows from the data, or is EDM's default.
-    pub model: Table,
-    /// What is minimised.
-    pub loss: LossSection,
-    /// What is done to images before the network sees them.
-    pub augment: Augment,
-    /// How weights are changed.
-    pub optimizer: OptimizerSection,
-    /// Running averages of the weights.
-    pub average: Average,
-    /// The run itself.
-    pub train: TrainSection,
-    /// The samples that are drawn while it trains.
-    pub sampling: Sampling,
+crate::sections! {
+    /// The settings of a run.
+    #[serde(deny_unknown_fields, default)]
+    pub struct RunConfig {
+        /// What is learned from.
+        data: Data,
+        /// The architecture, with EDM's keyword names; what is left out follows from the data, or is EDM's default.
+        model: Table,
+        /// What is minimised.
+        loss: LossSection,
+        /// What is done to images before the network sees them.
+        augment: Augment,
+        /// How weights are changed.
+        optimizer: OptimizerSection,
+        /// Running averages of the weights.
+        average: Average,
+        /// The run itself.
+        train: TrainSection,
+        /// The samples that are drawn while it trains.
+        sampling: Sampling,
+    }
 }
 
 impl Default for RunConfig {
@@ -81,19 +87,17 @@ impl RunConfig {
     /// Errors on presets, sections and keys that do not exist, naming them, and on values that make no sense.
     pub fn build(preset: Option<&str>, file: Option<&str>, settings: &[String]) -> Result<Self> {
         let table = table_of(&preset.map_or_else(|| Ok(presets::base()), presets::named)?)?;
-        let config: RunConfig = parsed(laid_over(table, file, settings)?)?;
+        let config: RunConfig = parsed(laid_over(table, file, settings)?, Self::ABOUT)?;
         config.check()?;
         Ok(config)
     }
 
     /// Errors with the setting that makes no sense. What a network asks of its sizes it says when it is built.
     pub fn check(&self) -> Result<()> {
+        self.in_range()?;
         self.loss.loss()?;
-        self.optimizer.config()?;
-        self.optimizer.schedule(self.train.images)?;
-        self.train.compute()?;
         self.pipe()?;
-        sections::check_ranges(self)
+        sections::check(self)
     }
 
     /// The order in which a run sees `len` samples. Errors if there are none, or too many.
@@ -101,17 +105,17 @@ impl RunConfig {
         Batches::shuffled(self.data.shuffle, len, self.train.batch, self.train.seed)
     }
 
-    /// How the weights are trained. Errors on names that do not exist.
-    pub fn train_options(&self) -> Result<TrainOptions> {
-        Ok(TrainOptions {
+    /// How the weights are trained.
+    pub fn train_options(&self) -> TrainOptions {
+        TrainOptions {
             seed: self.train.seed,
-            optimizer: self.optimizer.config()?,
-            schedule: self.optimizer.schedule(self.train.images)?,
+            optimizer: self.optimizer.config(),
+            schedule: self.optimizer.schedule(self.train.images),
             max_norm: self.optimizer.max_norm,
             average: self.average.half_life(),
-            compute: self.train.compute()?,
+            compute: self.train.compute.dtype(),
             recompute: self.train.checkpoint_activations,
-        })
+        }
     }
 
     /// The augmentation pipe; `None` without augmentation.
@@ -174,7 +178,7 @@ impl RunConfig {
 
     /// The settings as TOML, with a comment over each key.
     pub fn document(&self) -> Result<String> {
-        document::document(self)
+        Ok(written(&table_of(self)?, Self::ABOUT))
     }
 }
 
@@ -253,10 +257,6 @@ fn schedule_length(settings: &std::collections::BTreeMap<String, Value>) -> (Opt
     (schedule, length)
 }
 
-fn table_of(config: &impl serde::Serialize) -> Result<Table> {
-    Table::try_from(config).map_err(|e| Error::Config(format!("settings that cannot be written: {e}")))
-}
-
 fn model_table(model: &ModelConfig) -> Result<Table> {
     let bad = |e: String| Error::Config(format!("the architecture cannot be written: {e}"));
     let fields: serde_json::Map<String, serde_json::Value> =
@@ -264,87 +264,4 @@ fn model_table(model: &ModelConfig) -> Result<Table> {
     // TOML has no null; what is null is left to its default.
     let fields: serde_json::Map<_, _> = fields.into_iter().filter(|(_, value)| !value.is_null()).collect();
     Table::try_from(fields).map_err(|e| bad(e.to_string()))
-}
-
-/// Lays a settings file and single settings on `table`, in this order.
-fn laid_over(mut table: Table, file: Option<&str>, settings: &[String]) -> Result<Table> {
-    if let Some(text) = file {
-        let overlay: Table =
-            text.parse().map_err(|e: toml::de::Error| Error::Config(e.to_string().trim_end().into()))?;
-        merge(&mut table, overlay)?;
-    }
-    for setting in settings {
-        merge(&mut table, one_setting(setting)?)?;
-    }
-    Ok(table)
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(table: Table) -> Result<T> {
-    table.try_into().map_err(|e| Error::Config(e.to_string().trim_end().into()))
-}
-
-/// `section.key` to value.
-fn flat(table: &Table) -> std::collections::BTreeMap<String, Value> {
-    let mut all = std::collections::BTreeMap::new();
-    for (section, keys) in table {
-        for (key, value) in keys.as_table().into_iter().flatten() {
-            all.insert(format!("{section}.{key}"), value.clone());
-        }
-    }
-    all
-}
-
-/// `section.key=value`, where the value is TOML, or else a text.
-fn one_setting(setting: &str) -> Result<Table> {
-    let bad = || Error::Config(format!("`{setting}` is no setting; write section.key=value, such as train.batch=32"));
-    let (key, value) = setting.split_once('=').ok_or_else(bad)?;
-    let (section, key) = key.trim().split_once('.').ok_or_else(bad)?;
-    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
-    let value = parsed.unwrap_or_else(|| Value::String(value.trim().into()));
-    let mut keys = Table::new();
-    keys.insert(key.into(), value);
-    let mut table = Table::new();
-    table.insert(section.into(), Value::Table(keys));
-    Ok(table)
-}
-
-/// Lays `over` on `base`. Errors on a section or a key that `base` does not have; those of `[model]` are the network's
-/// affair.
-fn merge(base: &mut Table, over: Table) -> Result<()> {
-    let sections = base.keys().cloned().collect::<Vec<_>>().join(", ");
-    for (section, keys) in over {
-        let Some(Value::Table(known)) = base.get_mut(&section) else {
-            return Err(Error::Config(format!("unknown section [{section}]; there are {sections}")));
-        };
-        let Value::Table(keys) = keys else {
-            return Err(Error::Config(format!("{section} is a section: write [{section}] and its keys below")));
-        };
-        if section == "model"
-            && let Some(kind) = keys.get("model_type")
-            && known.get("model_type").is_some_and(|old| old != kind)
-        {
-            known.clear(); // another network: the preset's options mean nothing to it
-        }
-        if section == "model"
-            && let Some(precond) = keys.get("precond")
-            && known.get("precond").is_some_and(|old| old != precond)
-        {
-            for of_edm in ["sigma_data", "sigma_min", "sigma_max"] {
-                known.remove(of_edm);
-            }
-        }
-        for (key, value) in keys {
-            if section != "model" && !known.contains_key(&key) {
-                let there = known.keys().cloned().collect::<Vec<_>>().join(", ");
-                return Err(Error::Config(format!("unknown key {section}.{key}; [{section}] has {there}")));
-            }
-            // A whole number where a fraction is meant.
-            let value = match (known.get(&key), value) {
-                (Some(Value::Float(_)), Value::Integer(whole)) => Value::Float(whole as f64),
-                (_, value) => value,
-            };
-            known.insert(key, value);
-        }
-    }
-    Ok(())
 }

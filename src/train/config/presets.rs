@@ -3,8 +3,9 @@
 use toml::{Table, toml};
 
 use super::RunConfig;
-use super::sections::{Augment, Average, Data, LossSection, OptimizerSection, Sampling, TrainSection};
-use crate::data::Shuffle;
+use super::sections::{
+    Augment, Average, Compute, Data, LossSection, OptimizerSection, Sampling, ScheduleKind, TrainSection,
+};
 use crate::error::{Error, Result};
 
 /// The names of the presets.
@@ -40,73 +41,18 @@ pub fn shape(name: &str) -> Option<([usize; 3], usize)> {
 /// EDM's settings for CIFAR-10 in everything that does not depend on the data; the digits in the binary as data.
 pub(super) fn base() -> RunConfig {
     RunConfig {
-        data: Data { path: "digits".into(), labels: true, shuffle: Shuffle::Window },
+        data: Data::default(),
         model: toml! {
             precond = "edm"
             model_type = "SongUNet"
             sigma_data = 0.5
         },
-        loss: LossSection {
-            kind: "edm".into(),
-            p_mean: -1.2,
-            p_std: 1.2,
-            beta_d: 19.9,
-            beta_min: 0.1,
-            epsilon_t: 1e-5,
-            sigma_min: 0.02,
-            sigma_max: 100.0,
-            c_1: 0.001,
-            c_2: 0.008,
-            m: 1000,
-        },
-        augment: Augment {
-            p: 0.0,
-            xflip: 1e8,
-            yflip: 1.0,
-            scale: 1.0,
-            rotate_frac: 1.0,
-            aniso: 1.0,
-            translate_frac: 1.0,
-        },
-        optimizer: OptimizerSection {
-            name: "adam".into(),
-            lr: 1e-3,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
-            momentum: 0.0,
-            warm_up: 10_000_000,
-            schedule: "constant".into(),
-            schedule_images: 0,
-            max_norm: f64::INFINITY,
-        },
-        average: Average { half_life: 500_000.0, ramp: 0.05, power: Vec::new(), snapshot_every: 0 },
-        train: TrainSection {
-            seed: 0,
-            device: "best".into(),
-            batch: 512,
-            micro_batch: 0,
-            images: 200_000_000,
-            init: String::new(),
-            compute: "f32".into(),
-            checkpoint_activations: false,
-            log_every: 50,
-            sample_every: 1000,
-            checkpoint_every: 1000,
-            keep_last: 2,
-            keep_every: 0,
-        },
-        sampling: Sampling {
-            steps: 18,
-            sigma_min: 0.002,
-            sigma_max: 80.0,
-            rho: 7.0,
-            columns: 10,
-            rows: 10,
-            seed: 0,
-            measured: 500,
-        },
+        loss: LossSection::default(),
+        augment: Augment::default(),
+        optimizer: OptimizerSection::default(),
+        average: Average::default(),
+        train: TrainSection::default(),
+        sampling: Sampling::default(),
     }
 }
 
@@ -218,7 +164,7 @@ pub(super) fn named(name: &str) -> Result<RunConfig> {
             );
             config.optimizer.lr = 3e-3;
             config.optimizer.warm_up = 6400;
-            config.optimizer.schedule = "cosine".into();
+            config.optimizer.schedule = ScheduleKind::Cosine;
             config.average.half_life = 8000.0;
             config.train.images = 76_800;
             config.train.sample_every = 300;
@@ -269,7 +215,7 @@ pub(super) fn named(name: &str) -> Result<RunConfig> {
             config.train.batch = 4096;
             config.train.micro_batch = 32;
             config.train.images = 2_500_000_000;
-            config.train.compute = "bf16".into();
+            config.train.compute = Compute::Bf16;
             config.sampling.steps = 40;
             config
         }

@@ -1,70 +1,85 @@
 //! The sections of the settings, and what they become.
 
-use serde::{Deserialize, Serialize};
-
 use super::RunConfig;
 use crate::data::Shuffle;
-use crate::diffusion::{AugmentPipe, EdmLoss, Grid, Loss, Sampler};
+use crate::diffusion::{AugmentPipe, EdmLoss, Grid, Loss, LossKind, Sampler};
 use crate::error::{Error, Result};
 use crate::optim::{Decay, HalfLife, OptimizerConfig, Schedule};
+use crate::settings::{Above, AtLeast, MAX_SEED, OrInfinite, OrZero};
 use crate::tensor::DType;
 
-/// What is learned from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// As [`data::open`](crate::data::open) takes it.
-    pub path: String,
-    /// Whether the network is told the class.
-    pub labels: bool,
-    /// In which order the samples come.
-    pub shuffle: Shuffle,
+crate::settings! {
+    /// What is learned from.
+    pub struct Data {
+        /// A folder or file (IDX, CIFAR, pictures, .npz), `digits`, or `synthetic:NAME`.
+        path: String = "digits".into();
+        /// Whether the network is told the class.
+        labels: bool = true;
+        /// In which order the samples come.
+        shuffle: Shuffle = Shuffle::Window;
+    }
 }
 
-/// What is minimised; each kind uses its own keys.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)] // the keys of `Loss`
-pub struct LossSection {
-    pub kind: String,
-    pub p_mean: f64,
-    pub p_std: f64,
-    pub beta_d: f64,
-    pub beta_min: f64,
-    pub epsilon_t: f64,
-    pub sigma_min: f64,
-    pub sigma_max: f64,
-    pub c_1: f64,
-    pub c_2: f64,
-    pub m: usize,
+crate::settings! {
+    /// What is minimised.
+    pub struct LossSection {
+        /// The loss; each uses its own keys.
+        kind: LossKind = LossKind::Edm;
+        /// edm: mean of ln sigma.
+        p_mean: f64 = -1.2;
+        /// edm: standard deviation of ln sigma.
+        p_std: f64 = 1.2;
+        /// vp: growth of the noise rate.
+        beta_d: f64 = 19.9;
+        /// vp: noise rate at time 0.
+        beta_min: f64 = 0.1;
+        /// vp: least time.
+        epsilon_t: f64 = 1e-5;
+        /// ve: least noise level.
+        sigma_min: f64 = 0.02;
+        /// ve: largest noise level.
+        sigma_max: f64 = 100.0;
+        /// iddpm: least ratio of neighbouring levels' signal.
+        c_1: f64 = 0.001;
+        /// iddpm: offset of the cosine.
+        c_2: f64 = 0.008;
+        /// iddpm: number of levels.
+        m: usize = 1000;
+    }
 }
 
 impl LossSection {
-    /// The loss. Errors on an unknown kind and on settings out of range.
+    /// The loss. Errors on settings out of range.
     pub fn loss(&self) -> Result<Loss> {
-        let loss = match Loss::named(&self.kind)? {
-            Loss::Edm(_) => Loss::Edm(EdmLoss { p_mean: self.p_mean, p_std: self.p_std }),
-            Loss::Vp { .. } => Loss::Vp { beta_d: self.beta_d, beta_min: self.beta_min, epsilon_t: self.epsilon_t },
-            Loss::Ve { .. } => Loss::Ve { sigma_min: self.sigma_min, sigma_max: self.sigma_max },
-            Loss::Iddpm { .. } => Loss::Iddpm { c_1: self.c_1, c_2: self.c_2, m: self.m },
+        let loss = match self.kind {
+            LossKind::Edm => Loss::Edm(EdmLoss { p_mean: self.p_mean, p_std: self.p_std }),
+            LossKind::Vp => Loss::Vp { beta_d: self.beta_d, beta_min: self.beta_min, epsilon_t: self.epsilon_t },
+            LossKind::Ve => Loss::Ve { sigma_min: self.sigma_min, sigma_max: self.sigma_max },
+            LossKind::Iddpm => Loss::Iddpm { c_1: self.c_1, c_2: self.c_2, m: self.m },
         };
         loss.check()?;
         Ok(loss)
     }
 }
 
-/// The keys of [`AugmentPipe`]; without a probability there is no augmentation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)] // the keys of `AugmentPipe`
-pub struct Augment {
-    pub p: f64,
-    pub xflip: f64,
-    pub yflip: f64,
-    pub scale: f64,
-    pub rotate_frac: f64,
-    pub aniso: f64,
-    pub translate_frac: f64,
+crate::settings! {
+    /// What is done to images before the network sees them; it is told, so samples show nothing of it.
+    pub struct Augment {
+        /// Probability of each operation; 0: none, not even flips. EDM: 0.12 for 32x32, 0.15 for 64x64.
+        p: f64 = 0.0;
+        /// Multiplies p for mirroring left to right (besides a fair coin).
+        xflip: f64 = 1e8;
+        /// Multiplies p for mirroring top to bottom (besides a fair coin).
+        yflip: f64 = 1.0;
+        /// Multiplies p for scaling.
+        scale: f64 = 1.0;
+        /// Multiplies p for rotation.
+        rotate_frac: f64 = 1.0;
+        /// Multiplies p for stretching.
+        aniso: f64 = 1.0;
+        /// Multiplies p for shifts.
+        translate_frac: f64 = 1.0;
+    }
 }
 
 impl Augment {
@@ -76,75 +91,93 @@ impl Augment {
     }
 }
 
-/// How weights are changed; each optimiser uses its own keys.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OptimizerSection {
-    /// `adam`, `sgd` or `rmsprop`.
-    pub name: String,
-    /// Learning rate.
-    pub lr: f64,
-    /// Adam's decay of the first moment.
-    pub beta1: f64,
-    /// Adam's decay of the second moment.
-    pub beta2: f64,
-    /// Added to roots of second moments.
-    pub eps: f64,
-    /// Decoupled for Adam, plain for SGD.
-    pub weight_decay: f64,
-    /// Of SGD and RMSprop.
-    pub momentum: f64,
-    /// Images over which the rate rises from 0.
-    pub warm_up: u64,
-    /// `constant`, `cosine` or `inverse-sqrt`.
-    pub schedule: String,
-    /// Images of the cosine (0: the run's), or after which the fall begins.
-    pub schedule_images: u64,
-    /// Longer gradients are shortened to this.
-    pub max_norm: f64,
+crate::choice! {
+    /// An optimiser.
+    pub enum OptimizerKind {
+        /// Adam, or AdamW with a weight decay.
+        Adam = "adam",
+        /// Gradient descent with momentum.
+        Sgd = "sgd",
+        /// RMSprop with momentum.
+        RmsProp = "rmsprop",
+    }
+}
+
+crate::choice! {
+    /// What follows the warm-up of the learning rate.
+    pub enum ScheduleKind {
+        /// The rate stays.
+        Constant = "constant",
+        /// Down to 0, by half a cosine.
+        Cosine = "cosine",
+        /// EDM2's fall.
+        InverseSqrt = "inverse-sqrt",
+    }
+}
+
+crate::settings! {
+    /// How weights are changed.
+    pub struct OptimizerSection {
+        /// The optimiser; each uses its own keys.
+        name: OptimizerKind = OptimizerKind::Adam;
+        /// Learning rate.
+        lr: f64 = 1e-3, in Above(0.0);
+        /// adam: decay of the first moment.
+        beta1: f64 = 0.9, in 0.0..1.0;
+        /// adam: decay of the second moment.
+        beta2: f64 = 0.999, in 0.0..1.0;
+        /// Added to roots of second moments.
+        eps: f64 = 1e-8, in Above(0.0);
+        /// Decoupled for adam, plain for sgd.
+        weight_decay: f64 = 0.0, in 0.0..=1e30;
+        /// sgd and rmsprop: momentum.
+        momentum: f64 = 0.0, in 0.0..1.0;
+        /// Images over which the rate rises from 0.
+        warm_up: u64 = 10_000_000;
+        /// What follows.
+        schedule: ScheduleKind = ScheduleKind::Constant;
+        /// Images of the cosine, or after which the fall begins; 0: those of the run.
+        schedule_images: u64 = 0;
+        /// Longer gradients are shortened to this; inf: none are.
+        max_norm: f64 = f64::INFINITY, in OrInfinite(Above(0.0));
+    }
 }
 
 impl OptimizerSection {
-    /// The optimiser. Errors on an unknown name.
-    pub fn config(&self) -> Result<OptimizerConfig> {
+    /// The optimiser.
+    pub fn config(&self) -> OptimizerConfig {
         let Self { lr, beta1, beta2, eps, weight_decay, momentum, .. } = *self;
-        match self.name.as_str() {
-            "adam" => Ok(OptimizerConfig::Adam { lr, beta1, beta2, eps, weight_decay }),
-            "sgd" => Ok(OptimizerConfig::Sgd { lr, momentum, nesterov: false, weight_decay }),
-            "rmsprop" => Ok(OptimizerConfig::RmsProp { lr, alpha: 0.99, eps, momentum }),
-            other => Err(Error::Config(format!("optimizer.name = {other:?}; there are adam, sgd and rmsprop"))),
+        match self.name {
+            OptimizerKind::Adam => OptimizerConfig::Adam { lr, beta1, beta2, eps, weight_decay },
+            OptimizerKind::Sgd => OptimizerConfig::Sgd { lr, momentum, nesterov: false, weight_decay },
+            OptimizerKind::RmsProp => OptimizerConfig::RmsProp { lr, alpha: 0.99, eps, momentum },
         }
     }
 
-    /// The schedule of a run over so many images. Errors on an unknown name.
-    pub fn schedule(&self, images: u64) -> Result<Schedule> {
+    /// The schedule of a run over so many images.
+    pub fn schedule(&self, images: u64) -> Schedule {
         let total = if self.schedule_images == 0 { images } else { self.schedule_images };
-        let decay = match self.schedule.as_str() {
-            "constant" => Decay::Constant,
-            "cosine" => Decay::Cosine { total },
-            "inverse-sqrt" => Decay::InverseSqrt { reference: total },
-            other => {
-                let there = "constant, cosine and inverse-sqrt";
-                return Err(Error::Config(format!("optimizer.schedule = {other:?}; there are {there}")));
-            }
+        let decay = match self.schedule {
+            ScheduleKind::Constant => Decay::Constant,
+            ScheduleKind::Cosine => Decay::Cosine { total },
+            ScheduleKind::InverseSqrt => Decay::InverseSqrt { reference: total },
         };
-        Ok(Schedule { warm_up: self.warm_up, decay })
+        Schedule { warm_up: self.warm_up, decay }
     }
 }
 
-/// Running averages of the weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Average {
-    /// Images after which a weight counts half; 0: no average.
-    pub half_life: f64,
-    /// Keeps the half-life below this part of the images seen; 0: no such limit. See
-    /// [`RunConfig::for_trained_weights`].
-    pub ramp: f64,
-    /// Widths of power-function averages that are kept besides, for `veridical ema`.
-    pub power: Vec<f64>,
-    /// Images between two snapshots of these.
-    pub snapshot_every: u64,
+crate::settings! {
+    /// Running averages of the weights, in images.
+    pub struct Average {
+        /// Images after which a weight counts half; 0: no average.
+        half_life: f64 = 500_000.0, in OrInfinite(AtLeast(0.0));
+        /// Keeps the half-life below this part of the images seen; 0: no limit, as from trained weights.
+        ramp: f64 = 0.05, in OrInfinite(AtLeast(0.0));
+        /// Widths of power-function averages that are kept besides, for `veridical ema`; EDM2: \[0.05, 0.1\].
+        power: Vec<f64> = Vec::new();
+        /// Images between two snapshots of these; 0: none.
+        snapshot_every: u64 = 0;
+    }
 }
 
 impl Average {
@@ -155,48 +188,59 @@ impl Average {
     }
 }
 
-/// The run itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainSection {
-    /// Of everything random.
-    pub seed: u64,
-    /// `cpu`, `cuda`, `cuda:N`, `emulator` or `best`.
-    pub device: String,
-    /// Images a step.
-    pub batch: usize,
-    /// Images that are in memory at once; 0: the batch.
-    pub micro_batch: usize,
-    /// Images of the whole run.
-    pub images: u64,
-    /// A model file whose weights the run starts from; empty: from random ones.
-    pub init: String,
-    /// `f32` or `bf16`.
-    pub compute: String,
-    /// Whether blocks of U-Nets are computed again in the backward pass instead of being kept.
-    pub checkpoint_activations: bool,
-    /// Steps between lines of the log.
-    pub log_every: u64,
-    /// Steps between pictures of samples; 0: only at the end.
-    pub sample_every: u64,
-    /// Steps between checkpoints; 0: only at the end.
-    pub checkpoint_every: u64,
-    /// Checkpoints that are kept.
-    pub keep_last: usize,
-    /// Checkpoints of every so many steps are kept as well; 0: none.
-    pub keep_every: u64,
+crate::choice! {
+    /// What is computed in. Weights and sums are f32 either way.
+    pub enum Compute {
+        /// Everything in single precision.
+        F32 = "f32",
+        /// Products of bfloat16.
+        Bf16 = "bf16",
+    }
+}
+
+impl Compute {
+    /// The dtype.
+    pub fn dtype(self) -> DType {
+        match self {
+            Compute::F32 => DType::F32,
+            Compute::Bf16 => DType::BF16,
+        }
+    }
+}
+
+crate::settings! {
+    /// The run itself.
+    pub struct TrainSection {
+        /// Of everything random.
+        seed: u64 = 0, in 0..=MAX_SEED;
+        /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU).
+        device: String = "best".into();
+        /// Images a step.
+        batch: usize = 512, in 1..=1 << 20;
+        /// Images that are in memory at once; 0: the batch.
+        micro_batch: usize = 0, in 0..=1 << 20;
+        /// Images of the whole run, each time one is seen.
+        images: u64 = 200_000_000, in 1..=1 << 50;
+        /// A model file to start from, of the same architecture; empty: random weights.
+        init: String = String::new();
+        /// What is computed in; weights and sums are f32 either way.
+        compute: Compute = Compute::F32;
+        /// Computes blocks of U-Nets again in the backward pass: less memory, more time, the same up to rounding.
+        checkpoint_activations: bool = false;
+        /// Steps between lines of log.jsonl.
+        log_every: u64 = 50, in 1..=1 << 40;
+        /// Steps between pictures of samples; 0: only at the end.
+        sample_every: u64 = 1000;
+        /// Steps between checkpoints; 0: only at the end.
+        checkpoint_every: u64 = 1000;
+        /// Checkpoints that are kept.
+        keep_last: usize = 2, in 1..=1 << 20;
+        /// Checkpoints of every so many steps are kept as well; 0: none.
+        keep_every: u64 = 0;
+    }
 }
 
 impl TrainSection {
-    /// What is computed in. Errors on other dtypes.
-    pub fn compute(&self) -> Result<DType> {
-        match self.compute.as_str() {
-            "f32" => Ok(DType::F32),
-            "bf16" => Ok(DType::BF16),
-            other => Err(Error::Config(format!("train.compute = {other:?}; there are f32 and bf16"))),
-        }
-    }
-
     /// Images that are in memory at once.
     pub fn part(&self) -> usize {
         if self.micro_batch == 0 { self.batch } else { self.micro_batch.min(self.batch) }
@@ -216,26 +260,26 @@ impl TrainSection {
     }
 }
 
-/// The samples that are drawn while it trains.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sampling {
-    /// Steps of Heun's method.
-    pub steps: usize,
-    /// The noise level before the last step.
-    pub sigma_min: f64,
-    /// The noise level at the start.
-    pub sigma_max: f64,
-    /// How closely the levels lie near the end.
-    pub rho: f64,
-    /// Columns of the picture.
-    pub columns: usize,
-    /// Rows of the picture; with classes, a row for each, up to this many.
-    pub rows: usize,
-    /// Of the noise that samples start from: the same through the run, so that pictures compare.
-    pub seed: u64,
-    /// Samples that are compared with test images whenever a picture is drawn; 0: none.
-    pub measured: usize,
+crate::settings! {
+    /// The samples that are drawn while it trains, by Heun's method.
+    pub struct Sampling {
+        /// Steps; the network runs twice in each.
+        steps: usize = 18, in 1..=10_000;
+        /// The noise level before the last step.
+        sigma_min: f64 = 0.002, in Above(0.0);
+        /// The noise level at the start.
+        sigma_max: f64 = 80.0, in Above(0.0);
+        /// How closely the levels lie near the end.
+        rho: f64 = 7.0, in OrInfinite(Above(0.0));
+        /// Columns of the picture.
+        columns: usize = 10, in 1..=64;
+        /// Rows of the picture; with classes a row for each, up to this many.
+        rows: usize = 10, in 1..=64;
+        /// Of the noise that samples start from: the same through the run, so that pictures compare.
+        seed: u64 = 0, in 0..=MAX_SEED;
+        /// Samples that are compared with test images (else training images) at every picture.
+        measured: usize = 500, in OrZero(2..=1 << 16);
+    }
 }
 
 impl Sampling {
@@ -246,49 +290,13 @@ impl Sampling {
     }
 }
 
-/// Errors with the first number that is out of its range.
-pub(super) fn check_ranges(config: &RunConfig) -> Result<()> {
-    let RunConfig { optimizer, average, train, sampling, .. } = config;
-    for (name, value, least, most) in [
-        ("train.seed", train.seed, 0, i64::MAX as u64),
-        ("train.batch", train.batch as u64, 1, 1 << 20),
-        ("train.micro_batch", train.micro_batch as u64, 0, 1 << 20),
-        ("train.images", train.images, 1, 1 << 50),
-        ("train.log_every", train.log_every, 1, 1 << 40),
-        ("train.keep_last", train.keep_last as u64, 1, 1 << 20),
-        ("sampling.steps", sampling.steps as u64, 1, 10_000),
-        ("sampling.columns", sampling.columns as u64, 1, 64),
-        ("sampling.rows", sampling.rows as u64, 1, 64),
-        ("sampling.seed", sampling.seed, 0, i64::MAX as u64),
-        ("sampling.measured", sampling.measured as u64, 0, 1 << 16),
-    ] {
-        if !(least..=most).contains(&value) {
-            return Err(Error::Config(format!("{name} = {value}, expected {least} to {most}")));
-        }
-    }
-    if sampling.measured == 1 {
-        return Err(Error::Config(
-            "sampling.measured = 1, expected 0 or at least 2: a distance needs two samples".into(),
-        ));
-    }
-    for (name, value, sound) in [
-        ("optimizer.lr", optimizer.lr, optimizer.lr > 0.0 && optimizer.lr.is_finite()),
-        ("optimizer.max_norm", optimizer.max_norm, optimizer.max_norm > 0.0),
-        ("optimizer.beta1", optimizer.beta1, (0.0..1.0).contains(&optimizer.beta1)),
-        ("optimizer.beta2", optimizer.beta2, (0.0..1.0).contains(&optimizer.beta2)),
-        // In f32, as the optimiser has it.
-        ("optimizer.eps", optimizer.eps, optimizer.eps as f32 > 0.0 && (optimizer.eps as f32).is_finite()),
-        ("optimizer.weight_decay", optimizer.weight_decay, (0.0..=1e30).contains(&optimizer.weight_decay)),
-        ("optimizer.momentum", optimizer.momentum, (0.0..1.0).contains(&optimizer.momentum)),
-        ("average.half_life", average.half_life, average.half_life >= 0.0),
-        ("average.ramp", average.ramp, average.ramp >= 0.0),
-        ("sampling.rho", sampling.rho, sampling.rho > 0.0),
-        ("sampling.sigma_min", sampling.sigma_min, sampling.sigma_min > 0.0),
-        ("sampling.sigma_max", sampling.sigma_max, sampling.sigma_max > 0.0 && sampling.sigma_max.is_finite()),
-    ] {
-        if !sound || value.is_nan() {
-            return Err(Error::Config(format!("{name} = {value} is out of range")));
-        }
+/// Errors with the settings that do not go together.
+pub(super) fn check(config: &RunConfig) -> Result<()> {
+    let RunConfig { optimizer, average, sampling, .. } = config;
+    // In f32, as the optimiser has it.
+    let eps = optimizer.eps as f32;
+    if eps == 0.0 || !eps.is_finite() {
+        return Err(Error::Config(format!("optimizer.eps = {:?} is {eps} in f32", optimizer.eps)));
     }
     let Sampling { sigma_min, sigma_max, .. } = *sampling;
     if sigma_min > sigma_max {
