@@ -5,13 +5,10 @@
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use veridical::{DType, Device};
+use veridical::{DType, Device, op_table};
 
 #[path = "../src/cli/bench/case.rs"]
 mod case;
-#[allow(dead_code)] // what only the tests need
-#[path = "../tests/op_table/mod.rs"]
-mod op_table;
 
 use case::Direction;
 

@@ -16,7 +16,7 @@ fn log_cosh(x: &Var) -> Result<Var> {
     // The rule keeps what it needs of the forward pass by capturing it.
     let x_value = x.value().clone();
     Var::record("log_cosh", y, [x], move |dy, _| {
-        let slope = ops::tanh(&Var::from(&x_value))?;
+        let slope = ops::tanh(Var::from(&x_value))?;
         Ok([Some(ops::mul(dy, &slope)?.into_value())])
     })
 }
@@ -32,9 +32,9 @@ fn main() -> Result<()> {
     let mut middle = Tensor::zeros([1], points.dtype(), &points.device())?;
     for _ in 0..200 {
         let m = Tape::new().leaf(middle);
-        let loss = ops::mean(&log_cosh(&ops::sub(&Var::from(&points), &m)?)?, &[0, 1])?;
+        let loss = ops::mean(&log_cosh(&ops::sub(Var::from(&points), &m)?)?, &[0, 1])?;
         let gradient = loss.backward()?.take(&m).ok_or_else(|| Error::Autograd("no gradient".into()))?;
-        middle = ops::add_scaled(&m.detach(), 1.0, gradient, -0.5)?.into_value();
+        middle = ops::add_scaled(m.detach(), 1.0, gradient, -0.5)?.into_value();
     }
     println!("the middle of the points, outlier and all: {:.2}", middle.item()?);
     assert!((middle.item()? - 1.2).abs() < 0.2);

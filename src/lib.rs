@@ -20,6 +20,7 @@
 //! | [`optim`] | optimisers, averages and schedules over flat weights |
 //! | [`nn`] | parameters with names, model files, layers and the networks made of them |
 //! | [`autograd`] | the tape, backward, checkpointing, the gradient check |
+//! | `op_table` | each operation again in plain loops, with what it is tested and timed on (a feature) |
 //! | [`ops`] | the operations, one folder each: meaning, CPU kernel, GPU launch |
 //! | [`random`] | random numbers as a pure function of where they are used |
 //! | [`tensor`] | shapes, dtypes, storage, [`Device`], named tensors in files |
@@ -95,6 +96,7 @@
 //! | `cli` (default) | the `veridical` command; without it a library user gets none of its dependencies |
 //! | `report` (with `cli`) | runs draw their samples and curves and write a page: `report` |
 //! | `formats` (with `report`) | data from pictures, folders of them, and `.npz` archives |
+//! | `op-table` (with `cli`) | every operation with the shapes, tolerances and plain loops that it is tested with, for one of your own too: `op_table` |
 //! | `emulator` | compiles the CUDA kernels with the host's C++ compiler and runs them on the CPU: [`Device::emulator`] |
 // What a user feeds in is an error, not a panic; tests may unwrap.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -114,6 +116,8 @@ pub mod memory;
 pub mod methods;
 pub mod metrics;
 pub mod nn;
+#[cfg(feature = "op-table")]
+pub mod op_table;
 pub mod ops;
 pub mod optim;
 pub mod random;

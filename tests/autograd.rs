@@ -22,7 +22,7 @@ fn values(tensor: Option<&Tensor>) -> Vec<f64> {
 fn a_second_use_accumulates() {
     let tape = Tape::new();
     let x = tape.leaf(tensor(&[2., 3.]));
-    let y = total(&ops::add(&ops::mul(&x, &x).unwrap(), &ops::scale(&x, 5.0).unwrap()).unwrap());
+    let y = total(&ops::add(ops::mul(&x, &x).unwrap(), ops::scale(&x, 5.0).unwrap()).unwrap());
     assert_eq!(values(y.backward().unwrap().get(&x)), [9., 11.]);
 }
 
@@ -51,7 +51,7 @@ fn an_unused_leaf_has_no_gradient() {
 fn gradients_stop_at_detached_values() {
     let tape = Tape::new();
     let x = tape.leaf(tensor(&[3.]));
-    let y = total(&ops::mul(&x, &x.detach()).unwrap());
+    let y = total(&ops::mul(&x, x.detach()).unwrap());
     assert_eq!(values(y.backward().unwrap().get(&x)), [3.]);
     let error = total(&x.detach()).backward().unwrap_err().to_string();
     assert!(error.contains("constant"), "{error}");
@@ -128,7 +128,7 @@ fn gradients_of_chosen_inputs_skip_the_weights() {
     let tape = Tape::new();
     let (x, w) = (tape.leaf(tensor(&[2.])), tape.leaf(tensor(&[5.])));
     let count = Arc::new(AtomicUsize::new(0));
-    let hidden = ops::mul(&x, &counted(&w, &count)).unwrap();
+    let hidden = ops::mul(&x, counted(&w, &count)).unwrap();
     let y = total(&ops::mul(&hidden, &hidden).unwrap());
     let only = |vars: &[&Var]| y.backward_with(Backward { only: Some(vars), retain: true, ..Default::default() });
     let gradients = only(&[&x]).unwrap();

@@ -227,7 +227,7 @@ fn checkpointed_training_has_the_same_gradients() {
             false => run(&cx, &x).unwrap(),
         };
         let entries = tape.len();
-        let loss = ops::sum(&ops::square(&out).unwrap(), &[0, 1, 2, 3]).unwrap();
+        let loss = ops::sum(ops::square(&out).unwrap(), &[0, 1, 2, 3]).unwrap();
         let mut gradients = loss.backward().unwrap();
         let dx = gradients.take(&x).unwrap().to_vec::<f32>().unwrap();
         (dx, cx.flat_gradient(&mut gradients).unwrap().to_vec::<f32>().unwrap(), entries)

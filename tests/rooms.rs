@@ -13,13 +13,14 @@ const GROUND: [&str; 9] = ["error", "escape", "figures", "files", "checksum", "s
 
 /// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch
 /// walks down.
-const RULE: [(&str, &[&str]); 15] = [
+const RULE: [(&str, &[&str]); 16] = [
     ("backend", &[]),
     ("linear_algebra", &[]),
     ("random", &["backend"]),
     ("tensor", &["backend"]),
     ("autograd", &["tensor"]),
     ("ops", &["autograd", "random", "tensor", "backend"]),
+    ("op_table", &["ops", "autograd", "random", "tensor"]),
     ("optim", &["ops", "autograd", "tensor"]),
     ("nn", &["ops", "autograd", "random", "tensor"]),
     ("diffusion", &["nn", "ops", "autograd", "random", "tensor"]),

@@ -1,6 +1,7 @@
 //! Where bytes live and how work is started: the CPU, a CUDA GPU, or the emulator of one.
 
 pub mod ceiling;
+pub(crate) mod convolution;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;

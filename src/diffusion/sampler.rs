@@ -376,8 +376,8 @@ pub fn random_classes(seed: u64, samples: &[u32], classes: usize) -> Result<Vec<
     Ok(samples.iter().map(class).collect())
 }
 
-/// Samples that are drawn together where nobody says how many: 2^17 values in all on the CPU and 2^22 on a GPU, but some,
-/// and not too many.
+/// Samples that are drawn together where nobody says how many: 2^17 values in all on the CPU and 2^22 on a GPU, but
+/// some, and not too many.
 fn at_once(model: &Model) -> usize {
     let values: usize = model.denoiser().sample_shape().iter().product();
     let most: usize = if matches!(model.weights.device(), Device::Cpu) { 1 << 17 } else { 1 << 22 };

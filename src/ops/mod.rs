@@ -1,7 +1,8 @@
 //! The operations: one folder each, with the mathematics in `mod.rs`, and a kernel per device.
 //!
 //! A folder holds `mod.rs` (meaning, shape rule, gradient), `cpu.rs` and `gpu.rs`; the CUDA kernel is
-//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one.
+//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one. `product` is no operation but what matrix products and
+//! convolutions share.
 
 pub mod adam;
 pub mod arithmetic;
@@ -27,6 +28,7 @@ pub mod matmul;
 mod methods;
 pub mod multinomial;
 pub mod permute;
+mod product;
 pub mod random;
 pub mod reduce;
 pub mod resample;

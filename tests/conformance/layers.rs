@@ -107,7 +107,7 @@ fn batch_norm(c: &Call) -> Result<Vec<Var>> {
     let count: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
     let unbiased = count as f64 / (count as f64 - 1.0);
     let update = |old: &str, batch: &Var, factor: f64| {
-        ops::add_scaled(&c.wide(old)?, 1.0 - momentum, &batch.detach(), momentum * factor)
+        ops::add_scaled(&c.wide(old)?, 1.0 - momentum, batch.detach(), momentum * factor)
     };
     Ok(vec![y, update("running_mean", &mean, 1.0)?, update("running_var", &var, unbiased)?])
 }

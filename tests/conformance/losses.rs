@@ -114,7 +114,7 @@ fn kdgan_value(c: &Call) -> Result<Var> {
     let alpha = c.number("alpha")?;
     let fooled = ops::add_scaled(&ops::softmax(&zc)?, alpha, &ops::softmax(&zt)?, 1.0 - alpha)?;
     let game = ops::add(&ops::mul(&pu, &log_sigmoid(&d)?)?, &ops::mul(&fooled, &log_one_minus_sigmoid(&d)?)?)?;
-    let distance = |a: &Var, b: &Var| mean(&ops::square(&ops::sub(a, &b.detach())?)?);
+    let distance = |a: &Var, b: &Var| mean(&ops::square(&ops::sub(a, b.detach())?)?);
     let distil = ops::add_scaled(&distance(&zc, &zt)?, c.number("beta")?, &distance(&zt, &zc)?, c.number("gamma")?)?;
     ops::add(&mean_of_rows(&game)?, &distil)
 }

@@ -112,9 +112,9 @@ fn expand(prefix: &str, text: &str, found: &mut Vec<String>) -> usize {
 fn resolve(modules: &BTreeMap<String, (String, String)>, base: &str, path: &str) -> Option<String> {
     let mut here: Vec<&str> = base.split("::").collect();
     let mut steps: Vec<&str> = path.split("::").filter(|step| !step.is_empty()).collect();
-    match steps.first()? {
-        &"crate" => here.clear(),
-        &"self" => {}
+    match *steps.first()? {
+        "crate" => here.clear(),
+        "self" => {}
         _ => {}
     }
     while let Some(step @ ("crate" | "self" | "super")) = steps.first().copied() {

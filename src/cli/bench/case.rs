@@ -1,9 +1,8 @@
 //! One row of the op table in one dtype and direction, made ready to run.
 
 use veridical::autograd::Backward;
+use veridical::op_table::Row;
 use veridical::{DType, Device, Result, Tape, Tensor, Var};
-
-use super::op_table::{Row, tensor};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -32,15 +31,15 @@ pub fn prepare(row: &Row, dtype: DType, device: &Device, direction: Direction) -
     let tape = Tape::new();
     let mut inputs = Vec::new();
     for (input, values) in row.inputs.iter().zip(row.values(dtype)) {
-        let value = tensor(&values, dtype, input.is_index(), device)?;
+        let value = values.to_tensor(input.dtype(dtype), device)?;
         let differentiate = input.gradient && direction == Direction::Backward;
         inputs.push(if differentiate { tape.leaf(value) } else { Var::constant(value) });
     }
-    let run = row.run.clone();
     if direction == Direction::Forward {
-        return Ok(Some(Box::new(move || run(&inputs).map(drop))));
+        let row = row.clone();
+        return Ok(Some(Box::new(move || row.run(&inputs).map(drop))));
     }
-    let y = run(&inputs)?;
+    let y = row.run(&inputs)?;
     if !y.requires_grad() {
         return Ok(None);
     }

@@ -2,10 +2,6 @@
 
 mod case;
 mod network;
-// The table of the tests; Cargo.toml keeps it in the published package.
-#[allow(dead_code)] // what only the tests need: references, tolerances
-#[path = "../../../tests/op_table/mod.rs"]
-mod op_table;
 mod ops;
 mod report;
 mod task;

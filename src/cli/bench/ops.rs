@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use veridical::backend::ceiling::Ceiling;
+use veridical::op_table::{self, Row};
 use veridical::{DType, Device, Error, Result};
 
 use super::case::{self, Direction};
-use super::op_table::{self, Row};
 use super::report::{Column, Line, Report, duration, share};
 use super::timing::{self, Effort, Timing};
 use super::{Args, Ceilings};

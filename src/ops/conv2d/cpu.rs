@@ -1,4 +1,5 @@
-use crate::backend::cpu::gemm::{self, Convolution};
+use crate::backend::convolution::Convolution;
+use crate::backend::cpu::gemm;
 use crate::error::Result;
 use crate::stop;
 use crate::tensor::{Tensor, real};

@@ -1,10 +1,10 @@
-use crate::backend::cpu::gemm::Convolution;
+use crate::backend::convolution::Convolution;
 use crate::backend::divisor::Divisor;
 use crate::backend::gpu::{Gpu, Ptr};
 use crate::error::Result;
-use crate::ops::matmul::Sizes;
-use crate::ops::matmul::gpu::{Tiling, is_wide, small, sum_parts};
-use crate::ops::{kernel, start};
+use crate::ops::kernel;
+use crate::ops::product::Sizes;
+use crate::ops::product::gpu::{Tiling, address, address_mut, is_wide, small};
 use crate::params;
 use crate::tensor::{DType, Tensor};
 
@@ -140,9 +140,9 @@ pub(super) fn run(
     let params = Conv2dParams {
         image: image_at,
         other: other_at,
-        bias: bias.map(|tensor| tensor.ptr(gpu)).transpose()?.unwrap_or(Ptr::NULL),
+        bias: address(gpu, bias)?,
         result: result_at,
-        parts: parts.as_mut().map(|tensor| tensor.ptr_mut(gpu)).transpose()?.unwrap_or(Ptr::NULL),
+        parts: address_mut(gpu, parts.as_mut())?,
         m: number(sizes.m)?,
         n: number(sizes.n)?,
         k: number(sizes.k)?,
@@ -163,10 +163,5 @@ pub(super) fn run(
         wide_result: is_wide(result_at, sizes.n, dtype).into(),
         taps: number(shape.taps())?,
     };
-    number(sizes.m.div_ceil(64) * sizes.n.div_ceil(64))?;
-    start(gpu, &tiling.launch(kernel, sizes, dtype), &params)?;
-    match parts {
-        Some(parts) => sum_parts(gpu, op, &parts, bias, result),
-        None => Ok(()),
-    }
+    tiling.run(gpu, op, kernel, sizes, &params, parts.as_ref(), bias, result)
 }

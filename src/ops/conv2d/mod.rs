@@ -5,9 +5,10 @@ mod gpu;
 #[cfg(all(test, any(feature = "cuda", feature = "emulator")))]
 mod tests;
 
+use super::product::check_bias;
 use super::{check_alike, check_float, on, reduce};
 use crate::autograd::Var;
-use crate::backend::cpu::gemm::Convolution;
+use crate::backend::convolution::Convolution;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -76,11 +77,7 @@ fn shape_of(
         let expected = format!("a weight [out, kernel, kernel, {inputs}] for an input {}", x.shape());
         return Err(Error::shape(op, expected, w.shape()));
     }
-    if let Some(bias) = bias
-        && bias.shape() as &[usize] != &[outputs][..]
-    {
-        return Err(Error::shape(op, format!("a bias [{outputs}] for a weight {}", w.shape()), bias.shape()));
-    }
+    check_bias(op, bias.map(Var::value), outputs, w.shape())?;
     if stride == 0 || stride >= ABSURD || padding >= ABSURD || kernel >= ABSURD {
         let what = format!(
             "stride {stride}, padding {padding}, kernel {kernel}; each must be below {ABSURD}, and stride not 0"

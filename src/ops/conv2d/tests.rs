@@ -1,9 +1,9 @@
 //! The kernels with tilings that small convolutions would not choose. Whole numbers: every result must be exact.
 
 use super::gpu::{Pass, run};
-use crate::backend::cpu::gemm::Convolution;
-use crate::ops::matmul::gpu::Tiling;
-use crate::ops::matmul::tests::{gpus, tensor, whole};
+use crate::backend::convolution::Convolution;
+use crate::ops::product::gpu::Tiling;
+use crate::ops::product::tests::{gpus, tensor, whole};
 use crate::tensor::{DType, Device, Tensor};
 
 #[test]

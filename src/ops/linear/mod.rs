@@ -1,7 +1,7 @@
 //! The affine map of a layer: a product with a weight, and a bias. The kernels are those of
 //! [`matmul`](super::matmul()).
 
-use super::matmul::{Factor, Sizes, product};
+use super::product::{Factor, Sizes, check_bias, product};
 use super::{check_alike, check_float, reduce};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
@@ -21,11 +21,7 @@ pub fn linear(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>) -> Resul
         [lead @ .., last] if *last == inputs => lead,
         _ => return Err(Error::shape(OP, format!("an input [.., {inputs}] for a weight {}", w.shape()), x.shape())),
     };
-    if let Some(bias) = bias
-        && bias.shape() as &[usize] != &[outputs][..]
-    {
-        return Err(Error::shape(OP, format!("a bias [{outputs}] for a weight {}", w.shape()), bias.shape()));
-    }
+    check_bias(OP, bias.map(Var::value), outputs, w.shape())?;
     let rows = lead.iter().product();
     let sizes = Sizes { batch: 1, m: rows, n: outputs, k: inputs };
     let (left, weight) = (Factor::new(x.value(), false), Factor::new(w.value(), true));

@@ -1,14 +1,9 @@
-//! Products of matrices.
+//! Products of matrices, and their gradients; `product` computes both.
 
-mod cpu;
-pub(crate) mod gpu;
-#[cfg(all(test, any(feature = "cuda", feature = "emulator")))]
-pub(super) mod tests;
-
-use super::{check_alike, check_float, on};
+use super::product::{Factor, Sizes, product};
+use super::{check_alike, check_float};
 use crate::autograd::Var;
-use crate::error::{Error, Result};
-use crate::tensor::{Shape, Tensor};
+use crate::error::Result;
 
 /// `y[i] = a[i] b[i]` for `a` `[.., m, k]` and `b` `[.., k, n]` with equal leading axes; `y` is `[.., m, n]`.
 ///
@@ -50,75 +45,4 @@ pub fn matmul_transposed(a: impl Into<Var>, a_transposed: bool, b: impl Into<Var
         });
         Ok([da.transpose()?, db.transpose()?])
     })
-}
-
-/// A batch of matrices, or of their transposes.
-#[derive(Clone)]
-pub(crate) struct Factor {
-    pub tensor: Tensor,
-    pub transposed: bool,
-}
-
-impl Factor {
-    pub fn new(tensor: &Tensor, transposed: bool) -> Self {
-        Factor { tensor: tensor.clone(), transposed }
-    }
-
-    /// The transpose of this factor.
-    pub fn flipped(&self) -> Self {
-        Factor::new(&self.tensor, !self.transposed)
-    }
-
-    /// Leading axes, rows and columns.
-    fn axes(&self) -> Option<(&[usize], usize, usize)> {
-        match self.tensor.shape() as &[usize] {
-            [lead @ .., rows, columns] if self.transposed => Some((lead, *columns, *rows)),
-            [lead @ .., rows, columns] => Some((lead, *rows, *columns)),
-            _ => None,
-        }
-    }
-}
-
-/// `batch` products of `m` × `k` with `k` × `n` matrices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub batch: usize,
-    pub m: usize,
-    pub n: usize,
-    pub k: usize,
-}
-
-impl Sizes {
-    fn of(op: &'static str, a: &Factor, b: &Factor) -> Result<Self> {
-        match (a.axes(), b.axes()) {
-            (Some((lead, m, k)), Some((lead_b, k_b, n))) if lead == lead_b && k == k_b => {
-                Ok(Sizes { batch: lead.iter().product(), m, n, k })
-            }
-            _ => {
-                let expected = match (a.transposed, b.transposed) {
-                    (false, false) => "[.., m, k] and [.., k, n]",
-                    (false, true) => "[.., m, k] and [.., n, k]",
-                    (true, false) => "[.., k, m] and [.., k, n]",
-                    (true, true) => "[.., k, m] and [.., n, k]",
-                };
-                Err(Error::shape(op, expected, format!("{} and {}", a.tensor.shape(), b.tensor.shape())))
-            }
-        }
-    }
-
-    fn shape(self, a: &Factor) -> Result<Shape> {
-        let lead = a.axes().map_or(&[][..], |(lead, _, _)| lead);
-        Ok([lead, &[self.m, self.n]].concat().into())
-    }
-}
-
-/// The products `[batch, m, n]`, with a bias `[n]` added to each row if given, without a tape. The caller has checked
-/// that factors and bias have these sizes, one device and one dtype.
-pub(crate) fn product(op: &'static str, a: &Factor, b: &Factor, bias: Option<&Tensor>, sizes: Sizes) -> Result<Tensor> {
-    let device = a.tensor.device();
-    let mut y = Tensor::empty([sizes.batch, sizes.m, sizes.n], a.tensor.dtype(), &device)?;
-    if !y.is_empty() {
-        on!(device, product(op, a, b, bias, sizes, &mut y))?;
-    }
-    Ok(y)
 }

@@ -20,7 +20,8 @@ use crate::backend::cpu::parallel::tasks_per_share;
 use crate::error::{Error, Result};
 use crate::stop;
 
-/// Multiply-adds below which a product is not worth waking another thread for (docs/performance.md has what was measured).
+/// Multiply-adds below which a product is not worth waking another thread for (docs/performance.md has what was
+/// measured).
 const SHARED_OUT: usize = 1 << 18;
 /// Multiply-adds below which the depth is left whole whatever the result's size.
 const LARGE: usize = 1 << 20;

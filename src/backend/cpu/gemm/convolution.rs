@@ -1,8 +1,8 @@
 //! The three products of a convolution, straight from the images.
 
-use super::patches::Convolution;
 use super::rows::{Matrix, Rows, Stored};
 use super::{Factor, Product};
+use crate::backend::convolution::Convolution;
 use crate::error::Result;
 
 /// Whether the patches are the pixels, so that an image can be read as a matrix.

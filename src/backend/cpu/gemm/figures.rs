@@ -2,6 +2,7 @@
 
 use super::tests::Numbers;
 use super::*;
+use crate::backend::convolution::Convolution;
 
 /// Time that the processor has spent on this thread; it does not grow while others run.
 fn busy_seconds() -> f64 {

@@ -36,7 +36,6 @@ use crate::backend::cpu::isa::Isa;
 use crate::error::Result;
 
 pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
-pub(crate) use patches::Convolution;
 pub(crate) use rows::{Matrix, Rows, Stored, Sum};
 pub(super) use scratch::give_back;
 
@@ -163,13 +162,13 @@ impl<'a, S: Sum> Product<'a, S> {
 /// Computes product `i` into `results[i * result_stride..]` for each of `count` products of the same size: one after
 /// the other, each on all threads, if they are large; otherwise many at a time, each on one thread.
 ///
-/// `factors(i)` gives the left and the right matrix of product `i`, each with whether it is transposed. `finish` sets
-/// scale, bias and accumulation. Errors and panics as [`Product::write`] does, or if the results overlap.
+/// `factors(i)` gives the left and the right matrix of product `i`, each with whether it is transposed; `bias` is added
+/// to each column of every product, if given. Errors and panics as [`Product::plus`] and [`Product::write`] do, or if
+/// the results overlap.
 pub(crate) fn batched<'a, T, F>(
     count: usize,
     factors: F,
-    alpha: T::Sum,
-    accumulate: bool,
+    bias: Option<&[T::Sum]>,
     results: &mut [T],
     result_stride: usize,
     row_stride: usize,
@@ -183,9 +182,8 @@ where
     }
     let one = |i: usize, result: &mut [T], parallel: bool| {
         let [(left, left_transposed), (right, right_transposed)] = factors(i);
-        let product = Product::new(Factor::new(&left, left_transposed), Factor::new(&right, right_transposed))
-            .scaled(alpha)
-            .accumulating(accumulate);
+        let product =
+            Product::new(Factor::new(&left, left_transposed), Factor::new(&right, right_transposed)).plus(bias);
         blocks::compute(&product, result, row_stride, parallel)
     };
     let [(left, left_transposed), (right, right_transposed)] = factors(0);

@@ -4,6 +4,7 @@ use half::bf16;
 
 use super::scratch::Scratch;
 use super::*;
+use crate::backend::convolution::Convolution;
 use crate::error::Error;
 
 /// Levels that this CPU can run.
@@ -217,7 +218,7 @@ fn batches_are_their_products() {
             let right = Matrix::new(&right[i * k * n..(i + 1) * k * n], n, k);
             [(left, false), (right, true)]
         };
-        batched(count, matrices, 1.0, false, &mut found, m * n + 2, n).unwrap();
+        batched(count, matrices, None, &mut found, m * n + 2, n).unwrap();
         for i in 0..count {
             let right = transpose(&right[i * k * n..(i + 1) * k * n], n, k);
             let expected = plain_product(&left[i * m * k..(i + 1) * m * k], &right, m, n, k);

@@ -1,9 +1,9 @@
 use super::{Array, Fill, Row, constants, side_by_side};
-use veridical::ops::sgd::{SgdState, SgdStep};
-use veridical::{DType, Var, ops};
+use crate::ops::sgd::{SgdState, SgdStep};
+use crate::{DType, Result, Var, ops};
 
 /// Weights, momentum, running squares and average after a step.
-fn run(step: SgdStep, x: &[Var]) -> veridical::Result<Var> {
+fn run(step: SgdStep, x: &[Var]) -> Result<Var> {
     let [mut weights, mut momentum, mut squares, mut ema] = [0, 1, 2, 3].map(|i| x[i].value().clone());
     let state = SgdState {
         weights: &mut weights,

@@ -1,11 +1,40 @@
-//! The op table: each operation states its shapes, dtypes, tolerances, reference, flops and bytes, once. `tests/ops.rs`
-//! checks every row on every device; `benches/ops.rs` and `veridical bench` time the rows marked for it.
+//! The op table: each operation states its shapes, dtypes, tolerances, reference, flops and bytes, once.
 //!
-//! A reference is plain loops in f64 over [`Array`]s: no blocking, no library, nothing shared with the crate.
+//! `tests/ops.rs` checks every row on every device; `benches/ops.rs` and `veridical bench` time the rows marked for it.
+//! A reference is plain loops in f64 over [`Array`]s: no blocking, no library, nothing shared with the crate (but the
+//! random words that an operation is defined to draw).
+//!
+//! An operation of one's own is a [`Row`] too. What is asked of those of the crate can be asked of it:
+//!
+//! ```
+//! use veridical::op_table::{Array, Row, input};
+//! use veridical::{DType, Device, Result, Var, ops};
+//!
+//! /// `x / (1 + |x|)`
+//! fn softsign(x: &Var) -> Result<Var> {
+//!     ops::div(x, ops::shift(x.abs()?, 1.0)?)
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let plainly = |x: &[Array]| x[0].map(|x| x / (1.0 + x.abs()));
+//! for shape in [&[][..], &[0, 3], &[1], &[1031]] {
+//!     let row = Row::new("softsign", vec![input(shape)], |x| softsign(&x[0]), plainly);
+//!     for &dtype in &row.dtypes {
+//!         let x = row.values(dtype)[0].to_tensor(dtype, &Device::Cpu)?;
+//!         let (y, expected) = (row.run(&[x.into()])?.value().to_f64()?, row.expected(dtype));
+//!         let tolerance = if dtype == DType::BF16 { row.tolerance.bf16 } else { row.tolerance.f32 };
+//!         assert!(y.iter().zip(&expected.data).all(|(y, expected)| (y - expected).abs() <= tolerance));
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use veridical::{DType, Device, Result, Tensor, Var};
+use crate::error::Error;
+use crate::{DType, Device, Result, Tensor, Var};
 
 mod adam;
 mod arithmetic;
@@ -64,7 +93,9 @@ pub fn rows() -> Vec<Row> {
 /// A host array of f64.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
+    /// Extents, outermost first.
     pub shape: Vec<usize>,
+    /// Elements in row-major order.
     pub data: Vec<f64>,
 }
 
@@ -83,25 +114,34 @@ impl Array {
     pub fn index(&self, mut i: usize) -> Vec<usize> {
         let mut index = vec![0; self.shape.len()];
         for (at, &extent) in index.iter_mut().zip(&self.shape).rev() {
-            *at = i % extent;
-            i /= extent;
+            *at = i % extent.max(1);
+            i /= extent.max(1);
         }
         index
     }
 
-    /// The element at `index`.
+    /// The element at `index`; NaN, which no result agrees with, if there is none.
     pub fn at(&self, index: &[usize]) -> f64 {
-        assert_eq!(index.len(), self.shape.len());
-        self.data[index.iter().zip(&self.shape).fold(0, |sum, (&i, &extent)| {
-            assert!(i < extent);
-            sum * extent + i
-        })]
+        let inside = index.len() == self.shape.len() && index.iter().zip(&self.shape).all(|(i, extent)| i < extent);
+        let i = || index.iter().zip(&self.shape).fold(0, |sum, (i, extent)| sum * extent + i);
+        inside.then(|| self.data.get(i())).flatten().copied().unwrap_or(f64::NAN)
+    }
+
+    /// The elements, rounded, as a tensor; toward zero for u32. Errors if they are not as many as the shape says, or
+    /// if the device has no room.
+    pub fn to_tensor(&self, dtype: DType, device: &Device) -> Result<Tensor> {
+        let (shape, data) = (self.shape.as_slice(), self.data.iter());
+        match dtype {
+            DType::F32 => Tensor::from_vec(data.map(|&x| x as f32).collect(), shape, device),
+            DType::BF16 => Tensor::from_vec(data.map(|&x| half::bf16::from_f64(x)).collect(), shape, device),
+            DType::F64 => Tensor::from_slice(&self.data, shape, device),
+            DType::U32 => Tensor::from_vec(data.map(|&x| x as u32).collect(), shape, device),
+        }
     }
 }
 
 /// How an input is filled.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code)] // not every user of the table makes every kind of input
 pub enum Fill {
     /// Between the two, not symmetric about anything in particular.
     Uniform(f64, f64),
@@ -114,8 +154,11 @@ pub enum Fill {
 /// An input: its shape, what is in it, and whether a gradient flows to it.
 #[derive(Debug, Clone)]
 pub struct Input {
+    /// Extents, outermost first.
     pub shape: Vec<usize>,
+    /// What is in it.
     pub fill: Fill,
+    /// Whether the operation is differentiated with respect to it.
     pub gradient: bool,
 }
 
@@ -125,21 +168,22 @@ pub fn input(shape: &[usize]) -> Input {
 }
 
 /// `count` inputs `[n]` without gradients: what an optimiser works on.
-pub fn constants(count: usize, n: usize) -> Vec<Input> {
+fn constants(count: usize, n: usize) -> Vec<Input> {
     vec![input(&[n]).constant(); count]
 }
 
 /// The first, second, ... numbers that `f` makes of each of `n` elements, one list after the other.
-pub fn side_by_side<const K: usize>(n: usize, f: impl Fn(usize) -> [f64; K]) -> Array {
+fn side_by_side<const K: usize>(n: usize, f: impl Fn(usize) -> [f64; K]) -> Array {
     Array::from_fn(&[K * n], |i| f(i % n)[i / n])
 }
 
 impl Input {
+    /// Filled otherwise.
     pub fn fill(self, fill: Fill) -> Self {
         Input { fill, ..self }
     }
 
-    #[allow(dead_code)] // not every user of the table has constants
+    /// Without a gradient.
     pub fn constant(self) -> Self {
         Input { gradient: false, ..self }
     }
@@ -157,21 +201,24 @@ impl Input {
             let u = (z >> 11) as f64 / (1u64 << 53) as f64;
             match self.fill {
                 Fill::Uniform(low, high) => low + (high - low) * u,
-                Fill::Integers(low, high) => f64::from(low) + (u * f64::from(high - low + 1)).floor(),
+                Fill::Integers(low, high) => f64::from(low) + (u * (f64::from(high) - f64::from(low) + 1.0)).floor(),
                 Fill::Indices(bound) => (u * f64::from(bound)).floor(),
             }
         })
     }
 
-    pub fn is_index(&self) -> bool {
-        matches!(self.fill, Fill::Indices(_))
+    /// The dtype that it has where the operation runs in `dtype`: indices are u32.
+    pub fn dtype(&self, dtype: DType) -> DType {
+        if matches!(self.fill, Fill::Indices(_)) { DType::U32 } else { dtype }
     }
 }
 
 /// Largest difference from the reference, relative to the largest magnitude in the tensor.
 #[derive(Debug, Clone, Copy)]
 pub struct Tolerance {
+    /// In f32.
     pub f32: f64,
+    /// In bf16.
     pub bf16: f64,
 }
 
@@ -187,15 +234,18 @@ type Reference = Arc<dyn Fn(&[Array]) -> Array + Send + Sync>;
 
 /// One operation at one set of shapes and settings.
 #[derive(Clone)]
-#[allow(dead_code)] // tests and benchmarks each read some of it
 pub struct Row {
+    /// The operation's name.
     pub op: &'static str,
     /// Shapes and settings, for messages and benchmarks.
     pub case: String,
+    /// What the operation takes, in its order.
     pub inputs: Vec<Input>,
-    pub run: Run,
-    pub reference: Reference,
+    run: Run,
+    reference: Reference,
+    /// What it is to be right in; on a GPU f64 is left out.
     pub dtypes: Vec<DType>,
+    /// How right.
     pub tolerance: Tolerance,
     /// Floating-point operations of the forward pass, by the usual count.
     pub flops: f64,
@@ -208,7 +258,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row with the default tolerance, in f32, bf16 and f64.
+    /// A row with the default tolerance, in f32, bf16 and f64. `run` is the operation, `reference` the same in plain
+    /// loops; both are given as many inputs as `inputs` has, and the reference theirs of the right shapes.
     pub fn new(
         op: &'static str,
         inputs: Vec<Input>,
@@ -232,16 +283,17 @@ impl Row {
     }
 
     /// Adds settings to the case's name.
-    pub fn case(mut self, settings: impl std::fmt::Display) -> Self {
+    pub fn case(mut self, settings: impl Display) -> Self {
         self.case = format!("{} {settings}", self.case);
         self
     }
 
+    /// Other tolerances than the default.
     pub fn tolerance(self, f32: f64, bf16: f64) -> Self {
         Row { tolerance: Tolerance { f32, bf16 }, ..self }
     }
 
-    #[allow(dead_code)] // for operations that lack a dtype
+    /// Other dtypes, for operations that lack one.
     pub fn dtypes(self, dtypes: &[DType]) -> Self {
         Row { dtypes: dtypes.to_vec(), ..self }
     }
@@ -279,27 +331,24 @@ impl Row {
         };
         let values = |(i, input): (usize, &Input)| {
             let values = input.values(i as u64 + 1);
-            if input.is_index() { values } else { values.map(round) }
+            if input.dtype(dtype) == dtype { values.map(round) } else { values }
         };
         self.inputs.iter().enumerate().map(values).collect()
     }
-}
 
-/// `array` as a tensor of `dtype`; index inputs become u32.
-pub fn tensor(array: &Array, dtype: DType, index: bool, device: &Device) -> Result<Tensor> {
-    let data = &array.data;
-    match (index, dtype) {
-        (true, _) => {
-            Tensor::from_slice(&data.iter().map(|&x| x as u32).collect::<Vec<_>>(), array.shape.as_slice(), device)
+    /// The operation on such inputs. Errors as it does, and if they are not as many as the row has.
+    pub fn run(&self, inputs: &[Var]) -> Result<Var> {
+        match inputs.len() == self.inputs.len() {
+            true => (self.run)(inputs),
+            false => Err(Error::argument(
+                self.op,
+                format!("{} inputs for the {} of the row", inputs.len(), self.inputs.len()),
+            )),
         }
-        (_, DType::F32) => {
-            Tensor::from_slice(&data.iter().map(|&x| x as f32).collect::<Vec<_>>(), array.shape.as_slice(), device)
-        }
-        (_, DType::BF16) => Tensor::from_slice(
-            &data.iter().map(|&x| half::bf16::from_f64(x)).collect::<Vec<_>>(),
-            array.shape.as_slice(),
-            device,
-        ),
-        _ => Tensor::from_slice(data, array.shape.as_slice(), device),
+    }
+
+    /// What the reference makes of [`values`](Self::values). It takes its time: hours, for rows of the benchmarks.
+    pub fn expected(&self, dtype: DType) -> Array {
+        (self.reference)(&self.values(dtype))
     }
 }

@@ -1,5 +1,5 @@
 use super::{Array, Fill, Row, input};
-use veridical::ops;
+use crate::{Var, ops};
 
 /// `y[i, r, c] = sum over j of a[i, r, j] b[i, j, c]`, each factor as it is or transposed.
 fn product(a: &Array, a_transposed: bool, b: &Array, b_transposed: bool) -> Array {
@@ -26,7 +26,7 @@ fn row(lead: &[usize], [m, n, k]: [usize; 3], a_transposed: bool, b_transposed: 
         true => [lead, &[columns, rows]].concat(),
     };
     let inputs = [shape(m, k, a_transposed), shape(k, n, b_transposed)].map(|shape| input(&shape).fill(fill));
-    let run = move |x: &[veridical::Var]| ops::matmul_transposed(&x[0], a_transposed, &x[1], b_transposed);
+    let run = move |x: &[Var]| ops::matmul_transposed(&x[0], a_transposed, &x[1], b_transposed);
     let reference = move |x: &[Array]| product(&x[0], a_transposed, &x[1], b_transposed);
     let letter = |transposed: bool| if transposed { 't' } else { 'n' };
     Row::new("matmul", inputs.to_vec(), run, reference)

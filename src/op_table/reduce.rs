@@ -1,5 +1,5 @@
 use super::{Array, Fill, Row, input};
-use veridical::{Var, ops};
+use crate::{Var, ops};
 
 /// The sum over the marked axes, which keep an extent of 1 if `keep`.
 fn sum(x: &Array, axes: &[usize], keep: bool) -> Array {

@@ -1,5 +1,5 @@
 use super::{Fill, Row, input};
-use veridical::{Result, Var, ops};
+use crate::{Result, Var, ops};
 
 fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())

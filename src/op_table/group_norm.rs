@@ -1,11 +1,11 @@
 use super::{Array, Row, input};
-use veridical::{Result, Var, ops};
+use crate::{Result, Var, ops};
 
 const EPS: f64 = 1e-5;
 
 fn reference(x: &[Array], groups: usize, silu: bool) -> Array {
     let (x, gamma, beta) = (&x[0], &x[1], &x[2]);
-    let (images, channels) = (x.shape[0], *x.shape.last().unwrap());
+    let (images, channels) = (x.shape[0], gamma.data.len());
     let pixels = x.shape[1..x.shape.len() - 1].iter().product::<usize>();
     let width = channels / groups;
     let mut y = x.clone();
@@ -37,7 +37,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, op, silu) in ops {
         let row = |shape: &[usize], groups: usize| {
-            let channels = [*shape.last().unwrap()];
+            let channels = [shape[shape.len() - 1]];
             let inputs = vec![input(shape), input(&channels), input(&channels)];
             let run = move |x: &[Var]| op(&x[0], &x[1], &x[2], groups, EPS);
             Row::new(name, inputs, run, move |x| reference(x, groups, silu))

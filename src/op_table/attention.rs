@@ -1,9 +1,9 @@
 use super::{Array, Row, input};
-use veridical::ops;
+use crate::{Var, ops};
 
 fn reference(x: &[Array], heads: usize, causal: bool) -> Array {
     let (q, k, v) = (&x[0], &x[1], &x[2]);
-    let [images, tokens, channels] = q.shape[..] else { panic!() };
+    let (images, tokens, channels) = (q.shape[0], q.shape[1], q.shape[2]);
     let width = channels / heads;
     let mut y = q.map(|_| 0.0);
     for image in 0..images {
@@ -31,7 +31,7 @@ fn reference(x: &[Array], heads: usize, causal: bool) -> Array {
 pub fn rows() -> Vec<Row> {
     let row = |images: usize, tokens: usize, channels: usize, heads: usize, causal: bool| {
         let inputs = vec![input(&[images, tokens, channels]); 3];
-        let run = move |x: &[veridical::Var]| ops::attention(&x[0], &x[1], &x[2], heads, causal);
+        let run = move |x: &[Var]| ops::attention(&x[0], &x[1], &x[2], heads, causal);
         Row::new("attention", inputs, run, move |x| reference(x, heads, causal))
             .case(format!("heads={heads}{}", if causal { " causal" } else { "" }))
             .tolerance(5e-6, 8e-3)

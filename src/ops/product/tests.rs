@@ -7,11 +7,11 @@ use super::{Factor, Sizes, product};
 use crate::tensor::{DType, Device, Tensor};
 
 /// Whole numbers from -2 to 2, in a fixed muddle.
-pub(crate) fn whole(count: usize, seed: usize) -> Vec<f32> {
+pub fn whole(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 7919 + seed * 104_729) / 13 % 5) as f32 - 2.0).collect()
 }
 
-pub(crate) fn tensor(values: &[f32], shape: &[usize], dtype: DType, device: &Device) -> Tensor {
+pub fn tensor(values: &[f32], shape: &[usize], dtype: DType, device: &Device) -> Tensor {
     match dtype {
         DType::BF16 => {
             let values: Vec<_> = values.iter().map(|&x| bf16::from_f32(x)).collect();
@@ -22,7 +22,7 @@ pub(crate) fn tensor(values: &[f32], shape: &[usize], dtype: DType, device: &Dev
 }
 
 /// The emulator in every kind of order, if it was built, and the first GPU, if there is one.
-pub(crate) fn gpus() -> Vec<Device> {
+pub fn gpus() -> Vec<Device> {
     let mut gpus = Vec::new();
     #[cfg(feature = "emulator")]
     {

@@ -1,5 +1,5 @@
 use super::{Array, Row, constants};
-use veridical::{DType, Var, ops};
+use crate::{DType, Var, ops};
 
 pub fn rows() -> Vec<Row> {
     let row = |n: usize, beta: f64| {

@@ -1,5 +1,5 @@
 use super::{Factor, Sizes};
-use crate::backend::cpu::gemm::{self, Matrix, Product, Stored, Sum};
+use crate::backend::cpu::gemm::{self, Matrix, Stored};
 use crate::error::Result;
 use crate::stop;
 use crate::tensor::{Tensor, real};
@@ -38,13 +38,5 @@ fn multiply<T: Stored>(
         let right = matrix(&b[i * k * n..(i + 1) * k * n], k, n, b_transposed);
         [(left, a_transposed), (right, b_transposed)]
     };
-    match bias {
-        None => gemm::batched(batch, factors, <T::Sum as Sum>::ONE, false, y, m * n, n),
-        Some(_) => y.chunks_exact_mut(m * n).enumerate().try_for_each(|(i, y)| {
-            let [(left, _), (right, _)] = factors(i);
-            Product::new(gemm::Factor::new(&left, a_transposed), gemm::Factor::new(&right, b_transposed))
-                .plus(bias)
-                .write(y, n)
-        }),
-    }
+    gemm::batched(batch, factors, bias, y, m * n, n)
 }

@@ -1,5 +1,5 @@
 use super::{Factor, Sizes};
-use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::gpu::{Gpu, KernelParams, Launch, Ptr};
 use crate::error::{Error, Result};
 use crate::ops::{kernel, start};
 use crate::params;
@@ -40,7 +40,7 @@ params! {
 /// How a product is cut: tiles of the result, and parts of the depth. Depends on the shapes alone, and so do the bits
 /// of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tiling {
+pub struct Tiling {
     /// Tiles of 128 × 128 instead of 64 × 64.
     pub large: bool,
     /// Parts that the depth is cut into.
@@ -74,7 +74,7 @@ impl Tiling {
     }
 
     /// One block per tile and part; products of a batch along z.
-    pub fn launch(&self, kernel: &'static str, sizes: Sizes, dtype: DType) -> Launch {
+    fn launch(&self, kernel: &'static str, sizes: Sizes, dtype: DType) -> Launch {
         let size = if self.large { 128 } else { 64 };
         let tiles = sizes.m.div_ceil(size) * sizes.n.div_ceil(size);
         let grid = [tiles as u32, self.parts as u32, sizes.batch.min(65535) as u32];
@@ -90,10 +90,41 @@ impl Tiling {
         let shape = [sizes.batch, self.parts, sizes.m, sizes.n];
         (self.parts > 1).then(|| Tensor::empty(shape, DType::F32, &like.device())).transpose()
     }
+
+    /// Starts `kernel`, whose `params` hold the addresses of `parts`, `bias` and `y`, and sums the parts if there are
+    /// any. The caller owes what it owes [`start`].
+    pub fn run<P: KernelParams>(
+        &self,
+        gpu: &Gpu,
+        op: &'static str,
+        kernel: &'static str,
+        sizes: Sizes,
+        params: &P,
+        parts: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        small(op, sizes.m.div_ceil(64) * sizes.n.div_ceil(64))?;
+        start(gpu, &self.launch(kernel, sizes, y.dtype()), params)?;
+        match parts {
+            Some(parts) => sum_parts(gpu, op, parts, bias, y),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The address of what may not be there.
+pub fn address(gpu: &Gpu, tensor: Option<&Tensor>) -> Result<Ptr> {
+    tensor.map_or(Ok(Ptr::NULL), |tensor| tensor.ptr(gpu))
+}
+
+/// As [`address`], to write to.
+pub fn address_mut(gpu: &Gpu, tensor: Option<&mut Tensor>) -> Result<Ptr> {
+    tensor.map_or(Ok(Ptr::NULL), |tensor| tensor.ptr_mut(gpu))
 }
 
 /// `size` as the kernels count lines, steps and tiles.
-pub(crate) fn small(op: &'static str, size: usize) -> Result<u32> {
+pub fn small(op: &'static str, size: usize) -> Result<u32> {
     match i32::try_from(size) {
         Ok(size) => Ok(size as u32),
         Err(_) => Err(Error::argument(op, format!("{size} rows, columns or steps in one product; at most 2^31 - 1"))),
@@ -101,7 +132,7 @@ pub(crate) fn small(op: &'static str, size: usize) -> Result<u32> {
 }
 
 /// Whether rows of `length` elements of `dtype` from `at` on can be read 16 bytes at a time.
-pub(crate) fn is_wide(at: Ptr, length: usize, dtype: DType) -> bool {
+pub fn is_wide(at: Ptr, length: usize, dtype: DType) -> bool {
     Ptr::all_wide(&[at]) && (length * dtype.size()).is_multiple_of(16)
 }
 
@@ -137,9 +168,9 @@ pub(super) fn product_in(
     let params = MatmulParams {
         a: a_at,
         b: b_at,
-        bias: bias.map(|tensor| tensor.ptr(gpu)).transpose()?.unwrap_or(Ptr::NULL),
+        bias: address(gpu, bias)?,
         y: y_at,
-        parts: parts.as_mut().map(|tensor| tensor.ptr_mut(gpu)).transpose()?.unwrap_or(Ptr::NULL),
+        parts: address_mut(gpu, parts.as_mut())?,
         a_batch: (m * k) as u64,
         b_batch: (k * n) as u64,
         m: small(op, m)?,
@@ -151,27 +182,16 @@ pub(super) fn product_in(
         wide_b: is_wide(b_at, if b.transposed { k } else { n }, dtype).into(),
         wide_y: is_wide(y_at, n, dtype).into(),
     };
-    small(op, m.div_ceil(64) * n.div_ceil(64))?;
-    start(gpu, &tiling.launch(kernel, sizes, dtype), &params)?;
-    match parts {
-        Some(parts) => sum_parts(gpu, op, &parts, bias, y),
-        None => Ok(()),
-    }
+    tiling.run(gpu, op, kernel, sizes, &params, parts.as_ref(), bias, y)
 }
 
 /// `y[i] = ` the sum of `parts[i, p]` over `p`, plus a bias along the last axis. `parts` is `[batch, parts, m, n]`.
-pub(crate) fn sum_parts(
-    gpu: &Gpu,
-    op: &'static str,
-    parts: &Tensor,
-    bias: Option<&Tensor>,
-    y: &mut Tensor,
-) -> Result<()> {
+fn sum_parts(gpu: &Gpu, op: &'static str, parts: &Tensor, bias: Option<&Tensor>, y: &mut Tensor) -> Result<()> {
     let [batch, count, m, n] = parts.shape().dims(op, "[batch, parts, m, n]")?;
     let kernel = kernel!(op, y.dtype(), "matmul_fwd_sum_parts")?;
     let params = SumPartsParams {
         parts: parts.ptr(gpu)?,
-        bias: bias.map(|tensor| tensor.ptr(gpu)).transpose()?.unwrap_or(Ptr::NULL),
+        bias: address(gpu, bias)?,
         y: y.ptr_mut(gpu)?,
         size: (m * n) as u64,
         n: n as u64,

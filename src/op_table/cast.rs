@@ -1,5 +1,5 @@
 use super::{Fill, Row, input};
-use veridical::{DType, Var, ops};
+use crate::{DType, Var, ops};
 
 type Round = fn(f64) -> f64;
 

@@ -1,5 +1,5 @@
 use super::{Array, Fill, Input, Row, input};
-use veridical::{Result, Var, ops};
+use crate::{Result, Var, ops};
 
 /// The element of `x` that NumPy's broadcasting puts at `index` of the result.
 fn broadcast(x: &Array, index: &[usize]) -> f64 {

@@ -1,5 +1,5 @@
 use super::{Array, Fill, Row, input};
-use veridical::{Var, ops};
+use crate::{Var, ops};
 
 fn rows_of(table: &Array, index: &Array) -> Array {
     let width = table.shape[1];
@@ -37,7 +37,7 @@ pub fn rows() -> Vec<Row> {
         // One-hot rows have no gradient: they multiply something that has one, so that their dtype is the row's.
         let run = move |x: &[Var]| {
             let hot = ops::one_hot(x[1].value(), k, x[0].dtype())?;
-            ops::mul(&x[0], &Var::constant(hot))
+            ops::mul(&x[0], Var::constant(hot))
         };
         let index = input(shape).fill(Fill::Indices(k as u32)).constant();
         let weights = input(&[k]).fill(Fill::Integers(1, 9));

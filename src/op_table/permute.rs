@@ -1,5 +1,5 @@
 use super::{Array, Fill, Row, input};
-use veridical::{Var, ops};
+use crate::{Var, ops};
 
 fn permute(x: &Array, axes: &[usize]) -> Array {
     let shape: Vec<usize> = axes.iter().map(|&axis| x.shape[axis]).collect();

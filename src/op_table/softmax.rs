@@ -1,8 +1,8 @@
 use super::{Array, Row, input};
-use veridical::{Result, Var};
+use crate::{Result, Var};
 
 fn reference(x: &Array, log: bool) -> Array {
-    let columns = *x.shape.last().unwrap();
+    let columns = x.shape[x.shape.len() - 1];
     let mut y = x.clone();
     for row in y.data.chunks_mut(columns.max(1)) {
         let max = row.iter().copied().fold(f64::MIN, f64::max);

@@ -1,9 +1,9 @@
 use super::{Array, Fill, Row, input};
-use veridical::{Var, ops};
+use crate::{Var, ops};
 
 /// The definition: pixel by pixel, the two-dimensional filter, zeros beyond the border.
 fn resample(x: &Array, taps: &[f64], up: bool, pad: usize) -> Array {
-    let [n, h, w, c] = x.shape[..] else { panic!("images have four axes") };
+    let (n, h, w, c) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3]);
     let total = taps.iter().sum::<f64>();
     let halved = |extent: usize| (extent + 2 * pad - taps.len()) / 2 + 1;
     let (to_h, to_w) = if up { (2 * h, 2 * w) } else { (halved(h), halved(w)) };

@@ -1,5 +1,5 @@
 use super::{Array, Fill, Row, input};
-use veridical::ops;
+use crate::{Var, ops};
 
 fn reference(x: &[Array]) -> Array {
     let classes = x[0].shape[1];
@@ -13,7 +13,7 @@ fn reference(x: &[Array]) -> Array {
 pub fn rows() -> Vec<Row> {
     let row = |batch: usize, classes: usize| {
         let labels = input(&[batch]).fill(Fill::Indices(classes as u32)).constant();
-        let run = |x: &[veridical::Var]| ops::cross_entropy(&x[0], x[1].value());
+        let run = |x: &[Var]| ops::cross_entropy(&x[0], x[1].value());
         Row::new("cross_entropy", vec![input(&[batch, classes]), labels], run, reference).tolerance(4e-6, 6e-3)
     };
     let sizes = [(1, 1), (1, 2), (3, 10), (5, 33), (300, 3), (3, 1000), (2, 1500), (2, 2056)];

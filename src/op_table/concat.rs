@@ -1,5 +1,5 @@
 use super::{Array, Fill, Row, input};
-use veridical::{Var, ops};
+use crate::{Var, ops};
 
 fn concat(x: &[Array], axis: usize) -> Array {
     let mut shape = x[0].shape.clone();

@@ -1,6 +1,7 @@
-use super::{Array, Fill, Row, input};
 use std::f64::consts::TAU;
-use veridical::{Var, ops};
+
+use super::{Array, Fill, Row, input};
+use crate::{Var, ops};
 
 fn cos_sin(x: &Array, frequencies: &[f64]) -> Array {
     let half = frequencies.len();

@@ -1,8 +1,8 @@
 use super::{Array, Fill, Row, input};
-use veridical::ops::random::{Distribution, Draws};
-use veridical::ops::{self, gumbel_softmax::GumbelNoise};
-use veridical::random::{Purpose, RandomKey};
-use veridical::{DType, Result, Tensor, Var};
+use crate::ops::random::{Distribution, Draws};
+use crate::ops::{self, gumbel_softmax::GumbelNoise};
+use crate::random::{Purpose, RandomKey};
+use crate::{DType, Result, Tensor, Var};
 
 const KEY: RandomKey = RandomKey { seed: 0x5eed_0000_0007, purpose: Purpose::Custom, site: 77, step: 123_456 };
 
@@ -19,12 +19,16 @@ fn draws(x: &Var, scattered: bool) -> Result<Draws> {
     Ok(Draws::of_samples(KEY, Tensor::from_slice(&ids, [ids.len()], &x.device())?))
 }
 
+/// Word `e` of a sample. All zero, which no kernel agrees with, if the key were out of range.
+fn word(id: u32, e: u64) -> u32 {
+    KEY.stream().map_or(0, |stream| stream.word(id, e))
+}
+
 /// The word of every element of a batch.
 fn words(shape: &[usize], scattered: bool) -> Vec<u32> {
-    let stream = KEY.stream().unwrap();
     let len: usize = shape.iter().skip(1).product();
     let samples = ids(shape.first().copied().unwrap_or(1), scattered);
-    samples.iter().flat_map(|&id| (0..len as u64).map(move |e| stream.word(id, e))).collect()
+    samples.iter().flat_map(|&id| (0..len as u64).map(move |e| word(id, e))).collect()
 }
 
 fn unit(w: u32) -> f64 {
@@ -41,11 +45,10 @@ fn gumbel(w: u32) -> f64 {
 
 /// Standard normal numbers by Box and Muller, in f64.
 fn normals(shape: &[usize], scattered: bool) -> Vec<f64> {
-    let stream = KEY.stream().unwrap();
     let len: usize = shape.iter().skip(1).product();
     let samples = ids(shape.first().copied().unwrap_or(1), scattered);
     let normal = |id: u32, e: u64| {
-        let (radius, angle) = (stream.word(id, e & !1), stream.word(id, e | 1));
+        let (radius, angle) = (word(id, e & !1), word(id, e | 1));
         let (sin, cos) = (2.0 * std::f64::consts::PI * unit(angle)).sin_cos();
         (2.0 * exponential(radius)).sqrt() * if e.is_multiple_of(2) { cos } else { sin }
     };
@@ -262,21 +265,22 @@ fn gumbel_softmaxes() -> Vec<Row> {
 
 /// Every draw by itself: the first outcome whose share of the total, in 64-bit fractions, exceeds the draw's words.
 fn counted(x: &Array, n: u64, scattered: bool) -> Array {
-    let (stream, k) = (KEY.stream().unwrap(), x.shape[1]);
+    let k = x.shape[1];
     let mut counts = x.map(|_| 0.0);
     let rows =
         ids(x.shape[0], scattered).into_iter().zip(x.data.chunks(k.max(1)).zip(counts.data.chunks_mut(k.max(1))));
     for (id, (weights, counts)) in rows {
         let total: f64 = weights.iter().sum();
         for i in 0..n {
-            let fraction = f64::from(stream.word(id, 2 * i + 1)) / 2f64.powi(32)
-                + f64::from(stream.word(id, 2 * i)) / 2f64.powi(64);
+            let fraction = f64::from(word(id, 2 * i + 1)) / 2f64.powi(32) + f64::from(word(id, 2 * i)) / 2f64.powi(64);
             let mut sum = 0.0;
             let outcome = weights.iter().position(|w| {
                 sum += w;
                 fraction * total < sum
             });
-            counts[outcome.unwrap()] += 1.0;
+            if let Some(outcome) = outcome {
+                counts[outcome] += 1.0;
+            }
         }
     }
     counts

@@ -1,5 +1,5 @@
 use super::{Array, Fill, Row, input};
-use veridical::ops;
+use crate::ops;
 
 fn linear(x: &[Array]) -> Array {
     let (outputs, inputs) = (x[1].shape[0], x[1].shape[1]);

@@ -1,11 +1,11 @@
 use super::{Array, Row, input};
-use veridical::ops;
+use crate::{Var, ops};
 
 const EPS: f64 = 1e-5;
 
 fn reference(x: &[Array]) -> Array {
     let (x, gamma, beta) = (&x[0], &x[1], &x[2]);
-    let channels = *x.shape.last().unwrap();
+    let channels = gamma.data.len();
     let mut y = x.clone();
     if channels == 0 {
         return y;
@@ -22,9 +22,9 @@ fn reference(x: &[Array]) -> Array {
 
 pub fn rows() -> Vec<Row> {
     let row = |shape: &[usize]| {
-        let channels = [*shape.last().unwrap()];
+        let channels = [shape[shape.len() - 1]];
         let inputs = vec![input(shape), input(&channels), input(&channels)];
-        let run = |x: &[veridical::Var]| ops::layer_norm(&x[0], &x[1], &x[2], EPS);
+        let run = |x: &[Var]| ops::layer_norm(&x[0], &x[1], &x[2], EPS);
         Row::new("layer_norm", inputs, run, reference).tolerance(4e-6, 6e-3)
     };
     let shapes: [&[usize]; 10] = [

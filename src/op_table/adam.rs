@@ -1,13 +1,13 @@
 use super::{Array, Fill, Input, Row, constants, side_by_side};
-use veridical::ops::adam::{AdamState, AdamStep};
-use veridical::{DType, Var, ops};
+use crate::ops::adam::{AdamState, AdamStep};
+use crate::{DType, Result, Var, ops};
 
 /// The third step, with everything switched on.
 const STEP: AdamStep =
     AdamStep { lr: 0.02, beta1: 0.9, beta2: 0.99, eps: 1e-6, weight_decay: 0.1, step: 3, ema_beta: 0.75 };
 
 /// Weights, first moment, second moment and average after the step.
-fn run(x: &[Var]) -> veridical::Result<Var> {
+fn run(x: &[Var]) -> Result<Var> {
     let [mut weights, mut m, mut v, mut ema] = [0, 1, 2, 3].map(|i| x[i].value().clone());
     let state = AdamState { weights: &mut weights, m: &mut m, v: &mut v, ema: Some(&mut ema), copy: None };
     ops::adam(&STEP, state, x[4].value(), None)?;

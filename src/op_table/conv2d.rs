@@ -1,5 +1,5 @@
 use super::{Array, Fill, Row, input};
-use veridical::ops;
+use crate::{Var, ops};
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -42,7 +42,7 @@ impl Case {
         let mut shapes = vec![vec![batch, height, width, inputs], vec![outputs, self.kernel, self.kernel, inputs]];
         shapes.extend(bias.then(|| vec![outputs]));
         let of = shapes.iter().map(|shape| input(shape).fill(fill)).collect();
-        let run = move |x: &[veridical::Var]| ops::conv2d(&x[0], &x[1], x.get(2), self.stride, self.padding);
+        let run = move |x: &[Var]| ops::conv2d(&x[0], &x[1], x.get(2), self.stride, self.padding);
         Row::new("conv2d", of, run, move |x: &[Array]| self.reference(x))
             .case(format!("stride={} padding={}", self.stride, self.padding))
             .tolerance(4e-6, 6e-3)

@@ -1,5 +1,5 @@
 use super::{Array, Row, constants};
-use veridical::{DType, Tensor, Var, ops};
+use crate::{DType, Tensor, Var, ops};
 
 /// Two parts into a buffer with a gap before, between and behind them; the buffer is the first input.
 pub fn rows() -> Vec<Row> {
