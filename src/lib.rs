@@ -94,7 +94,8 @@
 //! | `cuda` (default) | drives NVIDIA GPUs; the driver is loaded at run time, so one binary runs with and without one |
 //! | `cli` (default) | the `veridical` command; without it a library user gets none of its dependencies |
 //! | `report` (with `cli`) | runs draw their samples and curves and write a page: `report` |
-//! | `formats` (with `report`) | data from pictures, folders of them, and `.npz` archives |
+//! | `formats` (with `report`) | data from pictures, folders of them, and `.npz` archives; [`Tensor`]s from pictures of the `image` crate (0.25) and back: `from_image`, `to_image` |
+//! | `ndarray` | [`Tensor`]s from arrays of the `ndarray` crate (0.17) and back: `from_ndarray`, `to_ndarray` |
 //! | `emulator` | compiles the CUDA kernels with the host's C++ compiler and runs them on the CPU: [`Device::emulator`] |
 // What a user feeds in is an error, not a panic; tests may unwrap.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -116,6 +117,7 @@ pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+mod pixels;
 pub mod random;
 #[cfg(feature = "report")]
 pub mod report;
