@@ -1,5 +1,6 @@
 //! Finds the kernels, compiles them with nvcc (feature `cuda`) and with the host C++ compiler (feature `emulator`), and
-//! writes the table of both to `$OUT_DIR/kernels.rs`, which `src/backend/kernels.rs` includes.
+//! writes the table of both to `$OUT_DIR/kernels.rs`, which `src/backend/kernels.rs` includes, and their parameter
+//! structs to `$OUT_DIR/params.rs`, for `src/backend/params.rs`.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -17,6 +18,8 @@ mod host;
 mod jobs;
 #[path = "build/nvcc.rs"]
 mod nvcc;
+#[path = "build/params.rs"]
+mod params;
 #[path = "build/scan.rs"]
 mod scan;
 
@@ -48,6 +51,7 @@ fn run() -> Result<(), String> {
 
     let out = PathBuf::from(variable("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let mut sources = scan::folder(Path::new("kernels"))?;
+    scan::write_if_changed(&out.join("params.rs"), &params::rust(&params::all(&sources)?))?;
     let on_gpu = cfg!(feature = "cuda") && variable("VERIDICAL_TEST_KERNELS").is_some_and(|value| value == "1");
     let tests = if on_gpu || cfg!(feature = "emulator") { test_kernels()? } else { Vec::new() };
     let (on_both, on_host): (Vec<_>, Vec<_>) =
@@ -55,6 +59,7 @@ fn run() -> Result<(), String> {
     sources.extend(on_both);
     let headers = scan::headers(Path::new("kernels"))?;
     scan::reject_duplicates(&sources)?;
+    params::all(&sources)?;
 
     let fatbins = if cfg!(feature = "cuda") { cuda(&sources, &headers, &out)? } else { None };
     if fatbins.is_some() {
@@ -73,6 +78,7 @@ fn run() -> Result<(), String> {
         let mut all = sources;
         all.extend(on_host);
         scan::reject_duplicates(&all)?;
+        params::all(&all)?;
         host::compile(&all, &headers, &out)?;
         host_table(&mut table, &all);
     }

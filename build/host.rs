@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::jobs::{self, Job};
+use crate::params;
 use crate::scan::{Header, Source, fingerprint, write_if_changed};
 
 /// Compiles every source and links them into the crate.
@@ -31,28 +32,30 @@ pub fn compile(sources: &[Source], headers: &[Header], out: &Path) -> Result<(),
     let runtime = root.join("kernels/host/runtime.cpp");
     let mut files = vec![(runtime.display().to_string(), runtime)];
     // Each file gets a namespace, for two files may define functions or structs of one name. The headers come first,
-    // outside of it.
+    // outside of it; behind the file stand the fields of its parameter structs.
     let language: String = headers
         .iter()
         .filter(|header| header.path.extension().is_some_and(|e| e == "cuh"))
         .map(|header| format!("#include \"{}\"\n", root.join(&header.path).display()))
         .collect();
+    let mut texts = vec![String::new()];
     for source in sources {
+        let layouts: String = params::of(source)?.iter().map(|params| params.layout()).collect();
         let wrapped = folder.join(format!("{}.cpp", source.stem));
         let path = root.join(&source.path);
         let text = format!(
-            "#include \"device/veridical.cuh\"\n{language}namespace veridical_file_{} {{\n#include \"{}\"\n}}\n",
+            "#include \"device/veridical.cuh\"\n{language}namespace veridical_file_{} {{\n#include \"{}\"\n{layouts}}}\n",
             source.stem,
             path.display()
         );
         write_if_changed(&wrapped, &text)?;
         files.push((source.path.display().to_string(), wrapped));
+        texts.push(text + &source.text);
     }
 
     let command = format!("{:?}", compiler.to_command());
     let mut jobs = Vec::new();
-    for (i, (what, path)) in files.into_iter().enumerate() {
-        let text = if i == 0 { "" } else { sources[i - 1].text.as_str() };
+    for ((what, path), text) in files.into_iter().zip(&texts) {
         let inputs = [command.as_str(), &what, text].into_iter().chain(headers.iter().map(|h| h.text.as_str()));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let output = folder.join(format!("{stem}-{}.o", fingerprint(inputs)));

@@ -96,8 +96,8 @@ pub fn write_if_changed(path: &Path, text: &str) -> Result<(), String> {
 }
 
 /// The kernels declared in `text`, comments and preprocessor lines aside.
-fn declared(text: &str) -> Result<Vec<Declared>, String> {
-    let text = without_comments_and_macros(text);
+pub fn declared(text: &str) -> Result<Vec<Declared>, String> {
+    let text = code(text);
     let mut kernels = Vec::new();
     for keyword in ["KERNEL(", "KERNEL_BOUNDS(", "FAMILY("] {
         let mut rest = text.as_str();
@@ -124,7 +124,8 @@ fn declared(text: &str) -> Result<Vec<Declared>, String> {
     Ok(kernels)
 }
 
-fn without_comments_and_macros(text: &str) -> String {
+/// A file without comments and preprocessor lines; what is left keeps its line.
+pub fn code(text: &str) -> String {
     let mut code = String::new();
     let mut rest = text;
     while let Some(at) = rest.find("/*") {
@@ -136,7 +137,10 @@ fn without_comments_and_macros(text: &str) -> String {
             continue;
         }
         code.push_str(&rest[..at]);
-        rest = rest[at..].find("*/").map_or("", |end| &rest[at + end + 2..]);
+        let end = rest[at..].find("*/").map_or(rest.len(), |end| at + end + 2);
+        code.push(' ');
+        code.extend(rest[at..end].chars().filter(|&c| c == '\n'));
+        rest = &rest[end..];
     }
     code.push_str(rest);
     let mut plain = String::new();
@@ -145,14 +149,14 @@ fn without_comments_and_macros(text: &str) -> String {
         in_macro |= line.trim_start().starts_with('#');
         if !in_macro {
             plain.push_str(line.split("//").next().unwrap_or_default());
-            plain.push('\n');
         }
+        plain.push('\n');
         in_macro &= line.trim_end().ends_with('\\');
     }
     plain
 }
 
-fn is_identifier(word: &str) -> bool {
+pub fn is_identifier(word: &str) -> bool {
     !word.is_empty()
         && !word.starts_with(|c: char| c.is_ascii_digit())
         && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -24,7 +24,6 @@ struct AdamParams {
     float ema_part;
     uint32_t wide;
 };
-LAYOUT(AdamParams, weights, m, v, ema, copy, gradient, clip, n, lr, root, w1, w2, eps, decay, ema_part, wide)
 
 struct AdamElement {
     float w, m, v;

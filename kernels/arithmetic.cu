@@ -23,7 +23,6 @@ struct ArithmeticParams {
     uint32_t small;
     uint32_t unused;
 };
-LAYOUT(ArithmeticParams, a, b, y, n, extents, a_strides, b_strides, divisors, alpha, beta, contiguous, wide, small, unused)
 
 struct Places {
     uint64_t a;

@@ -30,7 +30,6 @@ struct AttentionParams {
     uint32_t wide;
     float scale;
 };
-LAYOUT(AttentionParams, q, k, v, y, lse, dy, delta, dq, dk, dv, tokens, channels, heads, head_dim, causal, wide, scale)
 
 // Queries, keys or channels in a tile; a row of a tile is 4 longer in shared memory, so that 16-byte loads down a column meet no
 // bank twice. 16 x 16 threads: thread (x, y) has rows y + 16 i, and columns x + 16 j of scores or 4 x + j of channels.

@@ -11,7 +11,6 @@ struct AverageParams {
     float part;
     uint32_t wide;
 };
-LAYOUT(AverageParams, average, weights, n, part, wide)
 
 KERNEL(average_fwd_f32, AverageParams) {
     auto average = p.average.as<float>();

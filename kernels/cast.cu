@@ -8,7 +8,6 @@ struct CastParams {
     uint64_t n;
     uint64_t wide;
 };
-LAYOUT(CastParams, x, y, n, wide)
 
 template <class In, class Out>
 DEVICE void convert(const CastParams& p) {

@@ -19,7 +19,6 @@ struct CategoricalParams {
     uint32_t site;
     uint32_t team;
 };
-LAYOUT(CategoricalParams, logits, labels, bad, ids, rows, len, first, key0, key1, step, site, team)
 
 template <class T>
 DEVICE void categorical(const CategoricalParams& p) {

@@ -10,7 +10,6 @@ struct CeilingParams {
     float factor;
     float step;
 };
-LAYOUT(CeilingParams, out, steps, factor, step)
 
 KERNEL_BOUNDS(ceiling_fwd_fma_f32, CeilingParams, 256) {
     constexpr int CHAINS = 16;

@@ -13,7 +13,6 @@ struct ConcatParams {
     uint64_t y_pitch;
     uint64_t wide;
 };
-LAYOUT(ConcatParams, x, y, rows, width, x_pitch, y_pitch, wide)
 
 template <int N, class T>
 DEVICE void move_piece(const ConcatParams& p) {

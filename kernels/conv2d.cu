@@ -37,8 +37,6 @@ struct Conv2dParams {
     uint32_t wide_result;
     uint32_t taps;
 };
-LAYOUT(Conv2dParams, image, other, bias, result, parts, m, n, k, depth_per_part, height, width, channels, grid_height, grid_width,
-       kernel, outputs, inputs, step, spread, padding, wide_image, wide_other, wide_result, taps)
 
 template <class T>
 DEVICE PatchSource<T> patches(const Conv2dParams& p) {

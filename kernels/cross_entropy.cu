@@ -17,14 +17,12 @@ struct CrossEntropyParams {
     uint32_t block_per_row;
     uint32_t wide;
 };
-LAYOUT(CrossEntropyParams, x, labels, losses, stats, dloss, dx, rows, columns, block_per_row, wide)
 
 struct CrossEntropyMeanParams {
     buffer losses;
     buffer loss;
     uint64_t rows;
 };
-LAYOUT(CrossEntropyMeanParams, losses, loss, rows)
 
 DEVICE float not_a_number() { return __uint_as_float(0x7fc00000u); }
 

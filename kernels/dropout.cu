@@ -19,7 +19,6 @@ struct DropoutParams {
     float scale;
     uint32_t wide;
 };
-LAYOUT(DropoutParams, x, y, ids, rows, len, first, key0, key1, step, site, threshold, scale, wide)
 
 template <class T>
 DEVICE void dropout(const DropoutParams& p) {

@@ -14,7 +14,6 @@ struct ElementwiseParams {
     float b;
     uint64_t wide;
 };
-LAYOUT(ElementwiseParams, dy, x, y, n, a, b, wide)
 
 template <class F, class T>
 DEVICE void forward(const ElementwiseParams& p) {

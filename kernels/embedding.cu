@@ -15,7 +15,6 @@ struct EmbeddingParams {
     uint64_t width;
     uint64_t wide;
 };
-LAYOUT(EmbeddingParams, table, index, y, n, rows, width, wide)
 
 DEVICE float not_a_number() { return __uint_as_float(0x7fffffffu); }
 

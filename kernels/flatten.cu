@@ -12,7 +12,6 @@ struct FlattenParams {
     uint32_t add;
     uint32_t wide;
 };
-LAYOUT(FlattenParams, flat, part, offset, count, add, wide)
 
 template <class T>
 DEVICE void flatten(const FlattenParams& p) {

@@ -13,7 +13,6 @@ struct FrequencyEmbeddingParams {
     uint64_t half;
     double rate;
 };
-LAYOUT(FrequencyEmbeddingParams, x, freqs, y, dx, n, half, rate)
 
 constexpr double TURN = 6.283185307179586;
 

@@ -13,7 +13,6 @@ struct GradientNormParams {
     uint32_t wide;
     uint32_t unused;
 };
-LAYOUT(GradientNormParams, gradient, partial, result, n, max_norm, wide, unused)
 
 DEVICE double squared(float g) { return static_cast<double>(g) * g; }
 

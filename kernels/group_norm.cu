@@ -27,8 +27,6 @@ struct GroupNormParams {
     uint32_t affine_f32;
     float eps;
 };
-LAYOUT(GroupNormParams, x, gamma, beta, stats, y, dy, dx, partial, pixels, channels, groups, groups_per_block,
-       elements_per_load, resident, silu, affine_f32, eps)
 
 struct GroupNormAffineParams {
     buffer partial;
@@ -38,7 +36,6 @@ struct GroupNormAffineParams {
     uint32_t channels;
     uint32_t affine_f32;
 };
-LAYOUT(GroupNormAffineParams, partial, dgamma, dbeta, images, channels, affine_f32)
 
 DEVICE float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
 DEVICE float silu_slope(float x) {

@@ -26,7 +26,6 @@ struct GumbelSoftmaxParams {
     uint32_t team;
     uint32_t hard;
 };
-LAYOUT(GumbelSoftmaxParams, x, noise, soft, y, dy, ids, rows, len, inverse_tau, first, key0, key1, step, site, team, hard)
 
 DEVICE float team_sum(float v, uint32_t team) {
     for (uint32_t step = team / 2; step > 0; step /= 2) v += __shfl_xor_sync(FULL_MASK, v, step);

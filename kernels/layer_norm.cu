@@ -23,7 +23,6 @@ struct LayerNormParams {
     uint32_t affine_f32;
     float eps;
 };
-LAYOUT(LayerNormParams, x, gamma, beta, stats, y, dy, dx, rows, channels, block_per_row, affine_f32, eps)
 
 struct LayerNormAffineParams {
     buffer x;
@@ -39,7 +38,6 @@ struct LayerNormAffineParams {
     uint32_t affine_f32;
     uint32_t unused;
 };
-LAYOUT(LayerNormAffineParams, x, dy, stats, partial, dgamma, dbeta, rows, rows_per_chunk, channels, chunks, affine_f32, unused)
 
 // gamma or beta of a channel.
 template <class T>

@@ -25,7 +25,6 @@ struct MatmulParams {
     uint32_t wide_b;
     uint32_t wide_y;
 };
-LAYOUT(MatmulParams, a, b, bias, y, parts, a_batch, b_batch, m, n, k, depth_per_part, batch, wide_a, wide_b, wide_y)
 
 template <class T, int SIZE, bool A_TRANSPOSED, bool B_TRANSPOSED>
 DEVICE void matmul(const MatmulParams& p) {
@@ -67,7 +66,6 @@ struct SumPartsParams {
     uint64_t batch;
     uint64_t count;
 };
-LAYOUT(SumPartsParams, parts, bias, y, size, n, batch, count)
 
 template <class T>
 DEVICE void sum_parts(const SumPartsParams& p) {

@@ -22,7 +22,6 @@ struct MultinomialParams {
     uint32_t step;
     uint32_t site;
 };
-LAYOUT(MultinomialParams, weights, table, counts, bad, ids, rows, len, n, first, key0, key1, step, site)
 
 // How a weight becomes an integer, given the exponent of the row's largest.
 template <class T>

@@ -14,7 +14,6 @@ struct PermuteParams {
     uint64_t strides[5];
     uint64_t wide;
 };
-LAYOUT(PermuteParams, x, y, n, extents, strides, wide)
 
 struct PermuteTileParams {
     buffer x;
@@ -27,7 +26,6 @@ struct PermuteTileParams {
     uint64_t x_strides[3];
     uint64_t y_strides[3];
 };
-LAYOUT(PermuteTileParams, x, y, rows, columns, x_pitch, y_pitch, batch, x_strides, y_strides)
 
 template <int N, class T>
 DEVICE void gather(const PermuteParams& p) {

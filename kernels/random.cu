@@ -16,7 +16,6 @@ struct RandomParams {
     uint32_t site;
     uint32_t wide;
 };
-LAYOUT(RandomParams, y, ids, rows, len, first, key0, key1, step, site, wide)
 
 struct Words {
     DEVICE static vec<uint32_t, 4> block(random_words w) { return {{w.w[0], w.w[1], w.w[2], w.w[3]}}; }

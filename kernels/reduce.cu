@@ -16,7 +16,6 @@ struct ReduceParams {
     float factor;
     uint32_t wide;
 };
-LAYOUT(ReduceParams, x, y, outer, n, inner, rows, factor, wide)
 
 template <class In, class Out>
 DEVICE void sum_rows(const ReduceParams& p) {

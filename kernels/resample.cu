@@ -18,7 +18,6 @@ struct ResampleParams {
     uint32_t wide;
     float taps[32];
 };
-LAYOUT(ResampleParams, x, y, n, from, to, c, pad, count, wide, taps)
 
 // The pixel that tap r of result `to` reads, or something beyond the border.
 template <bool UP>

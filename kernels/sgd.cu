@@ -24,7 +24,6 @@ struct SgdParams {
     uint32_t nesterov;
     uint32_t wide;
 };
-LAYOUT(SgdParams, weights, momentum, squares, ema, copy, gradient, clip, n, lr, mu, decay, part, eps, ema_part, nesterov, wide)
 
 struct SgdElement {
     float w, momentum, square;

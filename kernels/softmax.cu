@@ -19,7 +19,6 @@ struct SoftmaxParams {
     uint32_t wide;
     uint32_t unused;
 };
-LAYOUT(SoftmaxParams, x, y, stats, dy, dx, rows, columns, log, block_per_row, wide, unused)
 
 template <class Row>
 DEVICE void forward(const SoftmaxParams& p) {

@@ -24,7 +24,6 @@ struct SolverUpdateParams {
     uint32_t wide;
     uint32_t unused;
 };
-LAYOUT(SolverUpdateParams, x, d, y, a_each, b_each, ids, rows, len, a, b, noisy, first, key0, key1, step, site, wide, unused)
 
 template <class T>
 DEVICE void solver_update(const SolverUpdateParams& p) {

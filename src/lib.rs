@@ -95,7 +95,8 @@
 //! | `cuda` (default) | drives NVIDIA GPUs; the driver is loaded at run time, so one binary runs with and without one |
 //! | `cli` (default) | the `veridical` command; without it a library user gets none of its dependencies |
 //! | `report` (with `cli`) | runs draw their samples and curves and write a page: `report` |
-//! | `formats` (with `report`) | data from pictures, folders of them, and `.npz` archives |
+//! | `formats` (with `report`) | data from pictures, folders of them, and `.npz` archives; [`Tensor`]s from pictures of the `image` crate (0.25) and back: `from_image`, `to_image` |
+//! | `ndarray` | [`Tensor`]s from arrays of the `ndarray` crate (0.17) and back: `from_ndarray`, `to_ndarray` |
 //! | `op-table` (with `cli`) | every operation with the shapes, tolerances and plain loops that it is tested with, for one of your own too: `op_table` |
 //! | `emulator` | compiles the CUDA kernels with the host's C++ compiler and runs them on the CPU: [`Device::emulator`] |
 // What a user feeds in is an error, not a panic; tests may unwrap.
@@ -120,6 +121,7 @@ pub mod nn;
 pub mod op_table;
 pub mod ops;
 pub mod optim;
+mod pixels;
 pub mod random;
 #[cfg(feature = "report")]
 pub mod report;

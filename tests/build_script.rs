@@ -7,6 +7,9 @@ mod jobs;
 #[path = "../build/nvcc.rs"]
 mod nvcc;
 #[allow(dead_code)]
+#[path = "../build/params.rs"]
+mod params;
+#[allow(dead_code)]
 #[path = "../build/scan.rs"]
 mod scan;
 
@@ -24,6 +27,7 @@ fn variable(name: &str) -> Option<String> {
 fn every_kernel_file_of_the_crate_declares_kernels() {
     let sources = scan::folder(Path::new("kernels")).unwrap();
     scan::reject_duplicates(&sources).unwrap();
+    params::all(&sources).unwrap();
     assert!(!sources.is_empty());
     for source in &sources {
         assert!(!source.kernels.is_empty(), "{} declares no kernel", source.path.display());

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use imports::{Circle, circles, rooms};
 
-/// What every room may use: errors, and what protects a computation.
-const GROUND: [&str; 9] = ["error", "escape", "figures", "files", "checksum", "settings", "stop", "memory", "threads"];
+/// What every room may use: errors, what protects a computation, and what numbers look like as text and as pixels.
+const GROUND: [&str; 10] =
+    ["error", "escape", "figures", "files", "checksum", "settings", "stop", "memory", "threads", "pixels"];
 
 /// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch
 /// walks down.

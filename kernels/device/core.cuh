@@ -5,18 +5,15 @@
 #include <stdint.h>
 #include <type_traits>
 
-#include "for_each.cuh"
-
 #ifdef VERIDICAL_HOST
 #include "host/language.h"
 #endif
 
-// KERNEL(name, Params) { ... p.field ... }            a kernel and the one struct it is given
+// KERNEL(name, Params) { ... p.field ... }            a kernel and the one struct it is given: of buffers, numbers of 4 and 8
+//                                                     bytes, and arrays of them, with every gap a field. build.rs reads it
+//                                                     (build/params.rs) and makes the Rust struct of it.
 // KERNEL_BOUNDS(name, Params, threads) { ... }        the same, for blocks of at most `threads` threads
 // DEVICE                                              marks the functions that kernels are made of
-// LAYOUT(Params, field, ...)                          lists every field in order. The struct may have no hidden padding;
-//                                                     the host build exports names, offsets and sizes, which a launch in the
-//                                                     emulator compares with the Rust struct.
 // UNROLL                                              before a loop: repeat its body instead of looping, so that arrays that
 //                                                     it indexes stay in registers
 #ifndef VERIDICAL_HOST
@@ -25,13 +22,7 @@
 #define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
 #define KERNEL_BOUNDS(name, Params, threads) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Params p)
-#define LAYOUT(Params, ...) VERIDICAL_NO_PADDING(Params, __VA_ARGS__)
 #endif
-
-#define VERIDICAL_FIELD_SIZE(Params, field) +sizeof(Params::field)
-#define VERIDICAL_NO_PADDING(Params, ...)                                                         \
-    static_assert(0 VERIDICAL_FOR_EACH(VERIDICAL_FIELD_SIZE, Params, __VA_ARGS__) == sizeof(Params), \
-                  #Params ": LAYOUT must list every field, and there may be no padding between them");
 
 namespace veridical {
 

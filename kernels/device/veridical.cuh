@@ -1,7 +1,7 @@
 // The kernel language: everything a file in kernels/ may use. nvcc compiles the files for the GPU; with
 // VERIDICAL_HOST defined a C++17 compiler turns the very same text into functions that the emulator runs on the CPU.
 //
-//   core.cuh        KERNEL, LAYOUT, DEVICE, thread indices, buffer
+//   core.cuh        KERNEL, DEVICE, thread indices, buffer
 //   memory.cuh      gptr, sptr, vec, SHARED: pointers that are checked on the host and plain on the device
 //   bf16.cuh        bf16, to_float, from_float
 //   reduce.cuh      sums and maxima over a warp and over a block, in a fixed order

@@ -12,23 +12,17 @@
 #define DEVICE inline
 #define UNROLL
 #define KERNEL(name, Params) KERNEL_BOUNDS(name, Params, 1024)
+// `Params_layout` stands behind the file, where build/host.rs puts it: names, offsets and sizes of the fields as this compiler
+// sees them.
 #define KERNEL_BOUNDS(name, Params, threads)                                                     \
+    static ::veridical::host::Layout Params##_layout();                                          \
     static void name##_body([[maybe_unused]] const Params& p);                                   \
     static void name##_run(const void* p) { name##_body(*static_cast<const Params*>(p)); }       \
-    static ::veridical::host::Layout name##_layout() { return veridical_layout((const Params*)nullptr); } \
     extern "C" const ::veridical::host::Kernel* veridical_kernel_##name() {                      \
-        static const ::veridical::host::Kernel kernel = {name##_run, name##_layout, threads};    \
+        static const ::veridical::host::Kernel kernel = {name##_run, Params##_layout, threads};  \
         return &kernel;                                                                          \
     }                                                                                            \
     static void name##_body([[maybe_unused]] const Params& p)
-#define LAYOUT(Params, ...)                                                                      \
-    VERIDICAL_NO_PADDING(Params, __VA_ARGS__)                                                    \
-    static inline ::veridical::host::Layout veridical_layout(const Params*) {                    \
-        static const ::veridical::host::Field fields[] = {                                       \
-            VERIDICAL_FOR_EACH(VERIDICAL_FIELD, Params, __VA_ARGS__)};                           \
-        return {#Params, fields, sizeof(fields) / sizeof(fields[0]), sizeof(Params)};            \
-    }
-#define VERIDICAL_FIELD(Params, field) {#field, offsetof(Params, field), sizeof(Params::field)},
 
 #define threadIdx (::veridical::host::context.thread)
 #define blockIdx (::veridical::host::context.block)

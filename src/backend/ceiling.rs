@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::cpu::ceiling as cpu;
 use super::dtype::DType;
-use super::gpu::{Gpu, Launch, Ptr};
+use super::gpu::{Gpu, Launch};
+use super::params::CeilingParams;
 use crate::error::{Error, Result};
-use crate::params;
 
 /// The rates that the kernels' own instructions reach on a device when nothing else holds them up; data that are still
 /// in a cache can be faster.
@@ -58,15 +58,6 @@ const COPY_CPU: usize = 64 << 20;
 const COPY_GPU: usize = 512 << 20;
 const COPIES: usize = 8;
 const THREADS: u32 = 256;
-
-params! {
-    struct CeilingParams {
-        out: Ptr,
-        steps: u64,
-        factor: f32,
-        step: f32,
-    }
-}
 
 /// Operations of one thread in one step: 16 multiply-adds, or a 32nd of four 16x8x16 products.
 fn operations(kernel: &str) -> f64 {

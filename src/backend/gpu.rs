@@ -19,8 +19,8 @@ pub struct Field {
     pub size: usize,
 }
 
-/// The parameter struct of a kernel: plain bytes with the layout of the C++ struct of the same name. Made by
-/// [`params!`](crate::params).
+/// The parameter struct of a kernel: plain bytes with the layout of the C++ struct of the same name. Those of the
+/// crate's kernels are made of the C++ structs when it is built; [`params!`](crate::params) makes others.
 pub trait KernelParams: bytemuck::Pod {
     /// The C++ struct's name.
     const NAME: &'static str;
@@ -51,8 +51,8 @@ impl Ptr {
     }
 }
 
-/// Declares a kernel's parameter struct: `#[repr(C)]`, no implicit padding, with a table of its fields that the
-/// emulator compares with the C++ side at every launch.
+/// Declares the parameter struct of a kernel that is not one of the crate's own: `#[repr(C)]`, no implicit padding,
+/// with a table of its fields that the emulator compares with the C++ side at every launch.
 #[macro_export]
 macro_rules! params {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident: $ty:ty),* $(,)? }) => {

@@ -12,6 +12,7 @@ pub mod emulator;
 pub mod gpu;
 pub(crate) mod kernels;
 mod math;
+pub(crate) mod params;
 pub(crate) mod shared_memory;
 pub(crate) mod usage;
 

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use crate::pixels::of_byte;
 use crate::{Error, Result};
 
 /// Labelled images in memory: rows of `height * width * channels` values (NHWC), one label each.
@@ -27,11 +28,6 @@ impl Pixels {
             Pixels::Floats(floats) => floats.len(),
         }
     }
-}
-
-/// What byte `b` means as a pixel.
-fn of_byte(b: u8) -> f32 {
-    f32::from(b) / 127.5 - 1.0
 }
 
 impl Images {

@@ -3,6 +3,7 @@
 use image::{Rgb, RgbImage};
 
 use super::canvas::{Anchor, Canvas, INK, QUIET};
+use crate::pixels::to_rgb;
 use crate::{Error, Result};
 
 /// Images of one size in one or more panels side by side, each `columns` wide; a row's label stands for all panels.
@@ -279,18 +280,7 @@ fn paste(sheet: &mut RgbImage, image: &[f32], width: usize, channels: usize, cor
     for (i, pixel) in image.chunks_exact(channels).enumerate() {
         let (x, y) = (corner[0] + (i % width) as u32, corner[1] + (i / width) as u32);
         if x < sheet.width() && y < sheet.height() {
-            sheet.put_pixel(x, y, colour(pixel));
+            sheet.put_pixel(x, y, Rgb(to_rgb(pixel)));
         }
-    }
-}
-
-fn colour(pixel: &[f32]) -> Rgb<u8> {
-    if pixel.iter().any(|v| !v.is_finite()) {
-        return Rgb([255, 0, 255]);
-    }
-    let level = |v: f32| ((v.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
-    match pixel {
-        [r, g, b] => Rgb([level(*r), level(*g), level(*b)]),
-        _ => Rgb([level(pixel[0]); 3]),
     }
 }

@@ -3,6 +3,8 @@
 mod device;
 mod display;
 pub mod file;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 mod shape;
 mod storage;
 
@@ -82,16 +84,16 @@ impl Tensor {
 
     /// A tensor of `shape` with a copy of `data`, row-major. Errors if the counts differ, or on an f64 tensor on a GPU.
     pub fn from_slice<T: Element>(data: &[T], shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
-        let shape = shape.into();
-        if shape.checked_elements("from_slice")? != data.len() {
-            return Err(Error::shape("from_slice", format!("{} elements", shape.elements()), data.len()));
+        Self::copied("from_slice", data, shape.into(), device)
+    }
+
+    /// [`from_slice`](Self::from_slice) for `op`.
+    fn copied<T: Element>(op: &'static str, data: &[T], shape: Shape, device: &Device) -> Result<Tensor> {
+        if shape.checked_elements(op)? != data.len() {
+            return Err(Error::shape(op, format!("{} elements", shape.elements()), data.len()));
         }
         if T::DTYPE == DType::F64 && matches!(device, Device::Gpu(_)) {
-            return Err(Error::dtype(
-                "from_slice",
-                "f32, bf16 or u32 on a GPU (f64 lives on the CPU only)",
-                DType::F64,
-            ));
+            return Err(Error::dtype(op, "f32, bf16 or u32 on a GPU (f64 lives on the CPU only)", DType::F64));
         }
         let storage = Storage::from_bytes(bytemuck::cast_slice(data), device)?;
         Ok(Tensor { storage: Arc::new(storage), offset: 0, shape, dtype: T::DTYPE })

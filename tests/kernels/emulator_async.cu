@@ -7,7 +7,6 @@ struct TestAsyncParams {
     uint32_t n;
     uint32_t omit;
 };
-LAYOUT(TestAsyncParams, x, y, n, omit)
 
 // y = x with neighbouring groups of four swapped, by way of shared memory; elements from n on are zero.
 // omit: 1 the wait, 2 the commit, 4 the barrier.

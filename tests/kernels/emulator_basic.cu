@@ -8,7 +8,6 @@ struct TestMapParams {
     float scale;
     uint32_t shift;
 };
-LAYOUT(TestMapParams, x, y, n, scale, shift)
 
 // y[i] = scale * x[i + shift] for i < n; a wrong n or shift leaves the buffers.
 template <class T>
@@ -36,7 +35,6 @@ struct TestBlockParams {
     buffer x;
     buffer y;
 };
-LAYOUT(TestBlockParams, x, y)
 
 // y[block] = the sum of the block's 256 values, by halving in shared memory.
 KERNEL(test_tree_sum, TestBlockParams) {

@@ -7,7 +7,6 @@ struct TestFaultParams {
     uint32_t how;
     uint32_t unused;
 };
-LAYOUT(TestFaultParams, y, n, how, unused)
 
 // Reads element n of a static (how 0) or dynamic (how 1) shared array of 64 floats, or (how 2) writes it.
 KERNEL(test_shared_bounds, TestFaultParams) {

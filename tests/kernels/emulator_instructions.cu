@@ -7,7 +7,6 @@ struct TestWordsParams {
     buffer y;
     uint64_t n;
 };
-LAYOUT(TestWordsParams, x, y, n)
 
 // y[2i] = the bf16 of x[i], y[2i + 1] = x[i] and its successor in one word.
 KERNEL(test_to_bf16, TestWordsParams) {

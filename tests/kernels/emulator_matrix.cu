@@ -8,7 +8,6 @@ struct TestMatrixParams {
     uint32_t trans;
     uint32_t count;
 };
-LAYOUT(TestMatrixParams, a, b, c, trans, count)
 
 // c[lane][j] = register j after loading `count` matrices of a [32 rows][8]; lane l gives row b[l].
 KERNEL(test_ldmatrix, TestMatrixParams) {

@@ -94,7 +94,7 @@ pub(super) struct CppLayout {
 impl HostKernel {
     /// The parameter struct that the kernel was compiled with.
     pub(super) fn layout(&self) -> CppLayout {
-        // SAFETY: the functions and tables are constants made by the KERNEL and LAYOUT macros; names are C string
+        // SAFETY: the functions and tables are constants made by KERNEL and build/params.rs; names are C string
         // literals.
         unsafe {
             let layout = (self.layout)();

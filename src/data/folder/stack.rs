@@ -10,6 +10,7 @@ use crate::data::picture::{self, Header, Picture};
 use crate::data::reading::Examples;
 use crate::data::{Images, Reading, source};
 use crate::escape::escaped;
+use crate::pixels::of_word;
 use crate::{Error, Result};
 
 /// What all pictures of a set become.
@@ -75,7 +76,7 @@ pub fn images(
         let mut pixels = source::room(root, total)?;
         facts = decode(files, &mut pixels, values, (*width, *height), |image, pixels| {
             let words = picture::words(image, target.colour);
-            pixels.iter_mut().zip(&words).for_each(|(pixel, &word)| *pixel = picture::of_word(word));
+            pixels.iter_mut().zip(&words).for_each(|(pixel, &word)| *pixel = of_word(word));
             range(words)
         })?;
         Images::new(pixels, labels, size, classes)
@@ -123,8 +124,8 @@ fn decode<T: Send>(
         if (picture.header.width, picture.header.height) != size {
             return Err(Error::format(file, "changed while it was read"));
         }
-        let transparent = picture.transparent();
         let Picture { header, frames, cmyk, image } = picture;
+        let transparent = picture::transparent(&image);
         Ok(Facts { header, frames, cmyk, transparent, range: fill(image, pixels) })
     });
     each.collect()

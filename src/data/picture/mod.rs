@@ -5,6 +5,7 @@
 
 mod jpeg;
 mod scans;
+mod tensor;
 mod whole;
 
 use std::cell::Cell;
@@ -117,20 +118,16 @@ pub(super) struct Picture {
     pub cmyk: bool,
 }
 
-impl Picture {
-    /// Whether it is transparent anywhere.
-    pub fn transparent(&self) -> bool {
-        let colour = self.image.color();
-        if !colour.has_alpha() {
-            return false;
-        }
-        let channels = usize::from(colour.channel_count());
-        match (&self.image, colour.bytes_per_pixel() / colour.channel_count()) {
-            (image, 1) => image.as_bytes().chunks_exact(channels).any(|pixel| pixel[channels - 1] != u8::MAX),
-            (image, _) => {
-                image.as_bytes().chunks_exact(2 * channels).any(|pixel| pixel[2 * channels - 2..] != [0xff; 2])
-            }
-        }
+/// Whether a picture of 8 or 16 bits is transparent anywhere.
+pub(super) fn transparent(image: &DynamicImage) -> bool {
+    let colour = image.color();
+    if !colour.has_alpha() {
+        return false;
+    }
+    let channels = usize::from(colour.channel_count());
+    match colour.bytes_per_pixel() / colour.channel_count() {
+        1 => image.as_bytes().chunks_exact(channels).any(|pixel| pixel[channels - 1] != u8::MAX),
+        _ => image.as_bytes().chunks_exact(2 * channels).any(|pixel| pixel[2 * channels - 2..] != [0xff; 2]),
     }
 }
 
@@ -172,12 +169,6 @@ pub(super) fn bytes(image: DynamicImage, colour: bool) -> Vec<u8> {
 /// As [`bytes`], in 16 bits.
 pub(super) fn words(image: DynamicImage, colour: bool) -> Vec<u16> {
     if colour { image.into_rgb16().into_raw() } else { image.into_luma16().into_raw() }
-}
-
-/// What a value of 16 bits means as a pixel: 0 is -1, 65,535 is 1. A byte `b`, which is 257 b of them, means what it
-/// means elsewhere.
-pub(super) fn of_word(word: u16) -> f32 {
-    f32::from(word) / 32767.5 - 1.0
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -10,6 +10,7 @@ use crate::data::Images;
 use crate::error::{Error, Result};
 use crate::evaluate::Comparison;
 use crate::methods::noisy::subset;
+use crate::pixels::to_byte;
 use crate::tensor::{TensorFile, file};
 use crate::train::{RunDir, Stages};
 
@@ -146,7 +147,6 @@ pub(super) fn tidy(directory: &Path) -> Result<()> {
 
 /// Images as bytes, clipped to [-1, 1]: what an 8-bit picture keeps of them.
 pub(super) fn as_bytes(images: &Images) -> Result<Images> {
-    let byte = |x: &f32| ((x.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
-    let bytes = images.pixels().iter().map(byte).collect();
+    let bytes = images.pixels().iter().map(|&pixel| to_byte(pixel)).collect();
     Images::from_bytes(bytes, images.labels().to_vec(), images.size(), images.classes())
 }

@@ -1,30 +1,9 @@
 use super::{AdamState, Factors, OP};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::AdamParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct AdamParams {
-        weights: Ptr,
-        m: Ptr,
-        v: Ptr,
-        ema: Ptr,
-        copy: Ptr,
-        gradient: Ptr,
-        clip: Ptr,
-        n: u64,
-        lr: f32,
-        root: f32,
-        w1: f32,
-        w2: f32,
-        eps: f32,
-        decay: f32,
-        ema_part: f32,
-        wide: u32,
-    }
-}
 
 pub fn update(gpu: &Gpu, f: Factors, state: AdamState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
     let kernel = kernel!(OP, gradient.dtype(), "adam_fwd")?;

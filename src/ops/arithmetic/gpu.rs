@@ -1,29 +1,10 @@
 use super::{Pairwise, Walk};
 use crate::backend::divisor::Divisor;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::ArithmeticParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct ArithmeticParams {
-        a: Ptr,
-        b: Ptr,
-        y: Ptr,
-        n: u64,
-        extents: [u64; Walk::AXES],
-        a_strides: [u64; Walk::AXES],
-        b_strides: [u64; Walk::AXES],
-        divisors: [Divisor; Walk::AXES],
-        alpha: f32,
-        beta: f32,
-        contiguous: u32,
-        wide: u32,
-        small: u32,
-        unused: u32,
-    }
-}
 
 impl ArithmeticParams {
     /// `elements` of the dtype are 16 bytes.

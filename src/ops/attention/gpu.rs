@@ -1,31 +1,9 @@
 use super::{OP, Setting};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::AttentionParams;
 use crate::error::{Error, Result};
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct AttentionParams {
-        q: Ptr,
-        k: Ptr,
-        v: Ptr,
-        y: Ptr,
-        lse: Ptr,
-        dy: Ptr,
-        delta: Ptr,
-        dq: Ptr,
-        dk: Ptr,
-        dv: Ptr,
-        tokens: u64,
-        channels: u32,
-        heads: u32,
-        head_dim: u32,
-        causal: u32,
-        wide: u32,
-        scale: f32,
-    }
-}
 
 /// Queries or keys of a block, as in the kernels.
 const TILE: usize = 64;

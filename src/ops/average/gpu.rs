@@ -1,18 +1,8 @@
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::AverageParams;
 use crate::error::Result;
 use crate::ops::start;
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct AverageParams {
-        average: Ptr,
-        weights: Ptr,
-        n: u64,
-        part: f32,
-        wide: u32,
-    }
-}
 
 pub fn update(gpu: &Gpu, average: &mut Tensor, weights: &Tensor, part: f64) -> Result<()> {
     let (average_at, weights_at) = (average.ptr_mut(gpu)?, weights.ptr(gpu)?);

@@ -1,18 +1,9 @@
 use super::OP;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::CastParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct CastParams {
-        x: Ptr,
-        y: Ptr,
-        n: u64,
-        wide: u64,
-    }
-}
 
 pub fn convert(gpu: &Gpu, x: &Tensor, y: &mut Tensor) -> Result<()> {
     let kernel = kernel!(OP, y.dtype(), "cast_fwd")?;

@@ -1,26 +1,9 @@
-use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::gpu::{Gpu, Launch};
+use crate::backend::params::CategoricalParams;
 use crate::error::Result;
 use crate::ops::random::Draws;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct CategoricalParams {
-        logits: Ptr,
-        labels: Ptr,
-        bad: Ptr,
-        ids: Ptr,
-        rows: u64,
-        len: u64,
-        first: u32,
-        key0: u32,
-        key1: u32,
-        step: u32,
-        site: u32,
-        team: u32,
-    }
-}
 
 pub fn sample(
     gpu: &Gpu,

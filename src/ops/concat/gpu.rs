@@ -1,21 +1,9 @@
 use super::Piece;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::ConcatParams;
 use crate::error::Result;
 use crate::ops::{copy_kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct ConcatParams {
-        x: Ptr,
-        y: Ptr,
-        rows: u64,
-        width: u64,
-        x_pitch: u64,
-        y_pitch: u64,
-        wide: u64,
-    }
-}
 
 /// One launch per piece, each of which touches only its own columns.
 pub fn assemble(gpu: &Gpu, op: &'static str, pieces: &[&Piece], y: &mut Tensor) -> Result<()> {

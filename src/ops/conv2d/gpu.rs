@@ -1,41 +1,12 @@
 use crate::backend::convolution::Convolution;
 use crate::backend::divisor::Divisor;
-use crate::backend::gpu::{Gpu, Ptr};
+use crate::backend::gpu::Gpu;
+use crate::backend::params::Conv2dParams;
 use crate::error::Result;
 use crate::ops::kernel;
 use crate::ops::product::Sizes;
 use crate::ops::product::gpu::{Tiling, address, address_mut, is_wide, small};
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct Conv2dParams {
-        image: Ptr,
-        other: Ptr,
-        bias: Ptr,
-        result: Ptr,
-        parts: Ptr,
-        m: u32,
-        n: u32,
-        k: u32,
-        depth_per_part: u32,
-        height: u32,
-        width: u32,
-        channels: Divisor,
-        grid_height: Divisor,
-        grid_width: Divisor,
-        kernel: Divisor,
-        outputs: Divisor,
-        inputs: u32,
-        step: u32,
-        spread: u32,
-        padding: i32,
-        wide_image: u32,
-        wide_other: u32,
-        wide_result: u32,
-        taps: u32,
-    }
-}
 
 /// Which of the three products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,31 +1,8 @@
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::{CrossEntropyMeanParams, CrossEntropyParams};
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct CrossEntropyParams {
-        x: Ptr,
-        labels: Ptr,
-        losses: Ptr,
-        stats: Ptr,
-        dloss: Ptr,
-        dx: Ptr,
-        rows: u64,
-        columns: u64,
-        block_per_row: u32,
-        wide: u32,
-    }
-}
-
-params! {
-    struct CrossEntropyMeanParams {
-        losses: Ptr,
-        loss: Ptr,
-        rows: u64,
-    }
-}
 
 pub fn forward(
     gpu: &Gpu,

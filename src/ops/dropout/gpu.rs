@@ -1,27 +1,9 @@
-use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::gpu::{Gpu, Launch};
+use crate::backend::params::DropoutParams;
 use crate::error::Result;
 use crate::ops::random::{Draws, Rows};
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct DropoutParams {
-        x: Ptr,
-        y: Ptr,
-        ids: Ptr,
-        rows: u64,
-        len: u64,
-        first: u32,
-        key0: u32,
-        key1: u32,
-        step: u32,
-        site: u32,
-        threshold: u32,
-        scale: f32,
-        wide: u32,
-    }
-}
 
 pub fn mask(
     gpu: &Gpu,

@@ -1,21 +1,9 @@
 use super::function::Function;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::ElementwiseParams;
 use crate::error::{Error, Result};
 use crate::ops::start;
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct ElementwiseParams {
-        dy: Ptr,
-        x: Ptr,
-        y: Ptr,
-        n: u64,
-        a: f32,
-        b: f32,
-        wide: u64,
-    }
-}
 
 pub fn forward<F: Function>(gpu: &Gpu, f: F, x: &Tensor) -> Result<Tensor> {
     run(gpu, f, 0, None, x)

@@ -1,21 +1,9 @@
 use super::OP;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::EmbeddingParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct EmbeddingParams {
-        table: Ptr,
-        index: Ptr,
-        y: Ptr,
-        n: u64,
-        rows: u64,
-        width: u64,
-        wide: u64,
-    }
-}
 
 /// `table` is what is gathered from in the forward pass, and the gradient in the backward pass.
 fn params(

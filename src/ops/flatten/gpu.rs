@@ -1,23 +1,12 @@
 use super::OP;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::FlattenParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::{DType, Tensor};
 
 /// Parts that one launch handles.
 const PARTS: usize = 32;
-
-params! {
-    struct FlattenParams {
-        flat: Ptr,
-        part: [Ptr; PARTS],
-        offset: [u64; PARTS],
-        count: [u64; PARTS],
-        add: u32,
-        wide: u32,
-    }
-}
 
 pub fn write(gpu: &Gpu, flat: &mut Tensor, parts: &[(usize, &Tensor)], add: bool) -> Result<()> {
     let flat = flat.ptr_mut(gpu)?;

@@ -1,21 +1,9 @@
 use super::Frequencies;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::FrequencyEmbeddingParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct FrequencyEmbeddingParams {
-        x: Ptr,
-        freqs: Ptr,
-        y: Ptr,
-        dx: Ptr,
-        n: u64,
-        half: u64,
-        rate: f64,
-    }
-}
 
 fn params(
     gpu: &Gpu,

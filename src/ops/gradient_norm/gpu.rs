@@ -1,21 +1,9 @@
 use super::OP;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::GradientNormParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct GradientNormParams {
-        gradient: Ptr,
-        partial: Ptr,
-        result: Ptr,
-        n: u64,
-        max_norm: f64,
-        wide: u32,
-        unused: u32,
-    }
-}
 
 const THREADS: usize = 256;
 /// Elements that a block sums before another block is worth it.

@@ -1,43 +1,10 @@
 use super::{Gradients, Setting};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::{GroupNormAffineParams, GroupNormParams};
 use crate::backend::shared_memory::MOST;
 use crate::error::{Error, Result};
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct GroupNormParams {
-        x: Ptr,
-        gamma: Ptr,
-        beta: Ptr,
-        stats: Ptr,
-        y: Ptr,
-        dy: Ptr,
-        dx: Ptr,
-        partial: Ptr,
-        pixels: u64,
-        channels: u32,
-        groups: u32,
-        groups_per_block: u32,
-        elements_per_load: u32,
-        resident: u32,
-        silu: u32,
-        affine_f32: u32,
-        eps: f32,
-    }
-}
-
-params! {
-    struct GroupNormAffineParams {
-        partial: Ptr,
-        dgamma: Ptr,
-        dbeta: Ptr,
-        images: u64,
-        channels: u32,
-        affine_f32: u32,
-    }
-}
 
 pub fn forward(gpu: &Gpu, setting: &Setting, x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<(Tensor, Tensor)> {
     let kernel = kernel!(setting.op, x.dtype(), "group_norm_fwd")?;

@@ -1,32 +1,11 @@
 use super::{GumbelNoise, OP};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::GumbelSoftmaxParams;
 use crate::error::Result;
 use crate::ops::categorical::team;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::random::Stream;
 use crate::tensor::Tensor;
-
-params! {
-    struct GumbelSoftmaxParams {
-        x: Ptr,
-        noise: Ptr,
-        soft: Ptr,
-        y: Ptr,
-        dy: Ptr,
-        ids: Ptr,
-        rows: u64,
-        len: u64,
-        inverse_tau: f32,
-        first: u32,
-        key0: u32,
-        key1: u32,
-        step: u32,
-        site: u32,
-        team: u32,
-        hard: u32,
-    }
-}
 
 pub fn forward(
     gpu: &Gpu,

@@ -1,43 +1,9 @@
 use super::{Gradients, OP, Setting};
-use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::gpu::{Gpu, Launch};
+use crate::backend::params::{LayerNormAffineParams, LayerNormParams};
 use crate::error::{Error, Result};
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct LayerNormParams {
-        x: Ptr,
-        gamma: Ptr,
-        beta: Ptr,
-        stats: Ptr,
-        y: Ptr,
-        dy: Ptr,
-        dx: Ptr,
-        rows: u64,
-        channels: u32,
-        block_per_row: u32,
-        affine_f32: u32,
-        eps: f32,
-    }
-}
-
-params! {
-    struct LayerNormAffineParams {
-        x: Ptr,
-        dy: Ptr,
-        stats: Ptr,
-        partial: Ptr,
-        dgamma: Ptr,
-        dbeta: Ptr,
-        rows: u64,
-        rows_per_chunk: u64,
-        channels: u32,
-        chunks: u32,
-        affine_f32: u32,
-        unused: u32,
-    }
-}
 
 /// Rows whose sums one block makes at least, and chunks at most: what is left for the last launch to add.
 const ROWS: usize = 64;

@@ -1,28 +1,10 @@
 use super::OP;
-use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::gpu::{Gpu, Launch};
+use crate::backend::params::MultinomialParams;
 use crate::error::{Error, Result};
 use crate::ops::random::Draws;
 use crate::ops::start;
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct MultinomialParams {
-        weights: Ptr,
-        table: Ptr,
-        counts: Ptr,
-        bad: Ptr,
-        ids: Ptr,
-        rows: u64,
-        len: u64,
-        n: u32,
-        first: u32,
-        key0: u32,
-        key1: u32,
-        step: u32,
-        site: u32,
-    }
-}
 
 pub fn count(
     gpu: &Gpu,

@@ -1,34 +1,9 @@
-use super::{AXES, Axis, OP, Walk};
+use super::{Axis, OP, Walk};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::{PermuteParams, PermuteTileParams};
 use crate::error::Result;
 use crate::ops::{copy_kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct PermuteParams {
-        x: Ptr,
-        y: Ptr,
-        n: u64,
-        extents: [u64; AXES],
-        strides: [u64; AXES],
-        wide: u64,
-    }
-}
-
-params! {
-    struct PermuteTileParams {
-        x: Ptr,
-        y: Ptr,
-        rows: u64,
-        columns: u64,
-        x_pitch: u64,
-        y_pitch: u64,
-        batch: [u64; AXES - 2],
-        x_strides: [u64; AXES - 2],
-        y_strides: [u64; AXES - 2],
-    }
-}
 
 /// Below this many entries along either axis of a transposition its tiles would be mostly empty.
 const LEAST_TILE: usize = 16;

@@ -1,41 +1,9 @@
 use super::{Factor, Sizes};
 use crate::backend::gpu::{Gpu, KernelParams, Launch, Ptr};
+use crate::backend::params::{MatmulParams, SumPartsParams};
 use crate::error::{Error, Result};
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct MatmulParams {
-        a: Ptr,
-        b: Ptr,
-        bias: Ptr,
-        y: Ptr,
-        parts: Ptr,
-        a_batch: u64,
-        b_batch: u64,
-        m: u32,
-        n: u32,
-        k: u32,
-        depth_per_part: u32,
-        batch: u32,
-        wide_a: u32,
-        wide_b: u32,
-        wide_y: u32,
-    }
-}
-
-params! {
-    struct SumPartsParams {
-        parts: Ptr,
-        bias: Ptr,
-        y: Ptr,
-        size: u64,
-        n: u64,
-        batch: u64,
-        count: u64,
-    }
-}
 
 /// How a product is cut: tiles of the result, and parts of the depth. Depends on the shapes alone, and so do the bits
 /// of the result.

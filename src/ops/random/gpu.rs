@@ -1,24 +1,9 @@
 use super::{Distribution, Draws, Rows};
-use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::gpu::{Gpu, Launch};
+use crate::backend::params::RandomParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct RandomParams {
-        y: Ptr,
-        ids: Ptr,
-        rows: u64,
-        len: u64,
-        first: u32,
-        key0: u32,
-        key1: u32,
-        step: u32,
-        site: u32,
-        wide: u32,
-    }
-}
 
 pub fn fill(gpu: &Gpu, distribution: Distribution, draws: &Draws, rows: Rows, y: &mut Tensor) -> Result<()> {
     let kernel = match distribution {

@@ -1,22 +1,9 @@
 use super::Extents;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::ReduceParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::{DType, Tensor};
-
-params! {
-    struct ReduceParams {
-        x: Ptr,
-        y: Ptr,
-        outer: u64,
-        n: u64,
-        inner: u64,
-        rows: u64,
-        factor: f32,
-        wide: u32,
-    }
-}
 
 /// Rows of the middle axis per block in the first pass. Fixed: the order of the sum must not depend on the GPU.
 const ROWS_PER_BLOCK: usize = 4096;

@@ -1,24 +1,9 @@
 use super::{MAX_TAPS, Resample};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::ResampleParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct ResampleParams {
-        x: Ptr,
-        y: Ptr,
-        n: u64,
-        from: [u32; 2],
-        to: [u32; 2],
-        c: u32,
-        pad: u32,
-        count: u32,
-        wide: u32,
-        taps: [f32; MAX_TAPS],
-    }
-}
 
 pub fn resample(gpu: &Gpu, op: &'static str, x: &Tensor, of: &Resample, y: &mut Tensor) -> Result<()> {
     let kernel = match of.up {

@@ -1,30 +1,9 @@
 use super::{Factors, OP, SgdState};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::SgdParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct SgdParams {
-        weights: Ptr,
-        momentum: Ptr,
-        squares: Ptr,
-        ema: Ptr,
-        copy: Ptr,
-        gradient: Ptr,
-        clip: Ptr,
-        n: u64,
-        lr: f32,
-        mu: f32,
-        decay: f32,
-        part: f32,
-        eps: f32,
-        ema_part: f32,
-        nesterov: u32,
-        wide: u32,
-    }
-}
 
 pub fn update(gpu: &Gpu, f: Factors, state: SgdState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
     let kernel = kernel!(OP, gradient.dtype(), "sgd_fwd")?;

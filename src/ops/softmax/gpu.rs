@@ -1,25 +1,9 @@
 use super::Setting;
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::SoftmaxParams;
 use crate::error::Result;
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::tensor::Tensor;
-
-params! {
-    struct SoftmaxParams {
-        x: Ptr,
-        y: Ptr,
-        stats: Ptr,
-        dy: Ptr,
-        dx: Ptr,
-        rows: u64,
-        columns: u64,
-        log: u32,
-        block_per_row: u32,
-        wide: u32,
-        unused: u32,
-    }
-}
 
 pub fn forward(gpu: &Gpu, setting: Setting, x: &Tensor, y: &mut Tensor, stats: &mut Tensor) -> Result<()> {
     let kernel = kernel!(setting.op, x.dtype(), "softmax_fwd")?;

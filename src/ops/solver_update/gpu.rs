@@ -1,34 +1,11 @@
 use super::{Coefficient, OP};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
+use crate::backend::params::SolverUpdateParams;
 use crate::error::Result;
 use crate::ops::random::{Draws, Rows};
 use crate::ops::{kernel, start};
-use crate::params;
 use crate::random::Stream;
 use crate::tensor::Tensor;
-
-params! {
-    struct SolverUpdateParams {
-        x: Ptr,
-        d: Ptr,
-        y: Ptr,
-        a_each: Ptr,
-        b_each: Ptr,
-        ids: Ptr,
-        rows: u64,
-        len: u64,
-        a: f32,
-        b: f32,
-        noisy: u32,
-        first: u32,
-        key0: u32,
-        key1: u32,
-        step: u32,
-        site: u32,
-        wide: u32,
-        unused: u32,
-    }
-}
 
 pub fn update(
     gpu: &Gpu,
