@@ -145,9 +145,9 @@ mod tests {
             let params = CeilingParams { out: out.ptr(0), steps: 3, factor, step };
             // SAFETY: each of the 64 threads writes one number of `out`, which is the only address.
             unsafe { gpu.launch(&Launch::blocks(kernel, [2, 1, 1], 32), &params) }.unwrap();
-            let mut bytes = vec![0; 64 * 4];
-            out.download(0, &mut bytes).unwrap();
-            bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)
+            let mut sums = vec![0f32; 64];
+            out.download(0, bytemuck::cast_slice_mut(&mut sums)).unwrap();
+            sums
         };
         // x <- 2x + 1 three times from 1, 2, ..., 16: 8x + 7, summed.
         assert_eq!(run("ceiling_fwd_fma_f32", 2.0, 1.0), vec![(1..=16).map(|x| (8 * x + 7) as f32).sum::<f32>(); 64]);
