@@ -29,6 +29,7 @@ sample_every = 0
 steps = 3
 columns = 2
 rows = 2
+measured = 20
 [judge]
 images = 20
 ";
@@ -206,8 +207,8 @@ fn wishes_that_make_no_sense_are_refused_before_anything_is_written() {
         (&["--sigma", "-1"], "above 0"),
         (&["--sigma", "0.001"], "sampling.sigma_min"),
         (&["--sigma", "200"], "sampling.sigma_max"),
-        (&["--clean-share", "0"], "above 0 and up to 1"),
-        (&["--clean-share", "1.1"], "above 0 and up to 1"),
+        (&["--clean-share", "0"], "above 0, up to 1"),
+        (&["--clean-share", "1.1"], "above 0, up to 1"),
         (&["--clean-share", "0.0001"], "no clean image"),
         (&["--clean-share", "1"], "no noisy images"),
         (&["--data", ""], "no clean images"),

@@ -157,7 +157,7 @@ fn every_preset_writes_itself_out() {
         let text = succeeds(&["train", "--preset", preset, "--print-config"]);
         let config: RunConfig = toml::from_str(&text).unwrap_or_else(|e| panic!("{preset}: {e}"));
         assert_eq!(config.document().unwrap().trim_end(), text.trim_end(), "{preset}");
-        for says in ["# Learning rate.\nlr = ", "[model]", "precond = \"edm\"", "dropout"] {
+        for says in ["# Learning rate (above 0).\nlr = ", "[model]", "precond = \"edm\"", "dropout"] {
             assert!(text.contains(says) || *preset == "points" && says == "dropout", "{preset}: no {says}");
         }
     }

@@ -35,6 +35,7 @@ keep_last = 3
 [sampling]
 steps = 2
 columns = 2
+measured = 20
 "#;
 
 pub struct Place {
