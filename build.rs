@@ -80,7 +80,7 @@ fn run() -> Result<(), String> {
         scan::reject_duplicates(&all)?;
         params::all(&all)?;
         host::compile(&all, &headers, &out)?;
-        host_table(&mut table, &all);
+        scan::write_if_changed(&out.join("host_kernels.rs"), &host_table(&all))?;
     }
     scan::write_if_changed(&out.join("kernels.rs"), &table)
 }
@@ -143,10 +143,10 @@ fn fatbin_table(table: &mut String, fatbins: &[(String, PathBuf)]) {
 }
 
 #[cfg(feature = "emulator")]
-fn host_table(table: &mut String, sources: &[Source]) {
+fn host_table(sources: &[Source]) -> String {
     let mut names: Vec<&str> = sources.iter().flat_map(|s| s.kernels.iter().map(|k| k.name.as_str())).collect();
     names.sort_unstable();
-    table.push_str("unsafe extern \"C\" {\n");
+    let mut table = String::from("unsafe extern \"C\" {\n");
     for name in &names {
         let _ = writeln!(table, "    safe fn veridical_kernel_{name}() -> &'static HostKernel;");
     }
@@ -155,5 +155,5 @@ fn host_table(table: &mut String, sources: &[Source]) {
     for name in &names {
         let _ = writeln!(table, "    ({name:?}, veridical_kernel_{name}),");
     }
-    table.push_str("];\n");
+    table + "];\n"
 }

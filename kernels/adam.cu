@@ -1,5 +1,6 @@
 // adam: one step on flat buffers, in place.
-//   m += w1 (g - m), v += w2 (g^2 - v), w <- w - decay w - lr m / (sqrt(v) root + eps), ema += ema_part (w - ema), copy <- bf16(w)
+//   m += w1 (g - m), v += w2 (g^2 - v), w <- w - decay w - lr m / (sqrt(v) root + eps), ema += ema_part (w - ema),
+//   copy <- bf16(w)
 //   weights, m, v, ema [n] f32 (ema may be absent)     copy [n] bf16 or absent     gradient [n] f32 or bf16
 //   clip [2] f32 or absent: g is the gradient times clip[1]; if that is not finite, nothing is written
 // Bias corrections are in lr and root. Four elements a thread. Each buffer is read once and written once: 28 bytes an

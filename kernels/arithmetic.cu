@@ -1,9 +1,10 @@
 // arithmetic: y = alpha a + beta b, a b, a / b, or alpha a + beta, with NumPy's broadcasting.
 //   y [n]; element i of y stands at index (i4, ..., i0) of `extents`, and reads its operands at the dot product of that
-//   index with their strides (0 where an operand repeats). y may be a itself (gradient accumulation). Computed in fp32 whatever
-//   the dtype, rounded once.
-//   wide: 16 bytes at a time. Where operands repeat (not `contiguous`), the innermost extent is then a whole number of vectors, along
-//   which an operand has stride 0 or 1; one index is found per vector, by products and shifts if the result is `small` (n < 2^31).
+//   index with their strides (0 where an operand repeats). y may be a itself (gradient accumulation). Computed in fp32
+//   whatever the dtype, rounded once.
+//   wide: 16 bytes at a time. Where operands repeat (not `contiguous`), the innermost extent is then a whole number of
+//   vectors, along which an operand has stride 0 or 1; one index is found per vector, by products and shifts if the
+//   result is `small` (n < 2^31).
 #include "device/veridical.cuh"
 #include "device/elementwise.cuh"
 

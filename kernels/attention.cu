@@ -1,11 +1,13 @@
 // attention: per head, y = softmax(scale q k^T) v with the softmax over keys; causal: query i sees keys 0..i.
-//   q, k, v, y, dy, dq, dk, dv [images, tokens, channels], head h in channels h head_dim ..   lse, delta [images, heads, tokens] fp32
+//   q, k, v, y, dy, dq, dk, dv [images, tokens, channels], head h in channels h head_dim ..
+//   lse, delta [images, heads, tokens] fp32
 //   lse: log of the sum of exponentials of a query's scores. delta: dot product of dy and y.
-// The scores are never stored: a block owns a tile of 64 queries (forward, dq) or 64 keys (dk, dv), walks the tiles of the other side, and
-// makes each tile of scores from pieces in shared memory; the backward pass makes it again from lse. Everything is fp32 inside, every sum
-// in one order; bf16 goes through tensor cores (device/attention_tensor.cuh), for which probabilities and their gradients are rounded to
-// bf16, except for dk and dv of more than 128 channels, whose sums its registers do not hold. Multiply-adds: 2, and backward 7, times
-// tokens^2 channels per image (half if causal).
+// The scores are never stored: a block owns a tile of 64 queries (forward, dq) or 64 keys (dk, dv), walks the tiles of
+// the other side, and makes each tile of scores from pieces in shared memory; the backward pass makes it again from
+// lse. Everything is fp32 inside, every sum in one order; bf16 goes through tensor cores (device/attention_tensor.cuh),
+// for which probabilities and their gradients are rounded to bf16, except for dk and dv of more than 128 channels,
+// whose sums its registers do not hold. Multiply-adds: 2, and backward 7, times tokens^2 channels per image (half if
+// causal).
 // fwd and bwd_queries write y, lse and dq, delta; bwd_keys needs delta, so it comes after bwd_queries.
 // Dao et al. 2022 (arXiv 2205.14135), Dao 2023 (arXiv 2307.08691).
 #include "device/veridical.cuh"
@@ -31,8 +33,9 @@ struct AttentionParams {
     float scale;
 };
 
-// Queries, keys or channels in a tile; a row of a tile is 4 longer in shared memory, so that 16-byte loads down a column meet no
-// bank twice. 16 x 16 threads: thread (x, y) has rows y + 16 i, and columns x + 16 j of scores or 4 x + j of channels.
+// Queries, keys or channels in a tile; a row of a tile is 4 longer in shared memory, so that 16-byte loads down a
+// column meet no bank twice. 16 x 16 threads: thread (x, y) has rows y + 16 i, and columns x + 16 j of scores or 4 x +
+// j of channels.
 constexpr uint32_t TILE = 64, PITCH = TILE + 4, SIDE = 16, EACH = TILE / SIDE, THREADS = SIDE * SIDE;
 using Block = float[EACH][EACH];
 
@@ -54,7 +57,8 @@ struct Place {
     }
 };
 
-// f(0), ..., f(N - 1), each number in a type of its own: code is made for each, and arrays that it indexes stay in registers.
+// f(0), ..., f(N - 1), each number in a type of its own: code is made for each, and arrays that it indexes stay in
+// registers.
 template <uint32_t I>
 struct Constant {
     static constexpr uint32_t value = I;

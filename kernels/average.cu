@@ -1,6 +1,7 @@
 // average: average += part (weights - average), in place; with part = 1 a copy.
 //   average, weights [n] f32
-// Two reads and one write an element, 16 bytes at a time where the addresses allow (`wide`). The same bits as src/ops/average/cpu.rs.
+// Two reads and one write an element, 16 bytes at a time where the addresses allow (`wide`). The same bits as
+// src/ops/average/cpu.rs.
 #include "device/veridical.cuh"
 #include "device/elementwise.cuh"
 

@@ -1,5 +1,6 @@
 // cast: y = x, rounded to nearest even where y is the narrower type. The suffix names y's type; x has the other one.
-//   x, y [n]. One read and one write: 6 bytes an element is the floor. A thread handles 8 elements, 16 or 32 bytes at a time.
+//   x, y [n]. One read and one write: 6 bytes an element is the floor. A thread handles 8 elements, 16 or 32 bytes at a
+//   time.
 #include "device/veridical.cuh"
 
 struct CastParams {

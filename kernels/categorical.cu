@@ -1,5 +1,7 @@
-// categorical: labels[i] = argmax_j(logits[i, j] + g_ij), the smallest j among equals; g Gumbel, addressed by (stream, sample, j).
-//   logits [rows, len] f32 or bf16     labels [rows] u32     bad [1] u32, 0 on entry, set to 1 if a row has no distribution
+// categorical: labels[i] = argmax_j(logits[i, j] + g_ij), the smallest j among equals; g Gumbel, addressed by (stream,
+//   sample, j).
+//   logits [rows, len] f32 or bf16     labels [rows] u32     bad [1] u32, 0 on entry, set to 1 if a row has
+//   no distribution
 //   ids [rows] u32, or absent: row i is sample first + i
 // `team` lanes of a warp (a power of two) share a row, four labels a lane and turn. One read of the logits, one pass.
 // A row that is all -inf, or has a NaN or +inf, gets the label 2^32 - 1.
@@ -29,7 +31,8 @@ DEVICE void categorical(const CategoricalParams& p) {
     auto labels = p.labels.as<uint32_t>();
     uint32_t member = lane() % p.team;
     uint64_t blocks = (p.len + 3) / 4;
-    // All lanes of a warp take the same number of turns, as the shuffles want; rows past the end are read as the last one.
+    // All lanes of a warp take the same number of turns, as the shuffles want; rows past the end are read as the last
+    // one.
     for (uint64_t i = global_thread(); i - lane() < p.rows * p.team; i += grid_threads()) {
         uint64_t row = i / p.team;
         bool inside = row < p.rows;

@@ -1,7 +1,7 @@
 // concat: y[r, c] = x[r, c], or 0 where x is absent: one piece of a row that is put together from pieces.
-//   x [rows, x_pitch], y [rows, y_pitch], both from the piece's first column on, which has `width` of them; the rest of y
-//   stays. Elements are moved, not computed with: bits of f32 and u32 (suffix f32), or of bf16. One read and one write, 16
-//   bytes at a time where addresses, pitches and width admit it (`wide`).
+//   x [rows, x_pitch], y [rows, y_pitch], both from the piece's first column on, which has `width` of them; the rest of
+//   y stays. Elements are moved, not computed with: bits of f32 and u32 (suffix f32), or of bf16. One read and one
+//   write, 16 bytes at a time where addresses, pitches and width admit it (`wide`).
 #include "device/veridical.cuh"
 
 struct ConcatParams {

@@ -1,11 +1,14 @@
-// conv2d: a 2-D convolution of NHWC images as a product whose patches are gathered while they are read; no patch matrix exists.
-//   x [batch, height, width, in]    w [out, kernel, kernel, in]    y, dy [batch, out_height, out_width, out]    bias [out]
+// conv2d: a 2-D convolution of NHWC images as a product whose patches are gathered while they are read; no patch matrix
+//   exists.
+//   x [batch, height, width, in]    w [out, kernel, kernel, in]    y, dy [batch, out_height, out_width, out]
+//   bias [out]
 //   fwd:         y [pixels, out]       = patches(x) w^T (+ bias)
-//   bwd_input:   dx [pixels, in]       = patches(dy) w', where w' is w with its taps reversed; for a stride over 1, dy is read as if
-//                                        zeros stood between its pixels
+//   bwd_input:   dx [pixels, in]       = patches(dy) w', where w' is w with its taps reversed; for a stride over 1, dy
+//                                        is read as if zeros stood between its pixels
 //   bwd_weight:  dw [out, taps in]     = dy^T patches(x)
-// The result is set. One block makes one tile of one part of the depth (see matmul.cu for the sum of parts). Sums are fp32 in an order
-// that the shapes fix. Each image element is read once per tap and column of tiles, mostly from the caches.
+// The result is set. One block makes one tile of one part of the depth (see matmul.cu for the sum of parts). Sums are
+// fp32 in an order that the shapes fix. Each image element is read once per tap and column of tiles, mostly from the
+// caches.
 #include "device/veridical.cuh"
 #include "device/product.cuh"
 

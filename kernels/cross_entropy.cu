@@ -1,7 +1,10 @@
-// cross_entropy: the mean over rows of log(sum_j exp(x_j)) - x_label, and its gradient (softmax(x) - onehot(label)) dloss / rows.
-//   x, dx [rows, columns]   labels [rows] u32   losses [rows] fp32   loss, dloss one fp32   stats [rows, 2] fp32 (shift, log of the sum)
-// One warp owns a short row, one block a long one; the losses are then added in a fixed order by one block. Traffic: x once forward, x once
-// and dx once backward. wide: 16 bytes at a time; addresses and rows are multiples of that. A label that does not exist is not followed: it makes the loss, and the row's gradient, NaN.
+// cross_entropy: the mean over rows of log(sum_j exp(x_j)) - x_label, and its gradient (softmax(x) - onehot(label))
+//   dloss / rows.
+//   x, dx [rows, columns]   labels [rows] u32   losses [rows] fp32   loss, dloss one fp32
+//   stats [rows, 2] fp32 (shift, log of the sum)
+// One warp owns a short row, one block a long one; the losses are then added in a fixed order by one block. Traffic: x
+// once forward, x once and dx once backward. wide: 16 bytes at a time; addresses and rows are multiples of that. A
+// label that does not exist is not followed: it makes the loss, and the row's gradient, NaN.
 #include "device/veridical.cuh"
 #include "device/softmax_rows.cuh"
 

@@ -1,5 +1,5 @@
-// dropout: y = word < threshold ? 0 : scale * x, with the word that (stream, sample, element) address. The backward pass is the same
-// kernel on dy.
+// dropout: y = word < threshold ? 0 : scale * x, with the word that (stream, sample, element) address. The backward
+// pass is the same kernel on dy.
 //   x, y [rows, len] f32 or bf16     ids [rows] u32, or absent: row i is sample first + i
 // One thread handles the four elements of a Philox block. One read and one write an element; no mask is stored.
 #include "device/veridical.cuh"

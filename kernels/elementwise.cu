@@ -1,7 +1,8 @@
 // elementwise: y = f(x) and dx = dy f'(x), element by element.
-//   x, y, dy [n]; backward writes dx to y, and takes e^x for the x of the exponential, which is its own derivative. One read of each
-//   input and one write: 2 (forward) or 3 (backward) elements of traffic per element is the floor. Computed in fp32 whatever the
-//   dtype, rounded once. `a` and `b` are the numbers that a function depends on: leaky_relu's slope, clamp's bounds.
+//   x, y, dy [n]; backward writes dx to y, and takes e^x for the x of the exponential, which is its own derivative. One
+//   read of each input and one write: 2 (forward) or 3 (backward) elements of traffic per element is the floor.
+//   Computed in fp32 whatever the dtype, rounded once. `a` and `b` are the numbers that a function depends on:
+//   leaky_relu's slope, clamp's bounds.
 #include "device/veridical.cuh"
 #include "device/elementwise.cuh"
 

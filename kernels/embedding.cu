@@ -1,9 +1,11 @@
 // embedding: y[i, :] = table[index[i], :]; its gradient; and one-hot rows, which are those of the identity.
-//   table [rows, width], index [n] u32, y [n, width]. An index outside the table makes its row of y NaN, and has no gradient.
-//   Forward: one read and one write of y's size, 16 bytes at a time where the addresses and the width admit it (`wide`).
-//   Backward: table is the gradient and is set, y is the gradient of the result. A block owns one row and a stretch of its
-//   columns; it looks through all of index, 128 at a time, and adds the matching rows of dy in order: equal inputs give equal
-//   bits. So index is read rows times, from the cache; dy is read once. Sums are fp32.
+//   table [rows, width], index [n] u32, y [n, width]. An index outside the table makes its row of y NaN, and has no
+//   gradient.
+//   Forward: one read and one write of y's size, 16 bytes at a time where the addresses and the width admit it
+//   (`wide`).
+//   Backward: table is the gradient and is set, y is the gradient of the result. A block owns one row and a stretch of
+//   its columns; it looks through all of index, 128 at a time, and adds the matching rows of dy in order: equal inputs
+//   give equal bits. So index is read rows times, from the cache; dy is read once. Sums are fp32.
 #include "device/veridical.cuh"
 
 struct EmbeddingParams {

@@ -1,7 +1,7 @@
 // flatten: flat[offset[i] + j] = part[i][j], or += with `add`, for up to 32 parts a launch.
 //   part[i] [count[i]] f32 or bf16     flat [n] f32
-// The grid's y axis counts parts, x and the threads walk along one. One read and one write an element (two reads with `add`), 16 bytes of a part at a time
-// where its addresses allow (its bit of `wide`).
+// The grid's y axis counts parts, x and the threads walk along one. One read and one write an element (two reads with
+// `add`), 16 bytes of a part at a time where its addresses allow (its bit of `wide`).
 #include "device/veridical.cuh"
 
 struct FlattenParams {

@@ -1,7 +1,7 @@
 // frequency_embedding: y = [cos(2 pi x f), sin(2 pi x f)], and dx = sum of 2 pi f (dsin cos - dcos sin).
 //   x, dx [n], y or its gradient [n, 2 half]; f = freqs [half], or 2^(rate i) / 2 pi without freqs.
-//   The phase is in turns and fp64, so that whole turns come off exactly; sine and cosine of the rest are fp32. There are few
-//   elements: one thread per (x, f) forward, one block per x backward, which sums in fp32 in a fixed order.
+//   The phase is in turns and fp64, so that whole turns come off exactly; sine and cosine of the rest are fp32. There
+//   are few elements: one thread per (x, f) forward, one block per x backward, which sums in fp32 in a fixed order.
 #include "device/veridical.cuh"
 
 struct FrequencyEmbeddingParams {

@@ -1,7 +1,8 @@
-// gradient_norm: result = [norm, min(1, max_norm / (norm + 1e-6))], the L2 norm over several tensors; factor NaN if the norm is not finite.
+// gradient_norm: result = [norm, min(1, max_norm / (norm + 1e-6))], the L2 norm over several tensors; factor NaN if the
+//   norm is not finite.
 //   gradient [n] f32 or bf16     partial [blocks] f64     result [2] f32
-// First a launch per tensor: each block writes the sum of the squares of its share. Then one block sums the partial sums of
-// all tensors (n of them). Sums are in f64 and in a fixed order. One read of the gradients.
+// First a launch per tensor: each block writes the sum of the squares of its share. Then one block sums the partial
+// sums of all tensors (n of them). Sums are in f64 and in a fixed order. One read of the gradients.
 #include "device/veridical.cuh"
 
 struct GradientNormParams {

@@ -1,9 +1,14 @@
-// group_norm: y = f(gamma (x - mean) rstd + beta) with mean and rstd = 1/sqrt(var + eps) of one group of one image; f is SiLU or nothing.
-//   x, y, dy, dx [images, pixels, channels]   gamma, beta [channels] (fp32 or as x)   stats [images, groups, 2] fp32 (mean, rstd)
-//   partial [images, 2, channels] fp32: each image's share of dbeta and dgamma, which group_norm_bwd_affine then adds up in order.
-// One block owns a run of whole groups of one image, a strip [pixels, width] of it. Where the strip fits shared memory (`resident`) it is
-// read once and written once: 2 elements of traffic per element forward, 3 backward. Where not, it is read again in every pass.
-// A thread owns a column of N neighbouring channels (never of two groups) in every R-th pixel, so what it stores it alone reads back.
+// group_norm: y = f(gamma (x - mean) rstd + beta) with mean and rstd = 1/sqrt(var + eps) of one group of one image; f
+//   is SiLU or nothing.
+//   x, y, dy, dx [images, pixels, channels]   gamma, beta [channels] (fp32 or as x)
+//   stats [images, groups, 2] fp32 (mean, rstd)
+//   partial [images, 2, channels] fp32: each image's share of dbeta and dgamma, which
+//   group_norm_bwd_affine then adds up in order.
+// One block owns a run of whole groups of one image, a strip [pixels, width] of it. Where the strip fits shared memory
+// (`resident`) it is read once and written once: 2 elements of traffic per element forward, 3 backward. Where not, it
+// is read again in every pass.
+// A thread owns a column of N neighbouring channels (never of two groups) in every R-th pixel, so what it stores it
+// alone reads back.
 // Sums are fp32 in an order fixed by the shapes. The mean is that of x - x[0] of the group, plus x[0]: a sum of numbers
 // far from zero would round it. The variance is summed about the mean.
 #include "device/veridical.cuh"
@@ -171,7 +176,8 @@ DEVICE void forward(const GroupNormParams& p) {
     }
 }
 
-// With dz the gradient of gamma xhat + beta: dx = rstd (gamma dz - mean(gamma dz) - xhat mean(gamma dz xhat)), means over the group.
+// With dz the gradient of gamma xhat + beta: dx = rstd (gamma dz - mean(gamma dz) - xhat mean(gamma dz xhat)), means
+// over the group.
 template <class T, int N, bool RESIDENT>
 DEVICE void backward(const GroupNormParams& p) {
     struct Pair {
@@ -180,8 +186,8 @@ DEVICE void backward(const GroupNormParams& p) {
     SHARED_DYNAMIC(unsigned char, memory);
     Strip s(p, N);
     uint32_t width = s.columns * N;
-    // Shared memory: two sums per channel; two sums per group; then each thread's sums (a row longer by one against bank conflicts),
-    // and the two tiles.
+    // Shared memory: two sums per channel; two sums per group; then each thread's sums (a row longer by one against
+    // bank conflicts), and the two tiles.
     auto channel_sums = memory.template cast<float>();
     auto group_sums = channel_sums + 2 * width;
     auto thread_sums = group_sums + 2 * p.groups_per_block;
@@ -309,7 +315,8 @@ DEVICE void backward(const GroupNormParams& p) {
     else backward<T, 1>(p);
 }
 
-// Block (i, 0) adds up dbeta of 32 channels, block (i, 1) dgamma: a warp takes every warps()-th image, then the warps are added in order.
+// Block (i, 0) adds up dbeta of 32 channels, block (i, 1) dgamma: a warp takes every warps()-th image, then the warps
+// are added in order.
 template <class T>
 DEVICE void affine_gradient(const GroupNormAffineParams& p) {
     SHARED(float, each_warp, 1024);

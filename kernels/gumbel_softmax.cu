@@ -4,8 +4,8 @@
 // Forward writes soft and, if given, y: soft rounded, or if `hard` 1 at the first largest x + g and 0 elsewhere. A row
 // without a distribution becomes NaN.
 // Backward writes (sets) x = soft (dy - sum(soft dy)) / tau, 0 where soft is 0.
-// `team` lanes of a warp share a row, four columns a lane and turn; noise is made again in each of the three passes over
-// a row instead of being stored, the row itself comes from the cache.
+// `team` lanes of a warp share a row, four columns a lane and turn; noise is made again in each of the three passes
+// over a row instead of being stored, the row itself comes from the cache.
 #include "device/veridical.cuh"
 
 struct GumbelSoftmaxParams {

@@ -1,8 +1,11 @@
-// layer_norm: y = gamma (x - mean) rstd + beta over rows; dx = rstd (g - mean(g) - u mean(g u)), g = dy gamma, u = (x - mean) rstd.
-//   x, y, dy, dx [rows, channels]   gamma, beta, dgamma, dbeta [channels] (T or fp32)   stats [rows, 2] fp32 (mean - x[0], rstd)
+// layer_norm: y = gamma (x - mean) rstd + beta over rows; dx = rstd (g - mean(g) - u mean(g u)), g = dy gamma,
+//   u = (x - mean) rstd.
+//   x, y, dy, dx [rows, channels]   gamma, beta, dgamma, dbeta [channels] (T or fp32)
+//   stats [rows, 2] fp32 (mean - x[0], rstd)
 //   partial [chunks, 2, channels] fp32: the sums over each chunk's rows of dy u, and of dy
-// One warp owns a short row, one block a long one: a row comes from memory once and from the cache after that. Two elements of traffic
-// per element forward, three backward, and two more for the gradients of gamma and beta, which a second and a third launch make:
+// One warp owns a short row, one block a long one: a row comes from memory once and from the cache after that. Two
+// elements of traffic per element forward, three backward, and two more for the gradients of gamma and beta, which a
+// second and a third launch make:
 // sums over the rows of a chunk, then over the chunks, each in one order.
 // Statistics are of x - x[0]: differences of near numbers are exact, where a sum of numbers far from zero would round
 // the mean.
@@ -107,7 +110,8 @@ DEVICE void backward(const LayerNormParams& p) {
     else backward<T, WarpTeam>(p);
 }
 
-// Block (i, k): 32 channels from 32 i on, rows of chunk k. A warp takes every warps()-th row, then the warps are added in order.
+// Block (i, k): 32 channels from 32 i on, rows of chunk k. A warp takes every warps()-th row, then the warps are added
+// in order.
 template <class T>
 DEVICE void partial_sums(const LayerNormAffineParams& p) {
     SHARED(float, of_gamma, 256);

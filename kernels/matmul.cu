@@ -1,8 +1,8 @@
 // matmul: y[i] = a[i] b[i] (+ bias), a and b each as they are or transposed.
 //   y [batch, m, n]    a [batch, m, k] or [batch, k, m]    b [batch, k, n] or [batch, n, k]    bias [n]
 //   nn, nt, tn, tt: first a, then b; t means transposed. `large` and `small` are tiles of 128 x 128 and 64 x 64.
-// y is set. One block makes one tile of one part of the depth; blockIdx.z walks through the batch. Sums are fp32 in an order that the
-// shapes fix. Each element of a is read once per column of tiles, each of b once per row of tiles.
+// y is set. One block makes one tile of one part of the depth; blockIdx.z walks through the batch. Sums are fp32 in an
+// order that the shapes fix. Each element of a is read once per column of tiles, each of b once per row of tiles.
 #include "device/veridical.cuh"
 #include "device/product.cuh"
 
@@ -29,7 +29,8 @@ struct MatmulParams {
 template <class T, int SIZE, bool A_TRANSPOSED, bool B_TRANSPOSED>
 DEVICE void matmul(const MatmulParams& p) {
     for (uint32_t i = blockIdx.z; i < p.batch; i += gridDim.z) {
-        // A transposed on the left is a matrix whose rows are steps in depth; on the right that is one which is not transposed.
+        // A transposed on the left is a matrix whose rows are steps in depth; on the right that is one which is not
+        // transposed.
         Factor<MatrixSource<T>, A_TRANSPOSED> a{{p.a.as<const T>() + i * p.a_batch, A_TRANSPOSED ? p.m : p.k}, p.m, p.wide_a != 0};
         Factor<MatrixSource<T>, !B_TRANSPOSED> b{{p.b.as<const T>() + i * p.b_batch, B_TRANSPOSED ? p.k : p.n}, p.n, p.wide_b != 0};
         uint64_t size = (uint64_t)p.m * p.n;

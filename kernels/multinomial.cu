@@ -1,10 +1,11 @@
 // multinomial: counts[i, j] = how many of n draws from row i of the weights came out as j.
 //   weights [rows, len] f32, bf16 or u32     table [rows, len] u64 (cumulative sums)     counts [rows, len] u32
 //   bad [rows] u32, set to 1 where a row has no distribution     ids [rows] u32, or absent: row i is sample first + i
-// `table`: a block owns a row and adds up its weights in integers: u32 as they are, floats times the power of two that takes the largest into
-// [2^40, 2^41), rounded down. It also clears the counts. `draw`: a thread makes two draws from a block of Philox, finds each in the table by
-// halving, and adds 1 to its count. Integers throughout, so the order of nothing matters. Traffic: the weights once, the table once
-// written, and log2(len) reads of it a draw, mostly from the cache.
+// `table`: a block owns a row and adds up its weights in integers: u32 as they are, floats times the power of two that
+// takes the largest into [2^40, 2^41), rounded down. It also clears the counts. `draw`: a thread makes two draws from a
+// block of Philox, finds each in the table by halving, and adds 1 to its count. Integers throughout, so the order of
+// nothing matters. Traffic: the weights once, the table once written, and log2(len) reads of it a draw, mostly from the
+// cache.
 #include "device/veridical.cuh"
 
 struct MultinomialParams {

@@ -1,7 +1,8 @@
-// permute: y = x with its axes in another order. Elements are moved, not computed with: bits of f32 and u32 (suffix f32), or
-// of bf16. One read and one write of everything is the floor.
-//   permute_fwd: element i of y (n of them; or runs of 16 bytes, `wide`) stands at index (i4, ..., i0) of `extents` and comes
-//   from the dot product of that index with `strides`. For permutations that leave the innermost axis, and for short axes.
+// permute: y = x with its axes in another order. Elements are moved, not computed with: bits of f32 and u32 (suffix
+// f32), or of bf16. One read and one write of everything is the floor.
+//   permute_fwd: element i of y (n of them; or runs of 16 bytes, `wide`) stands at index (i4, ..., i0) of `extents` and
+//   comes from the dot product of that index with `strides`. For permutations that leave the innermost axis, and for
+//   short axes.
 //   permute_fwd_tile: x is contiguous along `rows`, y along `columns`; the other axes are the batch. A block moves one
 //   tile of 32 x 32 by way of shared memory, so that reads and writes are both along contiguous memory.
 #include "device/veridical.cuh"

@@ -1,8 +1,10 @@
 // reduce: y[o, b, i] = factor * sum over rows r of block b of x[o, r, i].
-//   x [outer, n, inner], y [outer, ceil(n / rows), inner]. One read of x. Sums are fp32 in an order fixed by the shapes.
-//   sum_rows (inner = 1): one thread block per sum; threads stride through the row, 16 bytes at a time, then a block sum.
-//   sum_columns (inner > 1): one block per 32 columns, so that a warp reads consecutive elements; each warp takes every warps()-th row,
-//   then the warps are added in order.
+//   x [outer, n, inner], y [outer, ceil(n / rows), inner]. One read of x. Sums are fp32 in an order fixed by the
+//   shapes.
+//   sum_rows (inner = 1): one thread block per sum; threads stride through the row, 16 bytes at a time, then a block
+//   sum.
+//   sum_columns (inner > 1): one block per 32 columns, so that a warp reads consecutive elements; each warp takes every
+//   warps()-th row, then the warps are added in order.
 //   `partial` writes fp32, `final` reads fp32: the two passes of a long sum.
 #include "device/veridical.cuh"
 

@@ -2,8 +2,9 @@
 //   x [n, from, c], y [n, to, c] with from, to = (rows, columns); taps [count], along either axis.
 //   down: y[i, j] = sum over r, s of taps[r] taps[s] x[2i + r - pad, 2j + s - pad]
 //   up:   y[i, j] = sum over r, s of taps[r] taps[s] x[(i + pad - r) / 2, (j + pad - s) / 2], where both are whole
-//   Each is the other's gradient. A thread makes 16 bytes of neighbouring channels (one channel unless `wide`); the reads of
-//   neighbouring pixels meet in the cache, so that one read of x and one write of y is the traffic. Sums are fp32.
+//   Each is the other's gradient. A thread makes 16 bytes of neighbouring channels (one channel unless `wide`); the
+//   reads of neighbouring pixels meet in the cache, so that one read of x and one write of y is the traffic. Sums are
+//   fp32.
 #include "device/veridical.cuh"
 
 struct ResampleParams {

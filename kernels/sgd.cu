@@ -1,9 +1,12 @@
 // sgd: one step on flat buffers, in place.
-//   d = g + decay w; with squares s: s += part (d^2 - s), d = d / (sqrt(s) + eps); with momentum b: b = mu b + d, d = nesterov ? d + mu b : b;
+//   d = g + decay w; with squares s: s += part (d^2 - s), d = d / (sqrt(s) + eps); with momentum b: b = mu b + d, d =
+//   nesterov ? d + mu b : b;
 //   w -= lr d, ema += ema_part (w - ema), copy <- bf16(w)
 //   weights, momentum, squares, ema [n] f32 (all but the weights may be absent)     copy [n] bf16 or absent
-//   gradient [n] f32 or bf16     clip [2] f32 or absent: g is the gradient times clip[1]; if that is not finite, nothing is written
-// Four elements a thread, where the addresses allow 16 bytes at a time (`wide`). Each buffer is read once and written once. The same bits as src/ops/sgd/cpu.rs.
+//   gradient [n] f32 or bf16     clip [2] f32 or absent: g is the gradient times clip[1]; if that is not finite,
+//   nothing is written
+// Four elements a thread, where the addresses allow 16 bytes at a time (`wide`). Each buffer is read once and written
+// once. The same bits as src/ops/sgd/cpu.rs.
 #include "device/veridical.cuh"
 
 struct SgdParams {

@@ -1,6 +1,8 @@
-// softmax: y = exp(x - shift) / sum over a row, or its logarithm x - shift - log(sum); dx = y (dy - sum(dy y)) or dy - exp(y) sum(dy).
+// softmax: y = exp(x - shift) / sum over a row, or its logarithm x - shift - log(sum); dx = y (dy - sum(dy y)) or dy -
+//   exp(y) sum(dy).
 //   x, y, dy, dx [rows, columns]   stats [rows, 2] fp32 (shift: the largest element, log of the sum of exp(x - shift))
-// One warp owns a short row, one block a long one. A row comes from memory once and from the cache after that; it is written once.
+// One warp owns a short row, one block a long one. A row comes from memory once and from the cache after that; it is
+// written once.
 // wide: 16 bytes at a time, addresses and rows being multiples of that; short rows then stay in registers.
 // Elements of -inf have probability 0, also where the whole row is -inf; a NaN makes its row NaN.
 #include "device/veridical.cuh"

@@ -54,17 +54,9 @@ const RULE: [(&str, &[&str]); 16] = [
 ];
 
 /// Modules side by side that know each other, each for a reason.
-const CIRCLES: [(&str, &[&str]); 5] = [
+const CIRCLES: [(&str, &[&str]); 1] = [
     // The scheduler, its fibers, and what a kernel asks of them are one machine.
     ("backend::emulator", &["abi", "block", "copies", "fiber", "launch", "memory", "shared", "waits"]),
-    // The list of kernels names the emulator's, which are made from the list.
-    ("backend", &["emulator", "kernels"]),
-    // What is summed says by which kernel, and a kernel is one of sums.
-    ("backend::cpu::gemm", &["kernel", "rows"]),
-    // Repeating and summing are each other's gradient.
-    ("ops", &["arithmetic", "reduce"]),
-    // A plan follows a law, and a law foretells plans.
-    ("methods::self_consuming", &["law", "plan"]),
 ];
 
 #[test]
@@ -106,12 +98,42 @@ fn every_exception_is_one() {
     }
 }
 
+/// What the rules above are worth depends on imports being seen, however they are written.
+#[test]
+fn imports_are_read_in_every_form() {
+    let cases: [(&str, &str, &[&str]); 9] = [
+        ("nn::mlp", "use crate::train::Trainer;", &["train"]),
+        ("nn::mlp", "use crate::{ops::{self, silu}, Tensor};", &["ops", "tensor"]),
+        ("nn::mlp", "use super::layers::{Linear as Affine, conv2d::Conv2d};", &["nn::layers", "nn::layers::conv2d"]),
+        ("ops::silu_like", "use super::super::{nn::mlp, autograd};", &["autograd", "nn::mlp"]),
+        ("backend::dtype", "match d { $crate::tensor::DType::F32 => 1 }", &["tensor"]),
+        (
+            "nn::mlp",
+            "fn f() -> crate::Result<crate::Var> { crate::optim::schedule::at() }",
+            &["autograd", "error", "optim::schedule"],
+        ),
+        ("methods::ambient", "pub(in crate::methods) fn f() {} crate::choice! {}", &["methods"]),
+        ("nn::mlp", "use self::parts::Part; use serde::Serialize; let x = other_crate::train::run;", &[]),
+        ("", "use nothing;", &[]),
+    ];
+    for (base, text, expected) in cases {
+        assert_eq!(imports::used(base, text), expected, "in {base}: {text}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "leads to nothing that lib.rs names")]
+fn an_unknown_name_at_the_root_is_noticed() {
+    imports::used("nn::mlp", "use crate::Nonsense;");
+}
+
 /// Comments are as wide as code, but for tables and examples.
 #[test]
 fn comments_are_at_most_120_columns_wide() {
     const MOST: usize = 120;
+    const PLACES: [&str; 8] = ["src", "kernels", "build.rs", "build", "tests", "examples", "benches", "fuzz"];
     let mut wide = Vec::new();
-    for (file, text) in imports::files(&["src", "tests", "examples", "benches", "build"]) {
+    for (file, text) in imports::sources(&PLACES) {
         let mut example = false;
         for (number, line) in text.lines().enumerate() {
             let Some(comment) = line.trim_start().strip_prefix("//") else { continue };

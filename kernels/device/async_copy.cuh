@@ -1,5 +1,6 @@
 // cp.async: copies from global to shared memory that a thread starts and later waits for.
-// cp_async_commit closes a group; cp_async_wait<N> waits until at most the N youngest groups of this thread are under way.
+// cp_async_commit closes a group; cp_async_wait<N> waits until at most the N youngest groups of this thread are under
+// way.
 // What other threads copied is only there after their wait *and* a barrier.
 #pragma once
 

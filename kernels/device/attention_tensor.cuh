@@ -1,6 +1,7 @@
-// Attention of bf16 on tensor cores. A block of four warps owns 64 rows (queries, or keys for dk and dv), 16 of them each warp, which stay
-// in shared memory while tiles of COLS of the other side pass by. A tile's scores lie in registers as mma leaves them, and become the left
-// factor of the next product where they lie, rounded to bf16; sums and the softmax are fp32. D is head_dim rounded up to 64, 128 or 256.
+// Attention of bf16 on tensor cores. A block of four warps owns 64 rows (queries, or keys for dk and dv), 16 of them
+// each warp, which stay in shared memory while tiles of COLS of the other side pass by. A tile's scores lie in
+// registers as mma leaves them, and become the left factor of the next product where they lie, rounded to bf16; sums
+// and the softmax are fp32. D is head_dim rounded up to 64, 128 or 256.
 #pragma once
 
 #include "veridical.cuh"

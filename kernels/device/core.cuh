@@ -9,13 +9,13 @@
 #include "host/language.h"
 #endif
 
-// KERNEL(name, Params) { ... p.field ... }            a kernel and the one struct it is given: of buffers, numbers of 4 and 8
-//                                                     bytes, and arrays of them, with every gap a field. build.rs reads it
-//                                                     (build/params.rs) and makes the Rust struct of it.
+// KERNEL(name, Params) { ... p.field ... }            a kernel and the one struct it is given: of buffers, numbers of 4
+//                                                     and 8 bytes, and arrays of them, with every gap a field. build.rs
+//                                                     reads it (build/params.rs) and makes the Rust struct of it.
 // KERNEL_BOUNDS(name, Params, threads) { ... }        the same, for blocks of at most `threads` threads
 // DEVICE                                              marks the functions that kernels are made of
-// UNROLL                                              before a loop: repeat its body instead of looping, so that arrays that
-//                                                     it indexes stay in registers
+// UNROLL                                              before a loop: repeat its body instead of looping, so that arrays
+//                                                     that it indexes stay in registers
 #ifndef VERIDICAL_HOST
 #define UNROLL _Pragma("unroll")
 #define DEVICE __device__ __forceinline__

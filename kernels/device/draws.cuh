@@ -1,4 +1,5 @@
-// How ops address random numbers: rows of a batch are samples, and a thread handles the four elements of a Philox block.
+// How ops address random numbers: rows of a batch are samples, and a thread handles the four elements of a Philox
+// block.
 #pragma once
 
 #include "memory.cuh"
@@ -35,7 +36,8 @@ DEVICE row_block split_row(uint64_t i, uint64_t per_row) {
     return {i / per_row, static_cast<uint32_t>(i % per_row)};
 }
 
-// The elements of a block, at once (`wide`: rows are multiples of four, addresses of 16 bytes) or one by one; zeros past the row's end.
+// The elements of a block, at once (`wide`: rows are multiples of four, addresses of 16 bytes) or one by one; zeros
+// past the row's end.
 template <class T>
 DEVICE vec<float, 4> load_block(gptr<const T> x, row_block at, uint64_t len, bool wide) {
     uint64_t column = 4 * static_cast<uint64_t>(at.block), first = at.row * len + column;

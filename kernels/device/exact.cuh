@@ -37,8 +37,8 @@ DEVICE uint32_t bits_of_float(float f) {
 }
 #endif
 
-// A running average that moves towards w by `part` of the distance; with part = 1 it is w, which the sum would only meet
-// up to rounding.
+// A running average that moves towards w by `part` of the distance; with part = 1 it is w, which the sum would only
+// meet up to rounding.
 DEVICE float follow_weight(float part, float average, float w) {
     return part == 1.0f ? w : exact_fma(part, exact_add(w, -average), average);
 }

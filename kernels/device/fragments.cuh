@@ -1,5 +1,5 @@
-// Tiles of bf16 in shared memory, and the pieces of them that mma takes. Rows of a tile are permuted in units of 16 bytes (by XOR with
-// the row), so that the eight rows that ldmatrix reads together lie in different banks.
+// Tiles of bf16 in shared memory, and the pieces of them that mma takes. Rows of a tile are permuted in units of 16
+// bytes (by XOR with the row), so that the eight rows that ldmatrix reads together lie in different banks.
 #pragma once
 
 #include "mma.cuh"

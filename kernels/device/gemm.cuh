@@ -1,14 +1,15 @@
-// What all products c = a b share: where factors are read from, how a block of threads fetches a tile of one, the order of tiles,
-// and where results go. A factor is a matrix in memory or one that is made while it is read (a convolution's patches): rows of contiguous
-// columns. `TRANSPOSED` says that the rows are steps in depth instead of lines (rows of a, columns of b).
+// What all products c = a b share: where factors are read from, how a block of threads fetches a tile of one, the order
+// of tiles, and where results go. A factor is a matrix in memory or one that is made while it is read (a convolution's
+// patches): rows of contiguous columns. `TRANSPOSED` says that the rows are steps in depth instead of lines (rows of a,
+// columns of b).
 #pragma once
 
 #include "veridical.cuh"
 
 namespace veridical::gemm {
 
-// A source has data, row(r) and column(c), which hold what is worth computing once, and find(row, column, offset), which says where the
-// element is, or false if it is a zero that is not in memory.
+// A source has data, row(r) and column(c), which hold what is worth computing once, and find(row, column, offset),
+// which says where the element is, or false if it is a zero that is not in memory.
 template <class T>
 struct MatrixSource {
     using Element = T;
@@ -28,7 +29,8 @@ struct MatrixSource {
     }
 };
 
-// The patches of an image [batch, height, width, channels]: one row per pixel of a grid, columns [tap_y, tap_x, channel].
+// The patches of an image [batch, height, width, channels]: one row per pixel of a grid, columns [tap_y, tap_x,
+// channel].
 template <class T>
 struct PatchSource {
     using Element = T;
@@ -180,8 +182,8 @@ struct Fetch {
     }
 };
 
-// Which tile of the result a block computes: down a group of eight rows of tiles, then the next column, so that blocks that run
-// together share what they read.
+// Which tile of the result a block computes: down a group of eight rows of tiles, then the next column, so that blocks
+// that run together share what they read.
 struct TilePosition {
     uint32_t row;
     uint32_t column;

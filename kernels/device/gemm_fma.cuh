@@ -1,6 +1,6 @@
-// Products of fp32 matrices by multiply-adds: each thread keeps TM x TN sums in registers, in groups of four rows and columns that lie
-// half a tile apart, so that its 16-byte loads from shared memory are free of bank conflicts. The next tile travels from global memory to
-// registers while this one is multiplied.
+// Products of fp32 matrices by multiply-adds: each thread keeps TM x TN sums in registers, in groups of four rows and
+// columns that lie half a tile apart, so that its 16-byte loads from shared memory are free of bank conflicts. The next
+// tile travels from global memory to registers while this one is multiplied.
 #pragma once
 
 #include "gemm.cuh"

@@ -1,5 +1,5 @@
-// Products of bf16 matrices on tensor cores: tiles arrive in shared memory by cp.async, STAGES at a time; each warp keeps a WM x WN part of
-// the result in registers and feeds mma.sync by ldmatrix. Sums are fp32.
+// Products of bf16 matrices on tensor cores: tiles arrive in shared memory by cp.async, STAGES at a time; each warp
+// keeps a WM x WN part of the result in registers and feeds mma.sync by ldmatrix. Sums are fp32.
 #pragma once
 
 #include "fragments.cuh"

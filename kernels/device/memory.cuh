@@ -145,8 +145,8 @@ DEVICE void store_vec(pointer<T, S> p, I i, const vec<T, N>& v) {
 }  // namespace veridical
 
 // SHARED(T, name, count): an array in shared memory, `name` is an sptr<T> to it, aligned to 16 bytes (48 KiB in all).
-// SHARED_DYNAMIC(T, name): the shared memory whose size the launch gives, aligned to 1024 bytes. Every SHARED_DYNAMIC of a kernel is
-// the same memory.
+// SHARED_DYNAMIC(T, name): the shared memory whose size the launch gives, aligned to 1024 bytes. Every SHARED_DYNAMIC
+// of a kernel is the same memory.
 #ifdef VERIDICAL_HOST
 #define SHARED(T, name, count)                                                               \
     static const char name##_site = 0;                                                       \

@@ -1,6 +1,7 @@
 // Matrix instructions: each is carried out by the 32 lanes of a warp together. With g = lane / 4 and t = lane % 4:
 //
-//   ldmatrix        lane l gives the address of a row of 8 bf16 (16 bytes, 16-byte aligned); rows of matrix j come from lanes 8j..8j+7.
+//   ldmatrix        lane l gives the address of a row of 8 bf16 (16 bytes, 16-byte aligned); rows of matrix j come from
+//                   lanes 8j..8j+7.
 //                   r[j] of each lane: elements (g, 2t) low and (g, 2t+1) high of matrix j
 //   ..._trans       r[j]: elements (2t, g) low and (2t+1, g) high
 //   mma m16n8k16    c += a b, with a 16x16, b 16x8, c 16x8

@@ -1,4 +1,5 @@
-// Philox4x32-10, and the addresses of random numbers. The same words as src/random/philox.rs; see src/random/mod.rs for the scheme.
+// Philox4x32-10, and the addresses of random numbers. The same words as src/random/philox.rs; see src/random/mod.rs for
+// the scheme.
 #pragma once
 
 #include "core.cuh"

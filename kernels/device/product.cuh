@@ -1,5 +1,5 @@
-// The two ways to multiply behind one name: bf16 on tensor cores, fp32 by multiply-adds; each with large and small tiles. A product may be
-// cut in depth: then parts go to fp32 scratch, and sum_parts adds them in order.
+// The two ways to multiply behind one name: bf16 on tensor cores, fp32 by multiply-adds; each with large and small
+// tiles. A product may be cut in depth: then parts go to fp32 scratch, and sum_parts adds them in order.
 #pragma once
 
 #include "gemm_fma.cuh"
@@ -16,8 +16,8 @@ template <int SIZE> struct tile_of<bf16, SIZE> { using type = TensorTile<SIZE, S
 // Threads of a block.
 template <class T, int SIZE> constexpr int product_threads = tile_of<T, SIZE>::type::THREADS;
 
-// Computes the tile that blockIdx.x names, from part blockIdx.y of the depth. If there are several parts, `out.parts` is given, and
-// part p starts at m * n * p of it.
+// Computes the tile that blockIdx.x names, from part blockIdx.y of the depth. If there are several parts, `out.parts`
+// is given, and part p starts at m * n * p of it.
 template <class T, int SIZE, class A, class B>
 DEVICE void product(const A& a, const B& b, uint32_t depth, uint32_t depth_per_part, Output<T> out) {
     using Tile = typename tile_of<T, SIZE>::type;

@@ -27,8 +27,8 @@ struct RowSum {
     DEVICE float log_sum() const { return sum == 0.0f ? 0.0f : logf(sum); }
 };
 
-// What a thread has of a row: every size()-th vector of N elements from its rank on. `each` calls use(first column, vector) for one after
-// the other. Rows are whole vectors.
+// What a thread has of a row: every size()-th vector of N elements from its rank on. `each` calls use(first column,
+// vector) for one after the other. Rows are whole vectors.
 //
 // A row of at most 1024 columns, of a warp: read once, kept in registers.
 template <class T>

@@ -1,5 +1,6 @@
-// Uniform, exponential, Gumbel and normal variates from 32-bit words, in f32. The same bits as src/random/variates.rs, where the
-// reasons are: the same IEEE operations in the same order, no library function. Change one side and the other must follow.
+// Uniform, exponential, Gumbel and normal variates from 32-bit words, in f32. The same bits as src/random/variates.rs,
+// where the reasons are: the same IEEE operations in the same order, no library function. Change one side and the other
+// must follow.
 #pragma once
 
 #include "exact.cuh"

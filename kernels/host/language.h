@@ -12,8 +12,8 @@
 #define DEVICE inline
 #define UNROLL
 #define KERNEL(name, Params) KERNEL_BOUNDS(name, Params, 1024)
-// `Params_layout` stands behind the file, where build/host.rs puts it: names, offsets and sizes of the fields as this compiler
-// sees them.
+// `Params_layout` stands behind the file, where build/host.rs puts it: names, offsets and sizes of the fields as this
+// compiler sees them.
 #define KERNEL_BOUNDS(name, Params, threads)                                                     \
     static ::veridical::host::Layout Params##_layout();                                          \
     static void name##_body([[maybe_unused]] const Params& p);                                   \
@@ -223,7 +223,8 @@ inline int __ffs(uint32_t u) { return __builtin_ffs((int)u); }
 template <class T> inline T min(T a, T b) { return b < a ? b : a; }
 template <class T> inline T max(T a, T b) { return a < b ? b : a; }
 
-// Integer atomics (blocks may run on several OS threads). Float atomics are left out on purpose: their sum depends on the order.
+// Integer atomics (blocks may run on several OS threads). Float atomics are left out on purpose: their sum depends on
+// the order.
 template <class T>
 inline std::enable_if_t<std::is_integral<T>::value, T> atomicAdd(T* p, T v) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }
 template <class T>

@@ -43,8 +43,8 @@ struct MatrixMultiply {
 inline float low_half(uint32_t pair) { return __uint_as_float(pair << 16); }
 inline float high_half(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
 
-// Products of bf16 are exact in f64; the sum with c is rounded once. The hardware, whose order and intermediate precision are
-// not documented, may differ in the last bits of a float; sums of integers below 2^24 agree exactly.
+// Products of bf16 are exact in f64; the sum with c is rounded once. The hardware, whose order and intermediate
+// precision are not documented, may differ in the last bits of a float; sums of integers below 2^24 agree exactly.
 inline void mma_m16n8k16_warp(void* const* lanes, uint32_t) {
     double a[16][16], b[16][8], c[16][8];
     for (int l = 0; l < 32; l++) {

@@ -48,7 +48,8 @@ struct Runtime {
     void* (*static_shared)(void* state, const void* site, const char* name, uint64_t bytes);
     // Barrier `id` among `threads` threads; 0 threads means all of the block.
     void (*barrier)(void* state, uint32_t id, uint32_t threads, bool wait);
-    // Waits until every lane of `mask` has come with its `operand`; the last to come calls compute(operands by lane, mask).
+    // Waits until every lane of `mask` has come with its `operand`; the last to come calls compute(operands by lane,
+    // mask).
     void (*collective)(void* state, const char* what, uint32_t mask, void* operand,
                        void (*compute)(void* const* operands, uint32_t mask));
     // cp.async: `from` null means zeros.

@@ -167,15 +167,15 @@ impl Real for bf16 {
 macro_rules! real {
     ($op:expr, $dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            $crate::tensor::DType::F32 => {
+            $crate::backend::dtype::DType::F32 => {
                 type $T = f32;
                 $body
             }
-            $crate::tensor::DType::BF16 => {
+            $crate::backend::dtype::DType::BF16 => {
                 type $T = half::bf16;
                 $body
             }
-            $crate::tensor::DType::F64 => {
+            $crate::backend::dtype::DType::F64 => {
                 type $T = f64;
                 $body
             }
@@ -189,19 +189,19 @@ pub(crate) use real;
 macro_rules! element {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            $crate::tensor::DType::F32 => {
+            $crate::backend::dtype::DType::F32 => {
                 type $T = f32;
                 $body
             }
-            $crate::tensor::DType::BF16 => {
+            $crate::backend::dtype::DType::BF16 => {
                 type $T = half::bf16;
                 $body
             }
-            $crate::tensor::DType::F64 => {
+            $crate::backend::dtype::DType::F64 => {
                 type $T = f64;
                 $body
             }
-            $crate::tensor::DType::U32 => {
+            $crate::backend::dtype::DType::U32 => {
                 type $T = u32;
                 $body
             }

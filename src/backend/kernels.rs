@@ -1,8 +1,5 @@
 //! The table of kernels that `build.rs` found and compiled.
 
-#[cfg(feature = "emulator")]
-use super::emulator::abi::HostKernel;
-
 /// A kernel as declared in `kernels/*.cu`.
 #[derive(Debug, Clone, Copy)]
 #[allow(dead_code)] // which fields are read depends on the features

@@ -1,14 +1,15 @@
 //! The operations: one folder each, with the mathematics in `mod.rs`, and a kernel per device.
 //!
 //! A folder holds `mod.rs` (meaning, shape rule, gradient), `cpu.rs` and `gpu.rs`; the CUDA kernel is
-//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one. `product` is no operation but what matrix products and
-//! convolutions share.
+//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one. `product` and `broadcast` are no operations but what
+//! several share: matrix products and convolutions the one, arithmetic and sums the other.
 
 pub mod adam;
 pub mod arithmetic;
 pub mod attention;
 pub mod average;
 mod backward;
+mod broadcast;
 pub mod cast;
 pub mod categorical;
 pub mod concat;
@@ -37,9 +38,10 @@ pub mod softmax;
 pub mod solver_update;
 
 pub use adam::adam;
-pub use arithmetic::{accumulate, add, add_scaled, broadcast_to, div, mul, neg, scale, shift, sub};
+pub use arithmetic::{add, add_scaled, broadcast_to, div, mul, neg, scale, shift, sub};
 pub use attention::attention;
 pub use average::average;
+pub use broadcast::accumulate;
 pub use cast::cast;
 pub use categorical::{categorical, categorical_unchecked};
 pub use concat::{concat, slice};

@@ -111,8 +111,8 @@ macro_rules! sections {
     };
 }
 
-/// Declares the words that a key may hold: an enumeration whose variants have a name in the file and a meaning, of which
-/// the file shows the first sentence. The first variant is the default.
+/// Declares the words that a key may hold: an enumeration whose variants have a name in the file and a meaning, of
+/// which the file shows the first sentence. The first variant is the default.
 #[macro_export]
 macro_rules! choice {
     (

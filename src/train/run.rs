@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
             true => resume::resume(trained, plan, place, observer)?,
             false => None,
         };
-        config::store(place.path(), &plan.settings)?;
+        config::begin(place.path(), &plan.settings, options.resume, &plan.free)?;
         let (log, started) = (place.log()?, Instant::now());
         let (budget, since) = (options.budget, (0.0, 0));
         Ok(Run { trained, plan, place, log, started, budget, last_checkpoint, since, last: None })

@@ -238,7 +238,8 @@ fn a_stop_keeps_what_was_learned() {
 #[test]
 fn runs_on_the_emulator() {
     let fewer = TINY.replace("steps = 12", "steps = 2").replace("per_class = 2", "per_class = 1");
-    let fewer = fewer.replace("sampler_steps = 2", "sampler_steps = 1").replace("model_channels = 8", "model_channels = 4");
+    let fewer =
+        fewer.replace("sampler_steps = 2", "sampler_steps = 1").replace("model_channels = 8", "model_channels = 4");
     let place = Place::new(&fewer);
     let out = place.out.to_str().unwrap();
     super::succeeds(&["demo", "--device", "emulator", "--config", &place.config, "--out", out]);

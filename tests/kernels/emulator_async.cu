@@ -45,7 +45,8 @@ KERNEL(test_async_pipeline, TestAsyncParams) {
     }
 }
 
-// The first warp makes what the second consumes: "full" is barrier 1, "empty" barrier 2. omit 1: the consumer does not wait.
+// The first warp makes what the second consumes: "full" is barrier 1, "empty" barrier 2. omit 1: the consumer does not
+// wait.
 KERNEL(test_warp_roles, TestAsyncParams) {
     SHARED(float, slot, 32);
     if (warp() == 0) {

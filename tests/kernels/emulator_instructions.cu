@@ -1,4 +1,5 @@
-// One warp and one instruction wrapper of kernels/device/ after the other, whose results on a GPU are recorded (tests/golden/ptx).
+// One warp and one instruction wrapper of kernels/device/ after the other, whose results on a GPU are recorded
+// (tests/golden/ptx).
 #include "device/exact.cuh"
 #include "device/veridical.cuh"
 
@@ -18,8 +19,8 @@ KERNEL(test_to_bf16, TestWordsParams) {
     }
 }
 
-// Seven words for each i, of a, b, c = x[i], x[i + 1], x[i + 2] (round and round): a b + c, a b, a + b, a / b, the root of a, the larger of
-// a and b, and the high word of the product of their bits.
+// Seven words for each i, of a, b, c = x[i], x[i + 1], x[i + 2] (round and round): a b + c, a b, a + b, a / b, the root
+// of a, the larger of a and b, and the high word of the product of their bits.
 KERNEL(test_exact, TestWordsParams) {
     auto x = p.x.as<const float>();
     auto y = p.y.as<uint32_t>();

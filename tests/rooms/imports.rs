@@ -23,22 +23,21 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => collect(&path, found),
-            false if path.extension().is_some_and(|ending| ending == "rs") => found.push(path),
-            false => {}
+fn collect(path: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            collect(&entry.unwrap().path(), endings, found);
         }
+    } else if path.extension().is_some_and(|ending| endings.iter().any(|e| ending == *e)) {
+        found.push(path.into());
     }
 }
 
-/// The text of every file below some folders of the crate, with its path from there.
-pub fn files(folders: &[&str]) -> Vec<(String, String)> {
+/// The text of every source file in some places of the crate, with its path from there.
+pub fn sources(places: &[&str]) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
-    folders.iter().for_each(|folder| collect(&root.join(folder), &mut found));
+    places.iter().for_each(|place| collect(&root.join(place), &["rs", "cu", "cuh", "h", "c"], &mut found));
     found.sort();
     let name = |path: &PathBuf| path.strip_prefix(root).unwrap().display().to_string();
     found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
@@ -47,7 +46,7 @@ pub fn files(folders: &[&str]) -> Vec<(String, String)> {
 /// Every module by its path, such as `ops::conv2d::cpu`, with its text and its file.
 fn modules() -> BTreeMap<String, (String, String)> {
     let (source, mut files) = (source(), Vec::new());
-    collect(&source, &mut files);
+    collect(&source, &["rs"], &mut files);
     let module = |file: PathBuf| {
         let name = file.strip_prefix(&source).unwrap().with_extension("");
         let mut parts: Vec<&str> = name.iter().map(|part| part.to_str().unwrap()).collect();
@@ -80,7 +79,7 @@ fn paths(text: &str) -> Vec<String> {
     for root in ["crate", "super", "self"] {
         for (at, _) in text.match_indices(&format!("{root}::")) {
             let before = text[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
                 continue;
             }
             expand("", &text[at..], &mut found);
@@ -108,49 +107,75 @@ fn expand(prefix: &str, text: &str, found: &mut Vec<String>) -> usize {
     at + 1
 }
 
-/// The module that a path in module `base` leads to, as deep as there are modules of these names.
-fn resolve(modules: &BTreeMap<String, (String, String)>, base: &str, path: &str) -> Option<String> {
-    let mut here: Vec<&str> = base.split("::").collect();
-    let mut steps: Vec<&str> = path.split("::").filter(|step| !step.is_empty()).collect();
-    match *steps.first()? {
-        "crate" => here.clear(),
-        "self" => {}
-        _ => {}
-    }
-    while let Some(step @ ("crate" | "self" | "super")) = steps.first().copied() {
-        if step == "super" {
-            here.pop();
-        }
-        steps.remove(0);
-    }
-    let mut best = None;
-    for step in std::iter::once("").chain(steps) {
-        // What the crate's root gives out again.
-        let step = match (here.is_empty(), step) {
-            (true, "Tensor" | "Device" | "DType" | "Shape") => "tensor",
-            (true, "Tape" | "Var") => "autograd",
-            (_, step) => step,
-        };
-        if !step.is_empty() {
-            here.push(step);
-        }
-        let name = here.join("::");
-        if modules.contains_key(&name) {
-            best = Some(name);
-        }
-    }
-    best
+/// The modules of `src`, and what its root gives out again.
+struct Tree {
+    modules: BTreeMap<String, (String, String)>,
+    /// Name at the root, path in full; a macro's leads nowhere.
+    root: BTreeMap<String, String>,
 }
 
-/// The imports of every module: from, to.
-fn edges() -> (BTreeMap<String, BTreeSet<String>>, BTreeMap<String, (String, String)>) {
-    let modules = modules();
-    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (name, (text, _)) in &modules {
-        let others = paths(text).into_iter().filter_map(|path| resolve(&modules, name, &path));
-        edges.entry(name.clone()).or_default().extend(others.filter(|other| other != name));
+impl Tree {
+    fn read() -> Self {
+        let modules = modules();
+        let mut root = BTreeMap::new();
+        let lib = code(&fs::read_to_string(source().join("lib.rs")).unwrap());
+        for (at, _) in lib.match_indices("pub use ") {
+            let mut given = Vec::new();
+            expand("", &lib[at + "pub use ".len()..], &mut given);
+            root.extend(given.into_iter().map(|path| (path.rsplit("::").next().unwrap().to_string(), path)));
+        }
+        for (text, _) in modules.values() {
+            for part in text.split("#[macro_export]").skip(1) {
+                let name = part.trim_start().strip_prefix("macro_rules! ").unwrap();
+                let end = name.find([' ', '{']).unwrap();
+                root.entry(name[..end].to_string()).or_default();
+            }
+        }
+        Tree { modules, root }
     }
-    (edges, modules)
+
+    /// The module that a path in module `base` leads to, as deep as there are modules of these names; none for a macro
+    /// and for what the module itself holds.
+    fn resolve(&self, base: &str, path: &str) -> Option<String> {
+        let mut here: Vec<&str> = base.split("::").collect();
+        let mut steps = path.split("::").filter(|step| !step.is_empty()).peekable();
+        while let Some(step @ ("crate" | "self" | "super")) = steps.peek().copied() {
+            match step {
+                "crate" => here.clear(),
+                "super" => drop(here.pop()),
+                _ => {}
+            }
+            steps.next();
+        }
+        if here.is_empty() {
+            let step = steps.peek().copied()?;
+            match self.root.get(step) {
+                Some(full) if !self.modules.contains_key(step) => {
+                    here.extend(full.split("::"));
+                    steps.next();
+                }
+                _ => assert!(self.modules.contains_key(step), "{base}: `{path}` leads to nothing that lib.rs names"),
+            }
+        }
+        here.extend(steps);
+        (1..=here.len()).rev().map(|len| here[..len].join("::")).find(|name| self.modules.contains_key(name))
+    }
+
+    /// The modules that `text`, in module `base`, uses.
+    fn used(&self, base: &str, text: &str) -> BTreeSet<String> {
+        let found = paths(text).into_iter().filter_map(|path| self.resolve(base, &path));
+        found.filter(|other| other != base).collect()
+    }
+
+    /// The imports of every module: from, to.
+    fn edges(&self) -> BTreeMap<String, BTreeSet<String>> {
+        self.modules.iter().map(|(name, (text, _))| (name.clone(), self.used(name, text))).collect()
+    }
+}
+
+/// The modules that `text` would use if it stood in module `base`.
+pub fn used(base: &str, text: &str) -> Vec<String> {
+    Tree::read().used(base, text).into_iter().collect()
 }
 
 fn first(path: &str) -> &str {
@@ -159,12 +184,12 @@ fn first(path: &str) -> &str {
 
 /// Every room with the rooms that it imports, and by which file.
 pub fn rooms() -> BTreeMap<String, BTreeSet<(String, String)>> {
-    let (edges, modules) = edges();
+    let tree = Tree::read();
     let mut rooms: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
-    for (from, others) in &edges {
+    for (from, others) in &tree.edges() {
         let imports = rooms.entry(first(from).into()).or_default();
         let others = others.iter().map(|other| first(other)).filter(|other| *other != first(from));
-        imports.extend(others.map(|other| (other.to_string(), modules[from].1.clone())));
+        imports.extend(others.map(|other| (other.to_string(), tree.modules[from].1.clone())));
     }
     assert!(rooms.len() > 15 && rooms["methods"].len() > 20, "src was not read");
     rooms
@@ -172,11 +197,12 @@ pub fn rooms() -> BTreeMap<String, BTreeSet<(String, String)>> {
 
 /// The circles among the parts of each module.
 pub fn circles() -> Vec<Circle> {
-    let (edges, modules) = edges();
+    let tree = Tree::read();
+    let edges = tree.edges();
     let ancestors = |name: &str| -> Vec<String> {
         name.match_indices("::").map(|(at, _)| name[..at].to_string()).chain([String::new()]).collect()
     };
-    let parents: BTreeSet<String> = modules.keys().flat_map(|name| ancestors(name)).collect();
+    let parents: BTreeSet<String> = tree.modules.keys().flat_map(|name| ancestors(name)).collect();
     parents.iter().flat_map(|parent| circles_in(parent, &edges)).collect()
 }
 

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::backend::gpu::{Field, Launch};
-use crate::backend::kernels::HOST_KERNELS;
 use crate::backend::shared_memory::MOST;
 
 use super::abi::{CppLayout, HostKernel, Range};
@@ -25,12 +24,6 @@ pub(super) struct Grid<'a> {
     pub(super) memory: &'a Memory,
     pub(super) turn: Turn,
     pub(super) order: Order,
-}
-
-/// The kernel called `name` as compiled for the host.
-pub(super) fn find(name: &str) -> Option<&'static HostKernel> {
-    let i = HOST_KERNELS.binary_search_by(|(other, _)| (*other).cmp(name)).ok()?;
-    Some(HOST_KERNELS[i].1())
 }
 
 /// The limits that a GPU has too.

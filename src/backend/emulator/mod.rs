@@ -19,6 +19,7 @@ pub(crate) mod abi;
 mod block;
 mod copies;
 mod fiber;
+mod kernels;
 mod launch;
 mod memory;
 mod order;
@@ -145,7 +146,7 @@ impl Driver for Emulator {
 
     fn launch(&self, launch: &Launch, params: &[u8], layout: &'static [Field]) -> Result<()> {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
-        let kernel = launch::find(launch.kernel).ok_or_else(|| error("there is no kernel of this name".into()))?;
+        let kernel = kernels::find(launch.kernel).ok_or_else(|| error("there is no kernel of this name".into()))?;
         launch::check_limits(launch, kernel).map_err(error)?;
         launch::check_layout(layout, params.len(), &kernel.layout()).map_err(error)?;
         // The kernel reads the struct where it lies: it must be aligned as C++ expects.

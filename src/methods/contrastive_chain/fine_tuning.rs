@@ -13,9 +13,7 @@ use crate::methods::fine_tune;
 use crate::methods::judge::Judge;
 #[cfg(feature = "report")]
 use crate::methods::pages;
-use crate::train::{
-    End, Ended, MethodSettings, Observer, Prepared, RunDir, RunOptions, Stages, With, at_fault, config,
-};
+use crate::train::{End, Ended, MethodSettings, Observer, Prepared, RunDir, RunOptions, Stages, With, at_fault};
 
 /// How far a model is from the data when it is sampled with so many steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,7 +116,7 @@ impl<'a> FineTuning<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(Ended, Vec<Measured>)> {
         // Before what is measured first, so that there is a run to go on with from there.
-        config::store(place.path(), &self.settings.document()?)?;
+        self.settings.begin(place.path(), options.resume)?;
         let mut kept = Kept { of: self.identity()?, after: None, measured: Vec::new() };
         if options.resume {
             match self.kept(place, &kept.of) {

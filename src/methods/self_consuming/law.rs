@@ -16,8 +16,8 @@
 //! Gaussians and alpha = 0 is Shumailov et al.'s `(1 - 1/n)^{t+1} V` (2024). The other arms follow from the same two
 //! moments.
 
-use super::plan::{Arm, Plan, Round, Weight};
-use super::theory::{InverseCount, optimal_weight};
+use super::arm::{Arm, Round};
+use super::theory::InverseCount;
 use crate::error::Result;
 
 /// What the recursion has to know about a family.
@@ -130,39 +130,6 @@ impl Law {
         })
     }
 
-    /// The state after each round of a plan.
-    pub fn states(&self, plan: &Plan) -> Result<Vec<State>> {
-        let mut states = Vec::with_capacity(plan.rounds().len());
-        for (t, round) in plan.rounds().iter().enumerate() {
-            states.push(match states.last() {
-                Some(before) if t > 0 => self.step(plan.arm(), *before, *round)?,
-                _ => self.first(plan.arm(), round.n),
-            });
-        }
-        Ok(states)
-    }
-
-    /// The expected risk after each round of a plan.
-    pub fn risk(&self, plan: &Plan) -> Result<Vec<f64>> {
-        Ok(self.states(plan)?.iter().map(|state| state.risk).collect())
-    }
-
-    /// The expected variance of the data that each round's model was fitted on, about their own mean: `V - R_t` without
-    /// widening.
-    pub fn spread(&self, plan: &Plan) -> Result<Vec<f64>> {
-        let states = self.states(plan)?;
-        // The samples of each fit; an anchored loop's first one has the anchor alone.
-        let sizes = plan.rounds().iter().enumerate().scan(0.0, |pool, (t, round)| {
-            *pool += round.n as f64;
-            Some(match plan.arm() {
-                Arm::Accumulate => *pool,
-                Arm::Anchor { real } if t > 0 => real as f64 + round.n as f64,
-                _ => round.n as f64,
-            })
-        });
-        Ok(states.iter().zip(sizes).map(|(state, n)| self.narrowed(*state, n)).collect())
-    }
-
     /// The second moment of a model's samples, whose data have second moment `data` and whose mean has this risk.
     fn widened(&self, data: f64, risk: f64, n: f64) -> f64 {
         match self.widening {
@@ -173,7 +140,7 @@ impl Law {
     }
 
     /// The inverse of [`widened`](Self::widened), less the risk.
-    fn narrowed(&self, state: State, n: f64) -> f64 {
+    pub(super) fn narrowed(&self, state: State, n: f64) -> f64 {
         let spread = state.second_moment - state.risk;
         match self.widening {
             Widening::None => spread,
@@ -186,16 +153,4 @@ impl Law {
 /// The square of Scott's factor.
 pub(super) fn scott(n: f64, dims: usize) -> f64 {
     n.powf(-2.0 / (dims as f64 + 4.0))
-}
-
-impl Weight {
-    /// The weight of `real` samples together, beside `synthetic` ones.
-    pub fn of(self, real: u64, synthetic: u64) -> f64 {
-        match (real, synthetic, self) {
-            (0, _, _) => 0.0,
-            (_, 0, _) => 1.0,
-            (_, _, Weight::Fixed(weight)) => weight,
-            (_, _, Weight::Optimal) => optimal_weight(real as f64, synthetic as f64),
-        }
-    }
 }

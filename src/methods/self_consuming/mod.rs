@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod arm;
 pub mod families;
 mod family;
 mod law;
@@ -30,9 +31,10 @@ mod simulate;
 pub mod theory;
 mod verdict;
 
+pub use arm::{Arm, Round, Weight};
 pub use family::{Draw, Drawn, Family, Part};
 pub use law::{Law, State, Widening};
-pub use plan::{Arm, Plan, Round, Weight};
+pub use plan::Plan;
 pub use schedule::{Quantity, Schedule};
 pub use simulate::{Measured, Settings, Simulated, simulate};
 pub use theory::optimal_weight;

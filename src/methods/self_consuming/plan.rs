@@ -1,84 +1,10 @@
-//! What happens in each round: the arm, and the schedules made into numbers.
+//! What happens in each round, the schedules made into numbers, and what the law foretells of it.
 
-use super::law::Law;
+use super::arm::{Arm, Round};
+use super::law::{Law, State};
 use super::schedule::{Quantity, Schedule};
 use crate::error::{Error, Result};
 use crate::memory;
-
-/// What a round's model is fitted on. `n` is the round's size and `alpha` its share of real data.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Arm {
-    /// `n` draws from `alpha * truth + (1 - alpha) * last model`; which are which is not known (Bakshi & Chakraborty
-    /// 2026, arXiv 2602.10531). With `alpha` = 0 each model replaces the last: the loop of Shumailov et al. 2024.
-    Mixture,
-    /// Exactly `round(alpha n)` real samples and the model's for the rest.
-    Stratified,
-    /// Each round's draws are added to all earlier ones, and the model is fitted on everything (Gerstgrasser et al.
-    /// 2024, arXiv 2404.01413).
-    Accumulate,
-    /// One real set of `real` samples, drawn once, is used in every round beside the round's draws.
-    Anchor {
-        /// Its size, which is also that of the first fit.
-        real: u64,
-    },
-    /// As [`Stratified`](Arm::Stratified), but it is known which samples are real, and they get a weight.
-    Weighted(Weight),
-    /// As [`Mixture`](Arm::Mixture), behind a filter for real data: each real sample is kept with one probability, each
-    /// synthetic one with another. If nothing is kept the model stays as it is.
-    Filter {
-        /// Probability that a real sample is kept.
-        keep_real: f64,
-        /// Probability that a synthetic one is kept: the filter's error.
-        keep_synthetic: f64,
-    },
-}
-
-/// The weight of a round's real samples together; the synthetic ones get the rest.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Weight {
-    /// What makes the stationary risk smallest, [`optimal_weight`](super::optimal_weight): 0.618 for equal counts, one
-    /// over the golden ratio (He, Xu & Cheng 2025, arXiv 2502.18049).
-    Optimal,
-    /// This, in `[0, 1]`.
-    Fixed(f64),
-}
-
-impl Arm {
-    /// Errors on numbers that make no sense.
-    fn check(&self) -> Result<()> {
-        let share = |name: &str, value: f64| match (0.0..=1.0).contains(&value) {
-            true => Ok(()),
-            false => Err(Error::Config(format!("{name} is {value}; it lies in [0, 1]"))),
-        };
-        match *self {
-            Arm::Anchor { real: 0 } => {
-                Err(Error::Config("the anchor has 0 real samples; it needs at least one".into()))
-            }
-            Arm::Weighted(Weight::Fixed(weight)) => share("the weight of the real samples", weight),
-            Arm::Filter { keep_real, keep_synthetic } => {
-                share("the probability that a real sample is kept", keep_real)?;
-                share("the probability that a synthetic sample is kept", keep_synthetic)
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// One round.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Round {
-    /// The share of real data; 1 in round 0.
-    pub alpha: f64,
-    /// Samples drawn; in round 0 all real.
-    pub n: u64,
-}
-
-impl Round {
-    /// Real samples of a round whose provenance is fixed: `alpha n`, rounded.
-    pub fn real(&self) -> u64 {
-        ((self.alpha * self.n as f64).round() as u64).min(self.n)
-    }
-}
 
 /// Arm and rounds, checked: what is simulated and what the theory is asked about.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,6 +89,42 @@ impl Plan {
     }
 }
 
+/// What a law foretells of a plan.
+impl Law {
+    /// The state after each round of a plan.
+    pub fn states(&self, plan: &Plan) -> Result<Vec<State>> {
+        let mut states = Vec::with_capacity(plan.rounds().len());
+        for (t, round) in plan.rounds().iter().enumerate() {
+            states.push(match states.last() {
+                Some(before) if t > 0 => self.step(plan.arm(), *before, *round)?,
+                _ => self.first(plan.arm(), round.n),
+            });
+        }
+        Ok(states)
+    }
+
+    /// The expected risk after each round of a plan.
+    pub fn risk(&self, plan: &Plan) -> Result<Vec<f64>> {
+        Ok(self.states(plan)?.iter().map(|state| state.risk).collect())
+    }
+
+    /// The expected variance of the data that each round's model was fitted on, about their own mean: `V - R_t` without
+    /// widening.
+    pub fn spread(&self, plan: &Plan) -> Result<Vec<f64>> {
+        let states = self.states(plan)?;
+        // The samples of each fit; an anchored loop's first one has the anchor alone.
+        let sizes = plan.rounds().iter().enumerate().scan(0.0, |pool, (t, round)| {
+            *pool += round.n as f64;
+            Some(match plan.arm() {
+                Arm::Accumulate => *pool,
+                Arm::Anchor { real } if t > 0 => real as f64 + round.n as f64,
+                _ => round.n as f64,
+            })
+        });
+        Ok(states.iter().zip(sizes).map(|(state, n)| self.narrowed(*state, n)).collect())
+    }
+}
+
 fn share(schedule: &Schedule, t: usize) -> Result<f64> {
     schedule.real_share(t).ok_or_else(|| Error::Config("an adaptive schedule needs a law".into()))
 }
@@ -189,14 +151,7 @@ fn count(value: f64, t: usize) -> Result<u64> {
 }
 
 /// The round with the smallest adaptive value that the law says is enough.
-fn adapt(
-    law: &Law,
-    arm: Arm,
-    state: super::law::State,
-    alpha: &Schedule,
-    samples: &Schedule,
-    t: usize,
-) -> Result<Round> {
+fn adapt(law: &Law, arm: Arm, state: State, alpha: &Schedule, samples: &Schedule, t: usize) -> Result<Round> {
     let risk = |round: Round| -> Result<f64> { Ok(law.step(arm, state, round)?.risk) };
     if let Schedule::Adaptive { target, most } = samples {
         let alpha = share(alpha, t)?;

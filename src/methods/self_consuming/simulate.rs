@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use super::arm::{Arm, Round};
 use super::family::{Draw, Drawn, Family, Part};
-use super::plan::{Arm, Plan, Round};
+use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::random::binomial;

@@ -58,7 +58,7 @@ use crate::diffusion::{Model, Sampler};
 use crate::error::Result;
 use crate::random::RandomKey;
 use crate::train::shown as in_pictures;
-use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, Stages, With, config};
+use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, Stages, With};
 
 /// A run of SFBD, ready to start.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl<'a> Sfbd<'a> {
     /// The result is a pure function of settings and data, however often it was interrupted and resumed. Where the
     /// calling thread is to [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
     pub fn run(&self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
-        config::store(place.path(), &self.settings.document()?)?;
+        self.settings.begin(place.path(), options.resume)?;
         let mut rounds = Rounds::new(self, Stages::new(place, options, observer));
         let result = match self.settings.method.online.enabled {
             true => self.online(&mut rounds),

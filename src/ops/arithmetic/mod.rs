@@ -1,49 +1,10 @@
 //! Arithmetic with NumPy's broadcasting: shapes are aligned at the last axis, and extents of 1 are repeated.
 
-mod cpu;
-mod gpu;
-mod walk;
-
-use super::{check_alike, check_float, on, reduce};
+use super::broadcast::{Pairwise, affine, pairwise};
+use super::reduce::sum_to_shape;
 use crate::autograd::Var;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tensor::{Shape, Tensor};
-use walk::Walk;
-
-/// What is done with a pair of elements.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Pairwise {
-    /// `alpha a + beta b`
-    Combine { alpha: f64, beta: f64 },
-    /// `a b`
-    Mul,
-    /// `a / b`
-    Div,
-}
-
-/// `f(a, b)` with broadcasting, without a tape.
-fn pairwise(op: &'static str, f: Pairwise, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    check_float(op, a)?;
-    check_alike(op, &[a, b])?;
-    let shape = a.shape().broadcast(b.shape(), op)?;
-    let walk = Walk::new(op, &shape, &[a.shape(), b.shape()])?;
-    let mut y = Tensor::empty(shape, a.dtype(), &a.device())?;
-    if !y.is_empty() {
-        on!(a.device(), pairwise(op, f, a, b, &walk, &mut y))?;
-    }
-    Ok(y)
-}
-
-/// `alpha x + beta`, repeated to `shape`, without a tape.
-fn affine(op: &'static str, x: &Tensor, alpha: f64, beta: f64, shape: &Shape) -> Result<Tensor> {
-    check_float(op, x)?;
-    let walk = Walk::new(op, shape, &[x.shape()])?;
-    let mut y = Tensor::empty(shape, x.dtype(), &x.device())?;
-    if !y.is_empty() {
-        on!(x.device(), affine(op, x, alpha, beta, &walk, &mut y))?;
-    }
-    Ok(y)
-}
 
 /// `a + b`, with broadcasting. Errors if the shapes do not broadcast or dtypes or devices differ.
 pub fn add(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
@@ -72,7 +33,7 @@ fn combine(op: &'static str, a: &Var, alpha: f64, b: &Var, beta: f64) -> Result<
             if !wanted[i] {
                 return Ok(None);
             }
-            let sum = reduce::sum_to_shape(op, dy, &shapes[i])?;
+            let sum = sum_to_shape(op, dy, &shapes[i])?;
             Ok(Some(if factor == 1.0 { sum } else { affine(op, &sum, factor, 0.0, &shapes[i])? }))
         };
         Ok([gradient(0, alpha)?, gradient(1, beta)?])
@@ -90,7 +51,7 @@ pub fn mul(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
             if !wanted {
                 return Ok(None);
             }
-            reduce::sum_to_shape(OP, &pairwise(OP, Pairwise::Mul, dy, other)?, of.shape()).map(Some)
+            sum_to_shape(OP, &pairwise(OP, Pairwise::Mul, dy, other)?, of.shape()).map(Some)
         };
         Ok([gradient(wanted[0], &x, &y)?, gradient(wanted[1], &y, &x)?])
     })
@@ -104,11 +65,11 @@ pub fn div(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
     let quotient = pairwise(OP, Pairwise::Div, &x, &y)?;
     Var::record(OP, quotient, [a, b], move |dy, wanted| {
         let scaled = pairwise(OP, Pairwise::Div, dy, &y)?;
-        let da = wanted[0].then(|| reduce::sum_to_shape(OP, &scaled, x.shape())).transpose()?;
+        let da = wanted[0].then(|| sum_to_shape(OP, &scaled, x.shape())).transpose()?;
         let db = wanted[1].then(|| {
             let ratio = pairwise(OP, Pairwise::Div, &x, &y)?;
             let full = pairwise(OP, Pairwise::Mul, &scaled, &ratio)?;
-            let sum = reduce::sum_to_shape(OP, &full, y.shape())?;
+            let sum = sum_to_shape(OP, &full, y.shape())?;
             affine(OP, &sum, -1.0, 0.0, y.shape())
         });
         Ok([da, db.transpose()?])
@@ -140,24 +101,5 @@ pub fn broadcast_to(x: impl Into<Var>, shape: impl Into<Shape>) -> Result<Var> {
     let x = &x.into();
     let y = affine("broadcast_to", x.value(), 1.0, 0.0, &shape.into())?;
     let from = x.shape().clone();
-    Var::record("broadcast_to", y, [x], move |dy, _| Ok([Some(reduce::sum_to_shape("broadcast_to", dy, &from)?)]))
-}
-
-/// `factor x` repeated to `shape`, without a tape: the gradient of a reduction.
-pub(crate) fn expand(op: &'static str, x: &Tensor, factor: f64, shape: &Shape) -> Result<Tensor> {
-    affine(op, x, factor, 0.0, shape)
-}
-
-/// `sum + term`, in place where nobody else holds `sum`: how gradients accumulate. Errors if shapes, dtypes or devices
-/// differ.
-pub fn accumulate(mut sum: Tensor, term: &Tensor) -> Result<Tensor> {
-    const OP: &str = "accumulate";
-    check_alike(OP, &[&sum, term])?;
-    if sum.shape() != term.shape() {
-        return Err(Error::shape(OP, sum.shape().to_string(), term.shape()));
-    }
-    if !sum.is_empty() {
-        on!(sum.device(), accumulate(OP, &mut sum, term))?;
-    }
-    Ok(sum)
+    Var::record("broadcast_to", y, [x], move |dy, _| Ok([Some(sum_to_shape("broadcast_to", dy, &from)?)]))
 }

@@ -3,7 +3,8 @@
 mod cpu;
 mod gpu;
 
-use super::{arithmetic, check_float, on};
+use super::broadcast::affine;
+use super::{check_float, on};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor};
@@ -44,7 +45,7 @@ pub fn sum_to(x: impl Into<Var>, shape: impl Into<Shape>) -> Result<Var> {
     let x = &x.into();
     let y = sum_to_shape("sum_to", x.value(), &shape.into())?;
     let from = x.shape().clone();
-    Var::record("sum_to", y, [x], move |dy, _| Ok([Some(arithmetic::expand("sum_to", dy, 1.0, &from)?)]))
+    Var::record("sum_to", y, [x], move |dy, _| Ok([Some(affine("sum_to", dy, 1.0, 0.0, &from)?)]))
 }
 
 fn reduced(op: &'static str, x: &Var, axes: &[usize], factor: impl Fn(usize) -> f64) -> Result<Var> {
@@ -63,7 +64,7 @@ fn reduced(op: &'static str, x: &Var, axes: &[usize], factor: impl Fn(usize) -> 
     let with_ones: Vec<usize> = (0..shape.rank()).map(|axis| if summed[axis] { 1 } else { shape[axis] }).collect();
     let y = sum_axes(op, x.value(), &summed, factor)?.reshape(kept)?;
     Var::record(op, y, [x], move |dy, _| {
-        Ok([Some(arithmetic::expand(op, &dy.reshape(with_ones.as_slice())?, factor, &shape)?)])
+        Ok([Some(affine(op, &dy.reshape(with_ones.as_slice())?, factor, 0.0, &shape)?)])
     })
 }
 
@@ -104,7 +105,7 @@ fn sum_axes(op: &'static str, x: &Tensor, summed: &[bool], factor: f64) -> Resul
         let extents = Extents { outer: shape[..axis].iter().product(), n, inner };
         y = sum_middle(op, &y, extents, std::mem::replace(&mut pending, 1.0))?;
     }
-    Ok(if pending == 1.0 { y } else { arithmetic::expand(op, &y, pending, &y.shape().clone())? })
+    Ok(if pending == 1.0 { y } else { affine(op, &y, pending, 0.0, &y.shape().clone())? })
 }
 
 fn sum_middle(op: &'static str, x: &Tensor, extents: Extents, factor: f64) -> Result<Tensor> {

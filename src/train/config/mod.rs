@@ -30,7 +30,8 @@ pub use presets::{names as preset_names, shape as preset_shape};
 pub use sections::{
     Augment, Average, Compute, Data, LossSection, OptimizerKind, OptimizerSection, Sampling, ScheduleKind, TrainSection,
 };
-pub use stored::{NAME, Stored, store, stored};
+pub(super) use stored::begin;
+pub use stored::{NAME, Stored, stored};
 pub use with::{MethodSettings, With};
 
 crate::sections! {
@@ -210,7 +211,16 @@ pub(super) fn continues(here: &str, there: &str, free: &[impl AsRef<str>]) -> Re
     let table = |text: &str| -> Result<Table> {
         text.parse().map_err(|e: toml::de::Error| Error::Config(format!("the checkpoint's settings: {e}")))
     };
-    let (here, there) = (flat(&table(here)?), flat(&table(there)?));
+    let (here, there) = (table(here)?, table(there)?);
+    let only =
+        |a: &Table, b: &Table| a.keys().filter(|key| !b.contains_key(*key)).map(|key| format!("[{key}]")).collect();
+    let (only_here, only_there): (Vec<String>, Vec<String>) = (only(&here, &there), only(&there, &here));
+    if !only_here.is_empty() || !only_there.is_empty() {
+        let list = |names: Vec<String>| if names.is_empty() { "nothing more".into() } else { names.join(", ") };
+        let (here, there) = (list(only_here), list(only_there));
+        return Err(Error::Config(format!("a run of another method: its settings have {there}, those here {here}")));
+    }
+    let (here, there) = (flat(&here), flat(&there));
     let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     let show = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
     let all_free = FREE.into_iter().chain(free.iter().map(AsRef::as_ref));

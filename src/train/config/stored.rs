@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::continues;
 use crate::checksum::{self, BLANK, Seal};
 use crate::error::{Error, Result};
 use crate::files::{read_text, write_atomic};
@@ -23,11 +24,21 @@ pub struct Stored {
 }
 
 /// Writes the settings of the run in `directory`, under a line with their checksum. Errors on output.
-pub fn store(directory: &Path, document: &str) -> Result<()> {
+fn store(directory: &Path, document: &str) -> Result<()> {
     let line = "this file is good for --config, changed or not; --resume wants it as it is, and takes changes by --set";
     let mut bytes = format!("{MARK}{BLANK}: {line}\n{document}").into_bytes();
     checksum::seal(&mut bytes, MARK);
     write_atomic(directory.join(NAME), &bytes)
+}
+
+/// Keeps the settings of a run in its directory. Where it goes on with what is there, errors first unless that was
+/// started with the same settings, by the same method, apart from what may differ (`free`, and what always may).
+pub fn begin(directory: &Path, document: &str, resume: bool, free: &[impl AsRef<str>]) -> Result<()> {
+    if resume && directory.join(NAME).exists() {
+        let there = stored(directory)?;
+        continues(document, &there.text, free).map_err(|e| Error::Config(format!("{}: {e}", directory.display())))?;
+    }
+    store(directory, document)
 }
 
 /// The settings of the run in `directory`.

@@ -1,10 +1,12 @@
 //! The settings of a method: those of a training run, and sections of its own.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::overlay::{laid_over, parsed};
-use super::{RunConfig, continues};
+use super::{RunConfig, continues, stored};
 use crate::error::Result;
 use crate::settings::{Sections, table_of, written};
 
@@ -59,5 +61,11 @@ impl<S: MethodSettings> With<S> {
     /// from those that may.
     pub fn continues(&self, document: &str) -> Result<()> {
         continues(&self.document()?, document, S::FREE)
+    }
+
+    /// Keeps the settings in the directory of a run. Where the run is to go on with what is there (`resume`), errors
+    /// first if that is of other settings or of another method, and leaves it as it is.
+    pub fn begin(&self, directory: &Path, resume: bool) -> Result<()> {
+        stored::begin(directory, &self.document()?, resume, S::FREE)
     }
 }

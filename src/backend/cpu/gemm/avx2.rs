@@ -4,7 +4,8 @@ use std::arch::x86_64::*;
 
 use crate::backend::cpu::isa::Isa;
 
-use super::kernel::{Along, DEPTH, Kernel, Tile, finish, transpose, unrolled};
+use super::kernel::{Along, DEPTH, Kernel, Tile, unrolled};
+use super::portable::{finish, transpose};
 
 const ROWS: usize = 6;
 const LANES: usize = 8;

@@ -119,7 +119,7 @@ fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {
         }
     }
     if whole < columns {
-        super::kernel::transpose(&from[whole..], columns - whole, &mut to[whole * stride..], stride);
+        super::portable::transpose(&from[whole..], columns - whole, &mut to[whole * stride..], stride);
     }
 }
 

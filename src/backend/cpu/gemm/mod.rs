@@ -17,6 +17,7 @@ mod convolution;
 mod kernel;
 mod pack;
 mod patches;
+mod portable;
 mod region;
 mod rows;
 mod scratch;
@@ -45,7 +46,7 @@ impl Sum for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
     fn kernel(isa: Isa) -> &'static Kernel<f32> {
-        static PORTABLE: Kernel<f32> = kernel::portable();
+        static PORTABLE: Kernel<f32> = portable::kernel();
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &avx512::KERNEL,
@@ -60,7 +61,7 @@ impl Sum for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     fn kernel(_: Isa) -> &'static Kernel<f64> {
-        static PORTABLE: Kernel<f64> = kernel::portable();
+        static PORTABLE: Kernel<f64> = portable::kernel();
         &PORTABLE
     }
 }
