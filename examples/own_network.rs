@@ -10,7 +10,7 @@ use veridical::methods::{NoisyData, Sfbd, presets};
 use veridical::nn::{self, Architecture, Conditions, Context, Linear, Module, Scope, ScoreNetwork};
 use veridical::ops::random::SampleIds;
 use veridical::random::{Normal, Purpose, RandomKey, Samples, fill};
-use veridical::train::{Existing, RunDir, RunOptions, TrainOptions, Trainer};
+use veridical::train::{Existing, Observer, RunDir, RunOptions, Started, Tick, TrainOptions, Trainer};
 use veridical::{DType, Device, Result, Tensor, Var, ops};
 
 /// The options, which model files and settings hold.
@@ -60,6 +60,25 @@ fn points(count: usize, seed: u64) -> Result<Vec<f32>> {
     Ok(values.into_iter().map(|z| 0.5 * z).collect())
 }
 
+/// What a run tells while it is under way.
+struct Progress;
+
+impl Observer for Progress {
+    fn started(&mut self, run: &Started) {
+        println!("SFBD, {} parameters, {} steps", run.parameters, run.steps);
+    }
+
+    fn ticked(&mut self, tick: &Tick, images_per_second: f64, _: u64) {
+        if tick.step % 20 == 0 {
+            println!("step {:>3}  loss {:.3}  {images_per_second:.0} points a second", tick.step, tick.loss);
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        println!("{text}");
+    }
+}
+
 fn main() -> Result<()> {
     nn::register::<Waves>()?; // files and settings that say model_type = "Waves" are understood from here on
     let config = ModelConfig::edm(Waves { dims: 2, hidden: 64 }, 0.5);
@@ -97,7 +116,7 @@ fn main() -> Result<()> {
     let mut settings = presets::sfbd("points")?.build(None, &changes.map(String::from))?;
     settings.run = settings.run.with_architecture(&config)?;
     let place = RunDir::create(std::env::temp_dir().join("veridical-own-network"), Existing::Overwrite)?;
-    let outcome = Sfbd::new(&settings, &data)?.run(&place, RunOptions::default(), &mut ())?;
+    let outcome = Sfbd::new(&settings, &data)?.run(&place, RunOptions::default(), &mut Progress)?;
     for round in &outcome.rounds {
         let distance = round.generated.as_ref().map_or(f64::NAN, |found| found.frechet_distance);
         println!("SFBD, round {}: Fréchet distance {distance:.4}", round.round);

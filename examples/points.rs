@@ -4,8 +4,8 @@
 
 use veridical::diffusion::{Loss, Model, ModelConfig, Sampler};
 use veridical::metrics::sliced_wasserstein;
+use veridical::nn::Conditions;
 use veridical::nn::MlpConfig;
-use veridical::nn::song::Conditions;
 use veridical::optim::HalfLife;
 use veridical::train::{TrainOptions, Trainer};
 use veridical::{Device, Result, Tensor, ops};

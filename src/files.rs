@@ -77,14 +77,6 @@ pub fn read_text(path: impl AsRef<Path>, most: u64, what: &str) -> Result<String
     })
 }
 
-/// As [`read_text`]; `None` if there is no such file.
-pub fn read_text_if_any(path: impl AsRef<Path>, most: u64, what: &str) -> Result<Option<String>> {
-    match read_text(path, most, what) {
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        text => text.map(Some),
-    }
-}
-
 /// What a file called `name` is called while [`write_atomic`] writes it.
 fn part_of(name: &OsStr) -> OsString {
     let mut part = OsString::from(".");

@@ -19,12 +19,13 @@
 //! | [`diffusion`] | preconditioned denoisers, their loss, solvers, and samples from a model |
 //! | [`optim`] | optimisers, averages and schedules over flat weights |
 //! | [`nn`] | parameters with names, model files, layers and the networks made of them |
-//! | [`autograd`] | the tape, backward, checkpointing, the gradient check |
 //! | `op_table` | each operation again in plain loops, with what it is tested and timed on (a feature) |
 //! | [`ops`] | the operations, one folder each: meaning, CPU kernel, GPU launch |
+//! | [`autograd`] | the tape, backward, checkpointing, the gradient check |
 //! | [`random`] | random numbers as a pure function of where they are used |
 //! | [`tensor`] | shapes, dtypes, storage, [`Device`], named tensors in files |
 //! | [`backend`] | where bytes live and how kernels are started: CPU, CUDA, emulator |
+//! | [`settings`] | what a settings file is made of: keys, each written once with its name, default, range and meaning |
 //! | [`stop`], [`threads`] | how a computation is left from outside, and how many threads the CPU's kernels run on |
 //!
 //! # An example

@@ -2,7 +2,7 @@
 
 use veridical::diffusion::solvers::heun;
 use veridical::diffusion::{Loss, Model, ModelConfig, Scaling, karras_sigmas};
-use veridical::nn::song::Conditions;
+use veridical::nn::Conditions;
 use veridical::nn::{Context, MlpConfig, SongConfig};
 use veridical::ops::random::{Address, Draws, SampleIds};
 use veridical::random::{Purpose, RandomKey};

@@ -156,6 +156,18 @@ fn what_a_network_does_wrong_is_an_error_that_names_it() {
     assert!(taken.contains("SongUNet") && taken.contains("name of its own"), "{taken}");
     let unnamed = ModelConfig::edm(Other(2), 0.5).to_json().unwrap_err().to_string();
     assert!(unnamed.contains("must have names"), "{unnamed}");
+    // A file of a network that this program does not know.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    Model::new(&odd("none"), 1, &CPU).unwrap().save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(3).position(|name| name == b"Odd").unwrap();
+    std::fs::write(&path, [&bytes[..at], b"Odt", &bytes[at + 3..]].concat()).unwrap();
+    let unknown = Model::load(&path, &CPU).unwrap_err().to_string();
+    assert!(
+        ["model.safetensors", "Odt", "MLP", "Odd", "register"].iter().all(|name| unknown.contains(name)),
+        "{unknown}"
+    );
     let json = odd("none").to_json().unwrap().replace("Odd", "Even");
     let unknown = ModelConfig::from_json(&json).unwrap_err().to_string();
     assert!(["Even", "MLP", "DhariwalUNet", "register"].iter().all(|name| unknown.contains(name)), "{unknown}");
@@ -234,11 +246,12 @@ fn layers_of_any_size_and_batch_norm_do_what_pytorchs_do() {
 struct Pair {
     layer: Linear,
     players: [Trainer; 2],
-    fails: bool,
+    /// What goes wrong in step 8: "none", "error", or "nan" in the student's loss.
+    fault: &'static str,
 }
 
 impl Pair {
-    fn new(fails: bool) -> Self {
+    fn new(fault: &'static str) -> Self {
         let mut layout = Layout::new();
         let layer = Linear::new(&mut layout.scope("line"), 2, 1, 1.0);
         let layout = layout.into();
@@ -247,7 +260,7 @@ impl Pair {
             let weights = Weights::init(&layout, seed, &CPU).unwrap();
             Trainer::new(weights, TrainOptions { average, ..TrainOptions::adam(0.05, seed) }).unwrap()
         };
-        Pair { players: [player(1), player(2)], layer, fails }
+        Pair { players: [player(1), player(2)], layer, fault }
     }
 
     fn loss(&self, cx: &Context) -> Result<Var> {
@@ -268,12 +281,13 @@ impl Trained for Pair {
 
     fn step(&mut self, _: &mut dyn Observer) -> Result<Tick> {
         let step = self.players[0].steps();
-        if self.fails && step == 7 {
+        if self.fault == "error" && step == 7 {
             return Err(Error::Config("on purpose".into()));
         }
         let gradient = self.players[0].gradient(8, |cx| self.loss(cx))?;
         if step % 2 == 1 {
-            let gradient = self.players[1].gradient(8, |cx| self.loss(cx))?;
+            let factor = if self.fault == "nan" && step == 7 { f64::NAN } else { 1.0 };
+            let gradient = self.players[1].gradient(8, |cx| ops::scale(self.loss(cx)?, factor))?;
             self.players[1].apply(gradient)?;
         }
         self.players[0].apply(gradient)
@@ -296,10 +310,12 @@ fn players_with_counts_of_their_own_resume_to_the_same_bits() {
         let dir = RunDir::create(place, existing)?;
         run_trained(pair, &plan(steps), &dir, RunOptions { resume, budget: None }, &mut ())
     };
-    go(&mut Pair::new(false), straight.path(), 20, false).unwrap();
+    go(&mut Pair::new("none"), straight.path(), 20, false).unwrap();
     // Ended by an error in the middle, then resumed from the last checkpoint.
-    assert!(go(&mut Pair::new(true), halved.path(), 20, false).unwrap_err().to_string().contains("on purpose"));
-    let mut pair = Pair::new(false);
+    assert!(go(&mut Pair::new("error"), halved.path(), 20, false).unwrap_err().to_string().contains("on purpose"));
+    let lost = go(&mut Pair::new("nan"), halved.path(), 20, true).unwrap_err().to_string();
+    assert!(lost.contains("the training loss of step 4 of the player student"), "{lost}");
+    let mut pair = Pair::new("none");
     let ran = go(&mut pair, halved.path(), 20, true).unwrap();
     assert_eq!((ran.steps, pair.players[1].steps()), (20, 10));
     for file in ["teacher.safetensors", "student.safetensors"] {
@@ -317,7 +333,7 @@ fn players_with_counts_of_their_own_resume_to_the_same_bits() {
 
 #[test]
 fn a_gradient_belongs_to_the_step_that_it_was_taken_at() {
-    let mut pair = Pair::new(false);
+    let mut pair = Pair::new("none");
     let [old, new] = [0, 1].map(|_| pair.players[0].gradient(8, |cx| pair.loss(cx)).unwrap());
     assert!(old.loss() == new.loss() && old.flat().to_f64().unwrap() == new.flat().to_f64().unwrap());
     pair.players[0].apply(new).unwrap();

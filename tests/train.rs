@@ -4,7 +4,7 @@ use veridical::data::digits;
 use veridical::diffusion::{Loss, Model, ModelConfig, Sampler};
 use veridical::evaluate::{ClassifierTraining, ImageClassifier};
 use veridical::metrics::classification;
-use veridical::nn::song::Conditions;
+use veridical::nn::Conditions;
 use veridical::nn::{Layout, Linear, Module, SongConfig, Weights};
 use veridical::optim::{Decay, HalfLife, Schedule};
 use veridical::stop::Stop;

@@ -4,13 +4,15 @@ use crate::autograd::Var;
 use crate::error::Result;
 use crate::ops;
 use crate::ops::random::Draws;
+use crate::ops::solver_update::Coefficient;
 use crate::tensor::{Device, Tensor};
 
-/// `y + sigma n` for samples `y` `[n, ...]`, a noise level `sigma` for each, and standard normal `n`, in one pass.
+/// `y + sigma n` for samples `y` `[n, ...]`, standard normal `n`, and a noise level `sigma` for all, or one for each (a
+/// [`column`]), in one pass.
 ///
 /// Errors unless there is a level for each sample.
-pub fn noised(y: &Var, sigmas: &[f64], draws: &Draws) -> Result<Var> {
-    ops::solver_update(y, None, Some((column(sigmas, &y.device())?.into(), draws)))
+pub fn noised(y: impl Into<Var>, sigma: impl Into<Coefficient>, draws: &Draws) -> Result<Var> {
+    ops::solver_update(y, None, Some((sigma.into(), draws)))
 }
 
 /// One number for each sample, `[n]` f32, as [`ops::solver_update`] takes it.

@@ -2,7 +2,7 @@
 
 use super::denoiser::{Denoiser, per_sample};
 use super::loss::EdmLoss;
-use super::noised::noised;
+use super::noised::{column, noised};
 use super::sigmas::{cosine_levels, vp_sigma};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
@@ -124,7 +124,12 @@ impl Loss {
 
     /// The noise levels of `n` samples, a pure function of their address.
     pub fn sigmas(&self, n: usize, address: &Address) -> Result<Vec<f64>> {
-        let draws = address.on_cpu()?.draws(Purpose::Sigma);
+        self.sigmas_at(n, address, 0)
+    }
+
+    /// Other noise levels for each site, drawn as [`sigmas`](Self::sigmas) are, which are those of site 0.
+    pub fn sigmas_at(&self, n: usize, address: &Address, site: u32) -> Result<Vec<f64>> {
+        let draws = address.on_cpu()?.draws_at(Purpose::Sigma, site);
         let distribution = if matches!(self, Loss::Edm(_)) { Distribution::Normal } else { Distribution::Uniform };
         let numbers = ops::random::random(distribution, [n, 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
         if let Loss::Iddpm { c_1, c_2, m } = *self {
@@ -140,7 +145,7 @@ impl Loss {
     pub fn forward(&self, cx: &Context, denoiser: &Denoiser, y: &Tensor, conditions: Conditions) -> Result<Var> {
         let address = cx.address()?;
         let sigmas = self.sigmas(y.shape().first().copied().unwrap_or(0), address)?;
-        let x = noised(&y.into(), &sigmas, &address.draws(Purpose::TrainingNoise))?;
+        let x = noised(y, column(&sigmas, &y.device())?, &address.draws(Purpose::TrainingNoise))?;
         self.at(cx, denoiser, y, &x, &sigmas, conditions)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::conditioned::Conditioned;
 use super::guidance::{Guidance, Guided};
 use super::model::Model;
+use super::noised::noised;
 use super::sigmas::{Grid, sigmas_from};
 use super::solvers::{BrownianPath, Denoise, FreshNoise, Heun, Noise, PathUse, Solver, solve};
 use crate::error::{Error, Result};
@@ -318,7 +319,7 @@ impl Sampler {
             Start::Image { images, sigma } => {
                 let sigmas = self.sigmas(model, Some(*sigma))?;
                 let images = given(images, "images to start from")?;
-                (ops::solver_update(images, None, Some((first(&sigmas).into(), &draws)))?.into_value(), sigmas)
+                (noised(images, first(&sigmas), &draws)?.into_value(), sigmas)
             }
             Start::Noisy { images, sigma } => {
                 let mut sigmas = self.sigmas(model, Some(*sigma))?;

@@ -1,11 +1,16 @@
 //! Consistent diffusion models: fine-tuning so that what a model says of its own samples on their way is what it said
 //! before (Daras, Dagan, Dimakis & Daskalakis 2023, arXiv 2302.09057).
 //!
-//! `L = L_score + lambda mean (D(x'; s') - D(x; s)) . (D(x''; s') - D(x; s))`, where `x'` and `x''` are two independent
-//! continuations of `x` by the reverse SDE from level `s` to `s' = max(s - U(0, range), 0.002)`: as they are
-//! independent given x, the product is an unbiased square of the mean difference. Along the reverse SDE a true denoiser
-//! keeps its mean, `E[D(x'; s') | x] = D(x; s)`, so that it loses nothing; along EDM's churned steps of the probability
-//! flow it does not. Gradients flow through the denoisings, not through the continuations.
+//! ```text
+//! s'      = max(s - U(0, range), 0.002)                                                    (1)
+//! x', x'' = two independent continuations of x by the reverse SDE from level s to s'       (2)
+//! L       = L_score + lambda mean (D(x'; s') - D(x; s)) . (D(x''; s') - D(x; s))           (3)
+//! ```
+//!
+//! As the continuations are independent given x, the product is an unbiased square of the mean difference. Along the
+//! reverse SDE a true denoiser keeps its mean, `E[D(x'; s') | x] = D(x; s)`, so that it loses nothing; along EDM's
+//! churned steps of the probability flow it does not. Gradients flow through the denoisings, not through the
+//! continuations.
 //!
 //! Process and defaults are those of the authors' code as its `train.py` calls it: lambda 10 (2 is the default of its
 //! loss class alone, which `train.py` overrides), 6 levels and so 5 Euler steps, range 0.05. Its `S_churn`, `S_min`,
@@ -14,7 +19,7 @@
 
 use super::chain::{self, ChainNoise};
 use crate::autograd::Var;
-use crate::diffusion::{Denoiser, Loss, noised};
+use crate::diffusion::{Denoiser, Loss, column, noised};
 use crate::error::Result;
 use crate::nn::Context;
 use crate::ops;
@@ -50,15 +55,17 @@ impl Objective for Cdm {
         let n = batch.y.shape().first().copied().unwrap_or(0);
         let address = cx.address()?;
         let sigmas = self.loss.sigmas(n, address)?;
-        let x = noised(&batch.y.into(), &sigmas, &address.draws(Purpose::TrainingNoise))?;
+        let x = noised(batch.y, column(&sigmas, &batch.y.device())?, &address.draws(Purpose::TrainingNoise))?;
         let denoised = denoiser.denoise(cx, &x, &sigmas, batch.conditions)?;
         let loss = self.loss.of_denoised(&denoised, batch.y, &sigmas, denoiser.sigma_data())?;
 
-        let lower = self.lower_levels(&sigmas, address)?;
+        let lower = self.lower_levels(&sigmas, address)?; // equation 1
         let differences = [0, 1].map(|site| -> Result<Var> {
+            // Equation 2.
             let end = self.continued(cx, denoiser, &x, (&sigmas, &lower), batch, site)?;
             ops::sub(&denoiser.denoise(cx, &end, &lower, batch.conditions)?, &denoised)
         });
+        // Equation 3.
         let [first, second] = differences;
         ops::add(&loss, &ops::scale(&chain::mean_product(&first?, &second?)?, self.weight)?)
     }

@@ -1,11 +1,13 @@
 //! Online SFBD: forward-backward deconvolution without rounds (Lu, Wu & Yu 2025, arXiv 2506.02371).
 //!
 //! ```text
-//! train D on the clean set for a while
-//! fill a buffer with every noisy image, denoised by D
-//! repeat:  a number of steps on clean set and buffer; the buffer's weight rises from 0 to 1 at first
-//!          denoise some noisy images again with the present D, and replace some of their old selves
+//! 1  train D on the clean set for a while
+//! 2  fill a buffer with every noisy image, denoised by D
+//! 3  repeat:  a number of steps on clean set and buffer; the buffer's weight rises from 0 to 1 at first
+//! 4           denoise some noisy images again with the present D, and replace some of their old selves
 //! ```
+//!
+//! The lines are ours, after the paper's description of its online algorithm.
 //!
 //! Training and sampling share one process and one set of weights. How many of the new images replace their old selves
 //! is fixed or decided by the KID to the clean images. The papers' rule for that is not public to us, so this is ours:
@@ -188,11 +190,13 @@ impl Source for OnlineSfbd<'_> {
         }
         let refresh = (step - self.first) / self.every;
         if self.buffer.is_empty() {
+            // Line 2.
             note(&format!("filling the buffer with {} denoised images", self.held.len()));
             self.buffer = self.denoise(&model()?, &self.held, refresh)?;
             self.refreshed = Some(step);
             return Ok(());
         }
+        // Line 4.
         let chosen = self.chosen(refresh)?;
         let new = self.denoise(&model()?, &chosen, refresh)?;
         let places =
@@ -206,8 +210,9 @@ impl Source for OnlineSfbd<'_> {
         Ok(())
     }
 
-    /// A place in the batch that falls to the buffer keeps it with the probability of the buffer's weight; else a clean
-    /// image takes the place. So the mean loss weighs the buffer by its weight, and every batch is full.
+    /// Lines 1 and 3. A place in the batch that falls to the buffer keeps it with the probability of the buffer's
+    /// weight; else a clean image takes the place. So the mean loss weighs the buffer by its weight, and every batch is
+    /// full.
     fn gather(&self, step: u64, first: usize, indices: &[u32]) -> Result<(Vec<f32>, Vec<u32>)> {
         let stream = RandomKey::new(self.seed, Purpose::Split).at_site(2).at_step(step as u32).stream()?;
         let (weight, kept) = (self.weight(step), self.clean.len() as u32);

@@ -72,6 +72,9 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let models: Vec<String> = trained.players().iter().map(|(player, _)| model_file(player)).collect();
         checkpoint::check_names(trained)?;
+        if models.len() > 1 {
+            trained.players_mut().into_iter().for_each(|(player, trainer)| trainer.call(player));
+        }
         let folders: &[&str] =
             if models.iter().any(|file| file.contains('/')) { &[CHECKPOINTS, MODELS] } else { &[CHECKPOINTS] };
         let files: Vec<&str> =

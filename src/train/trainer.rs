@@ -15,7 +15,7 @@ use crate::tensor::{DType, Tensor};
 /// How to train.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainOptions {
-    /// Of everything random: noise, noise levels, dropout.
+    /// The seed of everything random: noise, noise levels, dropout.
     pub seed: u64,
     /// The optimiser, with the learning rate.
     pub optimizer: OptimizerConfig,
@@ -125,6 +125,8 @@ impl Gradient {
 pub struct Trainer {
     /// Tells it from all others of the process.
     id: u64,
+    /// What it is called among several, where errors name it.
+    player: Option<String>,
     options: TrainOptions,
     weights: Weights,
     optimizer: Optimizer,
@@ -159,7 +161,7 @@ impl Trainer {
         let average = options.average.map(|_| weights.flat().clone());
         static TRAINERS: AtomicU64 = AtomicU64::new(0);
         let id = TRAINERS.fetch_add(1, Ordering::Relaxed);
-        Ok(Trainer { id, options, weights, optimizer, average, powers: Vec::new(), step: 0, seen: 0 })
+        Ok(Trainer { id, player: None, options, weights, optimizer, average, powers: Vec::new(), step: 0, seen: 0 })
     }
 
     /// Keeps averages of the weights with power functions of these widths besides, for
@@ -175,6 +177,11 @@ impl Trainer {
     /// The power-function averages with their widths.
     pub fn power_averages(&self) -> Result<Vec<(f64, Weights)>> {
         self.powers.iter().map(|(width, _, flat)| Ok((*width, self.weights.with_flat(flat.clone())?))).collect()
+    }
+
+    /// Names it in errors, as one of several players.
+    pub(super) fn call(&mut self, player: &str) {
+        self.player = Some(player.into());
     }
 
     /// Whether a running average is kept.
@@ -264,6 +271,8 @@ impl Trainer {
     /// [step](Self::step), where several networks take theirs together, or something else is done with it before it is
     /// [applied](Self::apply).
     ///
+    /// A parameter that the loss does not use has a gradient of zero; [`Context::unused`] names them.
+    ///
     /// Errors where `loss` does, if it is not finite, and once the calling thread is to [stop](crate::stop).
     pub fn gradient(&self, batch: usize, loss: impl FnOnce(&Context) -> Result<Var>) -> Result<Gradient> {
         let mut loss = Some(loss);
@@ -298,14 +307,14 @@ impl Trainer {
             let mean = if part < batch { ops::scale(&mean, share)? } else { mean };
             cx.accumulate_gradient(&mut mean.backward()?, &mut flat)?;
             // Read when the backward pass is under way: reading waits for all that was started before.
-            total += finite("the training loss", self.step + 1, mean.value().item()?)?;
+            total += self.finite("the training loss", mean.value().item()?)?;
             let after = cx.updated()?;
             updated = after.or(updated);
         }
         let buffers = updated.map(|weights| weights.buffers().clone());
         if let Some(buffers) = &buffers {
             let bad = buffers.to_f64()?.into_iter().find(|value| !value.is_finite());
-            bad.map_or(Ok(0.0), |bad| finite("a buffer (running statistics)", self.step + 1, bad))?;
+            bad.map_or(Ok(0.0), |bad| self.finite("a buffer (running statistics)", bad))?;
         }
         Ok(Gradient { flat, loss: total, batch: batch as u64, step: self.step, trainer: self.id, buffers })
     }
@@ -349,7 +358,7 @@ impl Trainer {
         }
         let clip = ops::gradient_norm(&[&gradient.flat], self.options.max_norm)?;
         let norm = clip.to_f64()?.first().copied().unwrap_or(f64::NAN);
-        Ok((clip, finite("the gradient", self.step + 1, norm)?))
+        Ok((clip, self.finite("the gradient", norm)?))
     }
 
     fn take(&mut self, gradient: Gradient, (clip, gradient_norm): (Tensor, f64)) -> Result<Tick> {
@@ -369,16 +378,17 @@ impl Trainer {
         (self.step, self.seen) = (step, seen);
         Ok(Tick { step, seen, loss, gradient_norm, learning_rate: self.options.optimizer.lr() * lr_factor })
     }
-}
 
-fn finite(what: &str, step: u64, value: f64) -> Result<f64> {
-    if value.is_finite() {
-        return Ok(value);
+    /// `value`, or an error that says what of which step is not finite, and whose, where there are several.
+    fn finite(&self, what: &str, value: f64) -> Result<f64> {
+        if value.is_finite() {
+            return Ok(value);
+        }
+        let of = self.player.as_ref().map_or_else(String::new, |player| format!(" of the player {player}"));
+        let found =
+            format!("{value}; the weights are those after step {}. Try a lower learning rate or max_norm", self.step);
+        Err(Error::NonFinite { what: format!("{what} of step {}{of}", self.step + 1), found })
     }
-    Err(Error::NonFinite {
-        what: format!("{what} of step {step}"),
-        found: format!("{value}; the weights are those after step {}. Try a lower learning rate or max_norm", step - 1),
-    })
 }
 
 /// Steps are a word of every random number's address.

@@ -7,7 +7,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use veridical::autograd::Backward;
 use veridical::diffusion::{Model, ModelConfig};
-use veridical::nn::song::Conditions;
+use veridical::nn::Conditions;
 use veridical::nn::{self, Context};
 use veridical::{DType, Device, Tape, Tensor, Var};
 

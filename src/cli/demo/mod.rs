@@ -15,7 +15,7 @@ use veridical::data::{self, Batches, Digits, digits};
 use veridical::diffusion::Model;
 use veridical::evaluate::{ClassifierTraining, ImageClassifier};
 use veridical::metrics::classification;
-use veridical::nn::song::Conditions;
+use veridical::nn::Conditions;
 use veridical::train::{Existing, MODEL, RunDir, Trainer};
 use veridical::{DType, Device, Error, Result, Tensor, ops, stop};
 

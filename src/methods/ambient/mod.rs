@@ -1,10 +1,16 @@
 //! Ambient-Tweedie: score matching on images with and without noise (Daras, Cherapanamjeri & Daskalakis 2025, arXiv
 //! 2411.02780; Daras, Dimakis & Daskalakis 2024, arXiv 2404.10177).
 //!
-//! For an image `y` that has noise of level `s` (0 for a clean one): draw `sigma` as EDM does, not below `s`; make `x =
-//! y + sqrt(sigma^2 - s^2) z`, which has noise of level `sigma` on the unknown clean image; then `E[y | x]`, which can
-//! be learned, and `D = E[clean | x]`, which is wanted, hang together by Tweedie's formula at both levels: `E[y | x] =
-//! (1 - s^2/sigma^2) D + (s^2/sigma^2) x`. With `s = 0` this is the plain loss, bit for bit.
+//! For an image `y` that has noise of level `s` (0 for a clean one), with `D = E[clean | x]`, which is wanted:
+//!
+//! ```text
+//! sigma    = max(s, EDM's draw)                                                            (1)
+//! x        = y + sqrt(sigma^2 - s^2) z        noise of level sigma on the clean image       (2)
+//! E[y | x] = (1 - s^2/sigma^2) D + (s^2/sigma^2) x    Tweedie's formula at both levels      (3)
+//! L        = lambda(sigma) |E[y | x] - y|^2           what can be learned                   (4)
+//! ```
+//!
+//! With `s = 0` this is the plain loss, bit for bit.
 
 mod settings;
 mod training;
@@ -16,13 +22,13 @@ use std::sync::Arc;
 
 use super::chain::{self, ChainNoise};
 use crate::autograd::Var;
-use crate::diffusion::{Denoiser, Loss, noised, per_sample};
+use crate::diffusion::{Denoiser, Loss, column, noised, per_sample};
 use crate::error::{Error, Result};
 use crate::nn::{Conditions, Context};
 use crate::ops;
-use crate::ops::random::{Address, Distribution};
+use crate::ops::random::Address;
 use crate::random::Purpose;
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::Tensor;
 use crate::train::{Batch, Objective};
 
 /// The least level that the consistency term goes down to, EDM's.
@@ -78,12 +84,14 @@ impl AmbientTweedie {
         }
         let address = cx.address()?;
         let drawn = self.loss.sigmas(n, address)?;
+        // Equation 1.
         let sigmas: Vec<f64> = drawn.iter().zip(noise).map(|(sigma, s)| sigma.max(*s)).collect();
-        // What a clean image gets is sigma itself, not the root of its square.
+        // Equation 2. What a clean image gets is sigma itself, not the root of its square.
         let added = |(sigma, s): (&f64, &f64)| if *s == 0.0 { *sigma } else { (sigma * sigma - s * s).max(0.0).sqrt() };
         let deviations: Vec<f64> = sigmas.iter().zip(noise).map(added).collect();
-        let x = noised(&y.into(), &deviations, &address.draws(Purpose::TrainingNoise))?;
+        let x = noised(y, column(&deviations, &y.device())?, &address.draws(Purpose::TrainingNoise))?;
         let denoised = denoiser.denoise(cx, &x, &sigmas, conditions)?;
+        // Equation 3.
         let prediction = match noise.iter().all(|s| *s == 0.0) {
             true => denoised.clone(),
             false => {
@@ -94,6 +102,7 @@ impl AmbientTweedie {
                 ((&denoised * share(&|r| 1.0 - r)?)? + (&x * share(&|r| r)?)?)?
             }
         };
+        // Equation 4.
         let loss = self.loss.of_denoised(&prediction, y, &sigmas, denoiser.sigma_data())?;
         match &self.consistency {
             None => Ok(loss),
@@ -149,8 +158,6 @@ impl Consistency {
 
 /// `sigma'` of each sample: drawn as `sigma` is, independently of it, and not above it.
 fn lower_levels(loss: &Loss, sigmas: &[f64], address: &Address) -> Result<Vec<f64>> {
-    let draws = address.on_cpu()?.draws_at(Purpose::Sigma, 1);
-    let distribution = if matches!(loss, Loss::Edm(_)) { Distribution::Normal } else { Distribution::Uniform };
-    let numbers = ops::random::random(distribution, [sigmas.len(), 1], DType::F64, &draws, &Device::Cpu)?.to_f64()?;
-    Ok(numbers.into_iter().zip(sigmas).map(|(u, sigma)| loss.sigma(u, u).max(LEAST).min(*sigma)).collect())
+    let lower = loss.sigmas_at(sigmas.len(), address, 1)?;
+    Ok(lower.into_iter().zip(sigmas).map(|(lower, sigma)| lower.max(LEAST).min(*sigma)).collect())
 }

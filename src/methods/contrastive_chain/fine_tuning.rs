@@ -1,5 +1,7 @@
 //! The whole of a fine-tuning: measure, train, measure again.
 
+use std::fmt::{self, Display, Formatter};
+
 use serde::{Deserialize, Serialize};
 
 use super::{CscSettings, FineTuningKind};
@@ -21,9 +23,28 @@ pub struct Measured {
     /// Steps of the deployed solver.
     pub steps: usize,
     /// Whether it was before the fine-tuning or after.
-    pub when: String,
+    pub when: When,
     /// The distances.
     pub comparison: Comparison,
+}
+
+/// A side of a fine-tuning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Of the model that is given.
+    Before,
+    /// Of what it has become.
+    After,
+}
+
+impl Display for When {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.pad(match self {
+            When::Before => "before",
+            When::After => "after",
+        })
+    }
 }
 
 /// A fine-tuning, ready to start.
@@ -136,17 +157,17 @@ impl<'a> FineTuning<'a> {
 
     /// Measures, trains, measures.
     fn stages(&self, stages: &mut Stages, kept: &mut Kept) -> Result<()> {
-        self.measure("before", &self.model, kept, stages)?;
+        self.measure(When::Before, &self.model, kept, stages)?;
         let trained = stages.train_here(self.prepared()?);
         // Also where it ended early: the figures of an earlier session are of another model then.
         if let Some(model) = stages.latest() {
             let after = Some(model.weights.fingerprint()?);
             if kept.after != after {
-                kept.measured.retain(|m| m.when != "after");
+                kept.measured.retain(|m| m.when != When::After);
                 kept.after = after;
             }
         }
-        self.measure("after", &trained?, kept, stages)
+        self.measure(When::After, &trained?, kept, stages)
     }
 
     /// Writes no page: the build is without the feature `report`.
@@ -197,7 +218,7 @@ impl<'a> FineTuning<'a> {
         }
     }
 
-    fn measure(&self, when: &str, model: &Model, kept: &mut Kept, stages: &mut Stages) -> Result<()> {
+    fn measure(&self, when: When, model: &Model, kept: &mut Kept, stages: &mut Stages) -> Result<()> {
         let With { run, method } = &self.settings;
         for &steps in &method.csc.measured_steps {
             if kept.measured.iter().any(|m| m.steps == steps && m.when == when) {
@@ -215,7 +236,7 @@ impl<'a> FineTuning<'a> {
                 fixed(comparison.frechet_distance, 4),
                 fixed(comparison.kid, 5)
             ));
-            kept.measured.push(Measured { steps, when: when.into(), comparison });
+            kept.measured.push(Measured { steps, when, comparison });
             stages.place().write_json(METRICS, &kept.measured)?;
             checksum::write_json(&stages.place().path().join(MEASURED), kept)?;
         }

@@ -6,11 +6,11 @@
 //! `docs/methods/contrastive-chain.md`. For an image `x_0`, two levels `s > j` of the deployed grid, and noise:
 //!
 //! ```text
-//! x_s = x_0 + s n                                   where the chain starts
-//! h   = solver(x_s; s -> j)                         the chain's state: some steps of the deployed solver
-//! x_j = x_0 + j n                                   the truth at that level: the positive; those of other images are the negatives
-//! S_ik = -|h_i - x_j^k|^2 / (2 v T)                 v: mean squared distance |h_i - x_j^i|^2 of the positives
-//! L   = L_score + lambda * mean_i [-S_ii + log (1/N) sum_k exp S_ik]
+//! x_s  = x_0 + s n                      where the chain starts                                                      (1)
+//! h    = solver(x_s; s -> j)            the chain's state: some steps of the deployed solver                        (2)
+//! x_j  = x_0 + j n                      the truth there: the positive; those of other images are the negatives      (3)
+//! S_ik = -|h_i - x_j^k|^2 / (2 v T)     v: mean squared distance |h_i - x_j^i|^2 of the positives                   (4)
+//! L    = L_score + lambda * mean_i [-S_ii + log (1/N) sum_k exp S_ik]                                               (5)
 //! ```
 //!
 //! `S` is the logarithm of a Gaussian kernel. The kernel under which the positives are most likely has the width `v /
@@ -24,7 +24,7 @@ mod fine_tuning;
 mod settings;
 
 pub use dependence::Dependence;
-pub use fine_tuning::{FineTuning, Measured};
+pub use fine_tuning::{FineTuning, Measured, When};
 pub use settings::{CscSection, CscSettings, FineTuningKind};
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use super::chain::without_gradient;
 use crate::autograd::Var;
 use crate::diffusion::solvers::{FreshNoise, Solver, solve};
-use crate::diffusion::{Denoiser, Loss};
+use crate::diffusion::{Denoiser, Loss, noised};
 use crate::error::{Error, Result};
 use crate::evaluate::ImageClassifier;
 use crate::nn::Context;
@@ -157,7 +157,7 @@ impl ContrastiveChain {
         let (s, j) = (levels[0], levels[levels.len() - 1]);
         let noisy = |x: &Tensor, sigma: f64, site| -> Result<Tensor> {
             let draws = address.draws_at(Purpose::TrainingNoise, site);
-            Ok(ops::solver_update(x, None, Some((sigma.into(), &draws)))?.into_value())
+            Ok(noised(x, sigma, &draws)?.into_value())
         };
         let end = noisy(batch.y, j, 1)?;
         let start = match self.coupling {
@@ -216,9 +216,10 @@ impl ContrastiveChain {
     pub fn contrast(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var> {
         let address = cx.address()?;
         let levels = self.levels(address.seed, address.step)?;
-        let (start, end) = self.pair(batch, address, levels)?;
-        let state = self.state(cx, denoiser, batch, &start, levels)?;
+        let (start, end) = self.pair(batch, address, levels)?; // equations 1 and 3
+        let state = self.state(cx, denoiser, batch, &start, levels)?; // equation 2
         let (chain, truth) = (self.rows(&state)?, self.rows(&end.into())?);
+        // Equation 4, and the contrastive term of equation 5.
         let width = match self.width {
             Width::Fitted => fitted_width(&chain, &truth)?,
             Width::Level => levels[levels.len() - 1].powi(2) * chain.shape().last().copied().unwrap_or(1) as f64,

@@ -1,12 +1,15 @@
 //! Stochastic forward-backward deconvolution (Lu, Wu & Yu 2025, arXiv 2502.05446): the law of clean images from a few
-//! of them and many noisy ones.
+//! of them and many noisy ones. The paper's Algorithm 1, with its lines numbered:
 //!
 //! ```text
-//! phi_0 <- train D on the clean set                                                                  pre_train
-//! for k = 1..K:
-//!     E_k   <- { x : for each noisy y, run the reverse process of D_{phi_{k-1}} from (y, sigma) to 0 }   denoise_all
-//!     phi_k <- train D on E_k (merged with the clean set), from phi_{k-1}                             fine_tune
+//! 1  phi_0 <- train D on the clean set                                                                   pre_train
+//! 2  for k = 1..K:
+//! 3      E_k   <- { x : for each noisy y, run the reverse process of D_{phi_{k-1}} from (y, sigma) to 0 }  denoise_all
+//! 4      phi_k <- train D on E_k, from phi_{k-1}                                                         fine_tune
 //! ```
+//!
+//! Its code merges the clean set with `E_k` in line 4, which the algorithm does not say; here it is a setting
+//! (`sfbd.merge`), on by default.
 //!
 //! With exact training and a stochastic denoiser a round is a step of expectation maximisation on the law of clean
 //! images, the Richardson-Lucy deconvolution: the Kullback-Leibler distance of the truth to the model's law never
@@ -139,19 +142,19 @@ impl<'a> Sfbd<'a> {
         rounds.end(result)
     }
 
-    /// The algorithm above; what it has come to stands in `rounds`, however it ends.
+    /// Algorithm 1; what it has come to stands in `rounds`, however it ends.
     fn algorithm(&self, rounds: &mut Rounds) -> Result<()> {
-        let mut phi = rounds.once(0, |stages| self.pre_train(stages))?;
+        let mut phi = rounds.once(0, |stages| self.pre_train(stages))?; // line 1
         for k in 1..=self.settings.method.sfbd.rounds {
             phi = rounds.once(k, |stages| {
-                let e = self.denoise_all(k, &phi, stages)?;
-                self.fine_tune(k, &phi, e, stages)
+                let e = self.denoise_all(k, &phi, stages)?; // line 3
+                self.fine_tune(k, &phi, e, stages) // line 4
             })?;
         }
         Ok(())
     }
 
-    /// `phi_0`: a model trained on the clean images, or the one that was given.
+    /// Line 1, `phi_0`: a model trained on the clean images, or the one that was given.
     fn pre_train(&self, stages: &mut Stages) -> Result<Stage> {
         let Some(given) = &self.given else {
             stages.note(&format!("pre-training on {} clean images", self.clean.train.len()));
@@ -161,7 +164,7 @@ impl<'a> Sfbd<'a> {
         Ok(Stage { model: given.clone(), denoised: None })
     }
 
-    /// `E_k`: the noisy images denoised by the model, from `(y, sigma)` to 0.
+    /// Line 3, `E_k`: the noisy images denoised by the model, from `(y, sigma)` to 0.
     fn denoise_all(&self, k: u32, phi: &Model, stages: &mut Stages) -> Result<Denoised> {
         let (noisy, needed, sigma) = (self.data.noisy()?, self.needed(k, phi)?, self.data.sigma);
         let directory = round::directory(stages.place(), k);
@@ -179,7 +182,7 @@ impl<'a> Sfbd<'a> {
         })
     }
 
-    /// `phi_k`: the model trained on, on the denoised images and, merged, the clean ones.
+    /// Line 4, `phi_k`: the model trained on, on the denoised images and, merged, the clean ones.
     fn fine_tune(&self, k: u32, phi: &Model, e: Denoised, stages: &mut Stages) -> Result<Stage> {
         let sfbd = &self.settings.method.sfbd;
         let train = if sfbd.merge { joined(&[&self.clean.train, &e.images])? } else { e.images.clone() };

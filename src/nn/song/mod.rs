@@ -5,13 +5,12 @@ mod decoder;
 mod embedding;
 mod encoder;
 
-pub use super::score::Conditions;
 pub use config::{DecoderType, EmbeddingType, EncoderType, SongConfig};
 
 use super::context::Context;
 use super::layers::LayerInit;
 use super::layout::{Layout, Scope};
-use super::score::{Architecture, DataShape, ScoreNetwork};
+use super::score::{Architecture, Conditions, DataShape, ScoreNetwork};
 use super::unet::{BlockOptions, Heads, check_images};
 use crate::autograd::Var;
 use crate::error::Result;

@@ -184,7 +184,7 @@ impl UNetBlock {
     fn run(&self, cx: &Context, x: &Var, emb: &Var) -> Result<Var> {
         let h = self.resample(&self.norm0.forward_silu(cx, x)?)?;
         let h = self.conv0.forward(cx, &h)?;
-        let h = self.told(cx, &h, emb)?;
+        let h = self.adaptive_norm(cx, &h, emb)?;
         let h = self.conv1.forward(cx, &cx.dropout(&h, self.dropout, self.site)?)?;
         let skip = self.resample(x)?;
         let skip = match &self.skip {
@@ -199,7 +199,7 @@ impl UNetBlock {
     }
 
     /// `silu(norm(h + emb))`, or `silu(norm(h) (1 + scale) + shift)` with both from the embedding.
-    fn told(&self, cx: &Context, h: &Var, emb: &Var) -> Result<Var> {
+    fn adaptive_norm(&self, cx: &Context, h: &Var, emb: &Var) -> Result<Var> {
         let params = self.affine.forward(cx, emb)?;
         let [n, channels] = params.shape().dims("UNetBlock", "an embedding [n, channels]")?;
         let params = params.reshape([n, 1, 1, channels])?;

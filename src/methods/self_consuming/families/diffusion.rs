@@ -7,7 +7,7 @@ use crate::diffusion::{EdmLoss, Loss, Model, ModelConfig, Sampler};
 use crate::error::{Error, Result};
 use crate::evaluate::{ClassifierTraining, ImageClassifier};
 use crate::metrics;
-use crate::nn::song::Conditions;
+use crate::nn::Conditions;
 use crate::nn::{MlpConfig, SongConfig};
 use crate::optim::{Decay, HalfLife, Schedule as Rates};
 use crate::random::Alias;
