@@ -38,6 +38,7 @@ struct AttentionParams {
 // j of channels.
 constexpr uint32_t TILE = 64, PITCH = TILE + 4, SIDE = 16, EACH = TILE / SIDE, THREADS = SIDE * SIDE;
 using Block = float[EACH][EACH];
+using attention::sees;
 
 DEVICE uint32_t thread_x() { return threadIdx.x % SIDE; }
 DEVICE uint32_t thread_y() { return threadIdx.x / SIDE; }
@@ -155,20 +156,6 @@ DEVICE void store_rows(const AttentionParams& p, buffer to, const Place& place, 
     }
 }
 
-// Maximum and sum over the 16 threads that share a row.
-DEVICE float row_max(float v) {
-    for (uint32_t step = SIDE / 2; step > 0; step /= 2) v = fmaxf(v, __shfl_xor_sync(FULL_MASK, v, step));
-    return v;
-}
-DEVICE float row_sum(float v) {
-    for (uint32_t step = SIDE / 2; step > 0; step /= 2) v += __shfl_xor_sync(FULL_MASK, v, step);
-    return v;
-}
-
-DEVICE bool sees(const AttentionParams& p, uint64_t query, uint64_t key) {
-    return query < p.tokens && key < p.tokens && (!p.causal || key <= query);
-}
-
 template <class T, int CHUNKS>
 DEVICE void forward(const AttentionParams& p) {
     SHARED_DYNAMIC(float, left);
@@ -200,7 +187,7 @@ DEVICE void forward(const AttentionParams& p) {
                 s[i][j] = key < p.tokens && (!p.causal || key <= query) ? s[i][j] * p.scale : -infinity;
                 max = fmaxf(max, s[i][j]);
             }
-            max = fmaxf(largest[i], row_max(max));
+            max = fmaxf(largest[i], group_max<SIDE>(max));
             float shift = max == -infinity ? 0.0f : max;
             float sum = 0.0f;
             for (uint32_t j = 0; j < EACH; j++) {
@@ -208,7 +195,7 @@ DEVICE void forward(const AttentionParams& p) {
                 sum += s[i][j];
             }
             float fade = expf(largest[i] - shift);
-            total[i] = total[i] * fade + row_sum(sum);
+            total[i] = total[i] * fade + group_sum<SIDE>(sum);
             largest[i] = max;
             each<CHUNKS>([&](auto c) {
                 for (uint32_t j = 0; j < EACH; j++) out[c.value][i][j] *= fade;

@@ -12,13 +12,15 @@ using fragments::load_a;
 using fragments::load_b;
 using fragments::swizzled;
 
+// Lanes that share a row of a tile, as mma leaves it.
+constexpr uint32_t SHARE_A_ROW = 4;
 constexpr uint32_t ROWS = 64, WARP_ROWS = 16, THREADS = ROWS / WARP_ROWS * WARP;
 
 // 16 rows by COLS columns of a warp: sums[j][e] is row `row() + e / 2 * 8`, column `8 j + column() + e % 2`.
 template <uint32_t COLS>
 using Sums = float[COLS / 8][4];
-DEVICE uint32_t row() { return warp() * WARP_ROWS + lane() / 4; }
-DEVICE uint32_t column() { return lane() % 4 * 2; }
+DEVICE uint32_t row() { return warp() * WARP_ROWS + lane() / SHARE_A_ROW; }
+DEVICE uint32_t column() { return lane() % SHARE_A_ROW * 2; }
 
 // One head of one image: `width` channels of tokens that lie `pitch` apart.
 struct Heads {
@@ -119,16 +121,7 @@ DEVICE void store_rows(const Heads& heads, buffer to, uint64_t first, sptr<bf16>
     }
 }
 
-// Maximum and sum over the four lanes that share a row.
-DEVICE float row_max(float v) {
-    for (uint32_t step = 2; step > 0; step /= 2) v = fmaxf(v, __shfl_xor_sync(FULL_MASK, v, step));
-    return v;
-}
-DEVICE float row_sum(float v) {
-    for (uint32_t step = 2; step > 0; step /= 2) v += __shfl_xor_sync(FULL_MASK, v, step);
-    return v;
-}
-
+// Whether a query that exists takes in a key that exists.
 template <class Params>
 DEVICE bool sees(const Params& p, uint64_t query, uint64_t key) {
     return query < p.tokens && key < p.tokens && (!p.causal || key <= query);
@@ -167,7 +160,7 @@ DEVICE void forward(const Params& p, const Place& place) {
                     max = fmaxf(max, score);
                 }
             }
-            max = fmaxf(largest[h], row_max(max));
+            max = fmaxf(largest[h], group_max<SHARE_A_ROW>(max));
             float shift = max == -infinity ? 0.0f : max;
             UNROLL for (uint32_t j = 0; j < COLS / 8; j++) {
                 UNROLL for (uint32_t e = 0; e < 2; e++) {
@@ -176,7 +169,7 @@ DEVICE void forward(const Params& p, const Place& place) {
                 }
             }
             float fade = expf(largest[h] - shift);
-            total[h] = total[h] * fade + row_sum(sum);
+            total[h] = total[h] * fade + group_sum<SHARE_A_ROW>(sum);
             largest[h] = max;
             UNROLL for (uint32_t j = 0; j < D / 8; j++) {
                 UNROLL for (uint32_t e = 0; e < 2; e++) out[j][2 * h + e] *= fade;

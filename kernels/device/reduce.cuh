@@ -1,4 +1,4 @@
-// Sums and maxima over a warp and over a block. The order of the operations is fixed, so equal inputs give equal bits,
+// Sums and maxima over a warp, a part of one, and a block. The order of the operations is fixed, so equal inputs give equal bits,
 // and every thread gets the same result. All threads must take part; blocks are multiples of 32 threads.
 #pragma once
 
@@ -51,5 +51,17 @@ template <class T> DEVICE T block_sum(T v) { return detail::block_reduce<detail:
 // float, int32_t, uint32_t
 template <class T> DEVICE T warp_max(T v) { return detail::warp_reduce<detail::Max>(v); }
 template <class T> DEVICE T block_max(T v) { return detail::block_reduce<detail::Max>(v); }
+
+// Over each group of LANES neighbouring lanes, a power of two of them.
+template <uint32_t LANES>
+DEVICE float group_sum(float v) {
+    for (uint32_t step = LANES / 2; step > 0; step /= 2) v += __shfl_xor_sync(FULL_MASK, v, step);
+    return v;
+}
+template <uint32_t LANES>
+DEVICE float group_max(float v) {
+    for (uint32_t step = LANES / 2; step > 0; step /= 2) v = fmaxf(v, __shfl_xor_sync(FULL_MASK, v, step));
+    return v;
+}
 
 }  // namespace veridical

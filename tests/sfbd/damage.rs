@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::runs::{data, patient, settings, weights, whole};
+use veridical::Result;
 use veridical::methods::sfbd::Round;
-use veridical::methods::{Sfbd, SfbdSettings};
+use veridical::methods::{AmbientTraining, Sfbd, SfbdSettings, presets};
 use veridical::tensor::TensorFile;
 use veridical::train::{Existing, RunDir, RunOptions, With};
 
@@ -141,6 +142,37 @@ fn what_was_finished_on_other_data_is_refused() {
     let options = RunOptions { resume: true, budget: None };
     let error = Sfbd::new(&settings, &other).unwrap().run(&run, options, &mut patient()).unwrap_err().to_string();
     assert!(error.contains("is of other data"), "{error}");
+}
+
+/// The settings that a directory has are those of its run, whoever is told to go on in it.
+#[test]
+fn the_directory_of_another_method_or_of_other_settings_is_left_as_it_is() {
+    let (data, settings) = (data(), settings(&[]));
+    let (dir, _) = whole(&settings, &data);
+    let before = fs::read(dir.path().join("config.toml")).unwrap();
+    let options = RunOptions { resume: true, budget: None };
+    let short = ["train.device=\"cpu\"", "train.batch=20", "train.images=40", "judge.images=0", "sampling.steps=3"];
+    let ambient = presets::ambient("points").unwrap().build(None, &short.map(String::from)).unwrap();
+    let ambient = AmbientTraining::new(&ambient, &data).unwrap();
+    let run = |place: &RunDir| Sfbd::new(&settings, &data).unwrap().run(place, options, &mut patient()).map(drop);
+    let refused = |found: Result<()>, says: &[&str]| {
+        let error = found.unwrap_err().to_string();
+        assert!(says.iter().all(|says| error.contains(says)), "{error}");
+    };
+
+    let place = RunDir::create(dir.path(), Existing::Resume).unwrap();
+    let name = dir.path().display().to_string();
+    refused(ambient.run(&place, options, &mut ()).map(drop), &["another method", "[sfbd]", "[ambient]", &name]);
+    let slower = super::runs::settings(&["optimizer.lr=0.5"]);
+    let slower = Sfbd::new(&slower, &data).unwrap();
+    refused(slower.run(&place, options, &mut patient()).map(drop), &["optimizer.lr is ", &name]);
+    assert!(fs::read(dir.path().join("config.toml")).unwrap() == before);
+    run(&place).unwrap();
+
+    let other = tempfile::tempdir().unwrap();
+    let place = RunDir::create(other.path(), Existing::Refuse).unwrap();
+    ambient.run(&place, RunOptions::default(), &mut ()).unwrap();
+    refused(run(&place), &["another method", "[sfbd]", "[ambient]"]);
 }
 
 /// A process can die between the record of a stage and the end of its denoised images.

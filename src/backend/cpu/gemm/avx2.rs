@@ -58,10 +58,13 @@ unsafe fn tile_of<const R: usize, const V: usize, const ROW_STEP: usize, const D
     }
     let mut stored = [[[0.0f32; LANES]; V]; R];
     unrolled!(r in 0..R {
-        unrolled!(v in 0..V {
-            // SAFETY: one vector fills one innermost array.
-            unsafe { _mm256_storeu_ps(stored[r][v].as_mut_ptr(), sums[r][v]) };
-        });
+        // SAFETY: one vector fills one innermost array.
+        unsafe {
+            _mm256_storeu_ps(stored[r][0].as_mut_ptr(), sums[r][0]);
+            if V > 1 {
+                _mm256_storeu_ps(stored[r][V - 1].as_mut_ptr(), sums[r][V - 1]);
+            }
+        }
     });
     // SAFETY: the sums cover the tile.
     unsafe { finish(t, stored.as_ptr().cast(), V * LANES) };

@@ -64,44 +64,47 @@ unsafe fn tile_of<const R: usize, const V: usize, const ROW_STEP: usize, const D
         right = right.wrapping_add(COLUMNS);
     }
 
-    // SAFETY: passed on.
+    // SAFETY: passed on; rows of a bias are all the same one.
     unsafe {
         match t.base {
-            Base::Zero => write::<R, V>(t, &sums, |sum, _, _, _| sum),
-            Base::Result => {
-                write::<R, V>(t, &sums, |sum, r, column, mask| {
-                    _mm512_add_ps(_mm512_maskz_loadu_ps(mask, t.c.add(r * t.c_stride + column)), sum)
-                });
-            }
-            Base::Columns(bias) => {
-                write::<R, V>(t, &sums, |sum, _, column, mask| {
-                    _mm512_add_ps(_mm512_maskz_loadu_ps(mask, bias.add(column)), sum)
-                });
-            }
+            Base::Zero => write::<R, V, false>(t, &sums, t.c, 0),
+            Base::Result => write::<R, V, true>(t, &sums, t.c, t.c_stride),
+            Base::Columns(bias) => write::<R, V, true>(t, &sums, bias, 0),
         }
     }
 }
 
-/// Stores `finish(alpha * sum, row, column, mask of the columns that the tile has)` for every vector of the tile.
+/// Stores `alpha * sums`, or that added to what stands at `base`, whose rows lie `base_stride` apart.
 ///
 /// # Safety
-/// See [`Kernel::tile`]; `t.rows == R`.
+/// See [`Kernel::tile`]; `t.rows == R`, and where something is added `base` has what the tile has.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn write<const R: usize, const V: usize>(
+unsafe fn write<const R: usize, const V: usize, const ADD: bool>(
     t: &Tile<f32>,
     sums: &[[__m512; V]; R],
-    finish: impl Fn(__m512, usize, usize, __mmask16) -> __m512,
+    base: *const f32,
+    base_stride: usize,
 ) {
     let alpha = _mm512_set1_ps(t.alpha);
     let bits = u64::MAX >> (64 - t.columns);
+    let store = |r: usize, v: usize| {
+        let (column, mask) = (v * LANES, bits.wrapping_shr((v * LANES) as u32) as __mmask16);
+        let mut sum = _mm512_mul_ps(alpha, sums[r][v]);
+        // SAFETY: the mask ends where the tile does.
+        unsafe {
+            if ADD {
+                sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, base.add(r * base_stride + column)), sum);
+            }
+            _mm512_mask_storeu_ps(t.c.add(r * t.c_stride + column), mask, sum);
+        }
+    };
+    // Not a loop in the loop: what is written out twice is compiled 196 times.
     unrolled!(r in 0..R {
-        unrolled!(v in 0..V {
-            let (column, mask) = (v * LANES, bits.wrapping_shr((v * LANES) as u32) as __mmask16);
-            let sum = finish(_mm512_mul_ps(alpha, sums[r][v]), r, column, mask);
-            // SAFETY: the mask ends where the tile does.
-            unsafe { _mm512_mask_storeu_ps(t.c.add(r * t.c_stride + column), mask, sum) };
-        });
+        store(r, 0);
+        if V > 1 {
+            store(r, V - 1);
+        }
     });
 }
 
