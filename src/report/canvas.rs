@@ -82,13 +82,14 @@ impl Canvas {
         let reach = width * d / 2.0;
         for ends in points.windows(2) {
             let [a, b] = [[ends[0][0] * d, ends[0][1] * d], [ends[1][0] * d, ends[1][1] * d]];
-            let span = |i: usize, low: f32, high: f32| {
-                let from = (a[i].min(b[i]) - reach - 1.0).clamp(low, high).floor() as u32;
-                let to = (a[i].max(b[i]) + reach + 1.0).clamp(low, high).ceil() as u32;
-                from..to
+            // A pixel more than what is covered.
+            let near = reach + 1.0;
+            let pixels = |from: f32, to: f32, low: f32, high: f32| {
+                (from - near).clamp(low, high).floor() as u32..(to + near).clamp(low, high).ceil() as u32
             };
-            for py in span(1, top, bottom) {
-                for px in span(0, left, right) {
+            for py in pixels(a[1].min(b[1]), a[1].max(b[1]), top, bottom) {
+                let (from, to) = columns(a, b, py as f32 + 0.5, near);
+                for px in pixels(from, to, left, right) {
                     let distance = distance([px as f32 + 0.5, py as f32 + 0.5], a, b);
                     let cover = (reach + 0.5 - distance).clamp(0.0, 1.0);
                     let cell = &mut coverage[(py * w + px) as usize];
@@ -96,7 +97,7 @@ impl Canvas {
                 }
             }
         }
-        for (pixel, cover) in self.image.pixels_mut().zip(coverage) {
+        for (pixel, cover) in self.image.pixels_mut().zip(coverage).filter(|(_, cover)| *cover > 0.0) {
             blend(pixel, colour, cover);
         }
     }
@@ -143,6 +144,15 @@ impl Canvas {
     }
 }
 
+/// Between which columns the part of the line from `a` to `b` lies that is within `reach` of the row at `y`.
+fn columns(a: [f32; 2], b: [f32; 2], y: f32, reach: f32) -> (f32, f32) {
+    let share = |y: f32| ((y - a[1]) / (b[1] - a[1])).clamp(0.0, 1.0);
+    // A level line is as near along its whole length.
+    let (from, to) = if a[1] == b[1] { (0.0, 1.0) } else { (share(y - reach), share(y + reach)) };
+    let [p, q] = [from, to].map(|t| a[0] + t * (b[0] - a[0]));
+    (p.min(q), p.max(q))
+}
+
 fn distance(p: [f32; 2], a: [f32; 2], b: [f32; 2]) -> f32 {
     let (ab, ap) = ([b[0] - a[0], b[1] - a[1]], [p[0] - a[0], p[1] - a[1]]);
     let length2 = ab[0] * ab[0] + ab[1] * ab[1];
@@ -161,4 +171,39 @@ pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Png).map_err(|e| Error::argument("png", e.to_string()))?;
     Ok(bytes.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only pixels near a line are looked at; what they show is what looking at every pixel would.
+    #[test]
+    fn lines_cover_every_pixel_that_they_come_near() {
+        const SIDE: u32 = 60;
+        let clip = [0.0, 0.0, SIDE as f32, SIDE as f32];
+        let mut state = 1u64;
+        let mut number = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            ((state >> 40) as f32 / (1 << 24) as f32 - 0.1) * 1.2 * SIDE as f32
+        };
+        for round in 0..60 {
+            let (mut a, mut b, width) = ([number(), number()], [number(), number()], 0.5 + (round % 5) as f32);
+            match round % 6 {
+                0 => b[1] = a[1],
+                1 => b[0] = a[0],
+                2 => b[1] = a[1] + 1e-4,
+                3 => a = b,
+                _ => {}
+            }
+            let mut canvas = Canvas::new(SIDE as f32, SIDE as f32, 1.0).unwrap();
+            canvas.polyline(&[a, b], width, INK, clip);
+            let mut plain = RgbImage::from_pixel(SIDE, SIDE, PAPER);
+            for (x, y, pixel) in plain.enumerate_pixels_mut() {
+                let distance = distance([x as f32 + 0.5, y as f32 + 0.5], a, b);
+                blend(pixel, INK, (width / 2.0 + 0.5 - distance).clamp(0.0, 1.0));
+            }
+            assert!(canvas.image == plain, "from {a:?} to {b:?}, {width} wide");
+        }
+    }
 }
