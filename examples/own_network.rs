@@ -69,7 +69,7 @@ impl Observer for Progress {
     }
 
     fn ticked(&mut self, tick: &Tick, images_per_second: f64, _: u64) {
-        if tick.step % 20 == 0 {
+        if tick.step.is_multiple_of(20) {
             println!("step {:>3}  loss {:.3}  {images_per_second:.0} points a second", tick.step, tick.loss);
         }
     }
