@@ -215,6 +215,13 @@ impl From<&Tensor> for Var {
     }
 }
 
+/// The values, as [`Tensor`] shows them.
+impl fmt::Display for Var {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.value, f)
+    }
+}
+
 impl fmt::Debug for Var {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}{}", self.value, if self.requires_grad() { ", requires grad" } else { "" })

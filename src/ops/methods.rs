@@ -12,6 +12,7 @@
 //! assert_eq!(loss.value().item()?, (1.0 + 9.0 + 25.0) / 3.0);
 //! let slope = loss.backward()?.of(&w)?;
 //! assert_eq!(slope.item()?, 2.0 * (1.0 + 2.0 * 3.0 + 3.0 * 5.0) / 3.0);
+//! assert_eq!((6.0 / &x)?.to_string(), "[6. 3. 2.]");
 //! # Ok(())
 //! # }
 //! ```
@@ -145,6 +146,15 @@ macro_rules! left_number {
 
                 fn mul(self, x: $type) -> Result<Var> {
                     ops::scale(x, self)
+                }
+            }
+
+            impl Div<$type> for f64 {
+                type Output = Result<Var>;
+
+                fn div(self, x: $type) -> Result<Var> {
+                    let x: Var = x.into();
+                    ops::div(Tensor::full(self, [], x.dtype(), &x.device())?, x)
                 }
             }
 

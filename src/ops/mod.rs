@@ -1,8 +1,8 @@
 //! The operations: one folder each, with the mathematics in `mod.rs`, and a kernel per device.
 //!
 //! A folder holds `mod.rs` (meaning, shape rule, gradient), `cpu.rs` and `gpu.rs`; the CUDA kernel is
-//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one. `product` and `broadcast` are no operations but what
-//! several share: matrix products and convolutions the one, arithmetic and sums the other.
+//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one. `product`, `broadcast` and `step` are no operations but
+//! what several share: matrix products and convolutions, arithmetic and sums, optimisers and averages.
 
 pub mod adam;
 pub mod arithmetic;
@@ -36,6 +36,7 @@ pub mod resample;
 pub mod sgd;
 pub mod softmax;
 pub mod solver_update;
+mod step;
 
 pub use adam::adam;
 pub use arithmetic::{add, add_scaled, broadcast_to, div, mul, neg, scale, shift, sub};
@@ -116,6 +117,11 @@ pub(crate) use copy_kernel;
 fn start<P: KernelParams>(gpu: &Gpu, launch: &Launch, params: &P) -> Result<()> {
     // SAFETY: the caller's, as above.
     unsafe { gpu.launch(launch, params) }
+}
+
+/// How many lanes of a warp share a row of `k` numbers: a power of two, four numbers a lane and turn.
+fn team(k: usize) -> u32 {
+    k.div_ceil(4).next_power_of_two().min(32) as u32
 }
 
 /// Errors of `op` unless all tensors share device and dtype with the first.

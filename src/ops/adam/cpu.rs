@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use super::{AdamState, Factors, OP};
 use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, with_vector_instructions};
 use crate::error::{Error, Result};
+use crate::ops::step::{follow, split};
 use crate::tensor::{Accumulator, DType, Element, Real, Tensor};
 
 pub fn update(factors: Factors, state: AdamState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {
@@ -75,14 +76,6 @@ where
     Ok(())
 }
 
-/// The tensor in chunks of [`GRAIN`], or as many empty ones.
-pub(crate) fn split<T: Element>(tensor: Option<&mut Tensor>, chunks: usize) -> Result<Vec<&mut [T]>> {
-    Ok(match tensor {
-        Some(tensor) => tensor.as_mut_slice::<T>()?.chunks_mut(GRAIN).collect(),
-        None => (0..chunks).map(|_| &mut [][..]).collect(),
-    })
-}
-
 impl<A, G> Kernel for Chunk<'_, A, G>
 where
     A: Accumulator + Real<Acc = A>,
@@ -101,19 +94,5 @@ where
             *w = (-f.lr).mul_add(slope, decayed);
         }
         follow(weights, f.ema, ema, copy);
-    }
-}
-
-/// What becomes of new weights: their average moves towards them by `part` of the distance, the copy is rounded.
-#[inline(always)]
-pub(crate) fn follow<A: Accumulator>(weights: &[A], part: A, ema: &mut [A], copy: &mut [bf16]) {
-    // With part = 1 the average is the weight itself, which the sum would only meet up to rounding.
-    let whole = part == A::one();
-    for (e, &w) in ema.iter_mut().zip(weights) {
-        *e = if whole { w } else { part.mul_add(w - *e, *e) };
-    }
-    for (c, &w) in copy.iter_mut().zip(weights) {
-        // By way of f32: half's conversion from f64 ignores the lowest bits and so misjudges ties.
-        *c = bf16::from_f32(w.widen() as f32);
     }
 }

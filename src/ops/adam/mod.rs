@@ -3,11 +3,10 @@
 mod cpu;
 mod gpu;
 
-use super::{check_float, check_same_device, on};
+use super::on;
+use super::step::check_buffers;
 use crate::error::{Error, Result};
-use crate::tensor::{DType, Tensor};
-
-pub(crate) use cpu::{follow, split};
+use crate::tensor::Tensor;
 
 const OP: &str = "adam";
 
@@ -124,46 +123,4 @@ fn check(state: &AdamState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<
     let mut masters = vec![("a first moment", &*state.m), ("a second moment", &*state.v)];
     masters.extend(state.ema.as_deref().map(|ema| ("an average", ema)));
     check_buffers(OP, state.weights, gradient, clip, &masters, state.copy.as_deref())
-}
-
-/// Errors of `op` unless all buffers of an optimiser's step fit the weights, which are f32 or f64.
-pub(crate) fn check_buffers(
-    op: &'static str,
-    weights: &Tensor,
-    gradient: &Tensor,
-    clip: Option<&Tensor>,
-    masters: &[(&str, &Tensor)],
-    copy: Option<&Tensor>,
-) -> Result<()> {
-    check_float(op, gradient)?;
-    let master = weights.dtype();
-    if !matches!(master, DType::F32 | DType::F64) {
-        return Err(Error::dtype(op, "f32 weights (or f64 on the CPU)", master));
-    }
-    let fits = |tensor: &Tensor, dtype: DType, what: &str| -> Result<()> {
-        check_same_device(op, weights, tensor)?;
-        if tensor.dtype() != dtype {
-            return Err(Error::dtype(op, format!("{what} in {dtype}"), tensor.dtype()));
-        }
-        if tensor.shape() != weights.shape() {
-            return Err(Error::shape(op, format!("{what} {}", weights.shape()), tensor.shape()));
-        }
-        Ok(())
-    };
-    let half = gradient.dtype() == DType::BF16 && master == DType::F32;
-    fits(gradient, if half { DType::BF16 } else { master }, "a gradient")?;
-    for (what, tensor) in masters {
-        fits(tensor, master, what)?;
-    }
-    if let Some(copy) = copy {
-        fits(copy, DType::BF16, "a copy")?;
-    }
-    if let Some(clip) = clip {
-        check_same_device(op, weights, clip)?;
-        if clip.dtype() != master || clip.shape()[..] != [2] {
-            let got = format!("{}{}", clip.dtype(), clip.shape());
-            return Err(Error::shape(op, format!("norm and factor {master}[2]"), got));
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 use super::OP;
 use crate::backend::cpu::{Kernel, chunks, with_vector_instructions};
 use crate::error::{Error, Result};
-use crate::ops::adam::follow;
+use crate::ops::step::follow;
 use crate::tensor::{Accumulator, DType, Element, Tensor};
 
 pub fn update(average: &mut Tensor, weights: &Tensor, part: f64) -> Result<()> {

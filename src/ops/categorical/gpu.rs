@@ -2,7 +2,7 @@ use crate::backend::gpu::{Gpu, Launch};
 use crate::backend::params::CategoricalParams;
 use crate::error::Result;
 use crate::ops::random::Draws;
-use crate::ops::{kernel, start};
+use crate::ops::{kernel, start, team};
 use crate::tensor::Tensor;
 
 pub fn sample(
@@ -31,9 +31,4 @@ pub fn sample(
         team,
     };
     start(gpu, &Launch::over(kernel, labels.len() * team as usize), &params)
-}
-
-/// How many lanes of a warp share a row of `k` numbers: a power of two, four numbers a lane and turn.
-pub fn team(k: usize) -> u32 {
-    k.div_ceil(4).next_power_of_two().min(32) as u32
 }

@@ -9,8 +9,6 @@ use crate::error::{Error, Result};
 use crate::ops::random::Draws;
 use crate::tensor::{DType, Tensor};
 
-pub(crate) use gpu::team;
-
 /// What [`categorical_unchecked`] puts in the place of a label where a row of logits has no distribution.
 pub const NO_LABEL: u32 = u32::MAX;
 

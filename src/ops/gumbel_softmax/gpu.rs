@@ -2,8 +2,7 @@ use super::{GumbelNoise, OP};
 use crate::backend::gpu::{Gpu, Launch, Ptr};
 use crate::backend::params::GumbelSoftmaxParams;
 use crate::error::Result;
-use crate::ops::categorical::team;
-use crate::ops::{kernel, start};
+use crate::ops::{kernel, start, team};
 use crate::random::Stream;
 use crate::tensor::Tensor;
 

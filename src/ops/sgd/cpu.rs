@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use super::{Factors, OP, SgdState};
 use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, with_vector_instructions};
 use crate::error::{Error, Result};
-use crate::ops::adam::{follow, split};
+use crate::ops::step::{follow, split};
 use crate::tensor::{Accumulator, DType, Element, Real, Tensor};
 
 pub fn update(factors: Factors, state: SgdState, gradient: &Tensor, clip: Option<&Tensor>) -> Result<()> {

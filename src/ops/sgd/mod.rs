@@ -4,8 +4,8 @@
 mod cpu;
 mod gpu;
 
-use super::adam::check_buffers;
 use super::on;
+use super::step::check_buffers;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
