@@ -1,5 +1,5 @@
-// Sums and maxima over a warp, a part of one, and a block. The order of the operations is fixed, so equal inputs give equal bits,
-// and every thread gets the same result. All threads must take part; blocks are multiples of 32 threads.
+// Sums and maxima over a warp, a part of one, and a block. The order of the operations is fixed, so equal inputs give
+// equal bits, and every thread gets the same result. All threads must take part; blocks are multiples of 32 threads.
 #pragma once
 
 #include "memory.cuh"
