@@ -64,36 +64,20 @@ unsafe fn tile_of<const R: usize, const V: usize, const ROW_STEP: usize, const D
         right = right.wrapping_add(COLUMNS);
     }
 
-    // SAFETY: passed on; rows of a bias are all the same one.
-    unsafe {
-        match t.base {
-            Base::Zero => write::<R, V, false>(t, &sums, t.c, 0),
-            Base::Result => write::<R, V, true>(t, &sums, t.c, t.c_stride),
-            Base::Columns(bias) => write::<R, V, true>(t, &sums, bias, 0),
-        }
-    }
-}
-
-/// Stores `alpha * sums`, or that added to what stands at `base`, whose rows lie `base_stride` apart.
-///
-/// # Safety
-/// See [`Kernel::tile`]; `t.rows == R`, and where something is added `base` has what the tile has.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn write<const R: usize, const V: usize, const ADD: bool>(
-    t: &Tile<f32>,
-    sums: &[[__m512; V]; R],
-    base: *const f32,
-    base_stride: usize,
-) {
+    // Rows of a bias are all the same one.
+    let (base, base_stride, added) = match t.base {
+        Base::Zero => (t.c.cast_const(), 0, false),
+        Base::Result => (t.c.cast_const(), t.c_stride, true),
+        Base::Columns(bias) => (bias, 0, true),
+    };
     let alpha = _mm512_set1_ps(t.alpha);
     let bits = u64::MAX >> (64 - t.columns);
     let store = |r: usize, v: usize| {
         let (column, mask) = (v * LANES, bits.wrapping_shr((v * LANES) as u32) as __mmask16);
         let mut sum = _mm512_mul_ps(alpha, sums[r][v]);
-        // SAFETY: the mask ends where the tile does.
+        // SAFETY: the mask ends where the tile does, and the base has what the tile has.
         unsafe {
-            if ADD {
+            if added {
                 sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, base.add(r * base_stride + column)), sum);
             }
             _mm512_mask_storeu_ps(t.c.add(r * t.c_stride + column), mask, sum);
