@@ -25,7 +25,7 @@
 //! | [`random`] | random numbers as a pure function of where they are used |
 //! | [`tensor`] | shapes, dtypes, storage, [`Device`], named tensors in files |
 //! | [`backend`] | where bytes live and how kernels are started: CPU, CUDA, emulator |
-//! | [`settings`] | what a settings file is made of: keys, each written once with its name, default, range and meaning |
+//! | [`mod@settings`] | what a settings file is made of: keys, each written once with its name, default, range and meaning |
 //! | [`stop`], [`threads`] | how a computation is left from outside, and how many threads the CPU's kernels run on |
 //!
 //! # An example

@@ -29,7 +29,7 @@ macro_rules! methods {
     ($($name:ident($($argument:ident: $type:ty),*);)*) => {
         impl Var {
             $(
-                #[doc = concat!("[`ops::", stringify!($name), "`] of this.")]
+                #[doc = concat!("[`ops::", stringify!($name), "()`] of this.")]
                 pub fn $name(&self $(, $argument: $type)*) -> Result<Var> {
                     ops::$name(self $(, $argument)*)
                 }

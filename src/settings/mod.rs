@@ -1,6 +1,6 @@
 //! What a settings file is made of. The name, the type, the default, the range and the meaning of a key are written
-//! once, where its section is declared ([`settings!`](crate::settings)), and so are the words that a key may hold
-//! ([`choice!`](crate::choice)); the file that a run writes, what `--print-config` and `--help` say, what `--set` takes
+//! once, where its section is declared ([`settings!`](crate::settings!)), and so are the words that a key may hold
+//! ([`choice!`](crate::choice!)); the file that a run writes, what `--print-config` and `--help` say, what `--set` takes
 //! and what errors name follow from it.
 
 mod document;
@@ -14,7 +14,7 @@ pub(crate) use document::{table_of, written};
 
 use crate::error::{Error, Result};
 
-/// The keys of a section. Made by [`settings!`](crate::settings).
+/// The keys of a section. Made by [`settings!`](crate::settings!).
 pub trait Section {
     /// What the section is about.
     const MEANING: &'static str;
@@ -25,7 +25,7 @@ pub trait Section {
     fn in_range(&self, name: &str) -> Result<()>;
 }
 
-/// The sections of a settings file. Made by [`sections!`](crate::sections).
+/// The sections of a settings file. Made by [`sections!`](crate::sections!).
 pub trait Sections {
     /// The sections, in the order of the file.
     const ABOUT: &'static [About];

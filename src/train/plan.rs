@@ -15,7 +15,7 @@ pub struct Plan {
     pub batch: Option<u64>,
     /// Steps between lines of the log; 0: only at the end.
     pub log_every: u64,
-    /// Steps between [shows](Trained::show); 0: only at the end.
+    /// Steps between [shows](super::Trained::show); 0: only at the end.
     pub show_every: u64,
     /// Steps between checkpoints; 0: only at the end.
     pub checkpoint_every: u64,

@@ -54,7 +54,7 @@ impl Isa {
     }
 }
 
-/// A loop too large for the compiler to inline as a closure of its own accord, which [`Isa::run`] relies on.
+/// A loop too large for the compiler to inline as a closure of its own accord, which `Isa::run` relies on.
 pub trait Kernel {
     /// Does the work. Must be `#[inline(always)]`, and so must what it calls.
     fn run(self);
