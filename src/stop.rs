@@ -13,7 +13,7 @@
 //! # fn main() -> veridical::Result<()> {
 //! let stop = Stop::new();
 //! let remote = stop.clone(); // for the thread that will request it
-//! let x = Tensor::zeros([3], veridical::DType::F32, &Device::Cpu)?.into();
+//! let x = Tensor::zeros([3], veridical::DType::F32, &Device::Cpu)?;
 //! {
 //!     let _heeding = stop.enter();
 //!     assert!(ops::silu(&x).is_ok());

@@ -1,7 +1,7 @@
 //! What a settings file is made of. The name, the type, the default, the range and the meaning of a key are written
 //! once, where its section is declared ([`settings!`](crate::settings!)), and so are the words that a key may hold
-//! ([`choice!`](crate::choice!)); the file that a run writes, what `--print-config` and `--help` say, what `--set` takes
-//! and what errors name follow from it.
+//! ([`choice!`](crate::choice!)); the file that a run writes, what `--print-config` and `--help` say, what `--set`
+//! takes and what errors name follow from it.
 
 mod document;
 mod key;
