@@ -81,10 +81,13 @@ impl<'a> Run<'a> {
             ["config.toml", "log.jsonl"].into_iter().chain(models.iter().map(String::as_str)).collect();
         place.check_writable(&files, folders)?;
         let last_checkpoint = match options.resume {
-            true => resume::resume(trained, plan, place, observer)?,
+            true => {
+                config::check_same(place.path(), &plan.settings, &plan.free)?;
+                resume::resume(trained, plan, place, observer)?
+            }
             false => None,
         };
-        config::begin(place.path(), &plan.settings, options.resume, &plan.free)?;
+        config::store(place.path(), &plan.settings)?;
         let (log, started) = (place.log()?, Instant::now());
         let (budget, since) = (options.budget, (0.0, 0));
         Ok(Run { trained, plan, place, log, started, budget, last_checkpoint, since, last: None })

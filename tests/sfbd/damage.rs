@@ -162,11 +162,13 @@ fn the_directory_of_another_method_or_of_other_settings_is_left_as_it_is() {
 
     let place = RunDir::create(dir.path(), Existing::Resume).unwrap();
     let name = dir.path().display().to_string();
+    fs::write(dir.path().join("log.jsonl"), "{\"step\":5}\n").unwrap(); // would be cut by a run that goes on
     refused(ambient.run(&place, options, &mut ()).map(drop), &["another method", "[sfbd]", "[ambient]", &name]);
     let slower = super::runs::settings(&["optimizer.lr=0.5"]);
     let slower = Sfbd::new(&slower, &data).unwrap();
     refused(slower.run(&place, options, &mut patient()).map(drop), &["optimizer.lr is ", &name]);
     assert!(fs::read(dir.path().join("config.toml")).unwrap() == before);
+    assert!(fs::read(dir.path().join("log.jsonl")).unwrap() == b"{\"step\":5}\n");
     run(&place).unwrap();
 
     let other = tempfile::tempdir().unwrap();

@@ -16,6 +16,8 @@ mod sections;
 mod stored;
 mod with;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use toml::{Table, Value};
 
 use super::trainer::TrainOptions;
@@ -30,8 +32,8 @@ pub use presets::{names as preset_names, shape as preset_shape};
 pub use sections::{
     Augment, Average, Compute, Data, LossSection, OptimizerKind, OptimizerSection, Sampling, ScheduleKind, TrainSection,
 };
-pub(super) use stored::begin;
 pub use stored::{NAME, Stored, stored};
+pub(super) use stored::{check_same, store};
 pub use with::{MethodSettings, With};
 
 crate::sections! {
@@ -204,34 +206,40 @@ fn fits(network: &NetworkConfig, data: &DataShape) -> Result<()> {
     Ok(())
 }
 
-/// Errors with the settings in which the document `here` differs from `there`, that of a checkpoint, apart from those
-/// that may; these are [`FREE`] and what starts as one of `free` does. Where all that differs is a length which the
-/// learning rate hangs on, it says how to go on.
+/// Errors with the settings in which the document `here` differs from `there`, that of a run or a checkpoint, or with
+/// the sections that one of them lacks. What may differ are [`FREE`] and what starts as one of `free` does. Where all
+/// that differs is a length which the learning rate hangs on, it says how to go on.
 pub(super) fn continues(here: &str, there: &str, free: &[impl AsRef<str>]) -> Result<()> {
     let table = |text: &str| -> Result<Table> {
-        text.parse().map_err(|e: toml::de::Error| Error::Config(format!("the checkpoint's settings: {e}")))
+        text.parse().map_err(|e: toml::de::Error| Error::Config(format!("settings that cannot be read: {e}")))
     };
-    let (here, there) = (table(here)?, table(there)?);
-    let only =
-        |a: &Table, b: &Table| a.keys().filter(|key| !b.contains_key(*key)).map(|key| format!("[{key}]")).collect();
-    let (only_here, only_there): (Vec<String>, Vec<String>) = (only(&here, &there), only(&there, &here));
+    let (of_here, of_there) = (table(here)?, table(there)?);
+    let (here, there) = (flat(&of_here), flat(&of_there));
+    let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+    let all_free = FREE.into_iter().chain(free.iter().map(AsRef::as_ref));
+    let is_free = |key: &str| all_free.clone().any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES;
+    let differ: Vec<&String> =
+        keys.into_iter().filter(|key| here.get(*key) != there.get(*key) && !is_free(key)).collect();
+    let lacks = |table: &Table| -> BTreeSet<&str> {
+        let sections = differ.iter().filter_map(|key| key.split_once('.'));
+        sections.map(|(section, _)| section).filter(|section| !table.contains_key(*section)).collect()
+    };
+    let (only_there, only_here) = (lacks(&of_here), lacks(&of_there));
     if !only_here.is_empty() || !only_there.is_empty() {
-        let list = |names: Vec<String>| if names.is_empty() { "nothing more".into() } else { names.join(", ") };
+        let list = |sections: BTreeSet<&str>| match sections.is_empty() {
+            true => "nothing more".into(),
+            false => sections.into_iter().map(|section| format!("[{section}]")).collect::<Vec<_>>().join(", "),
+        };
         let (here, there) = (list(only_here), list(only_there));
         return Err(Error::Config(format!("a run of another method: its settings have {there}, those here {here}")));
     }
-    let (here, there) = (flat(&here), flat(&there));
-    let keys: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     let show = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
-    let all_free = FREE.into_iter().chain(free.iter().map(AsRef::as_ref));
-    let is_free = |key: &str| all_free.clone().any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES;
-    let differ: Vec<String> = keys
-        .into_iter()
-        .filter(|key| here.get(*key) != there.get(*key) && !is_free(key))
-        .map(|key| format!("{key} is {} there and {} here", show(there.get(key)), show(here.get(key))))
-        .collect();
     if !differ.is_empty() {
-        return Err(Error::Config(format!("the checkpoint is of other settings: {}", differ.join("; "))));
+        let differ = differ
+            .into_iter()
+            .map(|key| format!("{key} is {} there and {} here", show(there.get(key)), show(here.get(key))));
+        let differ = differ.collect::<Vec<_>>().join("; ");
+        return Err(Error::Config(format!("a run of other settings: {differ}")));
     }
     match (schedule_length(&there), schedule_length(&here)) {
         (there, here) if there == here => Ok(()),
@@ -257,7 +265,7 @@ pub(super) fn continues(here: &str, there: &str, free: &[impl AsRef<str>]) -> Re
 const SCHEDULE_IMAGES: &str = "optimizer.schedule_images";
 
 /// The learning rate's schedule, and the images that it spans; none for a constant one, which no length changes.
-fn schedule_length(settings: &std::collections::BTreeMap<String, Value>) -> (Option<Value>, Option<Value>) {
+fn schedule_length(settings: &BTreeMap<String, Value>) -> (Option<Value>, Option<Value>) {
     let schedule = settings.get("optimizer.schedule").cloned();
     let own = settings.get(SCHEDULE_IMAGES).filter(|images| **images != Value::Integer(0));
     let length = match schedule == Some("constant".into()) {

@@ -211,7 +211,7 @@ impl Compute {
 crate::settings! {
     /// The run itself.
     pub struct TrainSection {
-        /// Of everything random.
+        /// The seed of everything random.
         seed: u64 = 0, in 0..=MAX_SEED;
         /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU).
         device: String = "best".into();
@@ -275,7 +275,7 @@ crate::settings! {
         columns: usize = 10, in 1..=64;
         /// Rows of the picture; with classes a row for each, up to this many.
         rows: usize = 10, in 1..=64;
-        /// Of the noise that samples start from: the same through the run, so that pictures compare.
+        /// The seed of the noise that samples start from: the same through the run, so that pictures compare.
         seed: u64 = 0, in 0..=MAX_SEED;
         /// Samples that are compared with test images (else training images) at every picture.
         measured: usize = 500, in OrZero(2..=1 << 16);

@@ -24,21 +24,21 @@ pub struct Stored {
 }
 
 /// Writes the settings of the run in `directory`, under a line with their checksum. Errors on output.
-fn store(directory: &Path, document: &str) -> Result<()> {
+pub fn store(directory: &Path, document: &str) -> Result<()> {
     let line = "this file is good for --config, changed or not; --resume wants it as it is, and takes changes by --set";
     let mut bytes = format!("{MARK}{BLANK}: {line}\n{document}").into_bytes();
     checksum::seal(&mut bytes, MARK);
     write_atomic(directory.join(NAME), &bytes)
 }
 
-/// Keeps the settings of a run in its directory. Where it goes on with what is there, errors first unless that was
-/// started with the same settings, by the same method, apart from what may differ (`free`, and what always may).
-pub fn begin(directory: &Path, document: &str, resume: bool, free: &[impl AsRef<str>]) -> Result<()> {
-    if resume && directory.join(NAME).exists() {
-        let there = stored(directory)?;
-        continues(document, &there.text, free).map_err(|e| Error::Config(format!("{}: {e}", directory.display())))?;
+/// Errors if the run in `directory`, which these settings are to go on with, was started with others or by another
+/// method, apart from what may differ (`free`, and what always may). Where there is no run yet there is no error.
+pub fn check_same(directory: &Path, document: &str, free: &[impl AsRef<str>]) -> Result<()> {
+    if !directory.join(NAME).exists() {
+        return Ok(());
     }
-    store(directory, document)
+    let there = stored(directory)?;
+    continues(document, &there.text, free).map_err(|e| Error::Config(format!("{}: {e}", directory.display())))
 }
 
 /// The settings of the run in `directory`.

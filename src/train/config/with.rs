@@ -66,6 +66,10 @@ impl<S: MethodSettings> With<S> {
     /// Keeps the settings in the directory of a run. Where the run is to go on with what is there (`resume`), errors
     /// first if that is of other settings or of another method, and leaves it as it is.
     pub fn begin(&self, directory: &Path, resume: bool) -> Result<()> {
-        stored::begin(directory, &self.document()?, resume, S::FREE)
+        let document = self.document()?;
+        if resume {
+            stored::check_same(directory, &document, S::FREE)?;
+        }
+        stored::store(directory, &document)
     }
 }
