@@ -28,7 +28,7 @@ pub struct Args {
     /// Channels of the convolutions; between two the resolution is halved
     #[arg(long, value_delimiter = ',', default_values_t = [32, 64])]
     channels: Vec<usize>,
-    /// Of first weights, order and dropout
+    /// The seed of first weights, order and dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)

@@ -49,7 +49,7 @@ pub struct Args {
     /// Rows that take part in figures that compare every row with every other
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
     neighbours: u64,
-    /// Of the directions of the sliced Wasserstein distance
+    /// The seed of the directions of the sliced Wasserstein distance
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Write the figures to a JSON file, too

@@ -28,7 +28,7 @@ impl Progress {
         Self::from(what, 0, total)
     }
 
-    /// Of a loop that goes on where `first` were done before.
+    /// The bar of a loop that goes on where `first` were done before.
     pub fn from(what: &'static str, first: u64, total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);

@@ -87,12 +87,12 @@ pub enum Density {
     /// Two interleaved half circles of radius 1, blurred by Gaussian noise of this standard deviation, centred and
     /// halved.
     TwoMoons {
-        /// Of the noise, before halving.
+        /// Standard deviation of the noise, before halving.
         noise: f64,
     },
     /// The plane section of the Swiss roll: a spiral from angle 1.5 pi to 4.5 pi, blurred, with radius below about 1.
     SwissRoll {
-        /// Of the noise, relative to a radius of 1.
+        /// Standard deviation of the noise, relative to a radius of 1.
         noise: f64,
     },
     /// The dark squares of a 4 by 4 board on `[-1, 1]^2`: 8 squares, uniform.

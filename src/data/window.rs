@@ -16,11 +16,11 @@ pub(super) struct WindowShuffle {
     position: u64,
 }
 
-/// Of the key of the exchanges; the first permutation has site 0.
+/// The site of the exchanges' key; the first permutation has site 0.
 const SITE: u32 = 1;
 
 impl WindowShuffle {
-    /// Of `len` samples, at least 1.
+    /// The order of `len` samples, at least 1.
     pub fn new(len: u32, seed: u64) -> Result<Self> {
         let key = RandomKey::new(seed, Purpose::Shuffle);
         let order = permutation(&key.stream()?, len);

@@ -30,11 +30,11 @@ pub struct ClassifierTraining {
     pub epochs: u64,
     /// Images a step.
     pub batch: usize,
-    /// Of AdamW; falls along half a cosine.
+    /// AdamW's learning rate; falls along half a cosine.
     pub learning_rate: f64,
-    /// Of AdamW.
+    /// AdamW's weight decay.
     pub weight_decay: f64,
-    /// Of first weights, order and dropout.
+    /// The seed of first weights, order and dropout.
     pub seed: u64,
 }
 

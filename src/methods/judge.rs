@@ -16,7 +16,7 @@ crate::settings! {
         images: usize = 1000, in OrZero(10..=10_000_000);
         /// pixels, or the file of a classifier (veridical classifier).
         features: String = "pixels".into();
-        /// Of the noise that they start from: the same for every model.
+        /// The seed of the noise that they start from: the same for every model.
         seed: u64 = 1, in 0..=MAX_SEED;
         /// Most rows of the figures that compare every row with every other.
         neighbours: usize = 10_000, in 10..=1_000_000;

@@ -37,7 +37,7 @@ crate::settings! {
         sigma: f64 = 0.59, in Above(0.0);
         /// Without a path: share of the images of data.path that stay clean.
         clean_share: f64 = 0.1, in AboveUpTo(0.0, 1.0);
-        /// Of the split and of the noise, one draw for each image: the same whatever train.seed is.
+        /// The seed of the split and of the noise, one draw for each image: the same whatever train.seed is.
         seed: u64 = 0, in 0..=MAX_SEED;
     }
 }

@@ -119,7 +119,7 @@ pub fn post_hoc(snapshots: &[(Snapshot, &Tensor)], wanted: Snapshot) -> Result<T
     sum.map(Var::into_value).ok_or_else(|| Error::argument("post-hoc average", "there are no snapshots"))
 }
 
-/// Of two profiles (end, exponent).
+/// The inner product of two profiles (end, exponent).
 fn inner_product((ta, ga): (f64, f64), (tb, gb): (f64, f64)) -> f64 {
     let exponent = if ta < tb { gb } else { -ga };
     (ga + 1.0) * (gb + 1.0) * (ta / tb).powf(exponent) / ((ga + gb + 1.0) * ta.max(tb))

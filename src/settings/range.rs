@@ -24,7 +24,7 @@ impl<T: PartialOrd + Display> Allowed<T> for RangeInclusive<T> {
     }
 }
 
-/// Of every number of a list.
+/// Holds of a list if it holds of every number.
 impl<T: PartialOrd + Display> Allowed<Vec<T>> for RangeInclusive<T> {
     fn allows(&self, values: &Vec<T>) -> bool {
         values.iter().all(|value| self.contains(value))

@@ -254,5 +254,5 @@ impl Trained for DiffusionTraining<'_> {
     }
 }
 
-/// Of data that change while they are trained on.
+/// The file of data that change while they are trained on.
 const SOURCE: &str = "source.safetensors";

@@ -12,7 +12,7 @@ pub(super) struct Staging {
     used: usize,
 }
 
-/// Of the whole.
+/// Size of the whole.
 const BYTES: usize = 4 << 20;
 /// So that the next part starts as its elements need it.
 const ALIGNMENT: usize = 16;

@@ -141,7 +141,7 @@ struct NetworkLine {
     skipped: Option<&'static str>,
     #[serde(flatten)]
     result: Option<NetworkResult>,
-    /// Of arithmetic between registers in this dtype; absent, as the share, on the emulator.
+    /// What arithmetic between registers reaches in this dtype; absent, as the share, on the emulator.
     #[serde(skip_serializing_if = "Option::is_none")]
     ceiling_tflops: Option<f64>,
 }
@@ -151,7 +151,7 @@ struct NetworkResult {
     /// Denoiser calls of the sampler.
     #[serde(skip_serializing_if = "Option::is_none")]
     nfe: Option<usize>,
-    /// Of the task.
+    /// Operations of the task for each image, in billions.
     gflop_per_image: f64,
     /// Median, least and most milliseconds of `timed` samples.
     ms: f64,
@@ -161,7 +161,7 @@ struct NetworkResult {
     /// Finished images for the sampler.
     images_per_s: f64,
     tflops: f64,
-    /// Of `ceiling_tflops`, from 0 to 1.
+    /// The share of `ceiling_tflops`, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<f64>,
     /// The most that buffers held at once, in 2^20 bytes.

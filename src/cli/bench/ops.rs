@@ -112,7 +112,7 @@ struct OpLine {
     gbytes: f64,
     /// Which ceiling is nearer: `compute` or `memory`. Absent, as the rest, on the emulator.
     bound: Option<&'static str>,
-    /// Of that ceiling, from 0 to 1 (more if the data were in a cache).
+    /// The share of that ceiling, from 0 to 1 (more if the data were in a cache).
     share: Option<f64>,
     ceiling_gflops: Option<f64>,
     ceiling_gbytes: Option<f64>,

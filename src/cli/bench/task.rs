@@ -12,7 +12,7 @@ use veridical::{DType, Device, Result, Tensor, Var, ops};
 
 use super::case::Work;
 
-/// Of weights and data: the same in every run.
+/// The seed of weights and data: the same in every run.
 const SEED: u64 = 0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

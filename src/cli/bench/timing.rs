@@ -33,7 +33,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// Of at least one sample.
+    /// The figures of at least one sample.
     fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         let count = samples.len();

@@ -101,7 +101,7 @@ struct Facts {
     frames: usize,
     cmyk: bool,
     transparent: bool,
-    /// Of its values as bytes, or as words of 16 bits.
+    /// Least and largest of its values as bytes, or as words of 16 bits.
     range: [u16; 2],
 }
 
@@ -138,7 +138,7 @@ pub struct Kept {
     forms: BTreeMap<&'static str, usize>,
     wide: usize,
     narrow: usize,
-    /// Of all values as bytes, or as words of 16 bits if any picture has them.
+    /// Least and largest of all values as bytes, or as words of 16 bits if any picture has them.
     range: Option<[u16; 2]>,
     animated: Examples,
     transparent: Examples,

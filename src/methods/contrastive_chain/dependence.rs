@@ -15,15 +15,15 @@ use crate::tensor::{DType, Device, Tensor};
 pub struct Dependence {
     /// The noise level of each call.
     pub levels: Vec<f64>,
-    /// Of each call's input on the results of the calls before it.
+    /// How each call's input depends on the results of the calls before it.
     pub inputs: Vec<Vec<f64>>,
-    /// Of the end on the results of all calls.
+    /// How the end depends on the results of all calls.
     pub end: Vec<f64>,
 }
 
 impl Dependence {
-    /// Of `solver` over `sigmas`. Errors where [`solve`] does, and if the solver is not linear in the denoiser's
-    /// results.
+    /// The dependence in `solver` over `sigmas`. Errors where [`solve`] does, and if the solver is not linear in the
+    /// denoiser's results.
     pub fn of(solver: &dyn Solver, sigmas: &[f64]) -> Result<Self> {
         let calls = run(solver, sigmas, 1, &|_, _| 0.0)?.levels.len();
         // What the noise alone does is taken off. Column q of the sample follows call q alone.

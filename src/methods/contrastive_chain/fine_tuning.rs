@@ -32,9 +32,9 @@ pub struct Measured {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
-    /// Of the model that is given.
+    /// The model that is given.
     Before,
-    /// Of what it has become.
+    /// What it has become.
     After,
 }
 

@@ -66,7 +66,7 @@ pub struct UNetBlock {
     skip_scale: f64,
     attention: Option<Attention>,
     dropout: f64,
-    /// Of the dropout mask.
+    /// The site of the dropout mask.
     site: u32,
     /// Numbers of its parameters in the layout.
     parameters: Range<usize>,

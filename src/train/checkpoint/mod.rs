@@ -43,7 +43,7 @@ const MAX_STATE: u64 = 1 << 22;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// Of the files' layout.
+    /// The version of the files' layout.
     pub format: u32,
     /// The version of the crate that wrote them.
     pub version: String,

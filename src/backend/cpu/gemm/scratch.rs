@@ -15,7 +15,7 @@ const KEPT: usize = 4;
 /// (beyond so many, some share one), the first for all others.
 static PLACES: [Mutex<Vec<CpuBuffer>>; 64] = [const { Mutex::new(Vec::new()) }; 64];
 
-/// Of the calling thread.
+/// The place of the calling thread.
 fn place() -> MutexGuard<'static, Vec<CpuBuffer>> {
     let place = rayon::current_thread_index().map_or(0, |thread| 1 + thread % (PLACES.len() - 1));
     locked(&PLACES[place])

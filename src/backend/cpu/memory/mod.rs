@@ -37,7 +37,7 @@ const PAGE: usize = 4 << 10;
 const LEAST_MAPPING: usize = 64 << 20;
 
 static POOL: Mutex<Pool> = Mutex::new(Pool::new());
-/// Of live buffers; what is kept for reuse is not in use.
+/// The memory of live buffers; what is kept for reuse is not in use.
 pub(crate) static USAGE: Usage = Usage::new();
 /// Whether buffers are poisoned.
 static POISON: LazyLock<AtomicBool> = LazyLock::new(|| {

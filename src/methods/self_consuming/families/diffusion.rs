@@ -21,7 +21,7 @@ pub struct DiffusionTraining {
     pub steps: u64,
     /// Samples a step.
     pub batch: usize,
-    /// Of Adam; falls along half a cosine after a short rise.
+    /// Adam's learning rate; falls along half a cosine after a short rise.
     pub learning_rate: f64,
 }
 

@@ -19,7 +19,7 @@ pub struct LanguageTraining {
     pub steps: u64,
     /// Windows a step.
     pub batch: usize,
-    /// Of Adam; falls along half a cosine after a short rise.
+    /// Adam's learning rate; falls along half a cosine after a short rise.
     pub learning_rate: f64,
 }
 
