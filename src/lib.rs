@@ -123,6 +123,7 @@ pub mod op_table;
 pub mod ops;
 pub mod optim;
 mod pixels;
+pub mod players;
 pub mod random;
 #[cfg(feature = "report")]
 pub mod report;

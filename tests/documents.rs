@@ -108,6 +108,11 @@ impl Place {
         let text = fs::read_to_string(locate::root().join(document)).unwrap();
         let blocks = blocks(&text);
         assert!(!blocks.is_empty(), "{document} has no commands");
+        let built = examples().join("coarse_solver").exists();
+        assert!(
+            built,
+            "the examples are not built, as all of `cargo test` does: run `cargo build --examples` first, with the same flags"
+        );
         for (line, block) in blocks {
             if block.contains("python3 ") && !has_python() {
                 eprintln!("{document}:{line}: not run, for there is no python3 here");

@@ -14,7 +14,7 @@ const GROUND: [&str; 10] =
 
 /// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch
 /// walks down.
-const RULE: [(&str, &[&str]); 16] = [
+const RULE: [(&str, &[&str]); 17] = [
     ("backend", &[]),
     ("linear_algebra", &[]),
     ("random", &["backend"]),
@@ -25,6 +25,7 @@ const RULE: [(&str, &[&str]); 16] = [
     ("optim", &["ops", "autograd", "tensor"]),
     ("nn", &["ops", "autograd", "random", "tensor"]),
     ("diffusion", &["nn", "ops", "autograd", "random", "tensor"]),
+    ("players", &["nn", "ops", "autograd", "random", "tensor"]),
     ("data", &["ops", "random", "tensor"]),
     ("metrics", &["linear_algebra", "random"]),
     ("report", &[]),
@@ -41,6 +42,7 @@ const RULE: [(&str, &[&str]); 16] = [
             "report",
             "data",
             "metrics",
+            "players",
             "diffusion",
             "optim",
             "nn",

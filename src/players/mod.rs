@@ -1,0 +1,1 @@
+//! Networks that play against each other: what a discriminator, a generator, a teacher and a student go down on.
