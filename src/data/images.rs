@@ -135,6 +135,23 @@ impl Images {
         Ok((pixels, labels))
     }
 
+    /// The images at `indices`, in that order, as a set of their own with as many classes. Bytes stay bytes.
+    ///
+    /// Errors if there are none or an index is out of range.
+    pub fn select(&self, indices: &[u32]) -> Result<Self> {
+        let values = self.values();
+        if let Some(i) = indices.iter().find(|&&index| index as usize >= self.len()) {
+            return Err(Error::argument("Images::select", format!("index {i} of {} images", self.len())));
+        }
+        let range = |&index: &u32| index as usize * values..(index as usize + 1) * values;
+        let pixels = match &self.pixels {
+            Pixels::Bytes(bytes) => Pixels::Bytes(indices.iter().flat_map(|i| &bytes[range(i)]).copied().collect()),
+            Pixels::Floats(floats) => Pixels::Floats(indices.iter().flat_map(|i| &floats[range(i)]).copied().collect()),
+        };
+        let labels = indices.iter().map(|&index| self.labels[index as usize]).collect();
+        Self::checked(pixels, labels, self.size, self.classes)
+    }
+
     /// Indices of the images with this label, rising.
     pub fn of_class(&self, label: u32) -> Vec<u32> {
         (0..self.len() as u32).filter(|&i| self.labels[i as usize] == label).collect()

@@ -1,5 +1,7 @@
 //! Where images and labels come from, and in which order training sees them.
 
+pub mod affine;
+pub mod arff;
 #[cfg_attr(not(feature = "formats"), allow(dead_code, unused_imports))] // most is for archives
 mod arrays;
 pub mod batches;
@@ -12,21 +14,25 @@ pub mod idx;
 mod images;
 #[cfg_attr(not(feature = "formats"), allow(dead_code))]
 mod labels;
+mod multi_label;
 pub mod npy;
 mod open;
 #[cfg(feature = "formats")]
 pub(crate) mod picture;
 mod reading;
 mod source;
+pub mod subset;
 pub mod synthetic;
 mod text;
 mod window;
 
+pub use affine::Affine;
 pub use batches::{Batches, Shuffle};
 pub use digits::Digits;
 #[cfg(feature = "formats")]
 pub use folder::picture;
 pub use images::Images;
+pub use multi_label::{Labels, Missing, MultiLabel, MultiLabelOptions, MultiLabelSet, Standardisation};
 pub use open::{DataSet, open, open_noisy};
 #[cfg(feature = "formats")]
 pub use picture::is_picture;

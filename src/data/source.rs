@@ -86,7 +86,7 @@ fn read_up_to(source: &mut dyn Read, buffer: &mut [u8]) -> std::io::Result<usize
 }
 
 /// What the unpacker says of damaged data is the file's fault, everything else the system's.
-fn damaged(path: &Path, e: std::io::Error) -> Error {
+pub fn damaged(path: &Path, e: std::io::Error) -> Error {
     use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match e.kind() {
         InvalidData | InvalidInput | UnexpectedEof => Error::format(path, format!("not sound gzip: {e}")),

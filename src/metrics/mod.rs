@@ -1,4 +1,4 @@
-//! Distances between samples, and scores of classifiers. Everything is computed in f64, in an order that does not
+//! Distances between samples, and scores of classifiers and taggers. Everything is computed in f64, in an order that does not
 //! depend on the number of threads.
 //!
 //! Samples are flat slices of `n` rows of `dims` values (pixels, features, points), `f32` or `f64`.
@@ -8,6 +8,7 @@ mod frechet;
 mod inception_score;
 mod mmd;
 mod neighbours;
+mod ranking;
 mod wasserstein;
 
 pub use classification::{Classification, Confusion, classification};
@@ -15,6 +16,7 @@ pub use frechet::frechet_distance;
 pub use inception_score::{InceptionScore, inception_score};
 pub use mmd::{Blocks, Kernel, kid, kid_blocks, median_distance, mmd2};
 pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, precision_recall};
+pub use ranking::{AtCutoff, MultilabelF1, Ranking, multilabel_f1, ranking};
 pub use wasserstein::{sliced_wasserstein, sliced_wasserstein_along, wasserstein_1d};
 
 use crate::{Error, Result, stop};
