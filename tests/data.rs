@@ -1,13 +1,20 @@
 //! Readers of data sets: what they understand, and what they say of everything else.
 
+#[path = "data/affine.rs"]
+mod affine;
 #[path = "data/arrays.rs"]
 mod arrays;
 #[path = "data/folders.rs"]
 mod folders;
 #[path = "data/hostile.rs"]
 mod hostile;
+mod locate;
+#[path = "data/multi_label.rs"]
+mod multi_label;
 #[path = "data/pictures.rs"]
 mod pictures;
+#[path = "data/subset.rs"]
+mod subset;
 
 use std::fs;
 use std::io::Write;

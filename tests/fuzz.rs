@@ -100,7 +100,8 @@ macro_rules! readers {
 }
 
 readers! {
-    npy, npz, npz_images, idx, idx_gzip, cifar, class_names, picture, dataset_json, text, features, tensors, model,
+    npy, npz, npz_images, idx, idx_gzip, cifar, class_names, picture, dataset_json, arff,
+    arff_gzip, label_list, text, features, tensors, model,
     architecture, classifier, checkpoint, snapshot, log, config, settings, seeds, schedule, solver,
 }
 

@@ -1,11 +1,13 @@
-//! The metrics against reference values (`tests/golden/metrics.safetensors`, made by SciPy and scikit-learn in f64),
-//! closed forms, and bad input.
+//! The metrics against reference values (`metrics.safetensors` and `multilabel.safetensors` in `tests/golden`, made by
+//! SciPy and scikit-learn in f64), closed forms, and bad input.
 
 #[path = "metrics/frechet.rs"]
 mod frechet;
 #[path = "metrics/kid_blocks.rs"]
 mod kid_blocks;
 mod locate;
+#[path = "metrics/ranking.rs"]
+mod multilabel;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -52,7 +54,12 @@ fn floats(tensor: &safetensors::tensor::TensorView) -> Vec<f64> {
 
 #[test]
 fn reference_values() {
-    let bytes = std::fs::read(locate::golden().join("metrics.safetensors")).unwrap();
+    check_file("metrics.safetensors", 30);
+    check_file("multilabel.safetensors", 6);
+}
+
+fn check_file(name: &str, expected: usize) {
+    let bytes = std::fs::read(locate::golden().join(name)).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&header.metadata().as_ref().unwrap()["veridical.cases"]).unwrap();
@@ -68,7 +75,7 @@ fn reference_values() {
         run(json["op"].as_str().unwrap(), &case);
         ran += 1;
     }
-    assert_eq!(ran, 30, "cases in the golden file");
+    assert_eq!(ran, expected, "cases in {name}");
 }
 
 fn run(op: &str, case: &Case) {
@@ -126,6 +133,7 @@ fn run(op: &str, case: &Case) {
             case.compare("mean", got.mean);
             case.compare("std", got.std);
         }
+        "multilabel_ranking" | "multilabel_f1" => multilabel::run(op, case),
         other => panic!("{other}: no such metric here; leave its cases out of the golden file"),
     }
 }

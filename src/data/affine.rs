@@ -147,8 +147,10 @@ impl Placement {
                     (Ok(x), Ok(y)) if x < width && y < height => source[(y * width + x) * channels + channel],
                     _ => background,
                 };
-                let line = |y: i64| at(left, y) * (1.0 - right_share) + at(left.saturating_add(1), y) * right_share;
-                *value = line(top) * (1.0 - low_share) + line(top.saturating_add(1)) * low_share;
+                // In this form between two equal values lies the same, to the bit: background stays background.
+                let between = |a: f32, b: f32, share: f32| a + (b - a) * share;
+                let line = |y: i64| between(at(left, y), at(left.saturating_add(1), y), right_share);
+                *value = between(line(top), line(top.saturating_add(1)), low_share);
             }
         }
     }

@@ -20,6 +20,18 @@ const SONG: &str = r#"{"precond":"vp","model_type":"SongUNet","img_resolution":8
     "resample_filter":[1,3,3,1],"encoder_type":"residual","embedding_type":"fourier","use_fp16":false}"#;
 const DHARIWAL: &str = r#"{"precond":"iddpm","model_type":"DhariwalUNet","img_resolution":8,"img_channels":3,
     "model_channels":32,"num_blocks":1}"#;
+const TABLES: [&str; 3] = [
+    "% dense\n@relation 'x: -C 1'\n@attribute l {0,1}\n@ATTRIBUTE 'a \\'b\\'' numeric\n@attribute c {x, \"y z\",w}\n\
+     @attribute d real\n@attribute m {0,1}\n@data\n1,2.5,x,1e30,0\n0,?,'y z',-3,1 % one\n\n1 4 w 0.1 1\n",
+    "@relation s\r\n@attribute a {0,1}\r\n@attribute b numeric\r\n@attribute m {0,1}\r\n@data\r\n{0 1,2 1}\r\n{}\r\n{1 ?}\r\n",
+    "@relation e\n@attribute \"\\u00e9\\t\" integer\n@attribute m numeric\n@data\n3,1\n4,0\n5,1.0",
+];
+const LABEL_LISTS: [&str; 3] = [
+    "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<labels xmlns=\"http://mulan.sourceforge.net/labels\">\n<label name=\"b\"></label>\n\
+     <label name=\"c\"/>\n</labels>",
+    "<labels><label name='b'><label name='c'/></label></labels>",
+    "<!DOCTYPE labels [<!ENTITY x 'b'>]><labels><!-- <label/> --><label name='&x;&#98;&lt;'/><![CDATA[]]></labels>",
+];
 const LOG: &str = r#"{"step":1,"loss":0.5}
 {"step":2,"loss":null,"seen":18446744073709551615}
 {"step":3}
@@ -58,6 +70,8 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
             r#"{"labels": null}"#,
             r#"{"labels": [["00000/img00000000.png", -1], ["../a.png", 1e99], [[], []], ["00000/img00000000.png"]]}"#,
         ]),
+        "arff" | "arff_gzip" => texts(&TABLES),
+        "label_list" => texts(&LABEL_LISTS),
         "text" => vec!["naïve — ".repeat(20).into_bytes(), b"to be or not to be, that is the question. ".repeat(3)],
         "tensors" => vec![tensors(&BTreeMap::new())],
         "model" => vec![saved(|path| model().save(path))],

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use veridical::data::{self, Text, cifar, idx, npy};
+use veridical::data::{
+    self, Labels, Missing, MultiLabelOptions, MultiLabelSet, Standardisation, Text, cifar, idx, npy,
+};
 use veridical::diffusion::solvers::{self, Options};
 use veridical::diffusion::{Grid, Model, ModelConfig};
 use veridical::evaluate::ImageClassifier;
@@ -47,6 +49,9 @@ pub const TARGETS: &[Target] = &[
     // A picture of 8,192 by 8,192 pixels is within what is read, and a few bytes can claim to be one.
     Target { name: "picture", read: picture, memory: 1200 * MIB },
     target("dataset_json", dataset_json),
+    target("arff", arff),
+    target("arff_gzip", arff_gzip),
+    target("label_list", label_list),
     target("text", text),
     target("features", features),
     target("tensors", tensors),
@@ -189,6 +194,38 @@ pub fn dataset_json(bytes: &[u8]) {
             let _ = data::open(path);
         },
     );
+}
+
+/// A table whose last column is the label, missing values and all.
+pub fn arff(bytes: &[u8]) {
+    read_arff(&file("table.arff", bytes));
+}
+
+/// The bytes behind gzip, and the bytes as gzip.
+pub fn arff_gzip(bytes: &[u8]) {
+    read_arff(&file("table.arff.gz", &super::seeds::gzip(bytes)));
+    read_arff(&file("table.arff.gz", bytes));
+}
+
+fn read_arff(path: &Path) {
+    for (labels, missing) in [(Labels::Last(1), Missing::Mean), (Labels::First(1), Missing::Refuse)] {
+        if let Ok(mut set) = MultiLabelSet::open(path, &MultiLabelOptions { labels, missing, seed: 1 }) {
+            assert!(!set.account.is_empty() && !set.train.is_empty() && !set.test.is_empty());
+            assert_eq!(set.train.features().len(), set.train.len() * set.train.dims());
+            let _ = set.standardise();
+            let _ = Standardisation::of(&set.test).apply(&mut set.train);
+        }
+    }
+}
+
+/// Mulan's list of labels beside a table.
+pub fn label_list(bytes: &[u8]) {
+    let table = b"@relation t\n@attribute a numeric\n@attribute b {0,1}\n@attribute c {0,1}\n@data\n1,0,1\n2,1,1\n";
+    with_folder(&[("table.arff", table), ("table.xml", bytes)], |path| {
+        if let Ok(set) = MultiLabelSet::open(path, &MultiLabelOptions::default()) {
+            assert!(set.train.labels() < 3);
+        }
+    });
 }
 
 pub fn text(bytes: &[u8]) {
