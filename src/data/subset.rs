@@ -62,8 +62,8 @@ pub fn random(images: &Images, n: usize, seed: u64) -> Result<Subset> {
     Ok(of_drawn(images, &order[..count]))
 }
 
-/// `n / classes` images of each class, drawn from those of the class; where that leaves a remainder, one more of each of
-/// the first classes in a random order. So with fewer images than classes, some classes have none.
+/// `n / classes` images of each class, drawn from those of the class; where that leaves a remainder, one more of each
+/// of the first classes in a random order. So with fewer images than classes, some classes have none.
 ///
 /// Errors if `n` is 0 or more than there are images, and on a class with too few images, which it names.
 pub fn balanced(images: &Images, n: usize, seed: u64) -> Result<Subset> {
@@ -95,7 +95,8 @@ pub fn balanced(images: &Images, n: usize, seed: u64) -> Result<Subset> {
     Ok(of_drawn(images, &drawn))
 }
 
-/// Some of `indices`, drawn at random to validate with, and the others: `(taken, left)`, both in the order of `indices`.
+/// Some of `indices`, drawn at random to validate with, and the others: `(taken, left)`, both in the order of
+/// `indices`.
 ///
 /// Errors if the part is not a fraction between 0 and 1, or takes none or all of the indices.
 pub fn split(indices: &[u32], part: Part, seed: u64) -> Result<(Vec<u32>, Vec<u32>)> {

@@ -1,5 +1,5 @@
-//! Distances between samples, and scores of classifiers and taggers. Everything is computed in f64, in an order that does not
-//! depend on the number of threads.
+//! Distances between samples, and scores of classifiers and taggers. Everything is computed in f64, in an order that
+//! does not depend on the number of threads.
 //!
 //! Samples are flat slices of `n` rows of `dims` values (pixels, features, points), `f32` or `f64`.
 

@@ -40,8 +40,8 @@ impl Ranking {
     }
 }
 
-/// Ranks the labels of each row by falling score, of equal scores the first, and looks where those that the row has come
-/// in it. `scores` and `targets` are `[n, labels]`, targets 0 or 1.
+/// Ranks the labels of each row by falling score, of equal scores the first, and looks where those that the row has
+/// come in it. `scores` and `targets` are `[n, labels]`, targets 0 or 1.
 ///
 /// These are the measures of KDGAN's experiments with tags (Wang et al. 2018; its `metric.py`).
 ///
@@ -105,10 +105,11 @@ pub struct MultilabelF1 {
     pub macro_mean: f64,
 }
 
-/// Predicts the labels whose score is at least `threshold`, and compares. `scores` and `targets` are `[n, labels]`, targets
-/// 0 or 1.
+/// Predicts the labels whose score is at least `threshold`, and compares. `scores` and `targets` are `[n, labels]`,
+/// targets 0 or 1.
 ///
-/// Errors on no rows, lengths that disagree, targets that are not 0 or 1, and scores or a threshold that are not finite.
+/// Errors on no rows, lengths that disagree, targets that are not 0 or 1, and scores or a threshold that are not
+/// finite.
 pub fn multilabel_f1<T: Real>(scores: &[T], targets: &[u8], labels: usize, threshold: f64) -> Result<MultilabelF1> {
     const NAME: &str = "multilabel_f1";
     let scores = checked(NAME, scores, targets, labels)?;

@@ -10,9 +10,9 @@
 //! {0 97}            % sparse: what is not named is 0, or the first of the values that are declared
 //! ```
 //!
-//! Weka's own description is <https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/>. Packed with gzip
-//! or not. Dates, texts and nested relations are errors, as are the weights that Weka may put behind a row. The one crate
-//! for the format, `arff` 0.3, has no sparse rows and has not moved since 2019; hence a reader of our own.
+//! Weka's own description is <https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/>. Packed with
+//! gzip or not. Dates, texts and nested relations are errors, as are the weights that Weka may put behind a row. The
+//! one crate for the format, `arff` 0.3, has no sparse rows and is of 2018; hence a reader of our own.
 
 mod lines;
 mod tokens;

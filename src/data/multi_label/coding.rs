@@ -118,8 +118,8 @@ impl Plan {
 
     /// Reads all rows.
     ///
-    /// Errors, with the line, on targets that are not 0 or 1, on missing targets, on missing features unless they are to
-    /// be replaced, on no rows, and on more than 16 GiB of features.
+    /// Errors, with the line, on targets that are not 0 or 1, on missing targets, on missing features unless they are
+    /// to be replaced, on no rows, and on more than 16 GiB of features.
     pub fn read(&self, path: &Path, reader: &mut Reader, missing: Missing) -> Result<Rows> {
         let (mut rows, mut row) = (Rows::default(), Vec::new());
         while let Some(form) = reader.next(&mut row)? {

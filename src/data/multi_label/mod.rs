@@ -17,7 +17,8 @@ pub use standardisation::Standardisation;
 
 use crate::{Error, Result};
 
-/// Rows in memory: features `[n, dims]` in f32, and for each row which of the labels it has, `[n, labels]` bytes 0 or 1.
+/// Rows in memory: features `[n, dims]` in f32, and for each row which of the labels it has, `[n, labels]` bytes 0 or
+/// 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MultiLabel {
     features: Vec<f32>,
@@ -89,7 +90,8 @@ impl MultiLabel {
         &self.targets
     }
 
-    /// Names of the features, in order. They come from a file: [`escaped`](crate::escape::escaped) makes them printable.
+    /// Names of the features, in order. They come from a file: [`escaped`](crate::escape::escaped) makes them
+    /// printable.
     pub fn feature_names(&self) -> &[String] {
         &self.feature_names
     }
@@ -140,7 +142,8 @@ impl MultiLabel {
         Self::new(features, targets, self.feature_names.clone(), self.label_names.clone())
     }
 
-    /// A short text that changes when anything of the rows does: extents and checksums (CRC-32) of features and targets.
+    /// A short text that changes when anything of the rows does: extents and checksums (CRC-32) of features and
+    /// targets.
     pub fn fingerprint(&self) -> String {
         let (mut features, mut targets) = (flate2::Crc::new(), flate2::Crc::new());
         features.update(bytemuck::cast_slice(&self.features));

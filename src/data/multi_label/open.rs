@@ -27,17 +27,17 @@ impl MultiLabelSet {
     /// | given | read as |
     /// |---|---|
     /// | a folder with `X-train.arff` and `X-test.arff` | these two |
-    /// | a folder with one `.arff` file | this, split by a seeded shuffle: two thirds to train on, a third to test with |
+    /// | a folder with one `.arff` file | this, split by a seeded shuffle: two thirds to train on, one to test |
     /// | `X-train.arff`, beside it `X-test.arff` | these two |
     /// | another `.arff` file | this, split |
     ///
     /// Labels are in the order of their columns, whatever that of the XML file. Nominal features whose values are all
-    /// numbers are these numbers; two other values are 0 and 1; more become a feature for each value. The account says so,
-    /// and what lay there and was not read.
+    /// numbers are these numbers; two other values are 0 and 1; more become a feature for each value. The account says
+    /// so, and what lay there and was not read.
     ///
     /// Errors, with file and line where there is one, on what is not ARFF ([`Reader`]) or not a list of labels, on
-    /// labels of the list that are no column, columns that are not 0 or 1, missing values (see [`Missing`](super::Missing)), parts with
-    /// different columns, and sets that are ambiguous.
+    /// labels of the list that are no column, columns that are not 0 or 1, missing values (see
+    /// [`Missing`](super::Missing)), parts with different columns, and sets that are ambiguous.
     pub fn open(path: impl AsRef<Path>, options: &MultiLabelOptions) -> Result<Self> {
         let path = path.as_ref();
         let files = files::find(path)?;
