@@ -12,7 +12,8 @@
 //!
 //! Weka's own description is <https://waikato.github.io/weka-wiki/formats_and_processing/arff_stable/>. Packed with
 //! gzip or not. Dates, texts and nested relations are errors, as are the weights that Weka may put behind a row. The
-//! one crate for the format, `arff` 0.3, has no sparse rows and is of 2018; hence a reader of our own.
+//! crate for the format, `arff` 0.3, is of 2018 and has no sparse rows, and other readers are parts of whole
+//! frameworks; hence one of our own.
 
 mod lines;
 mod tokens;
