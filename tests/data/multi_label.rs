@@ -206,7 +206,7 @@ fn bad_files_are_errors_that_name_the_line() {
         ("@attribute a {}\n", "an empty value"),
         ("@attribute a {x,x}\n", "`x` is declared twice"),
         ("@attribute 'a numeric\n", "column 12 is not closed"),
-        (&format!("{head}"), "no rows follow"),
+        (head, "no rows follow"),
         (&format!("{head}1,x\n"), "line 6: 2 values, expected 3"),
         (&format!("{head}1,x,0,1\n"), "line 6: 4 values, expected 3"),
         (&format!("{head}1,x,0\n1,,0\n"), "line 7: no value before column 4"),
