@@ -54,6 +54,7 @@ mod layer_norm;
 mod linear;
 mod matmul;
 mod permute;
+mod pool2d;
 mod random;
 mod reduce;
 mod resample;
@@ -80,6 +81,7 @@ pub fn rows() -> Vec<Row> {
         linear::rows(),
         matmul::rows(),
         permute::rows(),
+        pool2d::rows(),
         elementwise::rows(),
         random::rows(),
         reduce::rows(),
