@@ -43,6 +43,7 @@ mod average;
 mod cast;
 mod concat;
 mod conv2d;
+mod conv_transpose2d;
 mod cross_entropy;
 mod elementwise;
 mod embedding;
@@ -71,6 +72,7 @@ pub fn rows() -> Vec<Row> {
         cast::rows(),
         concat::rows(),
         conv2d::rows(),
+        conv_transpose2d::rows(),
         cross_entropy::rows(),
         embedding::rows(),
         flatten::rows(),
