@@ -40,6 +40,7 @@ mod adam;
 mod arithmetic;
 mod attention;
 mod average;
+mod batch_norm;
 mod cast;
 mod concat;
 mod conv2d;
@@ -69,6 +70,7 @@ pub fn rows() -> Vec<Row> {
         arithmetic::rows(),
         attention::rows(),
         average::rows(),
+        batch_norm::rows(),
         cast::rows(),
         concat::rows(),
         conv2d::rows(),
