@@ -1,8 +1,9 @@
-//! The input gradient of a convolution with a stride: what each pixel of the result's gradient gives to the pixels
-//! under the kernel, and the sum of what each pixel is given.
+//! The input gradient of a convolution with a stride or few channels: what each pixel of the result's gradient gives to
+//! the pixels under the kernel, and the sum of what each pixel is given.
 //!
 //! Read as patches (`patches.rs`), that gradient would have `stride - 1` zeros between its pixels, and all but one in
-//! `stride^2` multiplications would be with zeros.
+//! `stride^2` multiplications would be with zeros; and the product would have as few columns as the image has channels,
+//! where the kernels of products fill vectors with columns.
 
 use super::rows::{Matrix, Stored};
 use super::scratch::Scratch;
@@ -16,13 +17,17 @@ use crate::error::Result;
 /// fast.
 const AT_ONCE: usize = 1 << 20;
 
+/// So many channels or fewer are few.
+const NARROW: usize = 8;
+
 /// Shares of one image that are worth their memory.
 const MOST: usize = 1 << 24;
 
 /// Whether this is the way to compute the gradient.
 pub(super) fn is_better(shape: &Convolution) -> bool {
     let shares = (shape.out_height() * shape.out_width()).saturating_mul(shape.taps() * shape.inputs);
-    shape.stride > 1 && shape.outputs > 0 && (1..=MOST).contains(&shares)
+    let apart = shape.stride > 1 || shape.kernel > 1 && shape.inputs <= NARROW;
+    apart && shape.outputs > 0 && (1..=MOST).contains(&shares)
 }
 
 /// As [`input_gradient`](super::input_gradient), where [`is_better`] holds.
