@@ -1,9 +1,13 @@
 //! What the op table cannot say of the normalisations, softmax, losses and attention: mixed dtypes, values that are not
 //! finite, and arguments that do not fit.
 
+#[path = "ops_edges/batch_norm.rs"]
+mod batch_norm;
 #[path = "ops_edges/far_from_zero.rs"]
 mod far_from_zero;
 mod hardware;
+#[path = "ops_edges/windows.rs"]
+mod windows;
 
 use half::bf16;
 use hardware::devices;

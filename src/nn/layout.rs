@@ -30,6 +30,11 @@ pub enum Init {
     Normal(f32),
     /// These values, which a model file must agree with: filters that belong to the architecture.
     Fixed(Vec<f32>),
+    /// A random direction: normal numbers over their Euclidean norm.
+    Direction,
+    /// The Euclidean norm of each row of a parameter that was registered before: of its first value, over all but the
+    /// first axis.
+    RowNorms(ParamId),
 }
 
 /// One tensor of a network.
@@ -56,6 +61,8 @@ pub struct Layout {
     entries: Vec<Entry>,
     trainable: usize,
     buffers: usize,
+    /// Sites of layers without parameters.
+    sites: u32,
 }
 
 /// Parameters start on multiples of this, so that kernels can read them 16 bytes at a time.
@@ -87,8 +94,14 @@ impl Layout {
 
     /// Errors with the first name that two entries have: a file could not tell them apart.
     pub fn check(&self) -> Result<()> {
-        for Entry { name, shape, init, .. } in &self.entries {
+        for (i, Entry { name, shape, init, .. }) in self.entries.iter().enumerate() {
             let elements = shape.checked_elements("parameter")?;
+            if let Init::RowNorms(of) = init
+                && self.entries[..i].get(of.0).is_none_or(|of| of.shape.first() != Some(&elements))
+            {
+                let what = format!("{name} is {shape}: it can only start as the norms of an earlier parameter's rows");
+                return Err(Error::Config(what));
+            }
             if let Init::Fixed(values) = init
                 && values.len() != elements
             {
@@ -178,6 +191,14 @@ impl Scope<'_> {
         let first = self.layout.position();
         let built = build(self);
         (built, first..self.layout.position())
+    }
+
+    /// The site of random numbers of a layer without parameters: no other layer gets it.
+    pub fn own_site(&mut self) -> u32 {
+        // Above those that are counted in parameters, of which there are fewer.
+        const FIRST: u32 = 1 << 23;
+        self.layout.sites += 1;
+        FIRST + self.layout.sites - 1
     }
 
     /// The site of a layer's random numbers: no other layer gets it that registers a parameter before it asks.

@@ -22,7 +22,11 @@ pub use classifier::{Classifier, ClassifierConfig};
 pub use context::Context;
 pub use dhariwal::{DhariwalConfig, DhariwalUNet};
 pub use file::{check, load, load_from, metadata, save};
-pub use layers::{BatchNorm, Conv2d, ConvOptions, GroupNorm, LayerInit, LayerNorm, Linear, Module, Sequential};
+pub use layers::{
+    BatchNorm, ConditionalBatchNorm, Conv2d, ConvOptions, ConvTranspose2d, Dropout, GaussianNoise, GroupNorm,
+    LayerInit, LayerNorm, Linear, Module, Projection, Sequential, SpectralNorm, SpectrallyNormalised, WeightNorm,
+    spectral_norm, weight_norm,
+};
 pub use layout::{Entry, Init, Layout, ParamId, Scope};
 pub use mlp::{Mlp, MlpConfig};
 pub use registry::{register, registered};

@@ -28,6 +28,14 @@ impl Weights {
         let (mut flat, mut buffers) = (zeros(layout.flat_len())?, zeros(layout.buffer_len())?);
         for (site, entry) in layout.entries().iter().enumerate() {
             stop::check()?;
+            if let Init::RowNorms(of) = entry.init {
+                let of = layout.entry(of)?;
+                let from = if of.trainable { &flat } else { &buffers };
+                let norms = row_norms(&from[of.offset..of.offset + of.shape.elements()], entry.shape.elements());
+                let all = if entry.trainable { &mut flat } else { &mut buffers };
+                all[entry.offset..entry.offset + norms.len()].copy_from_slice(&norms);
+                continue;
+            }
             let all = if entry.trainable { &mut flat } else { &mut buffers };
             let values = &mut all[entry.offset..entry.offset + entry.shape.elements()];
             fill(&entry.init, RandomKey::new(seed, Purpose::Init).at_site(site as u32), values)?;
@@ -182,12 +190,26 @@ fn fill(init: &Init, key: RandomKey, values: &mut [f32]) -> Result<()> {
             random::fill(random::Normal, &key.stream()?, Samples::From(0), count, values)?;
             values.iter_mut().for_each(|value| *value *= deviation);
         }
+        Init::Direction => {
+            random::fill(random::Normal, &key.stream()?, Samples::From(0), count, values)?;
+            let norm = row_norms(values, 1).first().map_or(1.0, |norm| norm.max(f32::MIN_POSITIVE));
+            values.iter_mut().for_each(|value| *value /= norm);
+        }
+        // Filled by whoever has the other parameter's values.
+        Init::RowNorms(_) => {}
         Init::Uniform(bound) => uniform(*bound, key, values)?,
         Init::Xavier { fan_in, fan_out, gain } => {
             uniform(gain * (6.0 / (fan_in + fan_out) as f32).sqrt(), key, values)?;
         }
     }
     Ok(())
+}
+
+/// The Euclidean norm of each of `rows` rows.
+fn row_norms(values: &[f32], rows: usize) -> Vec<f32> {
+    let width = values.len() / rows.max(1);
+    let norm = |row: usize| values[row * width..][..width].iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    (0..rows).map(|row| norm(row) as f32).collect()
 }
 
 fn uniform(bound: f32, key: RandomKey, values: &mut [f32]) -> Result<()> {

@@ -69,17 +69,34 @@ pub fn rows() -> Vec<Row> {
     rows.push(case([2, 4, 4], [0, 3], 3, 1, 1).row(true, real));
     rows.push(case([3, 8, 8], [16, 24], 3, 1, 1).row(true, real));
     rows.push(case([5, 9, 8], [8, 9], 3, 1, 1).row(true, whole));
-    for (image, channels, kernel) in [
-        ([8, 16, 16], [256, 256], 3),
-        ([8, 32, 32], [128, 128], 3),
-        ([8, 16, 16], [256, 256], 1),
-        ([64, 8, 8], [32, 32], 3),
+    // As in small networks on small images: odd sizes, and a stride that forgets the last row.
+    for (image, channels, kernel, stride, padding) in [
+        ([2, 7, 9], [3, 5], 5, 2, 2),
+        ([2, 9, 8], [4, 16], 5, 1, 0),
+        ([1, 6, 6], [8, 4], 4, 2, 1),
+        ([1, 11, 7], [1, 8], 5, 3, 1),
     ] {
-        let case = case(image, channels, kernel, 1, kernel / 2);
+        rows.push(case(image, channels, kernel, stride, padding).row(true, real));
+        rows.push(case(image, channels, kernel, stride, padding).row(false, whole));
+    }
+    for (image, channels, kernel, stride) in [
+        ([8, 16, 16], [256, 256], 3, 1),
+        ([8, 32, 32], [128, 128], 3, 1),
+        ([8, 16, 16], [256, 256], 1, 1),
+        ([64, 8, 8], [32, 32], 3, 1),
+        // Classifiers and discriminators of small images.
+        ([100, 28, 28], [1, 32], 5, 1),
+        ([100, 14, 14], [32, 64], 5, 1),
+        ([100, 28, 28], [32, 64], 5, 2),
+        ([100, 14, 14], [64, 64], 3, 1),
+    ] {
+        let case = case(image, channels, kernel, stride, kernel / 2);
         let pixels = image.iter().product::<usize>() as f64;
+        let out_pixels = (image[0] * case.extents().iter().product::<usize>()) as f64;
         let [inputs, outputs] = channels.map(|c| c as f64);
         let weights = inputs * outputs * (kernel * kernel) as f64;
-        rows.push(case.row(true, real).bench(2.0 * pixels * weights, pixels * (inputs + outputs) + weights));
+        let moved = pixels * inputs + out_pixels * outputs + weights;
+        rows.push(case.row(true, real).bench(2.0 * out_pixels * weights, moved));
     }
     rows
 }

@@ -40,9 +40,11 @@ mod adam;
 mod arithmetic;
 mod attention;
 mod average;
+mod batch_norm;
 mod cast;
 mod concat;
 mod conv2d;
+mod conv_transpose2d;
 mod cross_entropy;
 mod elementwise;
 mod embedding;
@@ -54,6 +56,7 @@ mod layer_norm;
 mod linear;
 mod matmul;
 mod permute;
+mod pool2d;
 mod random;
 mod reduce;
 mod resample;
@@ -67,9 +70,11 @@ pub fn rows() -> Vec<Row> {
         arithmetic::rows(),
         attention::rows(),
         average::rows(),
+        batch_norm::rows(),
         cast::rows(),
         concat::rows(),
         conv2d::rows(),
+        conv_transpose2d::rows(),
         cross_entropy::rows(),
         embedding::rows(),
         flatten::rows(),
@@ -80,6 +85,7 @@ pub fn rows() -> Vec<Row> {
         linear::rows(),
         matmul::rows(),
         permute::rows(),
+        pool2d::rows(),
         elementwise::rows(),
         random::rows(),
         reduce::rows(),

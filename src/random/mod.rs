@@ -76,6 +76,8 @@ pub enum Purpose {
     /// Rounds of training on one's own samples; the site says what is drawn, the sample is the repeat, the step the
     /// round.
     SelfConsuming = 20,
+    /// Noise that layers add in training; the site is the layer.
+    LayerNoise = 30,
     /// Whatever a caller's own program needs.
     Custom = 255,
 }

@@ -1,6 +1,7 @@
 //! Adapters of layers without a matrix product.
 
-use veridical::{Result, Var, ops};
+use veridical::ops::BatchStatistics;
+use veridical::{Result, Tensor, Var, ops};
 
 use crate::call::{Adapter, Call};
 
@@ -54,10 +55,11 @@ pub fn adapters() -> Vec<(&'static str, Adapter)> {
         many("batch_norm", batch_norm),
         one("resample_up", |c| channels_first(&ops::upsample2x(&c.channels_last("x")?, &c.numbers("filter")?)?)),
         one("resample_down", |c| channels_first(&ops::downsample2x(&c.channels_last("x")?, &c.numbers("filter")?)?)),
-        // The mean of 2 x 2 pixels; there are no other sizes.
-        one("avg_pool2d", |c| match (c.count("kernel")?, c.count("stride")?) {
-            (2, 2) => channels_first(&ops::downsample2x(&c.channels_last("x")?, &[1.0, 1.0])?),
-            other => Err(veridical::Error::Config(format!("pooling by {other:?}"))),
+        one("max_pool2d", |c| {
+            channels_first(&ops::max_pool2d(c.channels_last("x")?, c.count("kernel")?, c.count("stride")?)?)
+        }),
+        one("avg_pool2d", |c| {
+            channels_first(&ops::avg_pool2d(c.channels_last("x")?, c.count("kernel")?, c.count("stride")?)?)
         }),
     ]
 }
@@ -85,29 +87,24 @@ fn root_mean_square_norm(x: &Var, eps: f64) -> Result<Var> {
     ops::div(x, &ops::sqrt(&ops::shift(&row_mean(&ops::square(x)?)?, eps)?)?)
 }
 
-/// Made of sums: statistics over every axis but the channels, which are brought to the end.
+/// The operation, and the layer's rule for running statistics.
 fn batch_norm(c: &Call) -> Result<Vec<Var>> {
-    let x = c.wide("x")?;
+    let (training, eps) = (c.flag("training")?, c.number("eps")?);
+    let x = c.var("x")?;
     let image = x.shape().rank() == 4;
-    let x = if image { ops::permute(&x, &[0, 2, 3, 1])? } else { x };
-    let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();
-    let (mean, var) = match c.flag("training")? {
-        true => {
-            let mean = ops::mean(&x, &axes)?;
-            let var = ops::mean(&ops::square(&ops::sub(&x, &mean)?)?, &axes)?;
-            (mean, var)
-        }
-        false => (c.wide("running_mean")?, c.wide("running_var")?),
+    let x = if image { c.channels_last("x")? } else { x };
+    let (gamma, beta) = (c.var("gamma")?, c.var("beta")?);
+    let running =
+        BatchStatistics { mean: c.wide("running_mean")?.into_value(), variance: c.wide("running_var")?.into_value() };
+    let (y, found) = match training {
+        true => ops::batch_norm(&x, gamma, beta, eps)?,
+        false => (ops::batch_norm_with(&x, gamma, beta, &running, eps)?, running.clone()),
     };
-    let scale = ops::div(&c.wide("gamma")?, &ops::sqrt(&ops::shift(&var, c.number("eps")?)?)?)?;
-    let y = ops::add(&ops::mul(&ops::sub(&x, &mean)?, &scale)?, &c.wide("beta")?)?;
-    let y = ops::cast(&if image { channels_first(&y)? } else { y }, c.dtype)?;
-
-    let momentum = if c.flag("training")? { c.number("momentum")? } else { 0.0 };
-    let count: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
-    let unbiased = count as f64 / (count as f64 - 1.0);
-    let update = |old: &str, batch: &Var, factor: f64| {
-        ops::add_scaled(&c.wide(old)?, 1.0 - momentum, batch.detach(), momentum * factor)
-    };
-    Ok(vec![y, update("running_mean", &mean, 1.0)?, update("running_var", &var, unbiased)?])
+    let y = if image { channels_first(&y)? } else { y };
+    let momentum = if training { c.number("momentum")? } else { 0.0 };
+    let count = (x.value().len() / found.mean.len()) as f64;
+    let update =
+        |old: &Tensor, batch: &Tensor, factor: f64| ops::add_scaled(old, 1.0 - momentum, batch, momentum * factor);
+    let mean = update(&running.mean, &found.mean, 1.0)?;
+    Ok(vec![y, mean, update(&running.variance, &found.variance, count / (count - 1.0))?])
 }

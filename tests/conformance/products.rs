@@ -1,7 +1,7 @@
 //! Adapters of layers made of matrix products and convolutions, and of the loss of a small network.
 
 use veridical::diffusion::{Loss, Scaling};
-use veridical::{Result, Var, ops};
+use veridical::{Result, Var, nn, ops};
 
 use crate::call::{Adapter, Call};
 use crate::layers::{channels_first, many, one};
@@ -18,11 +18,16 @@ pub fn adapters() -> Vec<(&'static str, Adapter)> {
         one("attention", |c| {
             ops::attention(&c.var("q")?, &c.var("k")?, &c.var("v")?, c.count("heads")?, c.flag("causal")?)
         }),
+        one("conv_transpose2d", |c| {
+            // `[in, kh, kw, out]` from the file's `[out, in, kh, kw]`.
+            let (x, w) = (c.channels_last("x")?, ops::permute(c.var("w")?, &[1, 2, 3, 0])?);
+            let bias = if c.has("b") { Some(c.var("b")?) } else { None };
+            let (stride, padding) = (c.count("stride")?, c.count("padding")?);
+            let y = ops::conv_transpose2d(x, w, bias.as_ref(), stride, padding, c.count("output_padding")?)?;
+            channels_first(&y)
+        }),
         one("weight_norm_linear", |c| {
-            let v = c.wide("v")?;
-            let norm = ops::sqrt(&ops::sum(&ops::square(&v)?, &[1])?)?;
-            let factor = ops::div(&c.wide("g")?, &norm)?.reshape([v.shape()[0], 1])?;
-            let w = ops::cast(&ops::mul(&v, &factor)?, c.dtype)?;
+            let w = ops::cast(nn::weight_norm(&c.wide("v")?, &c.wide("g")?)?, c.dtype)?;
             ops::linear(&c.var("x")?, &w, Some(&c.var("b")?))
         }),
         many("spectral_norm_linear", spectral_norm_linear),
@@ -30,21 +35,10 @@ pub fn adapters() -> Vec<(&'static str, Adapter)> {
     ]
 }
 
-/// One power iteration, whose vectors are constants of the gradient.
 fn spectral_norm_linear(c: &Call) -> Result<Vec<Var>> {
-    let (w, u) = (c.wide("w")?, c.wide("u")?);
-    let [out, inputs] = w.shape().dims("spectral_norm", "[out, in]")?;
-    let (constant, eps) = (w.detach(), c.number("eps")?);
-    let normalised = |z: Var| -> Result<Var> {
-        let norm = ops::sqrt(&ops::sum(&ops::square(&z)?, &[0, 1])?)?;
-        ops::div(&z, &ops::clamp(&norm, eps, f64::INFINITY)?)
-    };
-    let v = normalised(ops::matmul(&u.reshape([1, out])?, &constant)?)?;
-    let u = normalised(ops::matmul_transposed(&v, false, &constant, true)?)?;
-    let sigma = ops::sum(&ops::mul(&ops::matmul(&u, &w)?, &v)?, &[0, 1])?;
-    let scaled = ops::cast(&ops::div(&w, &sigma)?, c.dtype)?;
-    let y = ops::linear(&c.var("x")?, &scaled, Some(&c.var("b")?))?;
-    Ok(vec![y, u.reshape([out])?, v.reshape([inputs])?, sigma])
+    let found = nn::spectral_norm(&c.wide("w")?, c.wide("u")?.value(), c.number("eps")?, true)?;
+    let y = ops::linear(c.var("x")?, ops::cast(found.weight, c.dtype)?, Some(&c.var("b")?))?;
+    Ok(vec![y, found.u.into(), found.v.into(), found.sigma])
 }
 
 /// The denoising loss of an MLP of the fixture's own shape, with the crate's preconditioning (or none) and weights.

@@ -19,6 +19,11 @@ fn group(x: &Var, gamma: &Var, beta: &Var) -> veridical::Result<Var> {
     ops::group_norm(x, gamma, beta, gamma.shape()[0], 1e-5)
 }
 
+/// Over all rows.
+fn batch(x: &Var, gamma: &Var, beta: &Var) -> veridical::Result<Var> {
+    ops::batch_norm(x, gamma, beta, 1e-5).map(|(y, _)| y)
+}
+
 /// Results, and gradients of x, gamma and beta for the cotangent `dy`.
 fn run(norm: Norm, x: &[f32], shape: &[usize], dy: &[f32], device: &Device) -> [Vec<f64>; 4] {
     let tape = Tape::new();
@@ -40,13 +45,16 @@ fn run(norm: Norm, x: &[f32], shape: &[usize], dy: &[f32], device: &Device) -> [
 /// sqrt(eps).
 #[test]
 fn equal_numbers_become_beta() {
-    let shapes: [(Norm, &[usize]); 6] = [
+    let shapes: [(Norm, &[usize]); 9] = [
         (layer, &[2, 48]),
         (layer, &[3, 1031]),
         (layer, &[1, 5000]),
         (group, &[1, 2048, 3]),
         (group, &[2, 40, 40, 8]),
         (group, &[1, 30_000, 1]),
+        (batch, &[2048, 3]),
+        (batch, &[2, 40, 40, 8]),
+        (batch, &[30_000, 1]),
     ];
     for device in devices() {
         for (norm, shape) in shapes {
@@ -117,6 +125,38 @@ fn groups_with_a_large_mean() {
                 let got = y[i * channels + c];
                 // The mean is kept in f32, whose numbers are 1.2e-4 apart there.
                 assert!((got - expected).abs() < 3e-4, "{device}: y is {got}, not {expected}");
+            }
+        }
+    }
+}
+
+/// A batch's channels against plain loops in f64: the mean is kept to more digits than f32 has.
+#[test]
+fn channels_with_a_large_mean() {
+    for device in devices() {
+        for (mean, sd) in [(1e4f32, 1.0f32), (1e6, 1.0), (-3e5, 0.25), (1449.1, 1e-3)] {
+            let (rows, channels) = (1500, 5);
+            let x: Vec<f32> =
+                (0..rows * channels).map(|i| mean + sd * ((i * 7919 % 1009) as f32 / 504.5 - 1.0)).collect();
+            let dy: Vec<f32> = (0..rows * channels).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+            let [y, dx, ..] = run(batch, &x, &[rows, channels], &dy, &device);
+            let n = rows as f64;
+            for c in 0..channels {
+                let at = |row: usize| f64::from(x[row * channels + c]);
+                let dy_at = |row: usize| f64::from(dy[row * channels + c]);
+                let mean = (0..rows).map(at).sum::<f64>() / n;
+                let variance = (0..rows).map(|row| (at(row) - mean).powi(2)).sum::<f64>() / n;
+                let (rstd, gamma) = (1.0 / (variance + 1e-5).sqrt(), 1.0 + c as f64 / 64.0);
+                let unit = |row: usize| (at(row) - mean) * rstd;
+                let slope = (0..rows).map(dy_at).sum::<f64>() / n;
+                let product = (0..rows).map(|row| dy_at(row) * unit(row)).sum::<f64>() / n;
+                for row in 0..rows {
+                    let (got, expected) = (y[row * channels + c], gamma * unit(row) - 0.5 + c as f64 / 64.0);
+                    assert!((got - expected).abs() < 2e-5, "{device}, mean {mean}: y is {got}, not {expected}");
+                    let expected = gamma * rstd * (dy_at(row) - slope - unit(row) * product);
+                    let got = dx[row * channels + c];
+                    assert!((got - expected).abs() < 2e-5 * rstd, "{device}, mean {mean}: dx is {got}, not {expected}");
+                }
             }
         }
     }

@@ -2,17 +2,28 @@
 
 mod batch_norm;
 mod conv2d;
+mod conv_transpose2d;
 mod group_norm;
 mod layer_norm;
 mod linear;
+mod noise;
+mod projection;
+mod reparametrised;
 mod sequential;
+mod spectral_norm;
+mod weight_norm;
 
-pub use batch_norm::BatchNorm;
+pub use batch_norm::{BatchNorm, ConditionalBatchNorm};
+pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::{Conv2d, ConvOptions};
 pub use group_norm::GroupNorm;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use noise::{Dropout, GaussianNoise};
+pub use projection::Projection;
 pub use sequential::Sequential;
+pub use spectral_norm::{SpectralNorm, SpectrallyNormalised, spectral_norm};
+pub use weight_norm::{WeightNorm, weight_norm};
 
 use super::context::Context;
 use super::layout::Init;

@@ -19,9 +19,17 @@ pub fn forward(
     })
 }
 
-pub fn input_gradient(op: &'static str, shape: &Convolution, dy: &Tensor, w: &Tensor, dx: &mut Tensor) -> Result<()> {
+pub fn input_gradient(
+    op: &'static str,
+    shape: &Convolution,
+    dy: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    dx: &mut Tensor,
+) -> Result<()> {
     real!(op, dy.dtype(), T => {
-        gemm::input_gradient(shape, dy.as_slice::<T>()?, w.as_slice()?, dx.as_mut_slice()?)?;
+        let bias = bias.map(|bias| bias.as_slice::<T>().map(gemm::widened)).transpose()?;
+        gemm::input_gradient(shape, dy.as_slice::<T>()?, w.as_slice()?, bias.as_deref(), dx.as_mut_slice()?)?;
         stop::check()
     })
 }

@@ -57,10 +57,11 @@ pub fn input_gradient(
     shape: &Convolution,
     dy: &Tensor,
     w: &Tensor,
+    bias: Option<&Tensor>,
     dx: &mut Tensor,
 ) -> Result<()> {
     let tiling = Tiling::of(Pass::InputGradient.sizes(shape));
-    run(gpu, op, Pass::InputGradient, shape, dy, w, None, tiling, dx)
+    run(gpu, op, Pass::InputGradient, shape, dy, w, bias, tiling, dx)
 }
 
 pub fn weight_gradient(

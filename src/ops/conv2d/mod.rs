@@ -28,30 +28,14 @@ pub fn conv2d(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>, stride: 
     check_alike(OP, &inputs.iter().map(|input| input.value()).collect::<Vec<_>>())?;
     check_float(OP, x.value())?;
     let shape = shape_of(OP, x, w, bias, stride, padding)?;
-    let device = x.device();
-    let mut y = Tensor::empty([shape.batch, shape.out_height(), shape.out_width(), shape.outputs], x.dtype(), &device)?;
-    if !y.is_empty() {
-        on!(device, forward(OP, &shape, x.value(), w.value(), bias.map(Var::value), &mut y))?;
-    }
+    let y = convolution(OP, &shape, x.value(), w.value(), bias.map(Var::value))?;
 
     let (x, w) = (x.value().clone(), w.value().clone());
     let bias_shape = bias.map(|bias| bias.shape().clone());
     Var::record_all(OP, y, &inputs, move |dy, wanted| {
         let wanted = |i: usize| wanted.get(i).copied().unwrap_or(false);
-        let dx = wanted(0).then(|| {
-            let mut dx = x.empty_like()?;
-            if !dx.is_empty() {
-                on!(dy.device(), input_gradient(OP, &shape, dy, &w, &mut dx))?;
-            }
-            Ok(dx)
-        });
-        let dw = wanted(1).then(|| {
-            let mut dw = w.empty_like()?;
-            if !dw.is_empty() {
-                on!(dy.device(), weight_gradient(OP, &shape, dy, &x, &mut dw))?;
-            }
-            Ok(dw)
-        });
+        let dx = wanted(0).then(|| conv2d_input_gradient(OP, &shape, dy, &w, None));
+        let dw = wanted(1).then(|| conv2d_weight_gradient(OP, &shape, &x, dy));
         let mut gradients = vec![dx.transpose()?, dw.transpose()?];
         if let Some(shape) = &bias_shape {
             gradients.push(wanted(2).then(|| reduce::sum_to_shape(OP, dy, shape)).transpose()?);
@@ -60,8 +44,55 @@ pub fn conv2d(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>, stride: 
     })
 }
 
+/// The convolution without a tape. Here and in its two gradients the caller has checked that the tensors have the
+/// shapes of the geometry, one floating-point dtype and one device.
+pub(crate) fn convolution(
+    op: &'static str,
+    shape: &Convolution,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let device = x.device();
+    let mut y = Tensor::empty([shape.batch, shape.out_height(), shape.out_width(), shape.outputs], x.dtype(), &device)?;
+    if !y.is_empty() {
+        on!(device, forward(op, shape, x, w, bias, &mut y))?;
+    }
+    Ok(y)
+}
+
+/// The gradient of a convolution's input `[batch, height, width, in]`, from that of its result and the weight; plus
+/// `bias` `[in]` if given. It is linear in both: the gradients of a product with it are [`convolution`] (for `dy`) and
+/// [`conv2d_weight_gradient`] (for `w`) of that other factor.
+pub(crate) fn conv2d_input_gradient(
+    op: &'static str,
+    shape: &Convolution,
+    dy: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let device = dy.device();
+    let mut dx = Tensor::empty([shape.batch, shape.height, shape.width, shape.inputs], dy.dtype(), &device)?;
+    if !dx.is_empty() {
+        on!(device, input_gradient(op, shape, dy, w, bias, &mut dx))?;
+    }
+    Ok(dx)
+}
+
+/// The gradient of a convolution's weight `[out, kernel, kernel, in]`, from the input and the gradient of the result.
+/// It is linear in both: the gradients of a product with it are [`conv2d_input_gradient`] (for `x`) and [`convolution`]
+/// (for `dy`), with that other factor as the weight.
+pub(crate) fn conv2d_weight_gradient(op: &'static str, shape: &Convolution, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let device = dy.device();
+    let mut dw = Tensor::empty([shape.outputs, shape.kernel, shape.kernel, shape.inputs], dy.dtype(), &device)?;
+    if !dw.is_empty() {
+        on!(device, weight_gradient(op, shape, dy, x, &mut dw))?;
+    }
+    Ok(dw)
+}
+
 /// Kernel, stride and padding up to this keep every position within an image representable in 32 bits.
-const ABSURD: usize = 1 << 15;
+pub(crate) const ABSURD: usize = 1 << 15;
 
 fn shape_of(
     op: &'static str,

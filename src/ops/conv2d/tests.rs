@@ -48,7 +48,9 @@ fn every_tiling_is_exact() {
                     let (from, other, mut expected) = of(&Device::Cpu);
                     match pass {
                         Pass::Forward => super::cpu::forward("conv2d", &s, &from, &other, None, &mut expected),
-                        Pass::InputGradient => super::cpu::input_gradient("conv2d", &s, &from, &other, &mut expected),
+                        Pass::InputGradient => {
+                            super::cpu::input_gradient("conv2d", &s, &from, &other, None, &mut expected)
+                        }
                         Pass::WeightGradient => super::cpu::weight_gradient("conv2d", &s, &other, &from, &mut expected),
                     }
                     .unwrap();

@@ -1,7 +1,7 @@
 //! The three products of a convolution, straight from the images.
 
 use super::rows::{Matrix, Rows, Stored};
-use super::{Factor, Product};
+use super::{Factor, Product, spread};
 use crate::backend::convolution::Convolution;
 use crate::error::Result;
 
@@ -32,11 +32,21 @@ pub(crate) fn convolve<T: Stored>(
     }
 }
 
-/// `dx = ` the gradient with respect to the input, from `dy` and `weight`. Errors and panics as [`convolve`] does.
-pub(crate) fn input_gradient<T: Stored>(shape: &Convolution, dy: &[T], weight: &[T], dx: &mut [T]) -> Result<()> {
+/// `dx = ` the gradient with respect to the input, from `dy` and `weight`, plus one value of `bias` for each input
+/// channel. Errors and panics as [`convolve`] does.
+pub(crate) fn input_gradient<T: Stored>(
+    shape: &Convolution,
+    dy: &[T],
+    weight: &[T],
+    bias: Option<&[T::Sum]>,
+    dx: &mut [T],
+) -> Result<()> {
+    if spread::is_better(shape) {
+        return spread::input_gradient(shape, dy, weight, bias, dx);
+    }
     let weight = shape.reversed_weight(weight);
     let multiply = |dy: &dyn Rows<T::Sum>, dx: &mut [T]| {
-        Product::new(Factor::plain(dy), Factor::plain(&weight)).write(dx, shape.inputs)
+        Product::new(Factor::plain(dy), Factor::plain(&weight)).plus(bias).write(dx, shape.inputs)
     };
     if is_pointwise(shape) {
         multiply(&Matrix::new(dy, shape.out_pixels(), shape.outputs), dx)

@@ -21,6 +21,7 @@ mod portable;
 mod region;
 mod rows;
 mod scratch;
+mod spread;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

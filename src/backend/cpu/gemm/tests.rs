@@ -290,7 +290,7 @@ fn convolutions_are_exact_on_integers() {
             assert!(y == expected, "y of {shape:?}");
 
             let (mut dx, mut dw) = (vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
-            input_gradient(&shape, &dy, &w, &mut dx).unwrap();
+            input_gradient(&shape, &dy, &w, None, &mut dx).unwrap();
             weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
             assert!(dx == plain.dx, "dx of {shape:?}");
             assert!(dw == plain.dw, "dw of {shape:?}");
@@ -299,7 +299,7 @@ fn convolutions_are_exact_on_integers() {
             convolve(&shape, &narrow(&x), &narrow(&w), None, &mut y).unwrap();
             assert!(y == narrow(&plain.y), "bf16 y of {shape:?}");
             let mut dx = vec![f64::NAN; x.len()];
-            input_gradient(&shape, &wide(&dy), &wide(&w), &mut dx).unwrap();
+            input_gradient(&shape, &wide(&dy), &wide(&w), None, &mut dx).unwrap();
             assert!(dx == wide(&plain.dx), "f64 dx of {shape:?}");
         }
     }
@@ -320,7 +320,7 @@ fn large_convolutions_are_exact_on_integers() {
         let plain = plain_convolution(&shape, &x, &w, &dy);
         let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
         convolve(&shape, &x, &w, None, &mut y).unwrap();
-        input_gradient(&shape, &dy, &w, &mut dx).unwrap();
+        input_gradient(&shape, &dy, &w, None, &mut dx).unwrap();
         weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
         assert!(y == plain.y, "y of {shape:?}");
         assert!(dx == plain.dx, "dx of {shape:?}");
