@@ -6,11 +6,13 @@ mod gpu;
 mod tests;
 
 use super::product::check_bias;
-use super::{check_alike, check_float, on, reduce};
+use super::{check_alike, check_float, on, sum_to};
 use crate::autograd::Var;
 use crate::backend::convolution::Convolution;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+
+const OP: &str = "conv2d";
 
 /// `y[n, i, j, o] = bias[o] + sum over ky, kx, c of x[n, stride i + ky - padding, stride j + kx - padding, c] w[o, ky,
 /// kx, c]`, where `x` is zero outside (a cross-correlation, as every network means by convolution).
@@ -23,40 +25,62 @@ use crate::tensor::Tensor;
 /// `stride` or `padding` is absurd, or unless all have one floating-point dtype and one device.
 pub fn conv2d(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>, stride: usize, padding: usize) -> Result<Var> {
     let (x, w) = (&x.into(), &w.into());
-    const OP: &str = "conv2d";
     let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
     check_alike(OP, &inputs.iter().map(|input| input.value()).collect::<Vec<_>>())?;
     check_float(OP, x.value())?;
     let shape = shape_of(OP, x, w, bias, stride, padding)?;
+    convolve(shape, x, w, bias)
+}
+
+/// The convolution. It is linear in `x` and in `w`, and so are its gradients, [`input_gradient`] and
+/// [`weight_gradient`], in what they are made of: the gradients of each of the three are the other two.
+fn convolve(shape: Convolution, x: &Var, w: &Var, bias: Option<&Var>) -> Result<Var> {
     let device = x.device();
     let mut y = Tensor::empty([shape.batch, shape.out_height(), shape.out_width(), shape.outputs], x.dtype(), &device)?;
     if !y.is_empty() {
         on!(device, forward(OP, &shape, x.value(), w.value(), bias.map(Var::value), &mut y))?;
     }
-
+    let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
     let (x, w) = (x.value().clone(), w.value().clone());
     let bias_shape = bias.map(|bias| bias.shape().clone());
-    Var::record_all(OP, y, &inputs, move |dy, wanted| {
-        let wanted = |i: usize| wanted.get(i).copied().unwrap_or(false);
-        let dx = wanted(0).then(|| {
-            let mut dx = x.empty_like()?;
-            if !dx.is_empty() {
-                on!(dy.device(), input_gradient(OP, &shape, dy, &w, &mut dx))?;
-            }
-            Ok(dx)
-        });
-        let dw = wanted(1).then(|| {
-            let mut dw = w.empty_like()?;
-            if !dw.is_empty() {
-                on!(dy.device(), weight_gradient(OP, &shape, dy, &x, &mut dw))?;
-            }
-            Ok(dw)
-        });
-        let mut gradients = vec![dx.transpose()?, dw.transpose()?];
+    Var::record_all_higher(OP, y, &inputs, move |dy, at| {
+        let dx = at.wanted(0, || input_gradient(shape, dy, &at.input(1, &w)))?;
+        let dw = at.wanted(1, || weight_gradient(shape, dy, &at.input(0, &x)))?;
+        let mut gradients = vec![dx, dw];
         if let Some(shape) = &bias_shape {
-            gradients.push(wanted(2).then(|| reduce::sum_to_shape(OP, dy, shape)).transpose()?);
+            gradients.push(at.wanted(2, || sum_to(dy, shape))?);
         }
         Ok(gradients)
+    })
+}
+
+/// What `dy` `[batch, out height, out width, out]` makes of the weight: the gradient of the input.
+fn input_gradient(shape: Convolution, dy: &Var, w: &Var) -> Result<Var> {
+    let device = dy.device();
+    let mut dx = Tensor::empty([shape.batch, shape.height, shape.width, shape.inputs], dy.dtype(), &device)?;
+    if !dx.is_empty() {
+        on!(device, input_gradient(OP, &shape, dy.value(), w.value(), &mut dx))?;
+    }
+    let kept = [dy.value().clone(), w.value().clone()];
+    Var::record_higher(OP, dx, [dy, w], move |g, at| {
+        let d_dy = at.wanted(0, || convolve(shape, g, &at.input(1, &kept[1]), None))?;
+        let dw = at.wanted(1, || weight_gradient(shape, &at.input(0, &kept[0]), g))?;
+        Ok([d_dy, dw])
+    })
+}
+
+/// What `dy` `[batch, out height, out width, out]` makes of the input: the gradient of the weight.
+fn weight_gradient(shape: Convolution, dy: &Var, x: &Var) -> Result<Var> {
+    let device = dy.device();
+    let mut dw = Tensor::empty([shape.outputs, shape.kernel, shape.kernel, shape.inputs], dy.dtype(), &device)?;
+    if !dw.is_empty() {
+        on!(device, weight_gradient(OP, &shape, dy.value(), x.value(), &mut dw))?;
+    }
+    let kept = [dy.value().clone(), x.value().clone()];
+    Var::record_higher(OP, dw, [dy, x], move |g, at| {
+        let d_dy = at.wanted(0, || convolve(shape, &at.input(1, &kept[1]), g, None))?;
+        let dx = at.wanted(1, || input_gradient(shape, &at.input(0, &kept[0]), g))?;
+        Ok([d_dy, dx])
     })
 }
 
