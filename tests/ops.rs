@@ -188,8 +188,8 @@ fn cpu_values_match_plain_loops_on_every_level() {
     }
 }
 
-/// The row as a function of those of its inputs that have gradients, and their values; `None` unless it is a small one in
-/// f64 with gradients.
+/// The row as a function of those of its inputs that have gradients, and their values; `None` unless it is a small one
+/// in f64 with gradients.
 fn differentiable(row: &Row, most: usize) -> Option<(Vec<Tensor>, impl Fn(&[Var]) -> veridical::Result<Var>)> {
     let elements: usize = row.inputs.iter().map(|input| input.shape.iter().product::<usize>()).sum();
     let wanted: Vec<usize> = (0..row.inputs.len()).filter(|&i| row.inputs[i].gradient).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use veridical::autograd::{Backward, GradCheck, checkpoint, second_grad_check};
+use veridical::autograd::{Backward, GradCheck, checkpoint, grad_check, second_grad_check};
 use veridical::nn::{Context, Layout, Linear, Module, Weights};
 use veridical::ops::random::Draws;
 use veridical::players::penalty;
@@ -127,6 +127,37 @@ fn dropout_and_casts_pass_gradients_of_gradients() {
     let slope = y.sum_all().unwrap().gradient(&[&x]).unwrap().remove(0);
     let bend = slope.square().unwrap().sum_all().unwrap().backward().unwrap().of(&x).unwrap();
     assert_eq!(values(&bend), [8.0 * 0.5, 8.0 * -2.0]);
+}
+
+/// Right to first order, wrong to second: a rule that takes what it kept for a constant.
+#[test]
+fn the_check_finds_a_rule_that_forgets_where_its_tensors_come_from() {
+    let cube = |forgets: bool| {
+        move |v: &[Var]| {
+            let kept = v[0].value().clone();
+            let y = (v[0].detach().square()? * v[0].detach())?.into_value();
+            Var::record_higher("cube", y, [&v[0]], move |dy, at| {
+                let x = if forgets { Var::constant(kept.clone()) } else { at.input(0, &kept) };
+                Ok([Some((dy * (3.0 * x.square()?)?)?)])
+            })
+        }
+    };
+    let x = [numbers(&[3], 1.0, 0)];
+    second_grad_check(cube(false), &x, GradCheck::default()).unwrap();
+    grad_check(cube(true), &x, GradCheck::default()).unwrap();
+    let error = second_grad_check(cube(true), &x, GradCheck::default()).unwrap_err().to_string();
+    assert!(error.contains("input 0"), "{error}");
+    // And one whose gradient is wrong by a factor where it meets the cotangent.
+    let scaled = |v: &[Var]| {
+        Var::record_higher("scaled", ops::scale(v[0].detach(), 2.0)?.into_value(), [&v[0]], |dy, _| {
+            let wrong = Var::record_higher("half", ops::scale(dy.detach(), 2.0)?.into_value(), [dy], |g, _| {
+                Ok([Some(g.clone())])
+            });
+            Ok([Some(wrong?)])
+        })
+    };
+    let error = second_grad_check(scaled, &x, GradCheck::default()).unwrap_err().to_string();
+    assert!(error.contains("input 1"), "{error}");
 }
 
 /// A vector times a matrix of derivatives, the other way about: the gradient is linear in the cotangent, and a variable

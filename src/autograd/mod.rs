@@ -17,8 +17,8 @@
 //! ```
 //!
 //! A gradient can itself be a variable ([`Var::gradient`]), of which a loss is made and which is differentiated in
-//! turn: the penalties of discriminators ([`players::penalty`](crate::players::penalty)) need it. It asks for rules that
-//! compute with variables ([`Var::record_higher`]), or for the operation's composition of others
+//! turn: the penalties of discriminators ([`players::penalty`](crate::players::penalty)) need it. It asks for rules
+//! that compute with variables ([`Var::record_higher`]), or for the operation's composition of others
 //! ([`Var::record_fused`]); an ordinary backward pass runs such a rule with constants, and records nothing.
 
 mod backward;

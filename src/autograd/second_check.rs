@@ -12,8 +12,8 @@ use crate::tensor::Tensor;
 /// the cotangent that the gradients are taken with; the cotangent and the `c` are fixed sequences without symmetry.
 /// `inputs` are f64 tensors on the CPU.
 ///
-/// Errors where `f` does, with [`Error::NoHigherGradient`] where it passes an operation without such gradients, on other
-/// dtypes, or with the first entry that is off; the input of the highest number is the cotangent.
+/// Errors where `f` does, with [`Error::NoHigherGradient`] where it passes an operation without such gradients, on
+/// other dtypes, or with the first entry that is off; the input of the highest number is the cotangent.
 pub fn second_grad_check(f: impl Fn(&[Var]) -> Result<Var>, inputs: &[Tensor], options: GradCheck) -> Result<()> {
     check_precise("second_grad_check", inputs)?;
     let weights: Vec<Tensor> =

@@ -58,8 +58,8 @@ impl Default for DiffAugment {
 impl DiffAugment {
     /// The images augmented, each with the random numbers of its sample in `draws`: the same in a batch of any size.
     ///
-    /// Errors unless images are `[n, h, w, c]` of a floating-point dtype, if `translation` or `cutout` is not in `[0, 1]`,
-    /// or if the sample ids do not fit.
+    /// Errors unless images are `[n, h, w, c]` of a floating-point dtype, if `translation` or `cutout` is not in `[0,
+    /// 1]`, or if the sample ids do not fit.
     pub fn apply(&self, images: &Var, draws: &Draws) -> Result<Var> {
         let [n, height, width, _] = images.shape().dims(OP, "images [n, h, w, c]")?;
         ops::check_float(OP, images.value())?;

@@ -6,16 +6,17 @@ use crate::ops;
 use crate::tensor::DType;
 
 crate::choice! {
-    /// What a discriminator and a generator go down on. The logits of real and of made samples are `[b]` or `[b, 1]`; the
-    /// two batches may differ in size. Losses are in f32 for bf16 logits.
+    /// What a discriminator and a generator go down on. The logits of real and of made samples are `[b]` or `[b, 1]`;
+    /// the two batches may differ in size. Losses are in f32 for bf16 logits.
     pub enum GanLoss {
-        /// The discriminator's cross-entropy; the generator's `-log D` (Goodfellow et al. 2014, arXiv 1406.2661, section 3).
+        /// The discriminator's cross-entropy; the generator's `-log D`. Goodfellow et al. 2014, arXiv 1406.2661,
+        /// section 3.
         NonSaturating = "nonsaturating",
-        /// The discriminator's cross-entropy; the generator's `log (1 - D)` (the same, equation 1).
+        /// The discriminator's cross-entropy; the generator's `log (1 - D)`. The same, equation 1.
         Minimax = "minimax",
-        /// Margins of 1 about 0 (Lim & Ye 2017, arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957).
+        /// Margins of 1 about 0. Lim & Ye 2017, arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957.
         Hinge = "hinge",
-        /// Differences of means (Arjovsky et al. 2017, arXiv 1701.07875), to go with a [penalty](super::penalty).
+        /// Differences of means, to go with a [penalty](super::penalty). Arjovsky et al. 2017, arXiv 1701.07875.
         Wasserstein = "wasserstein",
     }
 }
@@ -62,9 +63,9 @@ impl GanLoss {
     }
 }
 
-/// The mean over all elements of the cross-entropy between `targets`, probabilities in `[0, 1]` of the logits' shape (or
-/// one that broadcasts to it), and `sigmoid(logits)`: `t softplus(-x) + (1 - t) softplus(x)`, which neither overflows
-/// nor cancels.
+/// The mean over all elements of the cross-entropy between `targets`, probabilities in `[0, 1]` of the logits' shape
+/// (or one that broadcasts to it), and `sigmoid(logits)`: `t softplus(-x) + (1 - t) softplus(x)`, which neither
+/// overflows nor cancels.
 ///
 /// With targets below 1 for real samples it is one-sided label smoothing (Salimans et al. 2016, arXiv 1606.03498):
 ///

@@ -29,8 +29,8 @@
 //! ```
 //!
 //! A penalty costs a forward and two backward passes of the critic; StyleGAN2 (Karras et al. 2020, arXiv 1912.04958)
-//! takes it in every 16th step, 16 times as strong. The critic must treat its samples separately: a batch norm would mix
-//! their gradients, so critics have layer or group norms, or none.
+//! takes it in every 16th step, 16 times as strong. The critic must treat its samples separately: a batch norm would
+//! mix their gradients, so critics have layer or group norms, or none.
 
 use super::gan::logits;
 use crate::autograd::Var;

@@ -7,8 +7,8 @@
 //! networks are always checked. `VERIDICAL_OPS` restricts the run to some operations.
 //!
 //! An operation is understood if it has an adapter: a few lines in one of the tables `layers`, `products`, `losses`,
-//! `games` and `contrastive`. The tests print how many cases of each operation ran and how many they did not understand, and fail
-//! if none ran.
+//! `games` and `contrastive`. The tests print how many cases of each operation ran and how many they did not
+//! understand, and fail if none ran.
 
 mod call;
 mod contrastive;
