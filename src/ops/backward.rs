@@ -28,9 +28,9 @@ impl Var {
     /// # fn main() -> veridical::Result<()> {
     /// let x = Tape::new().leaf(Tensor::from_vec(vec![1f32, 2.], [2], &Device::Cpu)?);
     /// let slope = x.square()?.square()?.sum_all()?.gradient(&[&x])?.remove(0);
-    /// assert_eq!(slope.to_string(), "[4. 32.]"); // 4 x^3
+    /// assert_eq!(slope.value().to_vec::<f32>()?, [4.0, 32.0]); // 4 x^3
     /// let bend = slope.square()?.sum_all()?.backward()?.of(&x)?;
-    /// assert_eq!(bend.to_string(), "[96. 3072.]"); // 2 (4 x^3) (12 x^2)
+    /// assert_eq!(bend.to_vec::<f32>()?, [96.0, 3072.0]); // 2 (4 x^3) (12 x^2)
     /// # Ok(())
     /// # }
     /// ```
