@@ -4,6 +4,7 @@
 
 use veridical::nn::{BatchNorm, Context, Layout, Linear, Module, Sequential, Weights};
 use veridical::ops::random::Address;
+use veridical::players::{GanLoss, penalty};
 use veridical::random::Purpose;
 use veridical::train::{
     Existing, Observer, Plan, RunDir, RunOptions, Tick, TrainOptions, Trained, Trainer, run_trained,
@@ -12,6 +13,8 @@ use veridical::{DType, Device, Result, Tensor, Var, ops};
 
 const BATCH: usize = 128;
 const SEED: u64 = 5;
+const LOSS: GanLoss = GanLoss::NonSaturating;
+const R1: f64 = 0.1;
 
 /// A generator of numbers, and a discriminator that tells them from those of N(2, 0.5^2).
 struct Gan {
@@ -70,19 +73,21 @@ impl Trained for Gan {
         vec![("generator", &mut self.generator), ("discriminator", &mut self.discriminator)]
     }
 
-    /// Both gradients at the same weights (the non-saturating loss of Goodfellow et al. 2014), then both steps.
+    /// Both gradients at the same weights, then both steps. The discriminator's is differentiated through its gradient
+    /// at the real numbers: `penalty::r1`, of logits that the loss has anyway.
     fn step(&mut self, _: &mut dyn Observer) -> Result<Tick> {
         let step = self.generator.steps() as u32;
         let fakes = self.sample(step)?;
         let judged = self.discriminator.gradient(BATCH, |cx| {
             let real = ops::normal([BATCH, 1], DType::F32, &cx.address()?.draws(Purpose::Synthetic), &Device::Cpu)?;
-            let on_real = (-self.logits(cx, &((0.5 * real)? + 2.0)?)?)?.softplus()?;
-            let on_fake = self.logits(cx, &(&fakes).into())?.softplus()?;
-            (on_real + on_fake)?.mean_all()
+            let real = cx.leaf(((0.5 * real)? + 2.0)?)?;
+            let on_real = self.logits(cx, &real)?;
+            let loss = LOSS.discriminator(&on_real, &self.logits(cx, &(&fakes).into())?)?;
+            loss + (0.5 * R1 * penalty::squared_norms(&on_real, &real)?.mean_all()?)?
         })?;
         let made = self.generator.gradient(BATCH, |cx| {
             let judge = Context::inference(self.discriminator.weights());
-            (-self.logits(&judge, &self.fake(cx)?)?)?.softplus()?.mean_all()
+            LOSS.generator(&self.logits(&judge, &self.fake(cx)?)?)
         })?;
         let [_, tick] = Trainer::apply_all([(&mut self.discriminator, judged), (&mut self.generator, made)])?;
         Ok(tick)

@@ -78,6 +78,15 @@ pub enum Error {
     /// Misuse of the tape.
     #[error("autograd: {0}")]
     Autograd(String),
+    /// A gradient of a gradient, through an operation whose rule is in tensors.
+    #[error(
+        "{op} has a gradient, but none of higher order, and a gradient is to be differentiated through it: make it of \
+         operations that have them, or record it with `Var::record_higher` or `Var::record_fused`"
+    )]
+    NoHigherGradient {
+        /// The operation.
+        op: &'static str,
+    },
     /// An operation without a gradient on a path to a leaf.
     #[error(
         "{op} has no gradient, but its input requires one; call `detach()` on the input if the gradient is to stop here"

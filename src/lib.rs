@@ -17,11 +17,12 @@
 //! | [`metrics`] | distances between samples and data, scores of classifiers |
 //! | [`data`] | readers of images and labels, NumPy's files, known densities, digits in the binary, batches |
 //! | [`diffusion`] | preconditioned denoisers, their loss, solvers, and samples from a model |
+//! | [`players`] | losses of adversarial networks, penalties on a critic's gradient, augmentation that gradients pass through |
 //! | [`optim`] | optimisers, averages and schedules over flat weights |
 //! | [`nn`] | parameters with names, model files, layers and the networks made of them |
 //! | `op_table` | each operation again in plain loops, with what it is tested and timed on (a feature) |
 //! | [`ops`] | the operations, one folder each: meaning, CPU kernel, GPU launch |
-//! | [`autograd`] | the tape, backward, checkpointing, the gradient check |
+//! | [`autograd`] | the tape, backward, gradients of gradients, checkpointing, the gradient checks |
 //! | [`random`] | random numbers as a pure function of where they are used |
 //! | [`tensor`] | shapes, dtypes, storage, [`Device`], named tensors in files |
 //! | [`backend`] | where bytes live and how kernels are started: CPU, CUDA, emulator |

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::tape::{Kind, Node, Tape, Var};
+use super::tape::{Kind, Node, Place, Rule, Tape, Var};
 use crate::error::{Error, Result};
 use crate::stop;
 use crate::tensor::Tensor;
@@ -68,9 +68,9 @@ impl fmt::Debug for Gradients {
 
 /// How two gradients of one variable become their sum, in the place of the first where nobody else holds it. It is an
 /// operation, and the tape knows of none.
-pub(crate) type Sum = fn(Tensor, &Tensor) -> Result<Tensor>;
+pub(crate) type Sum<G = Tensor> = fn(G, &G) -> Result<G>;
 
-fn add(by_id: &mut BTreeMap<usize, Tensor>, id: usize, gradient: Tensor, sum: Sum) -> Result<()> {
+fn add<G>(by_id: &mut BTreeMap<usize, G>, id: usize, gradient: G, sum: Sum<G>) -> Result<()> {
     let sum = match by_id.remove(&id) {
         Some(there) => sum(there, &gradient)?,
         None => gradient,
@@ -79,33 +79,101 @@ fn add(by_id: &mut BTreeMap<usize, Tensor>, id: usize, gradient: Tensor, sum: Su
     Ok(())
 }
 
+/// What flows back over a tape: tensors, or variables, whose own computation is recorded.
+trait Flow: Sized {
+    /// Whether rules stay on the tape, whatever the caller says.
+    const RETAINS: bool;
+
+    /// The gradients of the inputs of entry `id`.
+    fn through(&self, step: &Step, tape: &Tape, id: usize, wanted: &[bool]) -> Result<Vec<Option<Self>>>;
+
+    fn tensor(&self) -> &Tensor;
+}
+
+impl Flow for Tensor {
+    const RETAINS: bool = false;
+
+    fn through(&self, step: &Step, _: &Tape, id: usize, wanted: &[bool]) -> Result<Vec<Option<Self>>> {
+        match &step.rule {
+            Rule::Tensors(rule) => rule(self, wanted),
+            Rule::Vars(rule) => {
+                let place = Place { tape: None, inputs: &step.inputs, result: id, wanted };
+                let gradients = rule(&Var::constant(self.clone()), &place)?;
+                Ok(gradients.into_iter().map(|gradient| gradient.map(Var::into_value)).collect())
+            }
+        }
+    }
+
+    fn tensor(&self) -> &Tensor {
+        self
+    }
+}
+
+impl Flow for Var {
+    const RETAINS: bool = true;
+
+    fn through(&self, step: &Step, tape: &Tape, id: usize, wanted: &[bool]) -> Result<Vec<Option<Self>>> {
+        match &step.rule {
+            Rule::Tensors(_) => Err(Error::NoHigherGradient { op: step.op }),
+            Rule::Vars(rule) => rule(self, &Place { tape: Some(tape), inputs: &step.inputs, result: id, wanted }),
+        }
+    }
+
+    fn tensor(&self) -> &Tensor {
+        self.value()
+    }
+}
+
 impl Var {
     /// The backward pass, in which `sum` adds gradients.
     pub(crate) fn pass(&self, options: Backward<'_>, sum: Sum) -> Result<Gradients> {
-        let Some(Node { tape, id }) = &self.node else {
-            return Err(Error::Autograd(
-                "backward() was called on a constant: nothing it was computed from requires a gradient".into(),
-            ));
-        };
+        let Node { tape, id } = self.origin()?;
         let seed = match options.cotangent {
-            Some(dy) if dy.shape() != self.shape() || dy.dtype() != self.dtype() => {
-                let got = format!("{}{}", dy.dtype(), dy.shape());
-                return Err(Error::shape("backward", format!("a cotangent {}{}", self.dtype(), self.shape()), got));
-            }
-            Some(dy) => dy,
-            None if self.value().len() == 1 => Tensor::full(1.0, self.shape(), self.dtype(), &self.device())?,
-            None => {
-                return Err(Error::Autograd(format!(
-                    "backward() needs a scalar, but the shape is {}; reduce it first, or pass a cotangent",
-                    self.shape()
-                )));
-            }
+            Some(dy) => self.fitting(dy)?,
+            None => self.one()?,
         };
-        let wanted = wanted(tape, *id, options.only)?;
-        let mut keep: Vec<usize> =
-            options.only.unwrap_or_default().iter().filter_map(|v| Some(v.node.as_ref()?.id)).collect();
-        keep.sort_unstable();
-        walk(tape, *id, seed, &wanted, (&keep, options.retain), sum)
+        let by_id = walk(tape, *id, seed, options.only, options.retain, sum)?;
+        Ok(Gradients { tape: tape.clone(), by_id })
+    }
+
+    /// The backward pass that is itself recorded: the gradients of `of`, where they had a part in this. Nothing is
+    /// freed. Without a cotangent this is a scalar.
+    pub(crate) fn pass_on_tape(&self, cotangent: Option<&Var>, of: &[&Var], sum: Sum<Var>) -> Result<Vec<Option<Var>>> {
+        let Node { tape, id } = self.origin()?;
+        let seed = match cotangent {
+            Some(dy) => self.fitting(dy.clone())?,
+            None => Var::constant(self.one()?),
+        };
+        let by_id = walk(tape, *id, seed, Some(of), true, sum)?;
+        Ok(of.iter().map(|var| by_id.get(&var.node.as_ref()?.id).cloned()).collect())
+    }
+
+    /// Where this stands on its tape.
+    fn origin(&self) -> Result<&Node> {
+        self.node.as_ref().ok_or_else(|| {
+            Error::Autograd("a gradient was asked for of a constant: nothing it was computed from requires one".into())
+        })
+    }
+
+    /// The cotangent of a scalar.
+    fn one(&self) -> Result<Tensor> {
+        if self.value().len() != 1 {
+            return Err(Error::Autograd(format!(
+                "a backward pass needs a scalar, but the shape is {}; reduce it first, or pass a cotangent",
+                self.shape()
+            )));
+        }
+        Tensor::full(1.0, self.shape(), self.dtype(), &self.device())
+    }
+
+    /// The cotangent, if it is one of this.
+    fn fitting<G: Flow>(&self, cotangent: G) -> Result<G> {
+        let dy = cotangent.tensor();
+        if dy.shape() == self.shape() && dy.dtype() == self.dtype() {
+            return Ok(cotangent);
+        }
+        let got = format!("{}{}", dy.dtype(), dy.shape());
+        Err(Error::shape("backward", format!("a cotangent {}{}", self.dtype(), self.shape()), got))
     }
 }
 
@@ -137,36 +205,40 @@ fn wanted(tape: &Tape, last: usize, only: Option<&[&Var]>) -> Result<Vec<bool>> 
     Ok(wanted)
 }
 
-fn walk(
+/// Carries the gradient `seed` of entry `last` back to what `only` names, or to every leaf.
+fn walk<G: Flow + Clone>(
     tape: &Tape,
     last: usize,
-    seed: Tensor,
-    wanted: &[bool],
-    (keep, retain): (&[usize], bool),
-    sum: Sum,
-) -> Result<Gradients> {
+    seed: G,
+    only: Option<&[&Var]>,
+    retain: bool,
+    sum: Sum<G>,
+) -> Result<BTreeMap<usize, G>> {
+    let wanted = wanted(tape, last, only)?;
+    let mut keep: Vec<usize> = only.unwrap_or_default().iter().filter_map(|v| Some(v.node.as_ref()?.id)).collect();
+    keep.sort_unstable();
     let mut pending = BTreeMap::from([(last, seed)]);
     let mut done = BTreeMap::new();
     while let Some((id, gradient)) = pending.pop_last() {
         if !wanted[id] {
             continue;
         }
-        let step = take_rule(tape, id, retain)?;
         let asked_for = keep.binary_search(&id).is_ok();
-        let Some((op, rule, inputs)) = step else {
+        let Some(step) = take_rule(tape, id, retain || G::RETAINS)? else {
             done.insert(id, gradient);
             continue;
         };
+        let (op, inputs) = (step.op, step.inputs.clone());
         let needs: Vec<bool> = inputs.iter().map(|input| input.is_some_and(|input| wanted[input])).collect();
         if needs.contains(&true) {
-            let gradients = rule(&gradient, &needs)?;
+            let gradients = gradient.through(&step, tape, id, &needs)?;
             stop::check()?;
-            drop(rule);
-            let gradients = gradients.into_iter().chain(std::iter::repeat(None));
+            drop(step);
+            let gradients = gradients.into_iter().chain(std::iter::repeat_with(|| None));
             for ((input, needed), gradient) in inputs.iter().zip(needs).zip(gradients) {
                 if let (Some(input), true) = (*input, needed) {
                     let gradient = gradient.ok_or(Error::NoGradient { op })?;
-                    check_fits(tape, op, input, &gradient)?;
+                    check_fits(tape, op, input, gradient.tensor())?;
                     add(&mut pending, input, gradient, sum)?;
                 }
             }
@@ -175,10 +247,15 @@ fn walk(
             done.insert(id, gradient);
         }
     }
-    Ok(Gradients { tape: tape.clone(), by_id: done })
+    Ok(done)
 }
 
-type Step = (&'static str, super::tape::Rule, Vec<Option<usize>>);
+/// How an entry came about.
+struct Step {
+    op: &'static str,
+    rule: Rule,
+    inputs: Vec<Option<usize>>,
+}
 
 /// The rule of entry `id`, taken off the tape unless it is to stay; `None` for a leaf.
 fn take_rule(tape: &Tape, id: usize, retain: bool) -> Result<Option<Step>> {
@@ -197,7 +274,7 @@ fn take_rule(tape: &Tape, id: usize, retain: bool) -> Result<Option<Step>> {
     if !retain {
         entry.kind = Kind::Passed;
     }
-    Ok(Some((entry.op, rule, entry.inputs.clone())))
+    Ok(Some(Step { op: entry.op, rule, inputs: entry.inputs.clone() }))
 }
 
 /// A rule that returns a gradient of the wrong shape is a mistake in the operation; say so where it happens.

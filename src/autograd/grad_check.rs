@@ -2,7 +2,7 @@
 
 use super::{Backward, Tape, Var};
 use crate::error::{Error, Result};
-use crate::tensor::{DType, Device, Tensor};
+use crate::tensor::{DType, Device, Shape, Tensor};
 
 /// How [`grad_check`] compares. The defaults are PyTorch's `gradcheck`.
 #[derive(Debug, Clone, Copy)]
@@ -26,14 +26,12 @@ impl Default for GradCheck {
 ///
 /// Errors where `f` does, on other dtypes, or with the first entry that is off: input, index, both values.
 pub fn grad_check(f: impl Fn(&[Var]) -> Result<Var>, inputs: &[Tensor], options: GradCheck) -> Result<()> {
-    if let Some(other) = inputs.iter().find(|input| input.dtype() != DType::F64) {
-        return Err(Error::dtype("grad_check", "f64", other.dtype()));
-    }
+    check_precise("grad_check", inputs)?;
     let tape = Tape::new();
     let leaves: Vec<Var> = inputs.iter().map(|input| tape.leaf(input.clone())).collect();
     let y = f(&leaves)?;
-    let cotangent: Vec<f64> = (0..y.value().len()).map(|i| ((i * 7 + 3) % 11) as f64 / 5.0 - 0.9).collect();
-    let dy = Tensor::from_slice(&cotangent, y.shape(), &Device::Cpu)?;
+    let dy = cotangent(y.shape(), 3)?;
+    let cotangent = dy.to_vec::<f64>()?;
     let gradients = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() })?;
 
     let value = |inputs: &[Tensor]| -> Result<f64> {
@@ -41,8 +39,34 @@ pub fn grad_check(f: impl Fn(&[Var]) -> Result<Var>, inputs: &[Tensor], options:
         let y = f(&constants)?.into_value().to_vec::<f64>()?;
         Ok(y.iter().zip(&cotangent).map(|(y, c)| y * c).sum())
     };
-    for (which, input) in inputs.iter().enumerate() {
-        let analytic = match gradients.get(&leaves[which]) {
+    let analytic: Vec<Option<&Tensor>> = leaves.iter().map(|leaf| gradients.get(leaf)).collect();
+    compare(inputs, &analytic, value, options)
+}
+
+/// Errors of `op` unless all inputs are f64.
+pub(super) fn check_precise(op: &'static str, inputs: &[Tensor]) -> Result<()> {
+    match inputs.iter().find(|input| input.dtype() != DType::F64) {
+        Some(other) => Err(Error::dtype(op, "f64", other.dtype())),
+        None => Ok(()),
+    }
+}
+
+/// A fixed sequence without symmetry.
+pub(super) fn cotangent(shape: &Shape, from: usize) -> Result<Tensor> {
+    let values = (0..shape.elements()).map(|i| ((i * 7 + from) % 11) as f64 / 5.0 - 0.9).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
+/// Compares gradients of `value` at `inputs` (`None`: zeros) with its central differences; the first that is off is the
+/// error.
+pub(super) fn compare(
+    inputs: &[Tensor],
+    analytic: &[Option<&Tensor>],
+    value: impl Fn(&[Tensor]) -> Result<f64>,
+    options: GradCheck,
+) -> Result<()> {
+    for (which, (input, analytic)) in inputs.iter().zip(analytic).enumerate() {
+        let analytic = match analytic {
             Some(gradient) => gradient.to_vec::<f64>()?,
             None => vec![0.0; input.len()],
         };

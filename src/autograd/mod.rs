@@ -15,13 +15,21 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A gradient can itself be a variable ([`Var::gradient`]), of which a loss is made and which is differentiated in
+//! turn: the penalties of discriminators ([`players::penalty`](crate::players::penalty)) need it. It asks for rules
+//! that compute with variables ([`Var::record_higher`]), or for the operation's composition of others
+//! ([`Var::record_fused`]); an ordinary backward pass runs such a rule with constants, and records nothing.
 
 mod backward;
 mod checkpoint;
+mod fused;
 mod grad_check;
+mod second_check;
 mod tape;
 
 pub use backward::{Backward, Gradients};
 pub use checkpoint::checkpoint;
 pub use grad_check::{GradCheck, grad_check};
-pub use tape::{Tape, Var};
+pub use second_check::second_grad_check;
+pub use tape::{Place, Tape, Var};

@@ -7,8 +7,53 @@ use crate::error::{Error, Result};
 use crate::stop;
 use crate::tensor::{DType, Device, Shape, Tensor};
 
-/// Turns the gradient of a result into the gradients of its inputs; `true` marks the inputs that need one.
-pub(super) type Rule = Arc<dyn Fn(&Tensor, &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+/// Turns the gradient of a result into the gradients of its inputs.
+#[derive(Clone)]
+pub(super) enum Rule {
+    /// Of tensors: gradients of the first order. `true` marks the inputs that need one.
+    Tensors(Arc<dyn Fn(&Tensor, &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync>),
+    /// Of variables: gradients of any order.
+    Vars(Arc<dyn Fn(&Var, &Place) -> Result<Vec<Option<Var>>> + Send + Sync>),
+}
+
+/// Where a rule in variables is asked for gradients; see [`Var::record_higher`].
+///
+/// A rule keeps tensors. Where gradients are to be differentiated in turn, the place makes of them the variables that
+/// they were; in an ordinary backward pass it makes constants, and nothing is recorded.
+pub struct Place<'a> {
+    /// The tape that gradients are recorded on; `None` in an ordinary backward pass.
+    pub(super) tape: Option<&'a Tape>,
+    pub(super) inputs: &'a [Option<usize>],
+    pub(super) result: usize,
+    pub(super) wanted: &'a [bool],
+}
+
+impl Place<'_> {
+    /// Whether the gradient of input `i` is wanted.
+    pub fn wants(&self, i: usize) -> bool {
+        self.wanted.get(i).copied().unwrap_or(false)
+    }
+
+    /// The gradient of input `i`, as `gradient` computes it, if it is wanted.
+    pub fn wanted(&self, i: usize, gradient: impl FnOnce() -> Result<Var>) -> Result<Option<Var>> {
+        self.wants(i).then(gradient).transpose()
+    }
+
+    /// Input `i`, whose value the rule has kept.
+    pub fn input(&self, i: usize, value: &Tensor) -> Var {
+        self.var(value, self.inputs.get(i).copied().flatten())
+    }
+
+    /// The operation's result, whose value the rule has kept.
+    pub fn result(&self, value: &Tensor) -> Var {
+        self.var(value, Some(self.result))
+    }
+
+    fn var(&self, value: &Tensor, id: Option<usize>) -> Var {
+        let node = self.tape.zip(id).map(|(tape, id)| Node { tape: tape.clone(), id });
+        Var { value: value.clone(), node }
+    }
+}
 
 pub(super) struct Entry {
     pub op: &'static str,
@@ -158,6 +203,57 @@ impl Var {
         inputs: &[&Var],
         rule: impl Fn(&Tensor, &[bool]) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
     ) -> Result<Var> {
+        Self::record_by(op, y, inputs, || Rule::Tensors(Arc::new(rule)))
+    }
+
+    /// As [`record`](Self::record), with a rule in variables: its gradients can be differentiated in turn, to any
+    /// order ([`Var::gradient`]).
+    ///
+    /// `rule` gets the gradient of `y` and the [`Place`] it stands at, and computes with operations of variables what a
+    /// rule in tensors computes with their kernels. It must not capture a variable (which would keep its tape for ever)
+    /// but tensors, and have the place make variables of them.
+    ///
+    /// ```
+    /// use veridical::{Device, Result, Tape, Tensor, Var};
+    ///
+    /// /// `x^3`
+    /// fn cube(x: &Var) -> Result<Var> {
+    ///     let kept = x.value().clone();
+    ///     let y = (x.detach().square()? * x.detach())?.into_value();
+    ///     Var::record_higher("cube", y, [x], move |dy, at| {
+    ///         let x = at.input(0, &kept);
+    ///         Ok([Some((dy * (3.0 * x.square()?)?)?)])
+    ///     })
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// let x = Tape::new().leaf(Tensor::from_vec(vec![2.0], [], &Device::Cpu)?);
+    /// let slope = cube(&x)?.gradient(&[&x])?.remove(0);
+    /// assert_eq!(slope.value().item()?, 3.0 * 4.0);
+    /// assert_eq!(slope.backward()?.of(&x)?.item()?, 6.0 * 2.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record_higher<const N: usize>(
+        op: &'static str,
+        y: Tensor,
+        inputs: [&Var; N],
+        rule: impl Fn(&Var, &Place) -> Result<[Option<Var>; N]> + Send + Sync + 'static,
+    ) -> Result<Var> {
+        Self::record_all_higher(op, y, &inputs, move |dy, at| rule(dy, at).map(Vec::from))
+    }
+
+    /// As [`record_higher`](Self::record_higher), for any number of inputs.
+    pub fn record_all_higher(
+        op: &'static str,
+        y: Tensor,
+        inputs: &[&Var],
+        rule: impl Fn(&Var, &Place) -> Result<Vec<Option<Var>>> + Send + Sync + 'static,
+    ) -> Result<Var> {
+        Self::record_by(op, y, inputs, || Rule::Vars(Arc::new(rule)))
+    }
+
+    fn record_by(op: &'static str, y: Tensor, inputs: &[&Var], rule: impl FnOnce() -> Rule) -> Result<Var> {
         stop::check()?;
         let mut nodes = inputs.iter().filter_map(|input| input.node.as_ref());
         let Some(Node { tape, .. }) = nodes.next() else {
@@ -174,7 +270,7 @@ impl Var {
             shape: y.shape().clone(),
             dtype: y.dtype(),
             inputs: inputs.iter().map(|input| input.node.as_ref().map(|node| node.id)).collect(),
-            kind: Kind::Op(Arc::new(rule)),
+            kind: Kind::Op(rule()),
         };
         let id = tape.push(entry);
         Ok(Var { value: y, node: Some(Node { tape: tape.clone(), id }) })
@@ -193,7 +289,7 @@ impl Var {
     /// The same elements with other extents. Errors if the counts differ.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Var> {
         let from = self.shape().clone();
-        Var::record("reshape", self.value.reshape(shape)?, [self], move |dy, _| Ok([Some(dy.reshape(&from)?)]))
+        Var::record_higher("reshape", self.value.reshape(shape)?, [self], move |dy, _| Ok([Some(dy.reshape(&from)?)]))
     }
 }
 

@@ -94,6 +94,13 @@ impl Context {
         self.recomputes && self.tape.is_some()
     }
 
+    /// A leaf beside the parameters: an input by which what they compute is differentiated in turn, as the
+    /// [penalties](crate::players::penalty) of discriminators do. Errors in a context for inference, which has no tape.
+    pub fn leaf(&self, value: impl Into<Var>) -> Result<Var> {
+        let missing = || Error::argument("Context::leaf", "this context has no tape: it is for inference");
+        Ok(self.tape.as_ref().ok_or_else(missing)?.leaf(value.into().into_value()))
+    }
+
     /// The dtype that activations have.
     pub fn compute(&self) -> DType {
         self.compute

@@ -14,6 +14,7 @@ pub struct Call<'a> {
     case: &'a Case,
     device: Device,
     pub dtype: DType,
+    tape: Tape,
     floats: HashMap<&'a str, Var>,
     integers: HashMap<&'a str, Tensor>,
 }
@@ -27,6 +28,11 @@ impl Call<'_> {
     /// Whether there is such an input.
     pub fn has(&self, name: &str) -> bool {
         self.floats.contains_key(name)
+    }
+
+    /// A leaf on the tape of the inputs: what a result is differentiated by on the way.
+    pub fn leaf(&self, value: &Tensor) -> Var {
+        self.tape.leaf(value.clone())
     }
 
     /// An input in the precision that losses are computed in: f32 for bf16.
@@ -115,7 +121,14 @@ pub fn check(
     tolerance: f64,
 ) -> std::result::Result<(), String> {
     let tape = Tape::new();
-    let mut call = Call { case, device: device.clone(), dtype, floats: HashMap::new(), integers: HashMap::new() };
+    let mut call = Call {
+        case,
+        device: device.clone(),
+        dtype,
+        tape: tape.clone(),
+        floats: HashMap::new(),
+        integers: HashMap::new(),
+    };
     for name in &case.inputs {
         let values = find(tensors, case, "in", name).ok_or_else(|| format!("no tensor in/{name}"))?;
         let value = tensor(&values, dtype, device).map_err(text)?;

@@ -50,10 +50,6 @@ pub fn adapters() -> Vec<(&'static str, Adapter)> {
             let log_q = ops::log_softmax(&c.wide("logits")?)?;
             ops::neg(&mean_of_rows(&expectation(&c.wide("target")?, &log_q)?)?)
         }),
-        one("bce_with_logits", |c| {
-            let logits = c.wide("logits")?;
-            mean(&ops::sub(&ops::softplus(&logits)?, &ops::mul(&c.wide("target")?, &logits)?)?)
-        }),
         one("kl_softened", |c| {
             let t = c.number("temperature")?;
             let log_p = ops::log_softmax(&ops::scale(&c.wide("teacher")?, 1.0 / t)?)?;
@@ -68,19 +64,6 @@ pub fn adapters() -> Vec<(&'static str, Adapter)> {
                 _ => ops::scale(&mean_of_rows(&off)?, 0.5),
             }
         }),
-        one("gan_d_bce", |c| {
-            let real = mean(&ops::softplus(&ops::neg(&c.wide("real")?)?)?)?;
-            ops::add(&real, &mean(&ops::softplus(&c.wide("fake")?)?)?)
-        }),
-        one("gan_g_nonsaturating", |c| ops::neg(&mean(&log_sigmoid(&c.wide("fake")?)?)?)),
-        one("gan_g_minimax", |c| mean(&log_one_minus_sigmoid(&c.wide("fake")?)?)),
-        one("gan_d_hinge", |c| {
-            let real = mean(&ops::relu(&ops::shift(&ops::neg(&c.wide("real")?)?, 1.0)?)?)?;
-            ops::add(&real, &mean(&ops::relu(&ops::shift(&c.wide("fake")?, 1.0)?)?)?)
-        }),
-        one("gan_g_hinge", |c| ops::neg(&mean(&c.wide("fake")?)?)),
-        one("gan_d_wasserstein", |c| ops::sub(&mean(&c.wide("fake")?)?, &mean(&c.wide("real")?)?)),
-        one("gan_g_wasserstein", |c| ops::neg(&mean(&c.wide("fake")?)?)),
         one("kdgan_value", kdgan_value),
         one("triple_gan_adversarial", |c| {
             let (p, d) = (ops::softmax(&c.wide("zc")?)?, c.wide("d")?);

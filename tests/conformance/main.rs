@@ -6,13 +6,14 @@
 //! `shared/fixtures` beside the repository is taken if there is one, else the small files of `tests/golden`, whose
 //! networks are always checked. `VERIDICAL_OPS` restricts the run to some operations.
 //!
-//! An operation is understood if it has an adapter: a few lines in one of the tables `layers`, `products`, `losses` and
-//! `contrastive`. The tests print how many cases of each operation ran and how many they did not understand, and fail
-//! if none ran.
+//! An operation is understood if it has an adapter: a few lines in one of the tables `layers`, `products`, `losses`,
+//! `games` and `contrastive`. The tests print how many cases of each operation ran and how many they did not
+//! understand, and fail if none ran.
 
 mod call;
 mod contrastive;
 mod fixture;
+mod games;
 #[path = "../hardware/mod.rs"]
 mod hardware;
 mod layers;
@@ -31,7 +32,7 @@ use veridical::{DType, Device};
 
 /// By the name of the operation.
 fn adapters() -> BTreeMap<&'static str, Adapter> {
-    [layers::adapters(), products::adapters(), losses::adapters(), contrastive::adapters()]
+    [layers::adapters(), products::adapters(), losses::adapters(), games::adapters(), contrastive::adapters()]
         .into_iter()
         .flatten()
         .collect()

@@ -1,7 +1,7 @@
 //! Arithmetic with NumPy's broadcasting: shapes are aligned at the last axis, and extents of 1 are repeated.
 
 use super::broadcast::{Pairwise, affine, pairwise};
-use super::reduce::sum_to_shape;
+use super::reduce::{gather, spread};
 use crate::autograd::Var;
 use crate::error::Result;
 use crate::tensor::{Shape, Tensor};
@@ -28,14 +28,8 @@ pub fn add_scaled(a: impl Into<Var>, alpha: f64, b: impl Into<Var>, beta: f64) -
 fn combine(op: &'static str, a: &Var, alpha: f64, b: &Var, beta: f64) -> Result<Var> {
     let y = pairwise(op, Pairwise::Combine { alpha, beta }, a.value(), b.value())?;
     let shapes = [a.shape().clone(), b.shape().clone()];
-    Var::record(op, y, [a, b], move |dy, wanted| {
-        let gradient = |i: usize, factor: f64| -> Result<Option<Tensor>> {
-            if !wanted[i] {
-                return Ok(None);
-            }
-            let sum = sum_to_shape(op, dy, &shapes[i])?;
-            Ok(Some(if factor == 1.0 { sum } else { affine(op, &sum, factor, 0.0, &shapes[i])? }))
-        };
+    Var::record_higher(op, y, [a, b], move |dy, at| {
+        let gradient = |i: usize, factor: f64| at.wanted(i, || gather(op, dy, factor, &shapes[i]));
         Ok([gradient(0, alpha)?, gradient(1, beta)?])
     })
 }
@@ -46,14 +40,10 @@ pub fn mul(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
     const OP: &str = "mul";
     let (x, y) = (a.value().clone(), b.value().clone());
     let product = pairwise(OP, Pairwise::Mul, &x, &y)?;
-    Var::record(OP, product, [a, b], move |dy, wanted| {
-        let gradient = |wanted: bool, of: &Tensor, other: &Tensor| -> Result<Option<Tensor>> {
-            if !wanted {
-                return Ok(None);
-            }
-            sum_to_shape(OP, &pairwise(OP, Pairwise::Mul, dy, other)?, of.shape()).map(Some)
-        };
-        Ok([gradient(wanted[0], &x, &y)?, gradient(wanted[1], &y, &x)?])
+    Var::record_higher(OP, product, [a, b], move |dy, at| {
+        let gradient =
+            |i: usize, of: &Tensor, other: Var| at.wanted(i, || gather(OP, &mul(dy, other)?, 1.0, of.shape()));
+        Ok([gradient(0, &x, at.input(1, &y))?, gradient(1, &y, at.input(0, &x))?])
     })
 }
 
@@ -63,16 +53,12 @@ pub fn div(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
     const OP: &str = "div";
     let (x, y) = (a.value().clone(), b.value().clone());
     let quotient = pairwise(OP, Pairwise::Div, &x, &y)?;
-    Var::record(OP, quotient, [a, b], move |dy, wanted| {
-        let scaled = pairwise(OP, Pairwise::Div, dy, &y)?;
-        let da = wanted[0].then(|| sum_to_shape(OP, &scaled, x.shape())).transpose()?;
-        let db = wanted[1].then(|| {
-            let ratio = pairwise(OP, Pairwise::Div, &x, &y)?;
-            let full = pairwise(OP, Pairwise::Mul, &scaled, &ratio)?;
-            let sum = sum_to_shape(OP, &full, y.shape())?;
-            affine(OP, &sum, -1.0, 0.0, y.shape())
-        });
-        Ok([da, db.transpose()?])
+    Var::record_higher(OP, quotient, [a, b], move |dy, at| {
+        let (a, b) = (at.input(0, &x), at.input(1, &y));
+        let scaled = div(dy, &b)?;
+        let da = at.wanted(0, || gather(OP, &scaled, 1.0, a.shape()))?;
+        let db = at.wanted(1, || gather(OP, &mul(&scaled, div(&a, &b)?)?, -1.0, b.shape()))?;
+        Ok([da, db])
     })
 }
 
@@ -80,7 +66,7 @@ pub fn div(a: impl Into<Var>, b: impl Into<Var>) -> Result<Var> {
 pub fn scale(x: impl Into<Var>, factor: f64) -> Result<Var> {
     let x = &x.into();
     let y = affine("scale", x.value(), factor, 0.0, x.shape())?;
-    Var::record("scale", y, [x], move |dy, _| Ok([Some(affine("scale", dy, factor, 0.0, dy.shape())?)]))
+    Var::record_higher("scale", y, [x], move |dy, _| Ok([Some(scale(dy, factor)?)]))
 }
 
 /// `-x`. Errors on integers.
@@ -93,13 +79,11 @@ pub fn neg(x: impl Into<Var>) -> Result<Var> {
 pub fn shift(x: impl Into<Var>, offset: f64) -> Result<Var> {
     let x = &x.into();
     let y = affine("shift", x.value(), 1.0, offset, x.shape())?;
-    Var::record("shift", y, [x], |dy, _| Ok([Some(dy.clone())]))
+    Var::record_higher("shift", y, [x], |dy, _| Ok([Some(dy.clone())]))
 }
 
 /// `x` repeated to `shape`. Errors if `x` does not broadcast to it.
 pub fn broadcast_to(x: impl Into<Var>, shape: impl Into<Shape>) -> Result<Var> {
     let x = &x.into();
-    let y = affine("broadcast_to", x.value(), 1.0, 0.0, &shape.into())?;
-    let from = x.shape().clone();
-    Var::record("broadcast_to", y, [x], move |dy, _| Ok([Some(sum_to_shape("broadcast_to", dy, &from)?)]))
+    spread("broadcast_to", x, 1.0, &shape.into())
 }

@@ -3,10 +3,10 @@
 mod cpu;
 mod gpu;
 
-use super::{check_alike, check_float, on};
+use super::{add, cast, check_alike, check_float, matmul, matmul_transposed, on, permute, scale, softmax};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 
 /// `y = softmax(q k^T / sqrt(d / heads)) v`, per head, with the softmax over keys.
 ///
@@ -34,7 +34,7 @@ pub fn attention(q: impl Into<Var>, k: impl Into<Var>, v: impl Into<Var>, heads:
         return Err(Error::argument(OP, format!("heads must divide the {channels} channels, got {heads}")));
     }
     if q.is_empty() {
-        return Var::record(OP, q, inputs, |dy, _| Ok([Some(dy.clone()), Some(dy.clone()), Some(dy.clone())]));
+        return Var::record_higher(OP, q, inputs, |dy, _| Ok([Some(dy.clone()), Some(dy.clone()), Some(dy.clone())]));
     }
     let setting = Setting { images, tokens, channels, heads, causal };
     let dtype = if q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
@@ -42,11 +42,31 @@ pub fn attention(q: impl Into<Var>, k: impl Into<Var>, v: impl Into<Var>, heads:
     let mut y = q.empty_like()?;
     on!(q.device(), forward(setting, [&q, &k, &v], &mut y, &mut lse))?;
     let kept = y.clone();
-    Var::record(OP, y, inputs, move |dy, _| {
+    let rule = move |dy: &Tensor, _| {
         let mut gradients = [q.empty_like()?, k.empty_like()?, v.empty_like()?];
         on!(dy.device(), backward(setting, dy, [&q, &k, &v], &kept, &lse, &mut gradients))?;
         Ok(gradients.map(Some))
-    })
+    };
+    Var::record_fused(OP, y, inputs, rule, move |inputs| plain(setting, inputs))
+}
+
+/// The same, made of other operations, which store the scores.
+fn plain(setting: Setting, inputs: &[Var]) -> Result<Var> {
+    let [q, k, v] = inputs else { return Err(Error::argument(OP, "three inputs")) };
+    let Setting { images, tokens, channels, heads, causal } = setting;
+    let wide = if q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let by_head = |x: &Var| {
+        let split = cast(x, wide)?.reshape([images, tokens, heads, setting.head_dim()])?;
+        permute(split, &[0, 2, 1, 3])
+    };
+    let mut scores = scale(matmul_transposed(by_head(q)?, false, by_head(k)?, true)?, setting.scale())?;
+    if causal {
+        let hidden = |at: usize| if at % tokens > at / tokens { f32::NEG_INFINITY } else { 0.0 };
+        let mask = Tensor::from_vec((0..tokens * tokens).map(hidden).collect(), [tokens, tokens], &Device::Cpu)?;
+        scores = add(scores, cast(mask, wide)?.into_value().to_device(&q.device())?)?;
+    }
+    let y = permute(matmul(softmax(scores)?, by_head(v)?)?, &[0, 2, 1, 3])?;
+    cast(y.reshape([images, tokens, channels])?, q.dtype())
 }
 
 const OP: &str = "attention";

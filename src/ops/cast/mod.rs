@@ -20,7 +20,7 @@ pub fn cast(x: impl Into<Var>, dtype: DType) -> Result<Var> {
     if from == dtype {
         return Ok(x.clone());
     }
-    Var::record(OP, y, [x], move |dy, _| Ok([Some(convert(dy, from)?)]))
+    Var::record_higher(OP, y, [x], move |dy, _| Ok([Some(cast(dy, from)?)]))
 }
 
 /// As [`cast`], without a tape: for weights, inputs and optimiser state.

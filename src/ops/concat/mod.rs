@@ -56,10 +56,10 @@ pub fn concat(tensors: &[&Var], axis: usize) -> Result<Var> {
         pieces.push(Piece { source: Some(tensor.value()), pitch: width, first: 0, width });
     }
     let y = assemble(OP, &pieces, shape, first.value())?;
-    Var::record_all(OP, y, tensors, move |dy, wanted| {
+    Var::record_all_higher(OP, y, tensors, move |dy, at| {
         let starts = [0].iter().chain(&ends);
         let ranges = starts.zip(&ends).map(|(&start, &end)| start..end);
-        ranges.zip(wanted).map(|(range, &wanted)| wanted.then(|| take(OP, dy, axis, range)).transpose()).collect()
+        ranges.enumerate().map(|(i, range)| at.wanted(i, || slice(dy, axis, range))).collect()
     })
 }
 
@@ -78,15 +78,20 @@ pub fn slice(x: impl Into<Var>, axis: usize, range: Range<usize>) -> Result<Var>
         return Ok(x.clone());
     }
     let y = take(OP, x.value(), axis, range.clone())?;
-    let shape = x.shape().clone();
-    Var::record(OP, y, [x], move |dy, _| {
-        let inner: usize = shape[axis + 1..].iter().product();
-        let zeros = |width: usize| Piece { source: None, pitch: 0, first: 0, width: width * inner };
-        let width = range.len() * inner;
-        let kept = Piece { source: Some(dy), pitch: width, first: 0, width };
-        let pieces = [zeros(range.start), kept, zeros(extent - range.end)];
-        Ok([Some(assemble(OP, &pieces, shape.clone(), dy)?)])
-    })
+    Var::record_higher(OP, y, [x], move |dy, _| Ok([Some(surrounded(OP, dy, axis, &range, extent)?)]))
+}
+
+/// `x` as entries `range` of `axis`, whose other entries, `extent` in all, are zero: the gradient of [`slice`].
+fn surrounded(op: &'static str, x: &Var, axis: usize, range: &Range<usize>, extent: usize) -> Result<Var> {
+    let shape = with_extent(x.shape(), axis, extent);
+    let inner: usize = shape[axis + 1..].iter().product();
+    let zeros = |width: usize| Piece { source: None, pitch: 0, first: 0, width: width * inner };
+    let width = range.len() * inner;
+    let kept = Piece { source: Some(x.value()), pitch: width, first: 0, width };
+    let pieces = [zeros(range.start), kept, zeros(extent - range.end)];
+    let y = assemble(op, &pieces, shape, x.value())?;
+    let range = range.clone();
+    Var::record_higher(op, y, [x], move |dy, _| Ok([Some(slice(dy, axis, range.clone())?)]))
 }
 
 fn take(op: &'static str, x: &Tensor, axis: usize, range: Range<usize>) -> Result<Tensor> {

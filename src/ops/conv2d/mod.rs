@@ -6,11 +6,13 @@ mod gpu;
 mod tests;
 
 use super::product::check_bias;
-use super::{check_alike, check_float, on, reduce};
+use super::{check_alike, check_float, on, sum_to};
 use crate::autograd::Var;
 use crate::backend::convolution::Convolution;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+
+const OP: &str = "conv2d";
 
 /// `y[n, i, j, o] = bias[o] + sum over ky, kx, c of x[n, stride i + ky - padding, stride j + kx - padding, c] w[o, ky,
 /// kx, c]`, where `x` is zero outside (a cross-correlation, as every network means by convolution).
@@ -23,72 +25,71 @@ use crate::tensor::Tensor;
 /// `stride` or `padding` is absurd, or unless all have one floating-point dtype and one device.
 pub fn conv2d(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>, stride: usize, padding: usize) -> Result<Var> {
     let (x, w) = (&x.into(), &w.into());
-    const OP: &str = "conv2d";
     let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
     check_alike(OP, &inputs.iter().map(|input| input.value()).collect::<Vec<_>>())?;
     check_float(OP, x.value())?;
     let shape = shape_of(OP, x, w, bias, stride, padding)?;
-    let y = convolution(OP, &shape, x.value(), w.value(), bias.map(Var::value))?;
+    convolve(OP, shape, x, w, bias)
+}
 
+/// The convolution. It is linear in `x` and in `w`, and so are its gradients, [`adjoint`] and [`weight_gradient`], in
+/// what they are made of: the gradients of each of the three are the other two. Here and in these the caller has
+/// checked that the variables have the shapes of the geometry, one floating-point dtype and one device.
+fn convolve(op: &'static str, shape: Convolution, x: &Var, w: &Var, bias: Option<&Var>) -> Result<Var> {
+    let device = x.device();
+    let mut y = Tensor::empty([shape.batch, shape.out_height(), shape.out_width(), shape.outputs], x.dtype(), &device)?;
+    if !y.is_empty() {
+        on!(device, forward(op, &shape, x.value(), w.value(), bias.map(Var::value), &mut y))?;
+    }
+    let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
     let (x, w) = (x.value().clone(), w.value().clone());
     let bias_shape = bias.map(|bias| bias.shape().clone());
-    Var::record_all(OP, y, &inputs, move |dy, wanted| {
-        let wanted = |i: usize| wanted.get(i).copied().unwrap_or(false);
-        let dx = wanted(0).then(|| conv2d_input_gradient(OP, &shape, dy, &w, None));
-        let dw = wanted(1).then(|| conv2d_weight_gradient(OP, &shape, &x, dy));
-        let mut gradients = vec![dx.transpose()?, dw.transpose()?];
+    Var::record_all_higher(op, y, &inputs, move |dy, at| {
+        let dx = at.wanted(0, || adjoint(op, shape, dy, &at.input(1, &w), None))?;
+        let dw = at.wanted(1, || weight_gradient(op, shape, dy, &at.input(0, &x)))?;
+        let mut gradients = vec![dx, dw];
         if let Some(shape) = &bias_shape {
-            gradients.push(wanted(2).then(|| reduce::sum_to_shape(OP, dy, shape)).transpose()?);
+            gradients.push(at.wanted(2, || sum_to(dy, shape))?);
         }
         Ok(gradients)
     })
 }
 
-/// The convolution without a tape. Here and in its two gradients the caller has checked that the tensors have the
-/// shapes of the geometry, one floating-point dtype and one device.
-pub(crate) fn convolution(
-    op: &'static str,
-    shape: &Convolution,
-    x: &Tensor,
-    w: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
-    let device = x.device();
-    let mut y = Tensor::empty([shape.batch, shape.out_height(), shape.out_width(), shape.outputs], x.dtype(), &device)?;
-    if !y.is_empty() {
-        on!(device, forward(op, shape, x, w, bias, &mut y))?;
-    }
-    Ok(y)
-}
-
-/// The gradient of a convolution's input `[batch, height, width, in]`, from that of its result and the weight; plus
-/// `bias` `[in]` if given. It is linear in both: the gradients of a product with it are [`convolution`] (for `dy`) and
-/// [`conv2d_weight_gradient`] (for `w`) of that other factor.
-pub(crate) fn conv2d_input_gradient(
-    op: &'static str,
-    shape: &Convolution,
-    dy: &Tensor,
-    w: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
+/// What `dy` `[batch, out height, out width, out]` makes of the weight, plus `bias` `[in]` if given: the gradient of
+/// the input, and the transposed convolution.
+pub(super) fn adjoint(op: &'static str, shape: Convolution, dy: &Var, w: &Var, bias: Option<&Var>) -> Result<Var> {
     let device = dy.device();
     let mut dx = Tensor::empty([shape.batch, shape.height, shape.width, shape.inputs], dy.dtype(), &device)?;
     if !dx.is_empty() {
-        on!(device, input_gradient(op, shape, dy, w, bias, &mut dx))?;
+        on!(device, input_gradient(op, &shape, dy.value(), w.value(), bias.map(Var::value), &mut dx))?;
     }
-    Ok(dx)
+    let inputs: Vec<&Var> = [dy, w].into_iter().chain(bias).collect();
+    let kept = [dy.value().clone(), w.value().clone()];
+    let bias_shape = bias.map(|bias| bias.shape().clone());
+    Var::record_all_higher(op, dx, &inputs, move |g, at| {
+        let d_dy = at.wanted(0, || convolve(op, shape, g, &at.input(1, &kept[1]), None))?;
+        let dw = at.wanted(1, || weight_gradient(op, shape, &at.input(0, &kept[0]), g))?;
+        let mut gradients = vec![d_dy, dw];
+        if let Some(shape) = &bias_shape {
+            gradients.push(at.wanted(2, || sum_to(g, shape))?);
+        }
+        Ok(gradients)
+    })
 }
 
-/// The gradient of a convolution's weight `[out, kernel, kernel, in]`, from the input and the gradient of the result.
-/// It is linear in both: the gradients of a product with it are [`conv2d_input_gradient`] (for `x`) and [`convolution`]
-/// (for `dy`), with that other factor as the weight.
-pub(crate) fn conv2d_weight_gradient(op: &'static str, shape: &Convolution, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+/// What `dy` `[batch, out height, out width, out]` makes of the input: the gradient of the weight.
+fn weight_gradient(op: &'static str, shape: Convolution, dy: &Var, x: &Var) -> Result<Var> {
     let device = dy.device();
     let mut dw = Tensor::empty([shape.outputs, shape.kernel, shape.kernel, shape.inputs], dy.dtype(), &device)?;
     if !dw.is_empty() {
-        on!(device, weight_gradient(op, shape, dy, x, &mut dw))?;
+        on!(device, weight_gradient(op, &shape, dy.value(), x.value(), &mut dw))?;
     }
-    Ok(dw)
+    let kept = [dy.value().clone(), x.value().clone()];
+    Var::record_higher(op, dw, [dy, x], move |g, at| {
+        let d_dy = at.wanted(0, || convolve(op, shape, &at.input(1, &kept[1]), g, None))?;
+        let dx = at.wanted(1, || adjoint(op, shape, &at.input(0, &kept[0]), g, None))?;
+        Ok([d_dy, dx])
+    })
 }
 
 /// Kernel, stride and padding up to this keep every position within an image representable in 32 bits.

@@ -3,10 +3,12 @@
 mod cpu;
 mod gpu;
 
-use super::{check_float, check_same_device, on};
+use super::{cast, check_float, check_same_device, mul, on, scale, softmax, sub, sum};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
+
+const OP: &str = "cross_entropy";
 
 /// The mean over a batch of `-log softmax(logits)[label]`, without axes.
 ///
@@ -20,7 +22,6 @@ use crate::tensor::{DType, Tensor};
 /// row's gradient NaN.
 pub fn cross_entropy(logits: impl Into<Var>, labels: &Tensor) -> Result<Var> {
     let logits = &logits.into();
-    const OP: &str = "cross_entropy";
     check_float(OP, logits.value())?;
     let [rows, classes] = logits.shape().dims(OP, "logits [b, k]")?;
     if rows == 0 || classes == 0 {
@@ -40,9 +41,28 @@ pub fn cross_entropy(logits: impl Into<Var>, labels: &Tensor) -> Result<Var> {
     let mut stats = Tensor::empty([rows, 2], dtype, &x.device())?;
     let mut loss = Tensor::empty([], dtype, &x.device())?;
     on!(x.device(), forward(OP, &x, &labels, &mut stats, &mut loss))?;
-    Var::record(OP, loss, [logits], move |dy, _| {
-        let mut dx = x.empty_like()?;
-        on!(dy.device(), backward(OP, dy, &x, &labels, &stats, &mut dx))?;
-        Ok([Some(dx)])
+    Var::record_higher(OP, loss, [logits], move |dy, at| Ok([Some(gradient(dy, &at.input(0, &x), &labels, &stats)?)]))
+}
+
+/// The gradient of the logits.
+fn gradient(dy: &Var, logits: &Var, labels: &Tensor, stats: &Tensor) -> Result<Var> {
+    let mut dx = logits.value().empty_like()?;
+    on!(dy.device(), backward(OP, dy.value(), logits.value(), labels, stats, &mut dx))?;
+    let (cotangent, x, labels, stats) = (dy.value().clone(), logits.value().clone(), labels.clone(), stats.clone());
+    Var::record_higher(OP, dx, [dy, logits], move |g, at| {
+        let (dy, logits) = (at.input(0, &cotangent), at.input(1, &x));
+        let d_dy = at.wanted(0, || {
+            let one = Tensor::full(1.0, [], dy.dtype(), &dy.device())?;
+            cast(mul(g, gradient(&one.into(), &logits, &labels, &stats)?)?, dy.dtype())?.sum_all()
+        })?;
+        // Of the difference of softmax and label, the softmax depends on the logits.
+        let dx = at.wanted(1, || {
+            let (k, rows) = (logits.shape().rank() - 1, logits.shape()[0]);
+            let scaled = scale(mul(g, cast(&dy, g.dtype())?)?, 1.0 / rows as f64)?;
+            let y = softmax(&logits)?;
+            let mean = sum(mul(&y, &scaled)?, &[k])?.reshape([rows, 1])?;
+            mul(y, sub(scaled, mean)?)
+        })?;
+        Ok([d_dy, dx])
     })
 }

@@ -29,7 +29,7 @@ pub fn dropout(x: impl Into<Var>, p: f64, draws: &Draws) -> Result<Var> {
     }
     let y = mask(x.value(), threshold, 1.0 / (1.0 - p), draws)?;
     let draws = draws.clone();
-    Var::record("dropout", y, [x], move |dy, _| Ok([Some(mask(dy, threshold, 1.0 / (1.0 - p), &draws)?)]))
+    Var::record_higher("dropout", y, [x], move |dy, _| Ok([Some(dropout(dy, p, &draws)?)]))
 }
 
 fn mask(x: &Tensor, threshold: u32, scale: f64, draws: &Draws) -> Result<Tensor> {

@@ -1,5 +1,7 @@
 //! What a row of the table becomes.
 
+use crate::autograd::Var;
+use crate::error::{Error, Result};
 use crate::tensor::Accumulator;
 
 /// The symbols of a function's kernels: forward in f32 and bf16, then backward.
@@ -13,12 +15,21 @@ pub trait Function: Copy + Send + Sync + 'static {
     const KERNELS: Kernels;
     /// Whether the derivative is given the function's result instead of its argument.
     const SLOPE_OF_RESULT: bool = false;
+    /// Whether the derivative is the same number in stretches: its own derivative is zero.
+    const FLAT_SLOPE: bool = false;
 
     /// The function.
     fn value<A: Accumulator>(self, x: A) -> A;
 
     /// Its derivative.
     fn slope<A: Accumulator>(self, x: A) -> A;
+
+    /// `w` times the derivative of what [`slope`](Self::slope) computes, by what it is given: made of operations, so
+    /// that it has derivatives in turn. Not asked for where the slope is flat. Errors where nobody has said it.
+    fn bend(self, w: &Var, x: &Var) -> Result<Var> {
+        let _ = (w, x);
+        Err(Error::NoHigherGradient { op: Self::NAME })
+    }
 
     /// Numbers that it depends on, for its kernels.
     fn numbers(self) -> [f64; 2] {
@@ -44,6 +55,8 @@ macro_rules! functions {
         $name:ident: $function:ident {
             value($x:ident) $value:block
             slope($y:ident) $(of $mark:ident)? $slope:block
+            $(bend: $flat:ident)?
+            $(bend($this:ident, $w:ident, $at:ident) $bend:block)?
         }
     )*) => {
         $(
@@ -54,12 +67,15 @@ macro_rules! functions {
                 const NAME: &'static str = stringify!($name);
                 const KERNELS: function::Kernels = function::kernels!(stringify!($name));
                 $(const SLOPE_OF_RESULT: bool = { stringify!($mark); true };)?
+                $(const FLAT_SLOPE: bool = { stringify!($flat); true };)?
 
                 #[inline(always)]
                 fn value<A: Accumulator>(self, $x: A) -> A $value
 
                 #[inline(always)]
                 fn slope<A: Accumulator>(self, $y: A) -> A $slope
+
+                $(fn bend($this, $w: &Var, $at: &Var) -> Result<Var> $bend)?
             }
 
             $(#[doc = $doc])+

@@ -29,13 +29,17 @@ pub fn embedding(table: impl Into<Var>, index: &Tensor) -> Result<Var> {
         on!(table.device(), forward(table.value(), index, [rows, width], &mut y))?;
     }
     let index = index.clone();
-    Var::record(OP, y, [table], move |dy, _| {
-        let mut gradient = Tensor::empty([rows, width], dy.dtype(), &dy.device())?;
-        if !gradient.is_empty() {
-            on!(dy.device(), backward(dy, &index, [rows, width], &mut gradient))?;
-        }
-        Ok([Some(gradient)])
-    })
+    Var::record_higher(OP, y, [table], move |dy, _| Ok([Some(gathered(dy, &index, [rows, width])?)]))
+}
+
+/// The rows of `dy` summed into rows `index` of a table: the gradient of [`embedding`].
+fn gathered(dy: &Var, index: &Tensor, [rows, width]: [usize; 2]) -> Result<Var> {
+    let mut gradient = Tensor::empty([rows, width], dy.dtype(), &dy.device())?;
+    if !gradient.is_empty() {
+        on!(dy.device(), backward(dy.value(), index, [rows, width], &mut gradient))?;
+    }
+    let index = index.clone();
+    Var::record_higher(OP, gradient, [dy], move |dy, _| Ok([Some(embedding(dy, &index)?)]))
 }
 
 /// `[.., k]` rows that are 1 at `index` and 0 elsewhere, for `index` u32 of any shape.

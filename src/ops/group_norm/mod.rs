@@ -3,7 +3,8 @@
 mod cpu;
 mod gpu;
 
-use super::{check_float, check_same_device, on};
+use super::reduce::standardized;
+use super::{add, cast, check_float, check_same_device, mul, on, silu};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
@@ -85,16 +86,26 @@ fn normalize(op: &'static str, silu: bool, inputs: [&Var; 3], groups: usize, eps
     check(&setting, &x, &gamma, &beta)?;
     if x.is_empty() {
         let empty = x.clone();
-        return Var::record(op, empty, inputs, move |_, _| {
-            let zeros = |like: &Tensor| Tensor::zeros(like.shape(), like.dtype(), &like.device()).map(Some);
+        return Var::record_higher(op, empty, inputs, move |_, _| {
+            let zeros = |like: &Tensor| Ok(Some(Tensor::zeros(like.shape(), like.dtype(), &like.device())?.into()));
             Ok([zeros(&x)?, zeros(&gamma)?, zeros(&beta)?])
         });
     }
     let (y, stats) = on!(x.device(), forward(&setting, &x, &gamma, &beta))?;
-    Var::record(op, y, inputs, move |dy, _| {
+    let rule = move |dy: &Tensor, _| {
         let gradients = on!(x.device(), backward(&setting, dy, &x, &gamma, &beta, &stats))?;
         Ok([Some(gradients.x), Some(gradients.gamma), Some(gradients.beta)])
-    })
+    };
+    Var::record_fused(op, y, inputs, rule, move |inputs| plain(&setting, inputs))
+}
+
+/// The same, made of other operations.
+fn plain(setting: &Setting, inputs: &[Var]) -> Result<Var> {
+    let [x, gamma, beta] = inputs else { return Err(Error::argument(setting.op, "three inputs")) };
+    let extents = [setting.images, setting.pixels, setting.groups, setting.width()];
+    let u = standardized(x, extents, setting.eps)?.reshape(x.shape())?;
+    let u = add(mul(&u, cast(gamma, u.dtype())?)?, cast(beta, u.dtype())?)?;
+    cast(if setting.silu { silu(u)? } else { u }, x.dtype())
 }
 
 fn check(setting: &Setting, x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<()> {

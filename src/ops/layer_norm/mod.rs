@@ -3,7 +3,8 @@
 mod cpu;
 mod gpu;
 
-use super::{check_float, check_same_device, on};
+use super::reduce::standardized;
+use super::{add, cast, check_float, check_same_device, mul, on};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
@@ -31,16 +32,24 @@ pub fn layer_norm(x: impl Into<Var>, gamma: impl Into<Var>, beta: impl Into<Var>
     check(&setting, &x, &gamma, &beta)?;
     if x.is_empty() {
         let empty = x.clone();
-        return Var::record(OP, empty, inputs, move |_, _| {
-            let zeros = |like: &Tensor| Tensor::zeros(like.shape(), like.dtype(), &like.device()).map(Some);
+        return Var::record_higher(OP, empty, inputs, move |_, _| {
+            let zeros = |like: &Tensor| Ok(Some(Tensor::zeros(like.shape(), like.dtype(), &like.device())?.into()));
             Ok([zeros(&x)?, zeros(&gamma)?, zeros(&beta)?])
         });
     }
     let (y, stats) = on!(x.device(), forward(&setting, &x, &gamma, &beta))?;
-    Var::record(OP, y, inputs, move |dy, _| {
+    let rule = move |dy: &Tensor, _| {
         let gradients = on!(x.device(), backward(&setting, dy, &x, &gamma, &beta, &stats))?;
         Ok([Some(gradients.x), Some(gradients.gamma), Some(gradients.beta)])
-    })
+    };
+    Var::record_fused(OP, y, inputs, rule, move |inputs| plain(&setting, inputs))
+}
+
+/// The same, made of other operations.
+fn plain(setting: &Setting, inputs: &[Var]) -> Result<Var> {
+    let [x, gamma, beta] = inputs else { return Err(Error::argument(OP, "three inputs")) };
+    let u = standardized(x, [setting.rows, 1, 1, setting.channels], setting.eps)?.reshape(x.shape())?;
+    cast(add(mul(&u, cast(gamma, u.dtype())?)?, cast(beta, u.dtype())?)?, x.dtype())
 }
 
 /// The sizes.

@@ -2,7 +2,7 @@
 //! [`matmul`](super::matmul()).
 
 use super::product::{Factor, Sizes, check_bias, product};
-use super::{check_alike, check_float, reduce};
+use super::{check_alike, check_float, matmul, matmul_transposed, sum_to};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 
@@ -27,21 +27,17 @@ pub fn linear(x: impl Into<Var>, w: impl Into<Var>, bias: Option<&Var>) -> Resul
     let (left, weight) = (Factor::new(x.value(), false), Factor::new(w.value(), true));
     let y = product(OP, &left, &weight, bias.map(Var::value), sizes)?.reshape([lead, &[outputs]].concat())?;
 
+    let (input, weight) = (left.tensor, weight.tensor);
     let bias_shape = bias.map(|bias| bias.shape().clone());
     let inputs_of_op: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
-    Var::record_all(OP, y, &inputs_of_op, move |dy, wanted| {
-        let wanted = |i: usize| wanted.get(i).copied().unwrap_or(false);
-        let dx = wanted(0).then(|| {
-            let sizes = Sizes { batch: 1, m: rows, n: inputs, k: outputs };
-            product(OP, &Factor::new(dy, false), &weight.flipped(), None, sizes)?.reshape(left.tensor.shape())
-        });
-        let dw = wanted(1).then(|| {
-            let sizes = Sizes { batch: 1, m: outputs, n: inputs, k: rows };
-            product(OP, &Factor::new(dy, true), &left, None, sizes)?.reshape([outputs, inputs])
-        });
-        let mut gradients = vec![dx.transpose()?, dw.transpose()?];
+    Var::record_all_higher(OP, y, &inputs_of_op, move |dy, at| {
+        let (x, w) = (at.input(0, &input), at.input(1, &weight));
+        let rows_of_dy = dy.reshape([rows, outputs])?;
+        let dx = at.wanted(0, || matmul(&rows_of_dy, w)?.reshape(x.shape()))?;
+        let dw = at.wanted(1, || matmul_transposed(&rows_of_dy, true, x.reshape([rows, inputs])?, false))?;
+        let mut gradients = vec![dx, dw];
         if let Some(shape) = &bias_shape {
-            gradients.push(wanted(2).then(|| reduce::sum_to_shape(OP, dy, shape)).transpose()?);
+            gradients.push(at.wanted(2, || sum_to(dy, shape))?);
         }
         Ok(gradients)
     })

@@ -24,25 +24,19 @@ pub fn matmul_transposed(a: impl Into<Var>, a_transposed: bool, b: impl Into<Var
     check_float(OP, &left.tensor)?;
     let sizes = Sizes::of(OP, &left, &right)?;
     let y = product(OP, &left, &right, None, sizes)?.reshape(sizes.shape(&left)?)?;
-    Var::record(OP, y, [a, b], move |dy, wanted| {
-        let Sizes { batch, m, n, k } = sizes;
-        let (dy, dy_t) = (Factor::new(dy, false), Factor::new(dy, true));
-        let da = wanted[0].then(|| {
+    let (left, right) = (left.tensor, right.tensor);
+    Var::record_higher(OP, y, [a, b], move |dy, at| {
+        let (a, b) = (at.input(0, &left), at.input(1, &right));
+        let da = at.wanted(0, || match a_transposed {
             // da = dy b^T, or where a is stored transposed, (da)^T = b dy^T.
-            match left.transposed {
-                false => product(OP, &dy, &right.flipped(), None, Sizes { batch, m, n: k, k: n }),
-                true => product(OP, &right, &dy_t, None, Sizes { batch, m: k, n: m, k: n }),
-            }?
-            .reshape(left.tensor.shape())
-        });
-        let db = wanted[1].then(|| {
+            false => matmul_transposed(dy, false, &b, !b_transposed),
+            true => matmul_transposed(&b, b_transposed, dy, true),
+        })?;
+        let db = at.wanted(1, || match b_transposed {
             // db = a^T dy, or where b is stored transposed, (db)^T = dy^T a.
-            match right.transposed {
-                false => product(OP, &left.flipped(), &dy, None, Sizes { batch, m: k, n, k: m }),
-                true => product(OP, &dy_t, &left, None, Sizes { batch, m: n, n: k, k: m }),
-            }?
-            .reshape(right.tensor.shape())
-        });
-        Ok([da.transpose()?, db.transpose()?])
+            false => matmul_transposed(&a, !a_transposed, dy, false),
+            true => matmul_transposed(dy, true, &a, a_transposed),
+        })?;
+        Ok([da, db])
     })
 }

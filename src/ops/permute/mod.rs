@@ -24,7 +24,7 @@ pub fn permute(x: impl Into<Var>, axes: &[usize]) -> Result<Var> {
     for (to, &from) in axes.iter().enumerate() {
         back[from] = to;
     }
-    Var::record(OP, y, [x], move |dy, _| Ok([Some(permuted(dy, &back)?)]))
+    Var::record_higher(OP, y, [x], move |dy, _| Ok([Some(permute(dy, &back)?)]))
 }
 
 /// `x` with two axes exchanged, as a copy; see [`permute`]. Errors if one does not exist.

@@ -25,11 +25,6 @@ impl Factor {
         Factor { tensor: tensor.clone(), transposed }
     }
 
-    /// The transpose of this factor.
-    pub fn flipped(&self) -> Self {
-        Factor::new(&self.tensor, !self.transposed)
-    }
-
     /// Leading axes, rows and columns.
     fn axes(&self) -> Option<(&[usize], usize, usize)> {
         match self.tensor.shape() as &[usize] {

@@ -4,10 +4,10 @@ mod cpu;
 mod gpu;
 
 use super::broadcast::affine;
-use super::{check_float, on};
+use super::{cast, check_float, div, on, shift, sqrt, square, sub};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{DType, Shape, Tensor};
 
 /// Rows that are summed in one go; the sums of such blocks are then added in order.
 const BLOCK: usize = 1024;
@@ -43,9 +43,25 @@ pub fn mean(x: impl Into<Var>, axes: &[usize]) -> Result<Var> {
 /// `x` summed down to `shape`, from which it may have been broadcast. Errors if `shape` does not broadcast to `x`'s.
 pub fn sum_to(x: impl Into<Var>, shape: impl Into<Shape>) -> Result<Var> {
     let x = &x.into();
-    let y = sum_to_shape("sum_to", x.value(), &shape.into())?;
+    gather("sum_to", x, 1.0, &shape.into())
+}
+
+/// `factor` times `x` summed down to `shape`: the gradient of [`spread`].
+pub(crate) fn gather(op: &'static str, x: &Var, factor: f64, shape: &Shape) -> Result<Var> {
+    if factor == 1.0 && x.shape() == shape {
+        return Ok(x.clone());
+    }
+    let sum = sum_to_shape(op, x.value(), shape)?;
+    let y = if factor == 1.0 { sum } else { affine(op, &sum, factor, 0.0, shape)? };
     let from = x.shape().clone();
-    Var::record("sum_to", y, [x], move |dy, _| Ok([Some(affine("sum_to", dy, 1.0, 0.0, &from)?)]))
+    Var::record_higher(op, y, [x], move |dy, _| Ok([Some(spread(op, dy, factor, &from)?)]))
+}
+
+/// `factor x`, repeated to `shape`: the gradient of [`gather`].
+pub(crate) fn spread(op: &'static str, x: &Var, factor: f64, shape: &Shape) -> Result<Var> {
+    let y = affine(op, x.value(), factor, 0.0, shape)?;
+    let from = x.shape().clone();
+    Var::record_higher(op, y, [x], move |dy, _| Ok([Some(gather(op, dy, factor, &from)?)]))
 }
 
 fn reduced(op: &'static str, x: &Var, axes: &[usize], factor: impl Fn(usize) -> f64) -> Result<Var> {
@@ -63,8 +79,8 @@ fn reduced(op: &'static str, x: &Var, axes: &[usize], factor: impl Fn(usize) -> 
     let kept: Vec<usize> = (0..shape.rank()).filter(|&axis| !summed[axis]).map(|axis| shape[axis]).collect();
     let with_ones: Vec<usize> = (0..shape.rank()).map(|axis| if summed[axis] { 1 } else { shape[axis] }).collect();
     let y = sum_axes(op, x.value(), &summed, factor)?.reshape(kept)?;
-    Var::record(op, y, [x], move |dy, _| {
-        Ok([Some(affine(op, &dy.reshape(with_ones.as_slice())?, factor, 0.0, &shape)?)])
+    Var::record_higher(op, y, [x], move |dy, _| {
+        Ok([Some(spread(op, &dy.reshape(with_ones.as_slice())?, factor, &shape)?)])
     })
 }
 
@@ -81,6 +97,17 @@ pub(crate) fn sum_to_shape(op: &'static str, x: &Tensor, shape: &Shape) -> Resul
     let summed: Vec<bool> =
         (0..x.shape().rank()).map(|axis| axis < missing || shape[axis - missing] != x.shape()[axis]).collect();
     sum_axes(op, x, &summed, 1.0)?.reshape(shape)
+}
+
+/// `x` seen as `[n, pixels, groups, width]`, less its mean over the pixels and channels of a group, and divided by the
+/// root of their (biased) variance and `eps`; in the precision of statistics. What normalisations are made of, for
+/// gradients of higher order.
+pub(crate) fn standardized(x: &Var, extents: [usize; 4], eps: f64) -> Result<Var> {
+    let x = cast(x, if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 })?.reshape(extents)?;
+    let kept = [extents[0], 1, extents[2], 1];
+    let centred = sub(&x, mean(&x, &[1, 3])?.reshape(kept)?)?;
+    let variance = mean(square(&centred)?, &[1, 3])?.reshape(kept)?;
+    div(centred, sqrt(shift(variance, eps)?)?)
 }
 
 /// `factor` times the sum over the marked axes, runs of neighbouring axes at a time; the result's shape is not

@@ -82,9 +82,9 @@ pub fn downsample2x_padded(x: impl Into<Var>, taps: &[f64], padding: usize) -> R
 
 fn record(op: &'static str, x: &Var, forward: Resample) -> Result<Var> {
     let y = forward.run(op, x.value())?;
-    // The adjoint: the same taps the other way round.
+    // The adjoint: the same taps the other way round. Its own adjoint is what it came from.
     let backward = Resample { up: !forward.up, from: forward.to, to: forward.from, ..forward };
-    Var::record(op, y, [x], move |dy, _| Ok([Some(backward.run(op, dy)?)]))
+    Var::record_higher(op, y, [x], move |dy, _| Ok([Some(record(op, dy, backward.clone())?)]))
 }
 
 impl Resample {

@@ -3,7 +3,7 @@
 mod cpu;
 mod gpu;
 
-use super::{check_float, on};
+use super::{check_float, mul, neg, on, sub, sum_to};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
@@ -45,16 +45,44 @@ fn along_rows(op: &'static str, log: bool, x: &Var) -> Result<Var> {
     let setting = Setting { op, log, rows: rows.iter().product(), columns };
     let x_value = x.value().clone();
     if x_value.is_empty() {
-        return Var::record(op, x_value, [x], |dy, _| Ok([Some(dy.clone())]));
+        return Var::record_higher(op, x_value, [x], |dy, _| Ok([Some(dy.clone())]));
     }
     let mut y = x_value.empty_like()?;
     // The shift and the logarithm of the sum of each row: the gradient is exact to f32 also where y is bf16.
     let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
     let mut stats = Tensor::empty([setting.rows, 2], dtype, &x.device())?;
     on!(x.device(), forward(setting, &x_value, &mut y, &mut stats))?;
-    Var::record(op, y, [x], move |dy, _| {
-        let mut dx = x_value.empty_like()?;
-        on!(dy.device(), backward(setting, dy, &x_value, &stats, &mut dx))?;
-        Ok([Some(dx)])
+    Var::record_higher(op, y, [x], move |dy, at| Ok([Some(gradient(setting, dy, &at.input(0, &x_value), &stats)?)]))
+}
+
+/// The gradient of `x`: `y (dy - sum(y dy))`, or with a logarithm `dy - y sum(dy)`, where `y = softmax(x)`.
+fn gradient(setting: Setting, dy: &Var, x: &Var, stats: &Tensor) -> Result<Var> {
+    let mut dx = x.value().empty_like()?;
+    on!(dy.device(), backward(setting, dy.value(), x.value(), stats, &mut dx))?;
+    let (cotangent, argument, stats) = (dy.value().clone(), x.value().clone(), stats.clone());
+    Var::record_higher(setting.op, dx, [dy, x], move |g, at| {
+        let (dy, x) = (&at.input(0, &cotangent), &at.input(1, &argument));
+        let d_dy = at.wanted(0, || match setting.log {
+            // The matrix of the softmax's derivatives is symmetric.
+            false => gradient(setting, g, x, &stats),
+            true => sub(g, row_sum(&mul(softmax(x)?, g)?)?),
+        })?;
+        // What reaches the softmax, and through it the argument.
+        let reaches = |dy: &Var| match setting.log {
+            false => {
+                let y = &softmax(x)?;
+                let first = mul(g, sub(dy, row_sum(&mul(y, dy)?)?)?)?;
+                sub(first, mul(dy, row_sum(&mul(y, g)?)?)?)
+            }
+            true => neg(mul(g, row_sum(dy)?)?),
+        };
+        let dx = at.wanted(1, || gradient(Setting { log: false, ..setting }, &reaches(dy)?, x, &stats))?;
+        Ok([d_dy, dx])
     })
+}
+
+/// The sum over the last axis, which stays with an extent of 1.
+fn row_sum(x: &Var) -> Result<Var> {
+    let last = x.shape().rank() - 1;
+    sum_to(x, [&x.shape()[..last], &[1]].concat())
 }
