@@ -41,6 +41,7 @@ mod arithmetic;
 mod attention;
 mod average;
 mod cast;
+mod categorical;
 mod concat;
 mod conv2d;
 mod cross_entropy;
@@ -68,6 +69,7 @@ pub fn rows() -> Vec<Row> {
         attention::rows(),
         average::rows(),
         cast::rows(),
+        categorical::rows(),
         concat::rows(),
         conv2d::rows(),
         cross_entropy::rows(),
