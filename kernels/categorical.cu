@@ -29,20 +29,10 @@ struct CategoricalParams {
 template <class T, int C>
 DEVICE void label_rows(const CategoricalParams& p) {
     draws d = draws_of(p);
-    uint32_t units = (p.len + C - 1) / C;
     for (RowTeam team(p.rows, p.lanes); team.more(p.rows); team.next()) {
         uint64_t row = team.inside() ? team.row : 0;
         auto logits = p.logits.as<const T>() + row * p.len;
-        uint32_t sample = d.id(row);
-        Largest largest;
-        for (uint32_t unit = team.first(units); unit < units; unit += team.size) {
-            uint32_t column = unit * C;
-            vec<T, C> v = load_columns<C>(logits, column, p.len, p.width);
-            vec<float, C> g = gumbel_columns<C>(d.stream, sample, column / 4);
-            UNROLL for (int k = 0; k < C; ++k)
-                if (column + k < p.len) largest.see(exact_add(to_float(v[k]), g[k]), column + k);
-        }
-        uint32_t label = largest.of(team);
+        uint32_t label = label_of_row<C>(team, logits, d.stream, d.id(row), p.len, p.width);
         if (team.inside() && team.rank == 0) {
             if (label == Largest::NONE) p.bad.as<uint32_t>()[0] = 1;
             p.labels.as<uint32_t>()[row] = label;

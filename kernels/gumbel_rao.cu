@@ -42,16 +42,7 @@ DEVICE void forward_rows(const GumbelRaoParams& p) {
     for (RowTeam team(p.rows, p.lanes); team.more(p.rows); team.next()) {
         uint64_t row = team.inside() ? team.row : 0, start = row * p.len;
         auto x = p.x.as<const T>() + start;
-        uint32_t sample = d.id(row);
-        Largest largest;
-        for (uint32_t unit = team.first(units); unit < units; unit += team.size) {
-            uint32_t column = unit * C;
-            vec<T, C> v = load_columns<C>(x, column, p.len, p.width);
-            vec<float, C> g = gumbel_columns<C>(d.stream, sample, column / 4);
-            UNROLL for (int k = 0; k < C; ++k)
-                if (column + k < p.len) largest.see(exact_add(to_float(v[k]), g[k]), column + k);
-        }
-        uint32_t label = largest.of(team);
+        uint32_t label = label_of_row<C>(team, x, d.stream, d.id(row), p.len, p.width);
         float elsewhere = label == Largest::NONE ? not_a_number() : 0.0f;
         for (uint32_t unit = team.first(units); unit < units; unit += team.size) {
             vec<T, C> y;

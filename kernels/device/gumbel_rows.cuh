@@ -1,4 +1,5 @@
-// Rows of logits that teams of threads perturb with Gumbel noise: what categorical, gumbel_softmax and gumbel_rao share.
+// Rows of logits that teams of threads perturb with Gumbel noise: what categorical, gumbel_softmax and gumbel_rao
+// share.
 #pragma once
 
 #include "draws.cuh"
@@ -123,3 +124,19 @@ struct Largest {
         return bad ? NONE : ~(uint32_t)key;
     }
 };
+
+// The first largest x + g of a team's row, the same for all its threads: a column, or Largest::NONE.
+template <int C, class T>
+DEVICE uint32_t label_of_row(const RowTeam& team, gptr<const T> x, const random_stream& stream, uint32_t sample, uint32_t len,
+                             uint32_t width) {
+    Largest largest;
+    uint32_t units = (len + C - 1) / C;
+    for (uint32_t unit = team.first(units); unit < units; unit += team.size) {
+        uint32_t column = unit * C;
+        vec<T, C> v = load_columns<C>(x, column, len, width);
+        vec<float, C> g = gumbel_columns<C>(stream, sample, column / 4);
+        UNROLL for (int k = 0; k < C; ++k)
+            if (column + k < len) largest.see(exact_add(to_float(v[k]), g[k]), column + k);
+    }
+    return largest.of(team);
+}

@@ -1,12 +1,16 @@
 //! Rows of logits and their Gumbel noise, for the operations that draw from them: how a GPU's threads share such rows,
 //! and how the CPU makes `x + g` in its cache, once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use num_traits::{Float, Zero};
+
+use crate::backend::cpu::{Kernel, weighted_chunks, with_vector_instructions};
 use crate::backend::gpu::{Launch, Ptr};
 use crate::error::{Error, Result};
 use crate::random::philox::philox4x32_10;
 use crate::random::{Gumbel, Samples, Stream, fill_rows, variates};
 use crate::tensor::{Accumulator, DType, Real};
-use num_traits::Float;
 
 /// Errors of `op` unless `tau` and its inverse are positive and finite, in f32 too.
 pub(super) fn check_temperature(op: &'static str, tau: f64) -> Result<()> {
@@ -18,6 +22,14 @@ pub(super) fn check_temperature(op: &'static str, tau: f64) -> Result<()> {
 pub(super) fn check_labels(op: &'static str, k: usize) -> Result<()> {
     let fits = (k as u64) < u64::from(u32::MAX);
     if fits { Ok(()) } else { Err(Error::argument(op, format!("{k} labels are more than 2^32 - 2"))) }
+}
+
+/// The error of `op` on a row of logits.
+pub(super) fn no_distribution(op: &str, row: usize) -> Error {
+    Error::NonFinite {
+        what: format!("{op}: row {row} of the logits"),
+        found: "all -inf, or a NaN or +inf; a row needs a finite logit, and only -inf besides".into(),
+    }
 }
 
 /// How threads share the rows: what `RowTeam` and `load_columns` of `kernels/device/gumbel_rows.cuh` are told.
@@ -317,4 +329,55 @@ fn add<T: Real, G: Copy>(x: &[T], g: &[G], t: &mut [T::Acc], widen: impl Fn(G) -
     }
     let max = max.into_iter().fold(T::Acc::neg_infinity(), |max, t| if t > max { t } else { max });
     Peak { max, bad: bad.iter().any(|&bad| bad != 0) }
+}
+
+/// What stands in the place of a label where a row of logits has no distribution.
+pub const NO_LABEL: u32 = u32::MAX;
+
+/// Writes the argmax of `x + g` of each row, or [`NO_LABEL`]; returns the first row without a distribution.
+pub(super) fn label_rows<T: Real>(x: &[T], k: usize, noise: Noise<T::Acc>, labels: &mut [u32]) -> Option<usize> {
+    let bad = AtomicUsize::new(usize::MAX);
+    weighted_chunks(labels, 1, k, |first, labels| {
+        with_vector_instructions(Labels { k, x: &x[first * k..][..k * labels.len()], noise, first, labels, bad: &bad });
+    });
+    Some(bad.into_inner()).filter(|&row| row != usize::MAX)
+}
+
+/// Some rows, from the batch's row `first` on.
+struct Labels<'a, T: Real> {
+    k: usize,
+    x: &'a [T],
+    noise: Noise<'a, T::Acc>,
+    first: usize,
+    labels: &'a mut [u32],
+    bad: &'a AtomicUsize,
+}
+
+impl<T: Real> Kernel for Labels<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let Labels { k, x, noise, first, labels, bad } = self;
+        let label = |row: usize, best: Option<usize>| {
+            if best.is_none() {
+                bad.fetch_min(first + row, Ordering::Relaxed);
+            }
+            best.map_or(NO_LABEL, |best| best as u32)
+        };
+        if k <= SHORT {
+            let mut t = [[T::Acc::zero(); LANES]; SHORT];
+            for (i, (x, labels)) in x.chunks(LANES * k).zip(labels.chunks_mut(LANES)).enumerate() {
+                columns(x, k, &mut t);
+                perturb_columns(&mut t, k, &noise, first + i * LANES, labels.len());
+                let peaks = ColumnPeaks::of(&t[..k]);
+                labels.iter_mut().enumerate().for_each(|(l, to)| *to = label(i * LANES + l, peaks.best(l)));
+            }
+            return;
+        }
+        let rows = labels.len();
+        let mut perturbed = PerturbedRows::new(k, rows);
+        for (r, (x, to)) in x.chunks_exact(k).zip(labels).enumerate() {
+            let peak = perturbed.make(x, &noise, first + r, rows - r);
+            *to = label(r, if peak.is_fine() { peak.position(&perturbed.t) } else { None });
+        }
+    }
 }

@@ -1,12 +1,10 @@
-use std::sync::Mutex;
-
 use num_traits::{One, Zero};
 
 use super::{Backward, OP};
 use crate::backend::cpu::{Kernel, RowSum, parts, weighted_chunks, with_vector_instructions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::gumbel_rows::{
-    ColumnPeaks, Columns, LANES, Noise, PerturbedRows, SHORT, columns, perturb_columns, rows, sum_of,
+    Columns, LANES, Noise, SHORT, columns, label_rows, no_distribution, perturb_columns, rows, sum_of,
 };
 use crate::ops::random::Draws;
 use crate::random::{Gumbel, Samples, Stream, fill_rows, variates};
@@ -19,24 +17,10 @@ pub fn forward(x: &Tensor, k: usize, draws: &Draws, y: &mut Tensor, labels: &mut
 fn run<T: Real>(x: &Tensor, k: usize, draws: &Draws, y: &mut Tensor, labels: &mut Tensor) -> Result<()> {
     let (stream, samples) = draws.host()?;
     let noise = Noise::Drawn { stream, samples, first_block: 0 };
-    let x = x.as_slice::<T>()?;
-    let bad = Mutex::new(usize::MAX);
-    weighted_chunks(labels.as_mut_slice::<u32>()?, 1, k, |first, labels| {
-        let x = &x[first * k..][..k * labels.len()];
-        let mut missing = usize::MAX;
-        with_vector_instructions(Labels { k, x, noise, first, labels, missing: &mut missing });
-        if let Ok(mut bad) = bad.lock() {
-            *bad = missing.min(*bad);
-        }
-    });
-    let row = bad.into_inner().unwrap_or(usize::MAX);
-    if row != usize::MAX {
-        return Err(Error::NonFinite {
-            what: format!("{OP}: row {row} of the logits"),
-            found: "all -inf, or a NaN or +inf; a row needs a finite logit, and only -inf besides".into(),
-        });
+    let labels = labels.as_mut_slice::<u32>()?;
+    if let Some(row) = label_rows(x.as_slice::<T>()?, k, noise, labels) {
+        return Err(no_distribution(OP, row));
     }
-    let labels = labels.as_slice::<u32>()?;
     weighted_chunks(y.as_mut_slice::<T>()?, k, k, |first, y| {
         y.fill(T::narrow(T::Acc::zero()));
         for (y, &label) in y.chunks_exact_mut(k).zip(&labels[first / k..]) {
@@ -44,44 +28,6 @@ fn run<T: Real>(x: &Tensor, k: usize, draws: &Draws, y: &mut Tensor, labels: &mu
         }
     });
     Ok(())
-}
-
-/// The argmax of some rows, from the batch's row `first` on.
-struct Labels<'a, T: Real> {
-    k: usize,
-    x: &'a [T],
-    noise: Noise<'a, T::Acc>,
-    first: usize,
-    labels: &'a mut [u32],
-    /// The first row without a distribution.
-    missing: &'a mut usize,
-}
-
-impl<T: Real> Kernel for Labels<'_, T> {
-    #[inline(always)]
-    fn run(self) {
-        let Labels { k, x, noise, first, labels, missing } = self;
-        let mut set = |row: usize, to: &mut u32, best: Option<usize>| match best {
-            Some(best) => *to = best as u32,
-            None => *missing = row.min(*missing),
-        };
-        if k <= SHORT {
-            let mut t = [[T::Acc::zero(); LANES]; SHORT];
-            for (i, (x, labels)) in x.chunks(LANES * k).zip(labels.chunks_mut(LANES)).enumerate() {
-                columns(x, k, &mut t);
-                perturb_columns(&mut t, k, &noise, first + i * LANES, labels.len());
-                let peaks = ColumnPeaks::of(&t[..k]);
-                labels.iter_mut().enumerate().for_each(|(l, to)| set(first + i * LANES + l, to, peaks.best(l)));
-            }
-            return;
-        }
-        let rows = labels.len();
-        let mut perturbed = PerturbedRows::new(k, rows);
-        for (r, (x, to)) in x.chunks_exact(k).zip(labels).enumerate() {
-            let peak = perturbed.make(x, &noise, first + r, rows - r);
-            set(first + r, to, if peak.is_fine() { peak.position(&perturbed.t) } else { None });
-        }
-    }
 }
 
 pub fn backward(dy: &Tensor, saved: &Backward, dx: &mut Tensor) -> Result<()> {

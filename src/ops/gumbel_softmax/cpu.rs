@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::{Forward, GumbelNoise, OP};
 use crate::backend::cpu::{GRAIN, Kernel, sum_of_pairs, tasks_per_share, weighted_chunks, with_vector_instructions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::gumbel_rows::{
-    ColumnPeaks, Columns, LANES, Noise, PerturbedRows, SHORT, columns, perturb_columns, rows, sum_of,
+    ColumnPeaks, Columns, LANES, Noise, PerturbedRows, SHORT, columns, no_distribution, perturb_columns, rows, sum_of,
 };
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
 
@@ -38,10 +38,7 @@ fn run<T: Real<Acc: Element>>(forward: &mut Forward) -> Result<()> {
     });
     match bad.into_inner() {
         usize::MAX => Ok(()),
-        row => Err(Error::NonFinite {
-            what: format!("{OP}: row {row} of the logits"),
-            found: "all -inf, or a NaN or +inf; a row needs a finite logit, and only -inf besides".into(),
-        }),
+        row => Err(no_distribution(OP, row)),
     }
 }
 

@@ -35,9 +35,13 @@ impl<'a> From<&'a Draws> for GumbelNoise<'a> {
 /// and gradient are exactly 0. Noise and softmax are in f32 (f64) whatever the dtype; the maximum is taken off before
 /// the division by `tau`, so no `tau` overflows.
 ///
-/// Errors unless `tau` is positive and finite in f32, on other shapes, and if noise or sample ids do not fit. A row without a
-/// distribution (all -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for, makes the row
-/// NaN.
+/// The relaxed sample, in the logits' dtype, is all that the gradient keeps: the result, or with `hard` one tensor
+/// beside it. Where no gradient is wanted, `hard` takes one pass and no softmax. [`gumbel_rao`](super::gumbel_rao())
+/// has the gradient of `hard` with less variance.
+///
+/// Errors unless `tau` is positive and finite in f32, on other shapes, and if noise or sample ids do not fit. A row
+/// without a distribution (all -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for, makes
+/// the row NaN.
 pub fn gumbel_softmax<'a>(
     logits: impl Into<Var>,
     tau: f64,
