@@ -40,8 +40,8 @@ impl<'a> From<&'a Draws> for GumbelNoise<'a> {
 /// has the gradient of `hard` with less variance.
 ///
 /// Errors unless `tau` is positive and finite in f32, on other shapes, and if noise or sample ids do not fit. A row
-/// without a distribution (all -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for, makes
-/// the row NaN.
+/// without a distribution (all -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for,
+/// makes the row NaN.
 pub fn gumbel_softmax<'a>(
     logits: impl Into<Var>,
     tau: f64,
