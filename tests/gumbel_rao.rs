@@ -70,7 +70,7 @@ fn plainly(x: &[f64], k: usize, dy: &[f64], tau: f64, samples: usize) -> Vec<f64
             let v: Vec<f64> =
                 (0..k).map(|j| if j == d { -(e(d) / z).ln() } else { -(e(j) / theta[j] + e(d) / z).ln() }).collect();
             assert!(v.iter().all(|&other| other <= v[d]), "another argmax");
-            let weights: Vec<f64> = v.iter().map(|v| ((v - v[d]) / tau).exp()).collect();
+            let weights: Vec<f64> = v.iter().map(|other| ((other - v[d]) / tau).exp()).collect();
             let sum: f64 = weights.iter().sum();
             let dy = &dy[row * k..][..k];
             let dot: f64 = weights.iter().zip(dy).map(|(w, dy)| w / sum * dy).sum();
