@@ -175,35 +175,16 @@ impl<T: Real> Kernel for BackwardTile<'_, T> {
     #[inline(always)]
     fn run(self) {
         let BackwardTile { k, inverse, dy, soft, dx } = self;
-        if k <= SHORT {
-            let mut s: Columns<T::Acc> = [[T::Acc::zero(); LANES]; SHORT];
-            let mut g = s;
-            for ((dy, soft), dx) in dy.chunks(LANES * k).zip(soft.chunks(LANES * k)).zip(dx.chunks_mut(LANES * k)) {
-                columns(soft, k, &mut s);
-                columns(dy, k, &mut g);
-                let (mut sum, mut dot) = ([T::Acc::zero(); LANES], [T::Acc::zero(); LANES]);
-                for (s, g) in s[..k].iter().zip(&g) {
-                    for l in 0..LANES {
-                        sum[l] += s[l];
-                        dot[l] += product(s[l], g[l]);
-                    }
-                }
-                for l in 0..LANES {
-                    sum[l] = T::Acc::one() / sum[l];
-                    dot[l] *= sum[l];
-                }
-                for (s, g) in s[..k].iter_mut().zip(&g) {
-                    for l in 0..LANES {
-                        s[l] = product(s[l] * sum[l] * inverse, g[l] - dot[l]);
-                    }
-                }
-                rows(&s, k, dx);
-            }
-            return;
-        }
         for ((dy, soft), dx) in dy.chunks_exact(k).zip(soft.chunks_exact(k)).zip(dx.chunks_exact_mut(k)) {
-            let share = T::Acc::one() / sum_of_pairs(soft, dy, |s, _| s);
-            let dot = sum_of_pairs(soft, dy, product) * share;
+            let (sum, dot) = match k {
+                // Partial sums side by side take longer to add up than a short row takes.
+                ..=SHORT => soft.iter().zip(dy).fold((T::Acc::zero(), T::Acc::zero()), |(sum, dot), (s, dy)| {
+                    (sum + s.acc(), dot + product(s.acc(), dy.acc()))
+                }),
+                _ => (sum_of_pairs(soft, dy, |s, _| s), sum_of_pairs(soft, dy, product)),
+            };
+            let share = T::Acc::one() / sum;
+            let dot = dot * share;
             for ((dx, s), dy) in dx.iter_mut().zip(soft).zip(dy) {
                 *dx = T::narrow(product(s.acc() * share * inverse, dy.acc() - dot));
             }
