@@ -87,7 +87,7 @@ impl Teams {
 
     /// The launch, in which all rows are handed out to teams.
     pub fn launch(&self, kernel: &'static str) -> Launch {
-        let at_once = if self.lanes == 0 { 1 } else { self.threads / 32 * (32 / self.lanes) };
+        let at_once = 32u32.checked_div(self.lanes).map_or(1, |teams| self.threads / 32 * teams);
         let blocks = self.rows.div_ceil(at_once as usize).clamp(1, 1 << 20) as u32;
         Launch::blocks(kernel, [blocks, 1, 1], self.threads)
     }
@@ -187,11 +187,11 @@ impl<A: Accumulator> ColumnPeaks<A> {
     pub fn of(t: &[[A; LANES]]) -> Self {
         let mut peaks = ColumnPeaks { max: [A::neg_infinity(); LANES], best: [0; LANES], bad: [0; LANES] };
         for (j, t) in t.iter().enumerate() {
-            for l in 0..LANES {
-                peaks.bad[l] |= u32::from(is_bad(t[l]));
-                let larger = t[l] > peaks.max[l];
+            for (l, &t) in t.iter().enumerate() {
+                peaks.bad[l] |= u32::from(is_bad(t));
+                let larger = t > peaks.max[l];
                 peaks.best[l] = if larger { j as u32 } else { peaks.best[l] };
-                peaks.max[l] = if larger { t[l] } else { peaks.max[l] };
+                peaks.max[l] = if larger { t } else { peaks.max[l] };
             }
         }
         peaks
