@@ -84,18 +84,31 @@ fn dropout_drops_the_same_in_both_directions() {
 fn categorical_frequencies_are_softmax() {
     let p = [0.5f64, 0.25, 0.125, 0.1, 0.025];
     let n = 200_000;
-    let row: Vec<f32> = p.iter().map(|p| p.ln() as f32 + 3.0).chain([f32::NEG_INFINITY]).collect();
-    let x = logits(&row.repeat(n), [n, 6], &Device::Cpu);
-    let labels = ops::categorical(&x, &Draws::new(key())).unwrap().to_vec::<u32>().unwrap();
-    let relaxed = ops::gumbel_softmax(&x, 0.7, true, &Draws::new(key())).unwrap().value().to_vec::<f32>().unwrap();
-    let mut counts = [0u32; 6];
-    for (i, &label) in labels.iter().enumerate() {
-        counts[label as usize] += 1;
-        assert_eq!(relaxed[6 * i + label as usize], 1.0, "the relaxed sample peaks elsewhere");
+    // Rows that the CPU works on side by side, and one by one.
+    for masked in [1, 40] {
+        let k = 5 + masked;
+        let masks = std::iter::repeat_n(f32::NEG_INFINITY, masked);
+        let row: Vec<f32> = p.iter().map(|p| p.ln() as f32 + 3.0).chain(masks).collect();
+        let x = logits(&row.repeat(n), [n, k], &Device::Cpu);
+        let draws = Draws::new(key());
+        let labels = ops::categorical(&x, &draws).unwrap().to_vec::<u32>().unwrap();
+        let one_hot = ops::gumbel_softmax(&x, 0.7, true, &draws).unwrap().value().to_vec::<f32>().unwrap();
+        let relaxed = ops::gumbel_softmax(&x, 0.7, false, &draws).unwrap().value().to_vec::<f32>().unwrap();
+        let averaged = ops::gumbel_rao(&x, 0.7, 1, &draws).unwrap().value().to_vec::<f32>().unwrap();
+        assert_eq!(averaged, one_hot);
+        let mut counts = vec![0u32; k];
+        for (i, &label) in labels.iter().enumerate() {
+            counts[label as usize] += 1;
+            let (soft, hard) = (&relaxed[k * i..][..k], &one_hot[k * i..][..k]);
+            assert!((0..k).all(|j| hard[j] == f32::from(u8::from(j == label as usize))), "one-hot elsewhere");
+            assert!(soft.iter().all(|&s| s <= soft[label as usize]), "the relaxed sample peaks elsewhere");
+            assert!(soft[5..].iter().all(|&s| s == 0.0), "a masked label has a share");
+        }
+        assert!(counts[5..].iter().all(|&count| count == 0), "a masked label was drawn");
+        let share = p.iter().zip(counts);
+        let chi2: f64 = share.map(|(p, c)| (f64::from(c) - p * n as f64).powi(2) / (p * n as f64)).sum();
+        assert!(chi2 < 18.5, "chi-square {chi2} with 4 degrees of freedom; 18.5 has p = 1e-3");
     }
-    assert_eq!(counts[5], 0, "a masked label was drawn");
-    let chi2: f64 = p.iter().zip(counts).map(|(p, c)| (f64::from(c) - p * n as f64).powi(2) / (p * n as f64)).sum();
-    assert!(chi2 < 18.5, "chi-square {chi2} with 4 degrees of freedom; 18.5 has p = 1e-3");
 }
 
 #[test]
@@ -119,6 +132,13 @@ fn rows_without_a_distribution_are_found_on_every_device() {
                     }
                     Err(error) => assert!(matches!(device, Device::Cpu) && error.to_string().contains("row 3")),
                 }
+            }
+            match ops::gumbel_rao(&x, 1.0, 2, &Draws::new(key())) {
+                Ok(y) => {
+                    let y = y.value().to_vec::<f32>().unwrap();
+                    assert!(y[9..12].iter().all(|y| y.is_nan()) && y[..9].iter().all(|y| y.is_finite()));
+                }
+                Err(error) => assert!(matches!(device, Device::Cpu) && error.to_string().contains("row 3")),
             }
         }
     }
@@ -167,8 +187,12 @@ fn bad_arguments_are_errors() {
         for p in [-0.1, 1.0, 1.5, f64::NAN, 1.0 - 1e-12] {
             assert!(ops::dropout(&x, p, &draws).is_err(), "p = {p}");
         }
-        for tau in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60] {
+        for tau in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60, 1e60] {
             assert!(ops::gumbel_softmax(&x, tau, false, &draws).is_err(), "tau = {tau}");
+            assert!(ops::gumbel_rao(&x, tau, 1, &draws).is_err(), "tau = {tau}");
+        }
+        for samples in [0, ops::gumbel_rao::MOST_SAMPLES + 1] {
+            assert!(ops::gumbel_rao(&x, 1.0, samples, &draws).is_err(), "{samples} samples");
         }
         let few = Draws::of_samples(key(), Tensor::from_slice(&[1u32, 2], [2], &device).unwrap());
         assert!(ops::dropout(&x, 0.5, &few).is_err());

@@ -16,6 +16,7 @@ struct Max {
     template <class T> DEVICE static T join(T a, T b) { return a > b ? a : b; }
 };
 template <> DEVICE uint32_t Max::identity<uint32_t>() { return 0; }
+template <> DEVICE uint64_t Max::identity<uint64_t>() { return 0; }
 template <> DEVICE int32_t Max::identity<int32_t>() { return INT32_MIN; }
 template <> DEVICE float Max::identity<float>() { return -__uint_as_float(0x7f800000u); }
 // fmaxf: a NaN loses against a number.
@@ -48,7 +49,7 @@ DEVICE T block_reduce(T v) {
 // float, double, int32_t, uint32_t, uint64_t
 template <class T> DEVICE T warp_sum(T v) { return detail::warp_reduce<detail::Sum>(v); }
 template <class T> DEVICE T block_sum(T v) { return detail::block_reduce<detail::Sum>(v); }
-// float, int32_t, uint32_t
+// float, int32_t, uint32_t, uint64_t
 template <class T> DEVICE T warp_max(T v) { return detail::warp_reduce<detail::Max>(v); }
 template <class T> DEVICE T block_max(T v) { return detail::block_reduce<detail::Max>(v); }
 

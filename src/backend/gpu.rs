@@ -47,7 +47,12 @@ impl Ptr {
 
     /// Whether all addresses admit 16-byte loads (absent buffers count as such).
     pub fn all_wide(addresses: &[Ptr]) -> bool {
-        addresses.iter().all(|address| address.0.is_multiple_of(16))
+        Self::all_multiples(addresses, 16)
+    }
+
+    /// Whether all addresses are multiples of `bytes`.
+    pub fn all_multiples(addresses: &[Ptr], bytes: usize) -> bool {
+        addresses.iter().all(|address| address.0.is_multiple_of(bytes as u64))
     }
 }
 

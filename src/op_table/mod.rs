@@ -42,6 +42,7 @@ mod attention;
 mod average;
 mod batch_norm;
 mod cast;
+mod categorical;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -72,6 +73,7 @@ pub fn rows() -> Vec<Row> {
         average::rows(),
         batch_norm::rows(),
         cast::rows(),
+        categorical::rows(),
         concat::rows(),
         conv2d::rows(),
         conv_transpose2d::rows(),

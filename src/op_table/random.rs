@@ -1,6 +1,6 @@
 use super::{Array, Fill, Row, input};
+use crate::ops;
 use crate::ops::random::{Distribution, Draws};
-use crate::ops::{self, gumbel_softmax::GumbelNoise};
 use crate::random::{Purpose, RandomKey};
 use crate::{DType, Result, Tensor, Var};
 
@@ -11,7 +11,7 @@ fn ids(n: usize, scattered: bool) -> Vec<u32> {
     (0..n as u32).map(|i| if scattered { i.wrapping_mul(0x9e37_79b9) } else { 5 + i }).collect()
 }
 
-fn draws(x: &Var, scattered: bool) -> Result<Draws> {
+pub(super) fn draws(x: &Var, scattered: bool) -> Result<Draws> {
     if !scattered {
         return Ok(Draws::from_sample(KEY, 5));
     }
@@ -25,7 +25,7 @@ fn word(id: u32, e: u64) -> u32 {
 }
 
 /// The word of every element of a batch.
-fn words(shape: &[usize], scattered: bool) -> Vec<u32> {
+pub(super) fn words(shape: &[usize], scattered: bool) -> Vec<u32> {
     let len: usize = shape.iter().skip(1).product();
     let samples = ids(shape.first().copied().unwrap_or(1), scattered);
     samples.iter().flat_map(|&id| (0..len as u64).map(move |e| word(id, e))).collect()
@@ -39,7 +39,7 @@ fn exponential(w: u32) -> f64 {
     if w < 1 << 31 { -(-unit(w)).ln_1p() } else { -unit(!w).ln() }
 }
 
-fn gumbel(w: u32) -> f64 {
+pub(super) fn gumbel(w: u32) -> f64 {
     -exponential(w).ln()
 }
 
@@ -55,7 +55,7 @@ fn normals(shape: &[usize], scattered: bool) -> Vec<f64> {
     samples.iter().flat_map(|&id| (0..len as u64).map(move |e| normal(id, e))).collect()
 }
 
-fn like(shape: &[usize], data: Vec<f64>) -> Array {
+pub(super) fn like(shape: &[usize], data: Vec<f64>) -> Array {
     Array { shape: shape.to_vec(), data }
 }
 
@@ -189,80 +189,6 @@ fn updates() -> Vec<Row> {
     rows
 }
 
-/// Perturbed logits of a batch.
-fn perturbed(x: &Array, scattered: bool) -> Array {
-    let words = words(&x.shape, scattered);
-    Array::from_fn(&x.shape, |i| x.data[i] + gumbel(words[i]))
-}
-
-fn largest(row: &[f64]) -> usize {
-    (0..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best })
-}
-
-fn categoricals() -> Vec<Row> {
-    let row = |n: usize, k: usize, scattered: bool| {
-        let run = move |x: &[Var]| ops::categorical(&x[0], &draws(&x[0], scattered)?).map(Var::constant);
-        let reference = move |x: &[Array]| {
-            let t = perturbed(&x[0], scattered);
-            like(&[n], t.data.chunks(k).map(|row| largest(row) as f64).collect())
-        };
-        Row::new("categorical", vec![input(&[n, k]).constant()], run, reference).tolerance(0.0, 0.0)
-    };
-    let sizes = [(0, 3), (1, 1), (9, 2), (100, 10), (7, 33), (33, 5), (3, 257), (2, 1000)];
-    let mut rows: Vec<Row> = sizes.iter().map(|&(n, k)| row(n, k, n % 2 == 1)).collect();
-    rows.push(row(1 << 16, 10, false).bench(655_360.0, 655_360.0));
-    rows
-}
-
-/// `softmax(t / tau)`, and its transposed Jacobian is left to the gradient check.
-fn soft(t: &Array, tau: f64) -> Array {
-    let k = t.shape[1];
-    let mut y = t.clone();
-    for row in y.data.chunks_mut(k) {
-        let max = row.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(x));
-        row.iter_mut().for_each(|x| *x = ((*x - max) / tau).exp());
-        let sum: f64 = row.iter().sum();
-        row.iter_mut().for_each(|x| *x /= sum);
-    }
-    y
-}
-
-fn gumbel_softmaxes() -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (n, k, tau) in [(0, 3, 1.0), (1, 1, 1.0), (5, 3, 0.5), (7, 10, 1.0), (3, 257, 2.0), (40, 2, 0.3)] {
-        let shape = [n, k];
-        // Noise as given keeps the gradient check in f64 throughout.
-        let given = move |x: &[Var]| ops::gumbel_softmax(&x[0], tau, false, GumbelNoise::Given(x[1].value()));
-        let sum = move |x: &[Array]| soft(&Array::from_fn(&shape, |i| x[0].data[i] + x[1].data[i]), tau);
-        let inputs = vec![input(&shape), input(&shape).constant()];
-        rows.push(
-            Row::new("gumbel_softmax", inputs, given, sum)
-                .case(format!("tau={tau} given"))
-                .dtypes(&[DType::F32, DType::F64])
-                .tolerance(4e-6, 2e-2),
-        );
-        let drawn = move |x: &[Var]| ops::gumbel_softmax(&x[0], tau, false, &draws(&x[0], n % 2 == 1)?);
-        rows.push(
-            Row::new("gumbel_softmax", vec![input(&shape)], drawn, move |x| soft(&perturbed(&x[0], n % 2 == 1), tau))
-                .case(format!("tau={tau} drawn"))
-                .dtypes(&[DType::F32, DType::BF16])
-                .tolerance(4e-6, 2e-2),
-        );
-        let hard = move |x: &[Var]| ops::gumbel_softmax(&x[0], tau, true, &draws(&x[0], false)?);
-        let one_hot = move |x: &[Array]| {
-            let t = perturbed(&x[0], false);
-            Array::from_fn(&shape, |i| f64::from(largest(&t.data[i / k * k..][..k]) == i % k))
-        };
-        rows.push(
-            Row::new("gumbel_softmax", vec![input(&shape)], hard, one_hot)
-                .case(format!("tau={tau} hard"))
-                .dtypes(&[DType::F32, DType::BF16])
-                .tolerance(4e-6, 2e-2),
-        );
-    }
-    rows
-}
-
 /// Every draw by itself: the first outcome whose share of the total, in 64-bit fractions, exceeds the draw's words.
 fn counted(x: &Array, n: u64, scattered: bool) -> Array {
     let k = x.shape[1];
@@ -303,5 +229,5 @@ fn multinomials() -> Vec<Row> {
 }
 
 pub fn rows() -> Vec<Row> {
-    [fills(), dropouts(), updates(), categoricals(), gumbel_softmaxes(), multinomials()].concat()
+    [fills(), dropouts(), updates(), multinomials()].concat()
 }

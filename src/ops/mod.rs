@@ -1,8 +1,9 @@
 //! The operations: one folder each, with the mathematics in `mod.rs`, and a kernel per device.
 //!
 //! A folder holds `mod.rs` (meaning, shape rule, gradient), `cpu.rs` and `gpu.rs`; the CUDA kernel is
-//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one. `product`, `broadcast` and `step` are no operations but
-//! what several share: matrix products and convolutions, arithmetic and sums, optimisers and averages.
+//! `kernels/<op>.cu`. CONTRIBUTING.md walks through adding one. `product`, `broadcast`, `step` and `gumbel_rows` are no
+//! operations but what several share: matrix products and convolutions, arithmetic and sums, optimisers and averages,
+//! samples of categorical distributions.
 
 pub mod adam;
 pub mod arithmetic;
@@ -24,6 +25,8 @@ pub mod flatten;
 pub mod frequency_embedding;
 pub mod gradient_norm;
 pub mod group_norm;
+pub mod gumbel_rao;
+mod gumbel_rows;
 pub mod gumbel_softmax;
 pub mod layer_norm;
 pub mod linear;
@@ -62,6 +65,7 @@ pub use flatten::flatten;
 pub use frequency_embedding::{fourier_embedding, positional_embedding};
 pub use gradient_norm::gradient_norm;
 pub use group_norm::{group_norm, group_norm_silu};
+pub use gumbel_rao::gumbel_rao;
 pub use gumbel_softmax::gumbel_softmax;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
@@ -123,11 +127,6 @@ pub(crate) use copy_kernel;
 fn start<P: KernelParams>(gpu: &Gpu, launch: &Launch, params: &P) -> Result<()> {
     // SAFETY: the caller's, as above.
     unsafe { gpu.launch(launch, params) }
-}
-
-/// How many lanes of a warp share a row of `k` numbers: a power of two, four numbers a lane and turn.
-fn team(k: usize) -> u32 {
-    k.div_ceil(4).next_power_of_two().min(32) as u32
 }
 
 /// Errors of `op` unless all tensors share device and dtype with the first.

@@ -3,6 +3,7 @@
 mod cpu;
 mod gpu;
 
+use super::gumbel_rows::no_distribution;
 use super::{check_float, on};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::ops::random::Draws;
 use crate::tensor::{DType, Tensor};
 
 /// What [`categorical_unchecked`] puts in the place of a label where a row of logits has no distribution.
-pub const NO_LABEL: u32 = u32::MAX;
+pub use super::gumbel_rows::NO_LABEL;
 
 /// One label a row, drawn from `softmax(logits)`: `argmax_j(logits_j + g_j)` with Gumbel numbers `g`, which is exact.
 ///
@@ -27,10 +28,7 @@ pub fn categorical(logits: impl Into<Var>, draws: &Draws) -> Result<Tensor> {
         && bad.to_vec::<u32>()?[0] != 0
     {
         let row = labels.to_vec::<u32>()?.iter().position(|&label| label == NO_LABEL).unwrap_or(0);
-        return Err(Error::NonFinite {
-            what: format!("categorical: row {row} of the logits"),
-            found: "all -inf, or a NaN or +inf; a row needs a finite logit, and only -inf besides".into(),
-        });
+        return Err(no_distribution("categorical", row));
     }
     Ok(labels)
 }

@@ -3,6 +3,7 @@
 mod cpu;
 mod gpu;
 
+use super::gumbel_rows::{check_labels, check_temperature};
 use super::{check_float, check_same_device, on};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
@@ -34,9 +35,13 @@ impl<'a> From<&'a Draws> for GumbelNoise<'a> {
 /// and gradient are exactly 0. Noise and softmax are in f32 (f64) whatever the dtype; the maximum is taken off before
 /// the division by `tau`, so no `tau` overflows.
 ///
-/// Errors unless `tau` is positive and finite, on other shapes, and if noise or sample ids do not fit. A row without a
-/// distribution (all -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for, makes the row
-/// NaN.
+/// The relaxed sample, in the logits' dtype, is all that the gradient keeps: the result, or with `hard` one tensor
+/// beside it. Where no gradient is wanted, `hard` takes one pass and no softmax. [`gumbel_rao`](super::gumbel_rao())
+/// has the gradient of `hard` with less variance.
+///
+/// Errors unless `tau` is positive and finite in f32, on other shapes, and if noise or sample ids do not fit. A row
+/// without a distribution (all -inf, or with a NaN or +inf) is an error on the CPU; a GPU, which nobody waits for,
+/// makes the row NaN.
 pub fn gumbel_softmax<'a>(
     logits: impl Into<Var>,
     tau: f64,
@@ -50,9 +55,8 @@ pub fn gumbel_softmax<'a>(
     if k == 0 && n > 0 {
         return Err(Error::shape(OP, "at least one label", x.shape()));
     }
-    if !(tau.is_finite() && tau as f32 >= f32::MIN_POSITIVE) {
-        return Err(Error::argument(OP, format!("tau must be positive and finite, got {tau}")));
-    }
+    check_temperature(OP, tau)?;
+    check_labels(OP, k)?;
     match noise {
         GumbelNoise::Drawn(draws) => {
             draws.check(OP, x.shape(), &x.device())?;
@@ -66,21 +70,33 @@ pub fn gumbel_softmax<'a>(
             }
         }
     }
-    // The relaxed sample is kept in the type it is computed in: rounded to bf16, 1 - soft would lose all its digits.
-    let dtype = accumulator(x.dtype());
-    let mut soft = Tensor::empty(x.shape(), dtype, &x.device())?;
-    let mut y = if hard || x.dtype() != dtype { Some(x.empty_like()?) } else { None };
+    // Backward needs nothing but the relaxed sample, in the logits' dtype: divided by its sum, as it is there, a sample
+    // in bf16 is the softmax of numbers that are at most 2^-9 off, and 1 - soft is as good as soft. Where nobody asks
+    // for a gradient, a one-hot sample takes one pass and no softmax.
+    let empty = |wanted: bool| if wanted { x.empty_like().map(Some) } else { Ok(None) };
+    let mut forward = Forward { x, tau, noise, soft: empty(!hard || logits.requires_grad())?, y: empty(hard)? };
     if n > 0 {
-        on!(x.device(), forward(x, tau, hard, noise, &mut soft, y.as_mut()))?;
+        on!(x.device(), forward(&mut forward))?;
     }
-    let y = y.unwrap_or_else(|| soft.clone());
+    let Forward { soft, y, .. } = forward;
+    let Some(y) = y.or_else(|| soft.clone()) else { return Err(Error::NoGradient { op: OP }) };
     Var::record(OP, y, [logits], move |dy, _| {
+        let Some(soft) = &soft else { return Err(Error::NoGradient { op: OP }) };
         let mut dx = dy.empty_like()?;
         if !dy.is_empty() {
-            on!(dy.device(), backward(dy, &soft, k, tau, &mut dx))?;
+            on!(dy.device(), backward(dy, soft, k, tau, &mut dx))?;
         }
         Ok([Some(dx)])
     })
+}
+
+/// What the forward pass takes and makes: `soft`, the relaxed sample, and `y`, the one-hot one, or one of them.
+struct Forward<'a> {
+    x: &'a Tensor,
+    tau: f64,
+    noise: GumbelNoise<'a>,
+    soft: Option<Tensor>,
+    y: Option<Tensor>,
 }
 
 /// What is computed in.
