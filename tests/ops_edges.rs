@@ -1,6 +1,8 @@
 //! What the op table cannot say of the normalisations, softmax, losses and attention: mixed dtypes, values that are not
 //! finite, and arguments that do not fit.
 
+#[path = "ops_edges/contrastive.rs"]
+mod contrastive;
 #[path = "ops_edges/far_from_zero.rs"]
 mod far_from_zero;
 mod hardware;

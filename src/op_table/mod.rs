@@ -42,6 +42,7 @@ mod attention;
 mod average;
 mod cast;
 mod concat;
+mod contrastive;
 mod conv2d;
 mod cross_entropy;
 mod elementwise;
@@ -50,6 +51,7 @@ mod flatten;
 mod frequency_embedding;
 mod gradient_norm;
 mod group_norm;
+mod l2_normalize;
 mod layer_norm;
 mod linear;
 mod matmul;
@@ -69,6 +71,7 @@ pub fn rows() -> Vec<Row> {
         average::rows(),
         cast::rows(),
         concat::rows(),
+        contrastive::rows(),
         conv2d::rows(),
         cross_entropy::rows(),
         embedding::rows(),
@@ -76,6 +79,7 @@ pub fn rows() -> Vec<Row> {
         frequency_embedding::rows(),
         gradient_norm::rows(),
         group_norm::rows(),
+        l2_normalize::rows(),
         layer_norm::rows(),
         linear::rows(),
         matmul::rows(),
