@@ -1,4 +1,4 @@
-// contrastive: losses of the logits s_ij = scale (q_i . k_j) + offset_j, and their gradients, a strip of rows at a time.
+// contrastive: losses of the logits s_ij = scale (q_i . k_j) + offset_j and their gradients, a strip of rows at a time.
 //   q [rows, depth] of the strip, the first of which is row `first` of all     k [columns, depth]
 //   scale, weight, dloss one fp32     offset [columns] fp32 or absent     labels [all rows] u32 (own)
 //   lse, counts [all rows], column_lse [columns] fp32     slopes [rows, columns] like q     dk [columns, depth] fp32
@@ -7,9 +7,9 @@
 // on the diagonal.
 // A block makes a tile of inner products as matmul does (tensor cores for bf16, sums in fp32), leaves it in shared
 // memory, and sums it there: forward to the largest logit and the sum of exponentials of each of its rows and columns,
-// which fwd_rows and fwd_columns join in order. The backward pass makes the tile again, and of it the slopes dL/ds, whose
-// products are gradients; for `own` it is the sum of the slopes and their transpose. No strip's tiles are kept: traffic
-// is that of the products, and two elements a logit for the slopes. Equal inputs give equal bits.
+// which fwd_rows and fwd_columns join in order. The backward pass makes the tile again, and of it the slopes dL/ds,
+// whose products are gradients; for `own` it is the sum of the slopes and their transpose. No strip's tiles are kept:
+// traffic is that of the products, and three elements a logit for the slopes. Equal inputs give equal bits.
 // Multiply-adds: rows columns depth forward, and as many for each of slopes, dq and dk.
 #include "device/veridical.cuh"
 #include "device/product.cuh"

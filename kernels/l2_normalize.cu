@@ -1,7 +1,8 @@
 // l2_normalize: y = x / max(|x|, 1e-12) for each row, and its gradient (dy - y (y . dy)) / |x|.
-//   x, y, dy [rows, columns]; backward writes dx to y     inverse [rows] fp32: 1 / |x|, or -1e12 where |x| is below 1e-12
-// One warp owns a short row, one block a long one. Squares are summed in fp32, relative to the largest element. Traffic:
-// x is read twice from memory or cache and y written once; backward, x and dy twice, y once.
+//   x, y, dy [rows, columns]; backward writes dx to y
+//   inverse [rows] fp32: 1 / |x|, or -1e12 where |x| is below 1e-12
+// One warp owns a short row, one block a long one. Squares are summed in fp32, relative to the largest element.
+// Traffic: x is read three times, from the cache after the first, and y written once; backward, x and dy twice, y once.
 #include "device/veridical.cuh"
 #include "device/softmax_rows.cuh"
 

@@ -15,11 +15,12 @@ pub fn rows() -> Vec<Row> {
         |n: usize, d: usize| Row::new("l2_normalize", vec![input(&[n, d])], |x| ops::l2_normalize(&x[0]), reference);
     let sizes = [(0, 3), (3, 0), (1, 2), (3, 5), (7, 31), (5, 33), (130, 4), (2, 1024), (2, 1025), (3, 2056)];
     let mut rows = sizes.map(|(n, d)| row(n, d)).to_vec();
-    // Rows whose squares neither overflow nor vanish in f32.
-    for size in [1e-15, 1e-7, 1e25] {
-        let fill = Fill::Uniform(-1.7 * size, 2.1 * size);
-        let small = Row { inputs: vec![input(&[4, 6]).fill(fill)], ..row(4, 6) };
-        rows.push(small.case(format!("around {size:e}")));
+    // Rows whose squares overflow or vanish in f32, or that are divided by the least length. Differences of 1e-6 say
+    // nothing of the gradient of the smallest.
+    for size in [1e-15, 1e-9, 1e-3, 1e25] {
+        let fill = input(&[4, 6]).fill(Fill::Uniform(-1.7 * size, 2.1 * size));
+        let input = if size < 1e-6 { fill.constant() } else { fill };
+        rows.push(Row { inputs: vec![input], ..row(4, 6) }.case(format!("around {size:e}")));
     }
     for (n, d) in [(1 << 14, 768), (1 << 16, 128)] {
         let count = (n * d) as f64;

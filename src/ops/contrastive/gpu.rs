@@ -21,13 +21,13 @@ const BUSY: usize = 96;
 
 /// How the matrix of logits is cut. Depends on the shapes alone, and so do the bits of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cut {
+pub(super) struct Cut {
     /// Tiles of 128 × 128 instead of 64 × 64.
-    large: bool,
+    pub large: bool,
     /// The same, of the product that makes the keys' gradient.
-    large_keys: bool,
+    pub large_keys: bool,
     /// Rows of a strip, a multiple of a tile's.
-    strip: usize,
+    pub strip: usize,
 }
 
 impl Cut {
@@ -136,7 +136,7 @@ impl Problem {
     }
 }
 
-fn forward_in(gpu: &Gpu, problem: &Problem, cut: Cut) -> Result<(Tensor, Kept)> {
+pub(super) fn forward_in(gpu: &Gpu, problem: &Problem, cut: Cut) -> Result<(Tensor, Kept)> {
     let Problem { op, kind, rows, columns, .. } = *problem;
     let dtype = problem.q.dtype();
     let kernel = match cut.large {
@@ -211,7 +211,14 @@ fn forward_in(gpu: &Gpu, problem: &Problem, cut: Cut) -> Result<(Tensor, Kept)> 
     Ok((loss, kept))
 }
 
-fn backward_in(gpu: &Gpu, problem: &Problem, kept: &Kept, dy: &Tensor, wanted: Wanted, cut: Cut) -> Result<Gradients> {
+pub(super) fn backward_in(
+    gpu: &Gpu,
+    problem: &Problem,
+    kept: &Kept,
+    dy: &Tensor,
+    wanted: Wanted,
+    cut: Cut,
+) -> Result<Gradients> {
     let Problem { op, rows, columns, depth, .. } = *problem;
     let dtype = problem.q.dtype();
     let kernel = match cut.large {
@@ -307,7 +314,7 @@ mod unit {
     #[test]
     fn every_block_fits_every_gpu() {
         for tile in [64, 128] {
-            // Stages of the FMA product: two of two tiles, 16 deep, rows 4 longer. The dynamic part is aligned to 1 KiB.
+            // Stages of the FMA product: two of two tiles, 16 deep, rows 4 longer. The rest is aligned to 1 KiB.
             let fixed: usize = 4 * 16 * (tile + 4) * 4 + 32 * 4;
             assert!(fixed.next_multiple_of(1024) + staged(tile) <= MOST, "{tile}");
         }

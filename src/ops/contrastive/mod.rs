@@ -13,6 +13,8 @@
 mod cpu;
 mod gpu;
 mod scalar;
+#[cfg(all(test, any(feature = "cuda", feature = "emulator")))]
+mod tests;
 
 pub use scalar::Scalar;
 
@@ -90,10 +92,10 @@ pub fn siglip(
     record(OP, Kind::Sigmoid, 1.0 / n as f64, [a, b, &scale], Some(&bias))
 }
 
-/// NT-Xent, the loss of SimCLR, of two views `z1` and `z2` `[n, d]` of the same `n` items: among the `2n` rows `z = [z1;
-/// z2]`, with `s = z z^T / temperature` and without the diagonal, the mean over all `2n` anchors of `log sum_(j != i) exp
-/// s_ij - s_(i, positive)`, where the positive of a row is the other view of its item. A scalar. (SimCLR's released code
-/// returns twice this value.)
+/// NT-Xent, the loss of SimCLR, of two views `z1` and `z2` `[n, d]` of the same `n` items: among the `2n` rows `z =
+/// [z1; z2]`, with `s = z z^T / temperature` and without the diagonal, the mean over all `2n` anchors of `log sum_(j !=
+/// i) exp s_ij - s_(i, positive)`, where the positive of a row is the other view of its item. A scalar. (SimCLR's
+/// released code returns twice this value.)
 ///
 /// Chen et al. 2020 (arXiv 2002.05709). Errors if `n` is below 2, for one item's views have no negatives, on rows of no
 /// elements, if shapes, dtypes or devices differ, on integers, and unless `temperature` is positive and finite.
