@@ -108,7 +108,6 @@ fn probabilities_of_a_row_add_up_to_one() {
         let gradient = loss.backward().unwrap().get(&bias).unwrap().to_f64().unwrap();
         let (sum, size) = (gradient.iter().sum::<f64>(), gradient.iter().map(|g| g.abs()).sum::<f64>());
         assert!(size > 0.1 && sum.abs() < 1e-5, "{device}: {sum} of {size}");
-        // That much of each key's probability is its own query's: adding up P_ij over all i and j gives n.
     }
 }
 
