@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     let with_gradient = |loss: &dyn Fn(&Var, &Var, &Var) -> Result<Var>| {
         let tape = Tape::new();
         let [a, b, log_scale] = [&a, &b, &log_scale].map(|x| tape.leaf(x.clone()));
-        let gradients = loss(&a, &b, &log_scale)?.backward()?;
+        let mut gradients = loss(&a, &b, &log_scale)?.backward()?;
         gradients.of(&log_scale)?.item()
     };
     let product = 2.0 * (n * n) as f64 * d as f64;
