@@ -322,17 +322,18 @@ mod emulator {
         check(Order::Shuffled(7));
     }
 
-    /// Attention shares tiles between threads in more ways than any other operation.
+    /// These share tiles between threads in more ways than any other operation.
     #[test]
     fn every_order_gives_the_same_bits() {
         let device = |order| Device::emulator_with(EmulatorOptions::default().order(order)).unwrap();
         let [early, late, shuffled] = [Order::Early, Order::Late, Order::Shuffled(7)].map(device);
-        for row in rows().into_iter().filter(|row| row.op == "attention" && !row.bench) {
+        let shares = |row: &Row| ["attention", "clip_symmetric", "nt_xent", "siglip"].contains(&row.op);
+        for row in rows().into_iter().filter(|row| shares(row) && !row.bench) {
             for dtype in [DType::F32, DType::BF16] {
                 let first = run(&row, dtype, &early, false).unwrap();
                 for device in [&late, &shuffled] {
                     let other = run(&row, dtype, device, false).unwrap();
-                    assert_same_bits(&format!("attention {dtype} early and on {device}"), &row, &first, &other);
+                    assert_same_bits(&format!("{} {dtype} early and on {device}", row.op), &row, &first, &other);
                 }
             }
         }

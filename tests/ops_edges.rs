@@ -3,6 +3,8 @@
 
 #[path = "ops_edges/batch_norm.rs"]
 mod batch_norm;
+#[path = "ops_edges/contrastive.rs"]
+mod contrastive;
 #[path = "ops_edges/far_from_zero.rs"]
 mod far_from_zero;
 mod hardware;

@@ -44,6 +44,7 @@ mod batch_norm;
 mod cast;
 mod categorical;
 mod concat;
+mod contrastive;
 mod conv2d;
 mod conv_transpose2d;
 mod cross_entropy;
@@ -53,6 +54,7 @@ mod flatten;
 mod frequency_embedding;
 mod gradient_norm;
 mod group_norm;
+mod l2_normalize;
 mod layer_norm;
 mod linear;
 mod matmul;
@@ -75,6 +77,7 @@ pub fn rows() -> Vec<Row> {
         cast::rows(),
         categorical::rows(),
         concat::rows(),
+        contrastive::rows(),
         conv2d::rows(),
         conv_transpose2d::rows(),
         cross_entropy::rows(),
@@ -83,6 +86,7 @@ pub fn rows() -> Vec<Row> {
         frequency_embedding::rows(),
         gradient_norm::rows(),
         group_norm::rows(),
+        l2_normalize::rows(),
         layer_norm::rows(),
         linear::rows(),
         matmul::rows(),

@@ -62,11 +62,6 @@ impl Call<'_> {
         tensor(&stored, self.statistics(), &self.device).map(Var::constant)
     }
 
-    /// u32 labels.
-    pub fn labels_from(&self, labels: &[u32]) -> Result<Tensor> {
-        Tensor::from_slice(labels, [labels.len()], &self.device)
-    }
-
     pub fn number(&self, name: &str) -> Result<f64> {
         self.param(name, Value::as_f64)
     }

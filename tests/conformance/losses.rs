@@ -11,7 +11,7 @@ pub fn mean(x: &Var) -> Result<Var> {
 }
 
 /// The sum over everything.
-pub fn sum(x: &Var) -> Result<Var> {
+fn sum(x: &Var) -> Result<Var> {
     ops::sum(x, &(0..x.shape().rank()).collect::<Vec<_>>())
 }
 

@@ -268,10 +268,6 @@ pub fn info_nce(a: &Var, b: &Var, width: f64) -> Result<Var> {
     // is left to cancel.
     let centre = ops::mean(b.detach(), &[0])?.reshape([1, dims])?;
     let (a, b) = (ops::sub(a, &centre)?, ops::sub(b, &centre)?);
-    let products = ops::matmul_transposed(&a, false, &b, true)?;
-    let squares = ops::sum(&ops::square(&b)?, &[1])?.reshape([1, n])?;
-    let logits = ops::add_scaled(&products, 1.0 / width, &ops::broadcast_to(&squares, [n, n])?, -0.5 / width)?;
-    let positives: Vec<u32> = (0..n as u32).collect();
-    let labels = Tensor::from_slice(&positives, [n], &a.device())?;
-    ops::shift(&ops::cross_entropy(&logits, &labels)?, -(n as f64).ln())
+    let squares = ops::scale(&ops::sum(&ops::square(&b)?, &[1])?, -0.5 / width)?;
+    ops::shift(&ops::info_nce_biased(&a, &b, 1.0 / width, &squares)?, -(n as f64).ln())
 }
