@@ -35,11 +35,35 @@ impl GanLoss {
     pub fn discriminator(self, real: &Var, fake: &Var) -> Result<Var> {
         let (real, fake) = (&logits("GanLoss::discriminator", real)?, &logits("GanLoss::discriminator", fake)?);
         match self {
-            GanLoss::NonSaturating | GanLoss::Minimax => {
-                ops::add((-real)?.softplus()?.mean_all()?, fake.softplus()?.mean_all()?)
-            }
-            GanLoss::Hinge => ops::add((1.0 - real)?.relu()?.mean_all()?, (1.0 + fake)?.relu()?.mean_all()?),
             GanLoss::Wasserstein => ops::sub(fake.mean_all()?, real.mean_all()?),
+            _ => ops::add(self.on_real(real)?.mean_all()?, self.on_fake(fake)?.mean_all()?),
+        }
+    }
+
+    /// What each logit of a real sample costs the discriminator: the first terms of the table above, without the mean.
+    pub fn on_real(self, logits: &Var) -> Result<Var> {
+        match self {
+            GanLoss::NonSaturating | GanLoss::Minimax => (-logits)?.softplus(),
+            GanLoss::Hinge => (1.0 - logits)?.relu(),
+            GanLoss::Wasserstein => -logits,
+        }
+    }
+
+    /// What each logit of a made sample costs the discriminator: the second terms.
+    pub fn on_fake(self, logits: &Var) -> Result<Var> {
+        match self {
+            GanLoss::NonSaturating | GanLoss::Minimax => logits.softplus(),
+            GanLoss::Hinge => (1.0 + logits)?.relu(),
+            GanLoss::Wasserstein => Ok(logits.clone()),
+        }
+    }
+
+    /// What each logit of a made sample costs whoever made it: the terms of [`generator`](Self::generator).
+    pub fn to_fool(self, logits: &Var) -> Result<Var> {
+        match self {
+            GanLoss::NonSaturating => (-logits)?.softplus(),
+            GanLoss::Minimax => ops::neg(logits.softplus()?),
+            GanLoss::Hinge | GanLoss::Wasserstein => -logits,
         }
     }
 
@@ -55,11 +79,7 @@ impl GanLoss {
     /// Errors on other shapes than `[b]` and `[b, 1]`, and on empty batches.
     pub fn generator(self, fake: &Var) -> Result<Var> {
         let fake = &logits("GanLoss::generator", fake)?;
-        match self {
-            GanLoss::NonSaturating => (-fake)?.softplus()?.mean_all(),
-            GanLoss::Minimax => ops::neg(fake.softplus()?.mean_all()?),
-            GanLoss::Hinge | GanLoss::Wasserstein => ops::neg(fake.mean_all()?),
-        }
+        self.to_fool(fake)?.mean_all()
     }
 }
 
