@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::autograd::Var;
 use crate::data::{Batches, Images};
 use crate::error::{Error, Result};
-use crate::nn::{self, Classifier, ClassifierConfig, Context, Layout, Module, Weights};
+use crate::nn::{
+    self, AnyClassifier, AnyClassifierConfig, ClassifierConfig, Context, FeatureClassifier, Layout, LeNetConfig,
+    Module, StackConfig, Weights,
+};
 use crate::ops;
 use crate::optim::{Decay, OptimizerConfig, Schedule};
 use crate::tensor::{DType, Device, Tensor, TensorFile};
@@ -57,16 +60,18 @@ impl Default for ClassifierTraining {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Architecture {
-    /// Height and width of the images.
+    /// Height, width and channels of the images; channels are not there for the networks that know them.
     img_size: [usize; 2],
-    network: ClassifierConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    img_channels: Option<usize>,
+    network: AnyClassifierConfig,
 }
 
-/// A small convolutional network with its weights.
+/// A small network with its weights.
 #[derive(Debug, Clone)]
 pub struct ImageClassifier {
     architecture: Architecture,
-    network: Classifier,
+    network: AnyClassifier,
     weights: Weights,
 }
 
@@ -83,7 +88,7 @@ impl ImageClassifier {
             channels: training.channels.clone(),
             dropout: training.dropout,
         };
-        let architecture = Architecture { img_size: [size[0], size[1]], network: config };
+        let architecture = Architecture::new(size, AnyClassifierConfig::Convolutional(config));
         let (network, layout) = architecture.build()?;
         let weights = Weights::init(&layout.into(), training.seed, device)?;
         let total = images.len() as u64 * training.epochs;
@@ -113,9 +118,7 @@ impl ImageClassifier {
 
     /// Writes the classifier to a safetensors file. Errors on output.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let json = serde_json::to_string(&self.architecture)
-            .map_err(|error| Error::Config(format!("the classifier cannot be written: {error}")))?;
-        nn::save(path, &self.weights, &BTreeMap::from([(KEY.to_string(), json)]))
+        nn::save(path, &self.weights, &self.architecture.metadata()?)
     }
 
     /// Reads what [`save`](Self::save) wrote. Errors on input, on an unsound file, and on tensors that do not fit.
@@ -132,6 +135,11 @@ impl ImageClassifier {
         Ok(ImageClassifier { architecture, network, weights })
     }
 
+    /// The network and its weights, to go on with.
+    pub fn into_parts(self) -> (AnyClassifierConfig, AnyClassifier, Weights) {
+        (self.architecture.network, self.network, self.weights)
+    }
+
     /// [`Weights::fingerprint`] of its weights.
     pub fn fingerprint(&self) -> Result<String> {
         self.weights.fingerprint()
@@ -139,18 +147,17 @@ impl ImageClassifier {
 
     /// Height, width and channels of the images that it takes.
     pub fn size(&self) -> [usize; 3] {
-        let [height, width] = self.architecture.img_size;
-        [height, width, self.architecture.network.img_channels]
+        self.architecture.size()
     }
 
     /// How many classes it tells apart.
     pub fn classes(&self) -> usize {
-        self.architecture.network.classes
+        self.architecture.network.classes()
     }
 
     /// Numbers that it makes of an image before the last layer.
     pub fn feature_dims(&self) -> usize {
-        self.architecture.network.channels.last().copied().unwrap_or(0)
+        self.architecture.network.feature_dims()
     }
 
     /// Logits `[n, classes]` of pixels `[n, height, width, channels]`. Errors if these are not whole images.
@@ -190,21 +197,76 @@ impl ImageClassifier {
     }
 }
 
+/// What the file of a classifier of images `[height, width, channels]` says besides the weights, for
+/// [`ImageClassifier::load`].
+pub fn classifier_metadata(size: [usize; 3], network: &AnyClassifierConfig) -> Result<BTreeMap<String, String>> {
+    Architecture::new(size, network.clone()).metadata()
+}
+
+/// The name of the scope that a classifier's parameters are registered in.
+pub const CLASSIFIER_SCOPE: &str = "classifier";
+
 impl Architecture {
-    fn build(&self) -> Result<(Classifier, Layout)> {
+    fn new([height, width, channels]: [usize; 3], network: AnyClassifierConfig) -> Self {
+        let known = matches!(network, AnyClassifierConfig::Convolutional(_));
+        Architecture { img_size: [height, width], img_channels: (!known).then_some(channels), network }
+    }
+
+    fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let json = serde_json::to_string(self)
+            .map_err(|error| Error::Config(format!("the classifier cannot be written: {error}")))?;
+        Ok(BTreeMap::from([(KEY.to_string(), json)]))
+    }
+
+    fn size(&self) -> [usize; 3] {
+        let [height, width] = self.img_size;
+        let channels = match &self.network {
+            AnyClassifierConfig::Convolutional(config) => config.img_channels,
+            AnyClassifierConfig::LeNet(config) => config.size[2],
+            AnyClassifierConfig::Stack(config) => config.size[2],
+            AnyClassifierConfig::Perceptron(_) => self.img_channels.unwrap_or(1),
+        };
+        [height, width, channels]
+    }
+
+    /// Errors unless the network takes images of the size that the file names.
+    fn check(&self) -> Result<()> {
         if self.img_size.iter().any(|extent| !(1..=1 << 14).contains(extent)) {
             return Err(Error::Config(format!("img_size must be between 1 and 16384, got {:?}", self.img_size)));
         }
-        let halved = self.network.channels.len().saturating_sub(1);
-        if self.img_size.iter().any(|extent| extent.checked_shr(halved as u32).unwrap_or(0) == 0) {
-            return Err(Error::Config(format!(
-                "images of {:?} cannot be halved {halved} times, as between {} convolutions; give fewer channels",
-                self.img_size,
-                halved + 1
-            )));
+        let size = self.size();
+        let disagree = |takes: String| Err(Error::Config(format!("images of {size:?}, but the network takes {takes}")));
+        match &self.network {
+            AnyClassifierConfig::Convolutional(config) => {
+                let halved = config.channels.len().saturating_sub(1);
+                if self.img_size.iter().any(|extent| extent.checked_shr(halved as u32).unwrap_or(0) == 0) {
+                    return Err(Error::Config(format!(
+                        "images of {:?} cannot be halved {halved} times, as between {} convolutions; give fewer channels",
+                        self.img_size,
+                        halved + 1
+                    )));
+                }
+                Ok(())
+            }
+            AnyClassifierConfig::LeNet(LeNetConfig { size: takes, .. })
+            | AnyClassifierConfig::Stack(StackConfig { size: takes, .. })
+                if *takes != size =>
+            {
+                disagree(format!("{takes:?}"))
+            }
+            AnyClassifierConfig::Perceptron(config)
+                if size.iter().try_fold(1usize, |all, &extent| all.checked_mul(extent)) != Some(config.inputs) =>
+            {
+                disagree(format!("{} numbers", config.inputs))
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn build(&self) -> Result<(AnyClassifier, Layout)> {
+        self.check()?;
         let mut layout = Layout::new();
-        let network = Classifier::new(&mut layout.scope("classifier"), &self.network)?;
+        let network = self.network.build(&mut layout.scope(CLASSIFIER_SCOPE))?;
         Ok((network, layout))
     }
 }

@@ -4,6 +4,6 @@
 mod classifier;
 mod comparison;
 
-pub use classifier::{ClassifierTraining, ImageClassifier};
+pub use classifier::{CLASSIFIER_SCOPE, ClassifierTraining, ImageClassifier, classifier_metadata};
 pub(crate) use comparison::check;
 pub use comparison::{Comparison, FeatureSpace, Features, compare};

@@ -46,6 +46,12 @@ impl Context {
         Context { address: Some(address), training: true, ..Self::new(weights, Some(tape.clone())) }
     }
 
+    /// As in training (dropout and noise are on, statistics are those of the batch), without gradients to the weights:
+    /// a player whom another one plays against.
+    pub fn opponent(weights: &Weights, address: Address) -> Self {
+        Context { address: Some(address), training: true, ..Self::new(weights, None) }
+    }
+
     /// With gradients to the weights but without dropout.
     pub fn differentiable(weights: &Weights, tape: &Tape) -> Self {
         Self::new(weights, Some(tape.clone()))

@@ -4,21 +4,27 @@
 //! [`Context`] brings both together with a tape for one forward pass.
 
 mod classifier;
+mod classifiers;
 mod context;
 pub mod dhariwal;
 mod file;
 mod form;
 mod layers;
 mod layout;
+mod lenet;
 mod mlp;
+pub mod pairs;
+mod perceptron;
 mod registry;
 mod score;
 pub mod song;
+mod stack;
 pub mod transformer;
 pub mod unet;
 mod weights;
 
 pub use classifier::{Classifier, ClassifierConfig};
+pub use classifiers::{AnyClassifier, AnyClassifierConfig, FeatureClassifier};
 pub use context::Context;
 pub use dhariwal::{DhariwalConfig, DhariwalUNet};
 pub use file::{check, load, load_from, metadata, save};
@@ -28,9 +34,12 @@ pub use layers::{
     spectral_norm, weight_norm,
 };
 pub use layout::{Entry, Init, Layout, ParamId, Scope};
+pub use lenet::{LeNet, LeNetConfig};
 pub use mlp::{Mlp, MlpConfig};
+pub use perceptron::{Perceptron, PerceptronConfig};
 pub use registry::{register, registered};
 pub use score::{Architecture, Conditions, DataShape, NetworkConfig, ScoreNetwork};
 pub use song::{SongConfig, SongUNet};
+pub use stack::{Stack, StackConfig};
 pub use transformer::{Transformer, TransformerConfig};
 pub use weights::Weights;
