@@ -1,9 +1,9 @@
 //! Transposed two-dimensional convolution. The kernels are those of [`conv2d`](super::conv2d()), whose input gradient
 //! this is.
 
-use super::conv2d::{ABSURD, conv2d_input_gradient, conv2d_weight_gradient, convolution};
+use super::conv2d::{ABSURD, adjoint};
 use super::product::check_bias;
-use super::{check_alike, check_float, reduce};
+use super::{check_alike, check_float};
 use crate::autograd::Var;
 use crate::backend::convolution::Convolution;
 use crate::error::{Error, Result};
@@ -34,20 +34,7 @@ pub fn conv_transpose2d(
     check_alike(OP, &inputs.iter().map(|input| input.value()).collect::<Vec<_>>())?;
     check_float(OP, x.value())?;
     let shape = shape_of(x, w, bias, stride, padding, output_padding)?;
-    let y = conv2d_input_gradient(OP, &shape, x.value(), w.value(), bias.map(Var::value))?;
-
-    let (x, w) = (x.value().clone(), w.value().clone());
-    let bias_shape = bias.map(|bias| bias.shape().clone());
-    Var::record_all(OP, y, &inputs, move |dy, wanted| {
-        let wanted = |i: usize| wanted.get(i).copied().unwrap_or(false);
-        let dx = wanted(0).then(|| convolution(OP, &shape, dy, &w, None));
-        let dw = wanted(1).then(|| conv2d_weight_gradient(OP, &shape, dy, &x));
-        let mut gradients = vec![dx.transpose()?, dw.transpose()?];
-        if let Some(shape) = &bias_shape {
-            gradients.push(wanted(2).then(|| reduce::sum_to_shape(OP, dy, shape)).transpose()?);
-        }
-        Ok(gradients)
-    })
+    adjoint(OP, shape, x, w, bias)
 }
 
 /// The geometry of the convolution from the result back to `x`.

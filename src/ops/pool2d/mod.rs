@@ -32,7 +32,7 @@ pub fn max_pool2d_with_maxima(x: impl Into<Var>, kernel: usize, stride: usize) -
     }
     let maxima = Maxima { windows, taps };
     let places = maxima.clone();
-    let y = Var::record(OP, y, [x], move |dy, _| Ok([Some(places.scattered(OP, dy)?)]))?;
+    let y = Var::record_higher(OP, y, [x], move |dy, _| Ok([Some(places.scatter(dy)?)]))?;
     Ok((y, maxima))
 }
 
@@ -43,8 +43,18 @@ pub fn avg_pool2d(x: impl Into<Var>, kernel: usize, stride: usize) -> Result<Var
     const OP: &str = "avg_pool2d";
     let x = &x.into();
     let windows = Windows::of(OP, x.value(), kernel, stride)?;
-    let y = windows.means(OP, x.value())?;
-    Var::record(OP, y, [x], move |dy, _| Ok([Some(windows.spread(OP, dy)?)]))
+    means(windows, x)
+}
+
+fn means(windows: Windows, x: &Var) -> Result<Var> {
+    let y = windows.means("avg_pool2d", x.value())?;
+    Var::record_higher("avg_pool2d", y, [x], move |dy, _| Ok([Some(spread(windows, dy)?)]))
+}
+
+/// The adjoint of the means, whose adjoint they are.
+fn spread(windows: Windows, y: &Var) -> Result<Var> {
+    let x = windows.spread("avg_pool2d", y.value())?;
+    Var::record_higher("avg_pool2d", x, [y], move |dx, _| Ok([Some(means(windows, dx)?)]))
 }
 
 /// Where the maxima of a [`max_pool2d`] were: a choice of one pixel for each window and channel.
@@ -66,7 +76,7 @@ impl Maxima {
         let x = &x.into();
         let y = self.gathered(OP, x.value())?;
         let places = self.clone();
-        Var::record(OP, y, [x], move |dy, _| Ok([Some(places.scattered(OP, dy)?)]))
+        Var::record_higher(OP, y, [x], move |dy, _| Ok([Some(places.scatter(dy)?)]))
     }
 
     /// Zeros but at these places, where the elements of `y` are added: `y` has the shape of the result of pooling, the
@@ -77,7 +87,7 @@ impl Maxima {
         let y = &y.into();
         let x = self.scattered(OP, y.value())?;
         let places = self.clone();
-        Var::record(OP, x, [y], move |dx, _| Ok([Some(places.gathered(OP, dx)?)]))
+        Var::record_higher(OP, x, [y], move |dx, _| Ok([Some(places.gather(dx)?)]))
     }
 
     /// [`gather`](Self::gather) without a tape.
