@@ -43,7 +43,7 @@ macro_rules! plain {
     ($($ty:ty),+) => { $(impl Setting for $ty {})+ };
 }
 
-plain!(bool, u32, u64, usize, f64, String, Vec<f64>, Vec<usize>);
+plain!(bool, u32, u64, usize, f64, String, Vec<f64>, Vec<usize>, Vec<String>);
 
 impl Key {
     /// The comment over the key: what it means, the words that it may hold with their meanings, and its range.

@@ -5,12 +5,14 @@
 
 mod document;
 mod key;
+mod overlay;
 mod range;
 
 pub use key::{About, Choice, Key, Setting};
 pub use range::{Above, AboveUpTo, Allowed, AtLeast, MAX_SEED, OrInfinite, OrZero};
 
 pub(crate) use document::{table_of, written};
+pub(crate) use overlay::{flat, laid_over, parsed};
 
 use crate::error::{Error, Result};
 

@@ -24,7 +24,7 @@ mod trainer;
 
 pub use crate::files::write_atomic;
 pub use checkpoint::Checkpoint;
-pub use config::{MethodSettings, RunConfig, With};
+pub use config::{MethodSettings, Own, OwnSettings, RunConfig, Settings, With};
 pub use diffusion::{Outcome, run};
 pub use log::Log;
 pub(crate) use measure::draw;

@@ -39,14 +39,15 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let settings = args.common.settings(&args.out, presets::ambient, |with: &mut With<AmbientSettings>| {
-        let AmbientSettings { noisy, ambient, .. } = &mut with.method;
-        with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
-        args.noise.set(noisy);
-        ambient.images = args.on.unwrap_or(ambient.images);
-        ambient.loss = args.loss.unwrap_or(ambient.loss);
-        with.run.train.images = args.images.unwrap_or(with.run.train.images);
-    })?;
+    let settings =
+        args.common.settings(&args.out, "digits", presets::ambient, |with: &mut With<AmbientSettings>| {
+            let AmbientSettings { noisy, ambient, .. } = &mut with.method;
+            with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
+            args.noise.set(noisy);
+            ambient.images = args.on.unwrap_or(ambient.images);
+            ambient.loss = args.loss.unwrap_or(ambient.loss);
+            with.run.train.images = args.images.unwrap_or(with.run.train.images);
+        })?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }

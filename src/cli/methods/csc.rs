@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let settings = args.common.settings(&args.out, presets::csc, |with: &mut With<CscSettings>| {
+    let settings = args.common.settings(&args.out, "digits", presets::csc, |with: &mut With<CscSettings>| {
         let csc = &mut with.method.csc;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
         csc.model = args.model.clone().unwrap_or(csc.model.clone());

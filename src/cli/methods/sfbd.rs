@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let settings = args.common.settings(&args.out, presets::sfbd, |with: &mut With<SfbdSettings>| {
+    let settings = args.common.settings(&args.out, "digits", presets::sfbd, |with: &mut With<SfbdSettings>| {
         let SfbdSettings { noisy, sfbd, online, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
         args.noise.set(noisy);

@@ -10,7 +10,7 @@
 //! ```
 
 mod model;
-mod overlay;
+mod own;
 mod presets;
 mod sections;
 mod stored;
@@ -25,9 +25,9 @@ use crate::data::{Batches, Images};
 use crate::diffusion::ModelConfig;
 use crate::error::{Error, Result};
 use crate::nn::{DataShape, NetworkConfig};
-use crate::settings::{Sections, table_of, written};
-use overlay::{flat, laid_over, parsed};
+use crate::settings::{Sections, flat, laid_over, parsed, table_of, written};
 
+pub use own::{Own, OwnSettings, Settings};
 pub use presets::{names as preset_names, shape as preset_shape};
 pub use sections::{
     Augment, Average, Compute, Data, LossSection, OptimizerKind, OptimizerSection, Sampling, ScheduleKind, TrainSection,

@@ -5,10 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::overlay::{laid_over, parsed};
 use super::{RunConfig, continues, stored};
 use crate::error::Result;
-use crate::settings::{Sections, table_of, written};
+use crate::settings::{Sections, laid_over, parsed, table_of, written};
 
 /// The settings of a method, beside those of [`RunConfig`].
 pub trait MethodSettings: Sections + Serialize + DeserializeOwned + Clone {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
+use super::{About, Choice};
 use crate::error::{Error, Result};
-use crate::settings::{About, Choice};
 
 /// Lays a settings file and single settings on `table`, in this order.
-pub(super) fn laid_over(mut table: Table, file: Option<&str>, settings: &[String]) -> Result<Table> {
+pub(crate) fn laid_over(mut table: Table, file: Option<&str>, settings: &[String]) -> Result<Table> {
     if let Some(text) = file {
         let overlay: Table =
             text.parse().map_err(|e: toml::de::Error| Error::Config(e.to_string().trim_end().into()))?;
@@ -21,7 +21,7 @@ pub(super) fn laid_over(mut table: Table, file: Option<&str>, settings: &[String
 }
 
 /// The settings of a table. Errors on values of another type, and on words that a key does not know.
-pub(super) fn parsed<T: serde::de::DeserializeOwned>(table: Table, sections: &[About]) -> Result<T> {
+pub(crate) fn parsed<T: serde::de::DeserializeOwned>(table: Table, sections: &[About]) -> Result<T> {
     for (about, values) in sections.iter().filter_map(|about| Some((about, table.get(about.section)?))) {
         for key in about.keys.iter().filter(|key| !key.choices.is_empty()) {
             if let Some(word) = values.get(key.name).and_then(Value::as_str) {
@@ -34,7 +34,7 @@ pub(super) fn parsed<T: serde::de::DeserializeOwned>(table: Table, sections: &[A
 }
 
 /// `section.key` to value.
-pub(super) fn flat(table: &Table) -> BTreeMap<String, Value> {
+pub(crate) fn flat(table: &Table) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for (section, keys) in table {
         for (key, value) in keys.as_table().into_iter().flatten() {
