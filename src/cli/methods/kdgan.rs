@@ -1,0 +1,85 @@
+//! `veridical kdgan`: a small student from few labels.
+
+use std::path::PathBuf;
+
+use veridical::Result;
+use veridical::methods::KdganSettings;
+use veridical::methods::game::{GameData, Scores, Subset};
+use veridical::methods::kdgan::{KdganMethod, KdganOutcome, KdganRun, KdganSection, presets};
+use veridical::settings::help;
+use veridical::train::Own;
+
+use super::{Common, words};
+use crate::cli::progress::note;
+use crate::cli::train::{self, Terminal};
+use crate::cli::{Ended, say};
+
+/// Train a small student from few labels by a game with a teacher and a discriminator (KDGAN), or by one of six other
+/// methods at equal steps and augmentation.
+///
+/// The run's directory gets config.toml, log.jsonl, checkpoints/, models/ (the student and the others, as files of
+/// classifiers), metrics.json and report.html. Without --preset the preset is the one for images of that size.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// Directory of the run
+    #[arg(long, default_value = "runs/kdgan")]
+    out: PathBuf,
+    /// Images with classes: a folder or file (IDX, CIFAR, pictures, .npz), or digits; or an ARFF file with many labels
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// How many training examples have a label; 0: all
+    #[arg(long, value_name = "N")]
+    labelled: Option<usize>,
+    /// Which: as many of each class, the last of the set, or any
+    #[arg(long, value_name = "NAME", value_parser = words::<Subset>())]
+    subset: Option<Subset>,
+    #[arg(long, value_name = "NAME", value_parser = words::<KdganMethod>(), help = help::<KdganSection>("method"))]
+    method: Option<KdganMethod>,
+}
+
+pub fn run(args: Args) -> Result<Ended> {
+    let given = args.data.clone();
+    let opened = match args.common.is_fresh() {
+        true => Some(GameData::open(given.as_deref().unwrap_or("digits"))?),
+        false => None,
+    };
+    let fitting = opened.as_ref().map_or("digits", |data| presets::fitting(data));
+    let settings = args.common.settings(&args.out, fitting, presets::named, |own: &mut Own<KdganSettings>| {
+        let Own(own) = own;
+        own.data.path = given.clone().unwrap_or_else(|| {
+            if own.data.path.is_empty() && opened.is_some() { "digits".into() } else { own.data.path.clone() }
+        });
+        own.data.labelled = args.labelled.unwrap_or(own.data.labelled);
+        own.data.subset = args.subset.unwrap_or(own.data.subset);
+        own.kdgan.method = args.method.unwrap_or(own.kdgan.method);
+    })?;
+    if args.common.printed(&settings)? {
+        return Ok(Ended::Done);
+    }
+    let path = &settings.0.data.path;
+    let data = match opened {
+        Some(data) if path == given.as_deref().unwrap_or("digits") => data,
+        _ => GameData::open(path)?,
+    };
+    note(&data.account());
+    let mut kdgan = KdganRun::new(&settings, &data)?;
+    kdgan.notes.iter().for_each(|line| note(line));
+    let (place, options, _keeping) = args.common.place(&args.out)?;
+    let mut terminal = Terminal::new(&args.out);
+    let (end, outcome) = kdgan.run(&place, options, &mut terminal)?;
+    terminal.finish();
+    say(&format!("{} after {} steps of the student", train::ended(end), outcome.student_steps))?;
+    say(&summary(&outcome))?;
+    train::files(&args.out, end)
+}
+
+fn summary(outcome: &KdganOutcome) -> String {
+    let figures = |scores: &Scores| match scores.accuracy() {
+        Some(accuracy) => format!("accuracy {:.2}%", 100.0 * accuracy),
+        None => scores.figures().iter().map(|(name, v)| format!("{name} {v:.4}")).collect::<Vec<_>>().join(", "),
+    };
+    let teacher = outcome.teacher.as_ref().map_or(String::new(), |scores| format!("; teacher {}", figures(scores)));
+    format!("student {}{teacher} ({:.0} s)", figures(&outcome.student), outcome.seconds)
+}

@@ -1,0 +1,203 @@
+//! A run of `veridical kdgan`: players of the settings, on data from files.
+
+use super::game::{Kdgan, Move, Players};
+use super::outcome::KdganOutcome;
+#[cfg(feature = "report")]
+use super::pages;
+use super::settings::{KdganMethod, KdganSettings, StudentSection, TeacherSection};
+use crate::error::{Error, Result};
+use crate::evaluate::{CLASSIFIER_SCOPE, ImageClassifier, classifier_metadata};
+use crate::methods::game::{
+    Examples, GameData, Labelled, LabelledImages, LabelledRows, Player, Scores, darkest, total_seconds,
+};
+use crate::nn::{AnyClassifierConfig, LeNetConfig, PerceptronConfig};
+use crate::optim::OptimizerConfig;
+use crate::random::RandomKey;
+use crate::stop;
+use crate::tensor::Device;
+use crate::train::{
+    End, Observer, Own, OwnSettings, Plan, RunDir, RunOptions, Settings, TrainOptions, Trained, run_trained,
+};
+
+/// A run, ready to start.
+#[derive(Debug)]
+pub struct KdganRun {
+    settings: Own<KdganSettings>,
+    examples: Box<dyn Examples>,
+    /// What student and teacher see of an example: height, width, channels.
+    sizes: [[usize; 3]; 2],
+    account: String,
+    class_names: Vec<String>,
+    /// What was decided of the data, a line each.
+    pub notes: Vec<String>,
+}
+
+impl KdganRun {
+    /// Checks everything that can be checked: builds the players and lets each make its first steps of every kind,
+    /// whose results are dropped. Errors on settings that do not go with each other or with the data.
+    pub fn new(settings: &Own<KdganSettings>, data: &GameData) -> Result<Self> {
+        settings.check()?;
+        let own = &settings.0;
+        let device = Device::named(&own.train.device)?;
+        let order = (own.steps.batch, own.train.seed);
+        let (examples, sizes, notes): (Box<dyn Examples>, _, _) = match data {
+            GameData::Images(data) => {
+                let Labelled { labelled, held_out, notes, .. } = Labelled::of(&own.data, data, own.train.seed)?;
+                let affine = own.augment.affine(darkest(&labelled)).map(|affine| (affine, own.augment.pretraining));
+                let size = labelled.size();
+                (Box::new(LabelledImages::new(labelled, &held_out, affine, order, &device)?), [size; 2], notes)
+            }
+            GameData::Table(set) => {
+                if own.augment.affine(0.0).is_some() {
+                    return Err(Error::Config(
+                        "[augment] turns pictures, but the data are a table: set it to 0".into(),
+                    ));
+                }
+                let mut rows = LabelledRows::new((&own.data, &own.table), set, order, &device)?;
+                let (seen, all) = rows.dims();
+                let notes = std::mem::take(&mut rows.notes);
+                (Box::new(rows), [[1, 1, seen], [1, 1, all]], notes)
+            }
+        };
+        let (account, class_names) = (data.account(), data.names().to_vec());
+        let mut run = KdganRun { settings: settings.clone(), examples, sizes, account, class_names, notes };
+        run.rehearse()?;
+        Ok(run)
+    }
+
+    /// Every kind of move once, with players that are dropped.
+    fn rehearse(&mut self) -> Result<()> {
+        let settings = self.settings.0.clone();
+        let mut kinds: Vec<Move> = Vec::new();
+        let mut phases = settings.phases();
+        for phase in &mut phases {
+            phase.rounds = phase.rounds.min(1);
+            phase.moves.retain(|m| {
+                !kinds.contains(m) && {
+                    kinds.push(*m);
+                    true
+                }
+            });
+        }
+        let players = self.players()?;
+        let mut game = Kdgan::new(players, |step| settings.objective(step), self.examples.as_mut(), phases)?;
+        (0..game.total()).try_for_each(|_| game.step(&mut ()).map(drop))
+    }
+
+    fn players(&self) -> Result<Players> {
+        let KdganSettings { kdgan, student, teacher, .. } = &self.settings.0;
+        let classes = self.examples.labels();
+        let [seen, all] = self.sizes;
+        let (small, large) = (student_network(student, seen, classes), teacher_network(teacher, all, classes));
+        let options = |player: u32, lr: f64, weight_decay: f64| self.options(player, lr, weight_decay);
+        let judge = matches!(kdgan.method, KdganMethod::Kdgan | KdganMethod::Nagan);
+        let taught = kdgan.method != KdganMethod::Nagan;
+        Ok(Players {
+            student: self.player(seen, &small, options(0, student.lr, student.weight_decay)?)?,
+            teacher: taught.then(|| self.teacher(&large, options(1, teacher.lr, teacher.weight_decay)?)).transpose()?,
+            discriminator: judge
+                .then(|| self.player(all, &large, options(2, teacher.discriminator_lr, teacher.weight_decay)?))
+                .transpose()?,
+        })
+    }
+
+    fn options(&self, player: u32, lr: f64, weight_decay: f64) -> Result<TrainOptions> {
+        let train = &self.settings.0.train;
+        let seed = RandomKey::stage_seed(train.seed, 1 + player)?;
+        let optimizer = OptimizerConfig::Adam { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay };
+        Ok(TrainOptions { optimizer, compute: train.compute.dtype(), ..TrainOptions::adam(lr, seed) })
+    }
+
+    /// The teacher of the settings, or that of a file. Errors if that one takes other images or knows other classes.
+    fn teacher(&self, large: &AnyClassifierConfig, options: TrainOptions) -> Result<Player> {
+        let (section, size, classes) = (&self.settings.0.teacher, self.sizes[1], self.examples.labels());
+        if section.file.is_empty() {
+            return self.player(size, large, options);
+        }
+        let device = Device::named(&self.settings.0.train.device)?;
+        let trained = ImageClassifier::load(&section.file, &device)?;
+        if trained.size() != size || trained.classes() != classes {
+            let (takes, knows) = (trained.size(), trained.classes());
+            let what =
+                format!("takes images {takes:?} and knows {knows} classes; the data have {size:?} and {classes}");
+            return Err(Error::Config(format!("teacher.file = {:?}: {what}", section.file)));
+        }
+        let (config, network, weights) = trained.into_parts();
+        Ok(Player::of(Box::new(network) as _, weights, options)?.described(classifier_metadata(size, &config)?))
+    }
+
+    fn player(&self, size: [usize; 3], network: &AnyClassifierConfig, options: TrainOptions) -> Result<Player> {
+        let device = Device::named(&self.settings.0.train.device)?;
+        let player = Player::new(CLASSIFIER_SCOPE, &device, options, |scope| Ok(Box::new(network.build(scope)?) as _))?;
+        Ok(player.described(classifier_metadata(size, network)?))
+    }
+
+    /// Plays the game, or goes on with it, and writes what came of it.
+    pub fn run(
+        &mut self,
+        place: &RunDir,
+        options: RunOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<(End, KdganOutcome)> {
+        let settings = self.settings.clone();
+        let own = &settings.0;
+        let document = settings.document()?;
+        let players = self.players()?;
+        let fingerprint = self.examples.fingerprint();
+        let mut game = Kdgan::new(players, |step| own.objective(step), self.examples.as_mut(), own.phases())?;
+        let steps = game.total();
+        let plan = Plan {
+            steps,
+            samples: steps * own.steps.batch as u64,
+            batch: Some(own.steps.batch as u64),
+            log_every: own.train.log_every,
+            show_every: own.train.show_every,
+            checkpoint_every: own.train.checkpoint_every,
+            keep_last: own.train.keep_last,
+            keep_every: 0,
+            settings: document.clone(),
+            free: KdganSettings::FREE.iter().map(ToString::to_string).collect(),
+            data: fingerprint,
+        };
+        let ran = run_trained(&mut game, &plan, place, options, observer)?;
+        // A run that was stopped says what it has come to.
+        let (student, teacher) = stop::shielded(|| game.scores())?;
+        let outcome = KdganOutcome {
+            student_accuracy: student.accuracy(),
+            teacher_accuracy: teacher.as_ref().and_then(Scores::accuracy),
+            student_steps: game.networks().student.trainer.steps(),
+            seconds: total_seconds(place)?,
+            method: own.kdgan.method.name().into(),
+            labelled: own.data.labelled,
+            seed: own.train.seed,
+            finished: ran.end == End::Finished,
+            student,
+            teacher,
+        };
+        place.write_json("metrics.json", &outcome)?;
+        #[cfg(feature = "report")]
+        {
+            let page = pages::page(own, &outcome, ran.end, place, &self.account, &self.class_names, &document)?;
+            place.write("report.html", page.as_bytes())?;
+        }
+        Ok((ran.end, outcome))
+    }
+}
+
+/// The small network for images of this size.
+fn student_network(section: &StudentSection, size: [usize; 3], classes: usize) -> AnyClassifierConfig {
+    let StudentSection { ref hidden, dropout, .. } = *section;
+    let inputs = size.iter().product();
+    AnyClassifierConfig::Perceptron(PerceptronConfig { inputs, hidden: hidden.clone(), classes, dropout })
+}
+
+/// The large one: convolutions for pictures, else a perceptron.
+fn teacher_network(section: &TeacherSection, size: [usize; 3], classes: usize) -> AnyClassifierConfig {
+    let TeacherSection { ref channels, kernel, padding, hidden, dropout, .. } = *section;
+    if channels.is_empty() || size[0] == 1 {
+        let inputs = size.iter().product();
+        return AnyClassifierConfig::Perceptron(PerceptronConfig { inputs, hidden: vec![hidden; 2], classes, dropout });
+    }
+    let channels = channels.clone();
+    AnyClassifierConfig::LeNet(LeNetConfig { size, channels, kernel, padding, hidden, classes, dropout })
+}
