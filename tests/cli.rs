@@ -14,6 +14,8 @@ mod demo;
 mod denoise;
 #[path = "cli/evaluate.rs"]
 mod evaluate;
+#[path = "cli/games.rs"]
+mod games;
 #[path = "cli/gpu.rs"]
 mod gpu;
 mod hardware;

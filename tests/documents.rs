@@ -234,6 +234,22 @@ fn learning_from_noisy_images() {
 }
 
 #[test]
+fn games() {
+    let place = Place::new();
+    place.idx("mnist", 300, 50);
+    let columns: String = (0..4).map(|i| format!("@attribute f{i} numeric\n")).collect();
+    let labels: String = (0..5).map(|i| format!("@attribute l{i} {{0,1}}\n")).collect();
+    let row = |i: u32| format!("{},{},{},{},{},{},0,1,0\n", i % 7, i % 5, i % 3, i % 11, i % 2, (i + 1) % 2);
+    let rows: String = (0..30).map(row).collect();
+    place.write("scene/scene.arff", format!("@relation scene\n{columns}{labels}@data\n{rows}").as_bytes());
+    let names: String = (0..5).map(|i| format!("<label name=\"l{i}\"/>")).collect();
+    place.write("scene/scene.xml", format!("<labels>{names}</labels>").as_bytes());
+    place.type_in("docs/methods/kdgan.md");
+    fs::remove_dir_all(place.path("runs")).unwrap();
+    place.type_in("docs/methods/triple-gan.md");
+}
+
+#[test]
 fn self_consuming_loops() {
     for document in ["docs/methods/self-consuming.md", "docs/results/self_consuming/README.md"] {
         let place = Place::new();

@@ -122,6 +122,16 @@ fn csc() {
     survives(&commands::CSC);
 }
 
+#[test]
+fn kdgan() {
+    survives(&commands::KDGAN);
+}
+
+#[test]
+fn triple_gan() {
+    survives(&commands::TRIPLE_GAN);
+}
+
 /// Cannot be resumed: given again it begins again.
 #[test]
 fn demo() {

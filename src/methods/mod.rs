@@ -9,6 +9,8 @@
 //! | [`online_sfbd`] | the same without rounds: a buffer of denoised images that is refreshed while it is trained on | the same |
 //! | [`contrastive_chain`] | contrastive sampling chains: fine-tunes a model for the coarse solver that it is going to be sampled with | clean images and a trained model |
 //! | [`cdm`] | consistent diffusion: fine-tunes a model so that its samples stay on its own way | the same |
+//! | [`kdgan`] | a student, a teacher and a discriminator: knowledge distillation as a game, with seven methods to compare | few labels, and what only a teacher may see |
+//! | [`triple_gan`] | a generator, a classifier and a discriminator, with three baselines | few labels, and many images without |
 //! | [`self_consuming`] | what becomes of a model family that is trained on its own samples, simulated and in theory | any family, through one trait |
 //!
 //! Each has a command of [`veridical`](crate) and settings with sections of its own; as functions they take images and
@@ -20,7 +22,9 @@ mod chain;
 pub mod contrastive_chain;
 pub mod denoising;
 pub mod fine_tune;
+pub mod game;
 pub mod judge;
+pub mod kdgan;
 pub mod noisy;
 pub mod online_sfbd;
 #[cfg(feature = "report")]
@@ -28,12 +32,15 @@ mod pages;
 pub mod presets;
 pub mod self_consuming;
 pub mod sfbd;
+pub mod triple_gan;
 
 pub use ambient::{AmbientLoss, AmbientSettings, AmbientTraining, AmbientTweedie, TrainedOn};
 pub use cdm::Cdm;
 pub use contrastive_chain::{ContrastiveChain, CscSettings, FineTuning, FineTuningKind};
 pub use denoising::{denoise, denoiser};
 pub use judge::Judge;
+pub use kdgan::{Kdgan, KdganRun, KdganSettings};
 pub use noisy::NoisyData;
 pub use online_sfbd::{OnlineSection, OnlineSfbd, Refresh};
 pub use sfbd::{RoundOptimizer, Sfbd, SfbdSettings, Store};
+pub use triple_gan::{TripleGan, TripleGanRun, TripleGanSettings};

@@ -9,12 +9,13 @@ use super::{command, fails, has_cuda};
 
 /// A network and a run so small that they end in a second; what they draw is noise.
 const TINY: &str = "device = \"cpu\"\nsteps = 12\nbatch = 4\nmodel_channels = 8\nchannel_mult = [1]\nattn_resolutions = []\n\
-                    sampler_steps = 2\nper_class = 2\nclassifier_epochs = 1\n";
+                    sampler_steps = 2\nper_class = 2\nclassifier_epochs = 1\ngame_iterations = 2\n";
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     ".veridical-run",
     "config.toml",
     "denoised.png",
+    "few",
     "log.jsonl",
     "loss.png",
     "metrics.json",
@@ -65,7 +66,11 @@ fn check_results(out: &Path) -> Value {
     for key in ["kid_before", "kid_after", "swd_before", "swd_after", "classifier_accuracy", "seconds"] {
         assert!(metrics[key].as_f64().is_some_and(f64::is_finite), "{key} of {metrics}");
     }
-    assert!((0.0..=1.0).contains(&metrics["classifier_accuracy"].as_f64().unwrap()));
+    for share in
+        [&metrics["classifier_accuracy"], &metrics["few"]["alone"], &metrics["few"]["game"], &metrics["few"]["read"]]
+    {
+        assert!((0.0..=1.0).contains(&share.as_f64().unwrap()), "{metrics}");
+    }
     assert!(metrics["seconds"].as_f64().unwrap() > 0.0);
     for picture in ["samples.png", "loss.png"] {
         let picture = image::open(out.join(picture)).unwrap();
@@ -83,6 +88,7 @@ fn a_run_leaves_everything_it_promises() {
     let metrics = check_results(&place.out);
     assert!(shown.contains("KID") && shown.contains("report.html"), "{shown}");
     assert!(shown.contains("from 60 clean and 1440 noisy digits") && shown.contains("ceiling"), "{shown}");
+    assert!(shown.contains("from 50 labelled digits, and 1450 without"), "{shown}");
     assert_eq!((metrics["steps"].as_u64(), metrics["interrupted"].as_bool()), (Some(12), Some(false)));
 
     let log = fs::read_to_string(place.out.join("log.jsonl")).unwrap();

@@ -109,13 +109,37 @@ pub const CSC: Case = Case {
     flags: &[],
     resumable: true,
 };
+pub const KDGAN: Case = Case {
+    name: "kdgan",
+    command: "kdgan",
+    data: PICTURES,
+    sections: &[
+        "[data]\npath = 'DATA'\nlabelled = 8\nvalidation = 6\n[steps]\nstudent = 4\npretraining = 2\nbatch = 4\n\
+         [student]\nhidden = [8]\n[teacher]\nchannels = [4]\nhidden = 8\n\
+         [train]\ndevice = 'cpu'\nlog_every = 1\nshow_every = 4\ncheckpoint_every = 3\n",
+    ],
+    flags: &[],
+    resumable: true,
+};
+pub const TRIPLE_GAN: Case = Case {
+    name: "triple-gan",
+    command: "triple-gan",
+    data: PICTURES,
+    sections: &["[data]\npath = 'DATA'\nlabelled = 8\nvalidation = 6\n\
+         [triple_gan]\niterations = 3\npretraining = 1\nlabelled = 4\nunlabelled = 4\ngenerated = 4\njoined = 4\n\
+         [networks]\nlatents = 4\ngenerator = [8]\ndiscriminator = [8]\n[classifier]\nlayers = ['4x3', 'pool']\n\
+         [samples]\nmeasured = 2\ncolumns = 2\nepochs = 1\n\
+         [train]\ndevice = 'cpu'\nlog_every = 1\nshow_every = 4\ncheckpoint_every = 3\n"],
+    flags: &[],
+    resumable: true,
+};
 pub const DEMO: Case = Case {
     name: "demo",
     command: "demo",
     data: PICTURES,
     sections: &[
         "device = 'cpu'\nsteps = 8\nbatch = 4\nmodel_channels = 8\nchannel_mult = [1]\nattn_resolutions = []\n\
-         sampler_steps = 2\nper_class = 2\nclassifier_epochs = 1\nrounds = 1\n",
+         sampler_steps = 2\nper_class = 2\nclassifier_epochs = 1\nrounds = 1\ngame_iterations = 2\n",
     ],
     flags: &[],
     resumable: false,

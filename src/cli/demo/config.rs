@@ -81,6 +81,10 @@ pub struct Config {
     pub noise: f64,
     /// Rounds of denoising and fine-tuning. Pre-training takes a quarter of `steps`, a round an eighth.
     pub rounds: u32,
+    /// The third part: digits that have their class.
+    pub labelled: usize,
+    /// Iterations of the game with the others.
+    pub game_iterations: u64,
 }
 
 impl Default for Config {
@@ -109,6 +113,8 @@ impl Default for Config {
             clean_share: 0.04,
             noise: 0.59,
             rounds: 3,
+            labelled: 50,
+            game_iterations: 800,
         }
     }
 }
@@ -191,6 +197,8 @@ impl Config {
             ("per_class", self.per_class as u64, 1, 1000),
             ("classifier_epochs", self.classifier_epochs, 1, 1000),
             ("rounds", u64::from(self.rounds), 1, 100),
+            ("labelled", self.labelled as u64, 10, 1500),
+            ("game_iterations", self.game_iterations, 1, MAX_STEPS),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(format!("{name} = {value}, expected {least} to {most}"));

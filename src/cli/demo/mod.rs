@@ -1,10 +1,12 @@
 //! `veridical demo`: real handwritten digits, learned and drawn; then learned once more from a few clean ones and many
-//! noisy ones.
+//! noisy ones; then told apart when fifty of them have a label.
 
 mod config;
 mod distance;
+mod few;
 mod results;
 mod story;
+mod watch;
 
 use std::time::Instant;
 
@@ -38,6 +40,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let sampler = config.sampler().rehearse(&model, None);
     sampler.map_err(|e| Error::Config(format!("sampler_steps = {}: {e}", config.sampler_steps)))?;
     let plan = story::Plan::new(&config, &data)?;
+    let mut game = few::Plan::new(&config, &data)?;
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::ReplaceRun };
     let writing = interrupt::writing();
     let run = output::claimed(&args.out, args.overwrite)?;
@@ -59,10 +62,14 @@ pub fn run(args: Args) -> Result<Ended> {
         Err(Error::Stopped) => return learned(&run, losses.len()),
         generated => generated?,
     };
-    keeping.now("the second part is left out");
+    keeping.now("the parts that are not done are left out");
     let story = match plan.tell(&config, &data, &run, existing, &generated) {
         Err(Error::Stopped) => None,
         story => story?,
+    };
+    let few = match story.is_some().then(|| game.play(&run, existing)) {
+        None | Some(Err(Error::Stopped)) => None,
+        Some(few) => few?,
     };
 
     let _writing = interrupt::writing();
@@ -71,6 +78,7 @@ pub fn run(args: Args) -> Result<Ended> {
     };
     let results = Results {
         story,
+        few,
         before: Distance::to_held_out(&before, &data.held_out)?,
         after: Distance::to_held_out(&generated, &data.held_out)?,
         real: Distance::of_real(&data, config.per_class)?,
@@ -82,7 +90,7 @@ pub fn run(args: Args) -> Result<Ended> {
     };
     results.write(&run, &config, &data)?;
     say(&results.summary())?;
-    results.story().iter().try_for_each(|line| say(line))?;
+    results.story().iter().chain(&results.few()).try_for_each(|line| say(line))?;
     say(&format!("{} in all; see {}", clock(started.elapsed()), run.path().join("report.html").display()))?;
     Ok(interrupt::ended())
 }

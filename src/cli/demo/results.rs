@@ -11,6 +11,7 @@ use veridical::{Result, files};
 
 use super::Config;
 use super::distance::Distance;
+use super::few::Few;
 use super::story::{PER_CLASS, Stage, Story};
 
 const SHOWN_PER_CLASS: usize = 10;
@@ -19,6 +20,8 @@ const SHOWN_PER_CLASS: usize = 10;
 pub struct Results {
     /// The second part, unless it was stopped.
     pub story: Option<Story>,
+    /// The third part, unless it was stopped.
+    pub few: Option<Few>,
     pub before: Distance,
     pub after: Distance,
     pub real: Distance,
@@ -49,6 +52,8 @@ struct Metrics {
     interrupted: bool,
     /// The second part: distances of the clean-only model, after each round, and of the ceiling.
     noisy: Vec<Stage>,
+    /// The third part: what few labels come to.
+    few: Option<Few>,
     seconds: f64,
 }
 
@@ -105,6 +110,25 @@ impl Results {
         if self.story.is_none() {
             report = report.section("From noisy digits").text("This part was stopped before it was done.");
         }
+        report = match &self.few {
+            Some(few) => report
+                .section("From few labels")
+                .text(&format!(
+                    "Digits, drawn by a generator that learned in a game (Triple-GAN): {} digits had their class, the other {} did not. \
+                     The classifier that learned beside it reads {} of the held-out digits; the same network from the {} labels alone reads {}.{}",
+                    few.labelled,
+                    few.unlabelled,
+                    percent(few.game),
+                    few.labelled,
+                    percent(few.alone),
+                    few.read.map_or(String::new(), |read| format!(
+                        " A classifier of all labels reads {} of the generated digits as the one that was asked for.",
+                        percent(read)
+                    ))
+                ))
+                .picture(&few.picture, "Digits generated from few labels, a row for each class", "")?,
+            None => report.section("From few labels").text("This part was stopped before it was done."),
+        };
         let report = report
             .section("Loss")
             .picture(&loss, "Training loss over the steps", "")?
@@ -125,7 +149,8 @@ impl Results {
                 classifier_accuracy: self.accuracy,
                 classifier_accuracy_real: self.accuracy_real,
                 steps: self.losses.len() as u64,
-                interrupted: self.story.is_none(),
+                interrupted: self.few.is_none(),
+                few: self.few.clone(),
                 noisy: self.story.as_ref().map(|story| story.stages.clone()).unwrap_or_default(),
                 seconds: self.started.elapsed().as_secs_f64(),
             },
@@ -153,6 +178,18 @@ impl Results {
         lines
     }
 
+    /// What the terminal shows of the third part.
+    pub fn few(&self) -> Vec<String> {
+        let Some(few) = &self.few else { return Vec::new() };
+        let row = |name: &str, value: f64| format!("{name:54} {:>7}", percent(value));
+        let mut lines =
+            vec![String::new(), format!("from {} labelled digits, and {} without:", few.labelled, few.unlabelled)];
+        lines.push(row("held-out digits read, learned from the labels alone", few.alone));
+        lines.push(row("the same, in a game with a generator of digits", few.game));
+        lines.extend(few.read.map(|read| row("generated digits read as what was asked for", read)));
+        lines
+    }
+
     fn story_rows(&self) -> Vec<Vec<String>> {
         let four = |v: f64| fixed(v, 4);
         let row =
@@ -163,7 +200,6 @@ impl Results {
     /// The table of the report and the terminal.
     fn rows(&self) -> Vec<Vec<String>> {
         let four = |v: f64| fixed(v, 4);
-        let percent = |v: f64| format!("{:.1}%", 100.0 * v);
         let row = |name: &str, cells: [String; 3]| [vec![name.to_string()], cells.to_vec()].concat();
         vec![
             row("KID on pixels", [four(self.before.kid), four(self.after.kid), four(self.real.kid)]),
@@ -193,4 +229,8 @@ impl Results {
             .smooth()
             .render()
     }
+}
+
+fn percent(v: f64) -> String {
+    format!("{:.1}%", 100.0 * v)
 }

@@ -7,11 +7,11 @@ use veridical::data::{DataSet, Digits};
 use veridical::diffusion::Model;
 use veridical::methods::{NoisyData, Sfbd, sfbd};
 use veridical::report::{ImageGrid, png};
-use veridical::train::{End, Existing, MODEL, Observer, RunDir, RunOptions, Started, Tick};
+use veridical::train::{End, Existing, MODEL, RunDir, RunOptions};
 
 use super::distance::Distance;
+use super::watch::Watch;
 use super::{Config, draw};
-use crate::cli::progress::{Progress, note};
 
 /// Digits of each class that a stage draws: a stage more would otherwise cost as much as its training.
 pub const PER_CLASS: usize = 20;
@@ -67,7 +67,7 @@ impl Plan {
         ceiling: &[f32],
     ) -> Result<Option<Story>> {
         let place = RunDir::create(run.path().join("sfbd"), existing)?;
-        let mut watch = Watch { progress: None };
+        let mut watch = Watch::new("sfbd");
         let outcome = Sfbd::new(&self.settings, &self.data)?.run(&place, RunOptions::default(), &mut watch)?;
         watch.finish();
         if outcome.end != End::Finished {
@@ -135,33 +135,5 @@ impl Plan {
             grid = grid.panel("the truth", truth, 1);
         }
         grid.smooth().footer("The model never saw the truth of the noisy digits.").render()
-    }
-}
-
-struct Watch {
-    progress: Option<Progress>,
-}
-
-impl Watch {
-    fn finish(&mut self) {
-        if let Some(progress) = self.progress.take() {
-            progress.finish();
-        }
-    }
-}
-
-impl Observer for Watch {
-    fn started(&mut self, run: &Started) {
-        self.finish();
-        self.progress = Some(Progress::new("sfbd", run.steps));
-    }
-    fn ticked(&mut self, tick: &Tick, _: f64, _: u64) {
-        if let Some(progress) = &mut self.progress {
-            progress.tick(tick.step, Some(tick.loss));
-        }
-    }
-    fn note(&mut self, text: &str) {
-        self.finish();
-        note(text);
     }
 }

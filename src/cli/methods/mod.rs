@@ -2,7 +2,9 @@
 
 pub mod ambient;
 pub mod csc;
+pub mod kdgan;
 pub mod sfbd;
+pub mod triple_gan;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,7 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use veridical::methods::noisy::NoisySection;
 use veridical::settings::{Setting, help};
 use veridical::train::config::TrainSection;
-use veridical::train::{MethodSettings, RunDir, RunOptions, With};
+use veridical::train::{RunDir, RunOptions, Settings};
 use veridical::{Error, Result};
 
 use super::interrupt::{self, Keeping};
@@ -76,14 +78,16 @@ where
 }
 
 impl Common {
-    /// The settings that preset, file and flags ask for; `edit` applies the command's own flags. A resumed run's
-    /// settings may differ from what it was started with only where that makes sense.
-    fn settings<S: MethodSettings>(
+    /// The settings that preset, file and flags ask for; `edit` applies the command's own flags, and `fitting` is the
+    /// preset where none is named. A resumed run's settings may differ from what it was started with only where that
+    /// makes sense.
+    fn settings<S: Settings>(
         &self,
         out: &Path,
-        preset: impl Fn(&str) -> Result<With<S>>,
-        edit: impl FnOnce(&mut With<S>),
-    ) -> Result<With<S>> {
+        fitting: &str,
+        preset: impl Fn(&str) -> Result<S>,
+        edit: impl FnOnce(&mut S),
+    ) -> Result<S> {
         let stored = match self.resume {
             false => None,
             true => Some(train::stored(out)?),
@@ -93,25 +97,32 @@ impl Common {
             (None, Some(path)) => Some(train::read(path)?),
             (None, None) => None,
         };
-        let mut with = preset(self.preset.as_deref().unwrap_or("digits"))?;
+        let mut settings = preset(self.preset.as_deref().unwrap_or(fitting))?;
         if stored.is_some() {
-            with.run.model.clear(); // the stored architecture is complete
+            settings.without_architecture(); // the stored one is complete
         }
-        let mut with = with.build(file.as_deref(), &self.set)?;
-        edit(&mut with);
-        with.run.train.device = self.device.clone().unwrap_or(with.run.train.device);
-        device::name(&with.run.train.device).map_err(Error::Config)?;
-        with.run.train.seed = self.seed.unwrap_or(with.run.train.seed);
-        with.check()?;
+        let mut settings = settings.build(file.as_deref(), &self.set)?;
+        edit(&mut settings);
+        if let Some(device) = &self.device {
+            settings.device().clone_from(device);
+        }
+        device::name(settings.device()).map_err(Error::Config)?;
+        *settings.seed() = self.seed.unwrap_or(*settings.seed());
+        settings.check()?;
         if let Some(stored) = stored {
             let named = |e: Error| Error::Config(format!("{}: {e}", out.display()));
-            with.continues(&stored).map_err(named)?;
+            settings.continues(&stored).map_err(named)?;
         }
-        Ok(with)
+        Ok(settings)
+    }
+
+    /// Whether nothing but flags says what to do: no preset, no file, no run that is there.
+    fn is_fresh(&self) -> bool {
+        self.preset.is_none() && self.config.is_none() && !self.resume
     }
 
     /// Prints the settings if that is all that was asked for.
-    fn printed<S: MethodSettings>(&self, settings: &With<S>) -> Result<bool> {
+    fn printed(&self, settings: &impl Settings) -> Result<bool> {
         if self.print_config {
             say(settings.document()?.trim_end())?;
         }

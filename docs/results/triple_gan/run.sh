@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The runs behind README.md.
+#   docs/results/triple_gan/run.sh VERIDICAL DATA NAME LABELLED WORK ITERATIONS SEEDS...
+# DATA is a folder of idx files or `digits`, NAME what it is called in the names of runs. Several copies may share WORK; a run that is there is not made again, one
+# that was broken off goes on.
+set -euo pipefail
+veridical=$1 data=$2 name=$3 labelled=$4 work=$5 iterations=$6
+shift 6
+mkdir -p "$work"
+for seed in "$@"; do
+    for baseline in supervised entropy feature-matching none; do
+        out=$work/$name-$labelled-$baseline-$seed
+        if [ -e "$out/metrics.json" ] || ! (set -o noclobber; : >"$out.lock") 2>/dev/null; then continue; fi
+        if [ -e "$out/config.toml" ]; then
+            "$veridical" triple-gan --resume --out "$out" 2>>"$out.log" || echo "failed: $out"
+        else
+            "$veridical" triple-gan --device cpu --data "$data" --labelled "$labelled" --baseline $baseline --seed "$seed" --out "$out" \
+                --set triple_gan.iterations="$iterations" --set triple_gan.pretraining=$((iterations / 10)) --set train.show_every=0 2>"$out.log" || echo "failed: $out"
+        fi
+        rm -f "$out.lock"
+    done
+done
