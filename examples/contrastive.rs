@@ -3,7 +3,7 @@
 //! encoder untrained.
 //!
 //! `cargo run --release --example contrastive` takes the handwritten digits in the binary; a path takes what is there,
-//! `cargo run --release --example contrastive -- ../shared/data/fashion_mnist`. On the digits the probes were right for
+//! `cargo run --release --example contrastive -- PATH`. On the digits the probes were right for
 //! 93.9 % of the test images by raw pixels, 96.3 % by the untrained encoder and 99.0 % by the trained one (297 images:
 //! one is a third of a percent).
 
