@@ -9,18 +9,19 @@ shift 5
 mkdir -p "$work"
 methods="ce mimic distn noisy codis nagan kdgan"
 
-# run NAME ARGUMENTS...: once, by whichever copy comes first.
+# run NAME ARGUMENTS...: once, by whichever copy comes first. A lock goes with the process that holds it.
 run() {
-    local out=$work/$1 more=()
+    local out=$work/$1
     shift
-    if [ -e "$out/metrics.json" ] || ! (set -o noclobber; : >"$out.lock") 2>/dev/null; then return; fi
-    [ ! -e "$out/config.toml" ] || more=(--resume)
-    if [ ${#more[@]} -gt 0 ]; then
-        "$veridical" kdgan --resume --out "$out" 2>>"$out.log" || echo "failed: $out"
-    else
-        "$veridical" kdgan --device cpu --out "$out" --set train.show_every=0 --set train.checkpoint_every=0 "$@" 2>"$out.log" || echo "failed: $out"
-    fi
-    rm -f "$out.lock"
+    (
+        flock --nonblock 9 || exit 0
+        if grep -qs '"finished": true' "$out/metrics.json"; then exit 0; fi
+        if [ -e "$out/config.toml" ]; then
+            "$veridical" kdgan --resume --out "$out" 2>>"$out.log" || echo "failed: $out"
+        else
+            "$veridical" kdgan --device cpu --out "$out" --set train.show_every=0 "$@" 2>"$out.log" || echo "failed: $out"
+        fi
+    ) 9>"$out.lock"
 }
 
 # Weights of the game, chosen on 5,000 training images that were set apart, with seed 100 (README.md says how).

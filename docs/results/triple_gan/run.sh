@@ -10,13 +10,15 @@ mkdir -p "$work"
 for seed in "$@"; do
     for baseline in supervised entropy feature-matching none; do
         out=$work/$name-$labelled-$baseline-$seed
-        if [ -e "$out/metrics.json" ] || ! (set -o noclobber; : >"$out.lock") 2>/dev/null; then continue; fi
-        if [ -e "$out/config.toml" ]; then
-            "$veridical" triple-gan --resume --out "$out" 2>>"$out.log" || echo "failed: $out"
-        else
-            "$veridical" triple-gan --device cpu --data "$data" --labelled "$labelled" --baseline $baseline --seed "$seed" --out "$out" \
-                --set triple_gan.iterations="$iterations" --set triple_gan.pretraining=$((iterations / 10)) --set train.show_every=0 2>"$out.log" || echo "failed: $out"
-        fi
-        rm -f "$out.lock"
+        (   # a lock goes with the process that holds it
+            flock --nonblock 9 || exit 0
+            if grep -qs '"finished": true' "$out/metrics.json"; then exit 0; fi
+            if [ -e "$out/config.toml" ]; then
+                "$veridical" triple-gan --resume --out "$out" 2>>"$out.log" || echo "failed: $out"
+            else
+                "$veridical" triple-gan --device cpu --data "$data" --labelled "$labelled" --baseline $baseline --seed "$seed" --out "$out" \
+                    --set triple_gan.iterations="$iterations" --set train.show_every=0 2>"$out.log" || echo "failed: $out"
+            fi
+        ) 9>"$out.lock"
     done
 done
