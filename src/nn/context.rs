@@ -10,7 +10,7 @@ use super::weights::Weights;
 use crate::autograd::{self, Gradients, Tape, Var};
 use crate::error::{Error, Result};
 use crate::ops;
-use crate::ops::random::Address;
+use crate::ops::random::{Address, SampleIds};
 use crate::random::Purpose;
 use crate::tensor::{DType, Device, Tensor};
 
@@ -30,7 +30,7 @@ pub struct Context {
     /// Whether U-Nets run their blocks again in the backward pass.
     recomputes: bool,
     /// Each parameter, as it was first asked for: uses of the same weight accumulate in one leaf.
-    bound: Mutex<Vec<Option<Var>>>,
+    bound: Arc<Mutex<Vec<Option<Var>>>>,
     /// New values of buffers.
     updates: Arc<Mutex<BTreeMap<ParamId, Tensor>>>,
 }
@@ -52,13 +52,30 @@ impl Context {
         Context { address: Some(address), training: true, ..Self::new(weights, None) }
     }
 
+    /// Another pass of the same network in the same step, on other samples: with the same leaves, so that its gradients
+    /// add to this one's, and with random numbers of its own, those of the samples from `first` on. What it
+    /// [updates](Self::update) is dropped. Errors without an address.
+    pub fn beside(&self, first: u32) -> Result<Self> {
+        let address = Address { samples: SampleIds::From(first), ..self.address()?.clone() };
+        Ok(Context {
+            weights: self.weights.clone(),
+            tape: self.tape.clone(),
+            address: Some(address),
+            training: self.training,
+            compute: self.compute,
+            recomputes: self.recomputes,
+            bound: self.bound.clone(),
+            updates: Arc::default(),
+        })
+    }
+
     /// With gradients to the weights but without dropout.
     pub fn differentiable(weights: &Weights, tape: &Tape) -> Self {
         Self::new(weights, Some(tape.clone()))
     }
 
     fn new(weights: &Weights, tape: Option<Tape>) -> Self {
-        let bound = Mutex::new(vec![None; weights.layout().entries().len()]);
+        let bound = Arc::new(Mutex::new(vec![None; weights.layout().entries().len()]));
         let (weights, updates) = (weights.clone(), Arc::default());
         Context {
             weights,

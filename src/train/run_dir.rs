@@ -31,6 +31,7 @@ const OWN: &[&str] = &[
     "checkpoints",
     "snapshots",
     "rounds",
+    "few",
 ];
 /// What stages write at the top of their directories besides; only a run that starts them again clears these.
 const OWN_OF_STAGES: &[&str] = &["round.json", "denoised.npz", "denoised"];

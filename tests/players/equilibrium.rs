@@ -35,6 +35,10 @@ impl Examples for Table {
         3
     }
 
+    fn count(&self) -> usize {
+        4
+    }
+
     fn batch(&mut self, _: u32, _: u64, _: bool) -> Result<Batch> {
         let x = Table::x()?;
         Ok(Batch { student: x.clone(), teacher: x, truth: Table::truth()? })

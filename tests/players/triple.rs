@@ -59,6 +59,10 @@ impl Inputs for Overlapping {
         &self.0
     }
 
+    fn unlabelled_count(&self) -> usize {
+        BATCH
+    }
+
     fn generated(&self) -> usize {
         BATCH
     }

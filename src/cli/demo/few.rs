@@ -5,7 +5,7 @@ use serde::Serialize;
 use veridical::data::{DataSet, Digits};
 use veridical::methods::triple_gan::{Baseline, TripleGanOutcome, TripleGanRun, TripleGanSettings, presets};
 use veridical::train::{End, Existing, Own, RunDir, RunOptions, Settings};
-use veridical::{Error, Result};
+use veridical::{Error, Result, files};
 
 use super::Config;
 use super::watch::Watch;
@@ -75,7 +75,8 @@ impl Plan {
         let Some(game) = trained(&mut self.game, &at)? else { return Ok(None) };
         watch.finish();
         let path = at.path().join("samples.png");
-        let picture = image::open(&path).map_err(|e| Error::format(&path, e.to_string()))?.to_rgb8();
+        let picture = image::load_from_memory(&files::read(&path)?);
+        let picture = picture.map_err(|e| Error::format(&path, e.to_string()))?.to_rgb8();
         Ok(Some(Few {
             labelled: self.settings.data.labelled,
             unlabelled: self.digits - self.settings.data.labelled,

@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let given = args.data.clone();
+    let given = args.data.clone().or_else(|| args.common.given("data.path"));
     let opened = match args.common.is_fresh() {
         true => Some(GameData::open(given.as_deref().unwrap_or("digits"))?),
         false => None,

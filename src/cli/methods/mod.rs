@@ -39,7 +39,8 @@ pub struct Common {
     overwrite: bool,
     #[arg(long, value_parser = device::name, help = help::<TrainSection>("device"))]
     device: Option<String>,
-    /// Makes everything random but split and noise: the same seed gives the same model
+    /// Makes everything random but what has a seed of its own (--print-config says what): the same seed gives the same
+    /// model
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Stop after so many minutes, with everything complete (exit code 0)
@@ -119,6 +120,13 @@ impl Common {
     /// Whether nothing but flags says what to do: no preset, no file, no run that is there.
     fn is_fresh(&self) -> bool {
         self.preset.is_none() && self.config.is_none() && !self.resume
+    }
+
+    /// What the last `--set` of this key gives it, as a text.
+    fn given(&self, key: &str) -> Option<String> {
+        let value =
+            |set: &String| Some(set.split_once('=').filter(|(name, _)| name.trim() == key)?.1.trim().to_string());
+        self.set.iter().rev().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_string())
     }
 
     /// Prints the settings if that is all that was asked for.

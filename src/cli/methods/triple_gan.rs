@@ -40,7 +40,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let given = args.data.clone();
+    let given = args.data.clone().or_else(|| args.common.given("data.path"));
     let open = |path: &str| match GameData::open(path)? {
         GameData::Images(data) => Ok(data),
         GameData::Table(_) => Err(Error::Config(format!("{path}: a table; triple-gan takes images with a class each"))),

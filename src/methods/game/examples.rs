@@ -25,6 +25,9 @@ pub trait Examples: Debug {
     /// Labels.
     fn labels(&self) -> usize;
 
+    /// Labelled examples.
+    fn count(&self) -> usize;
+
     /// The batch of a player's `step`-th step, counted from 0: a pure function of both. `pretraining` says that it is
     /// one of the supervised steps that come first.
     fn batch(&mut self, player: u32, step: u64, pretraining: bool) -> Result<Batch>;
@@ -78,6 +81,10 @@ impl LabelledImages {
 impl Examples for LabelledImages {
     fn labels(&self) -> usize {
         self.images.classes()
+    }
+
+    fn count(&self) -> usize {
+        self.images.len()
     }
 
     fn batch(&mut self, player: u32, step: u64, pretraining: bool) -> Result<Batch> {

@@ -45,6 +45,20 @@ impl LabelledRows {
             table.seed
         ));
         let (chosen, rest) = chosen(section, &set.train, seed)?;
+        if section.labelled > 0 && section.subset == Subset::Balanced {
+            notes.push("labels overlap, so that no subset is balanced: rows are drawn at random".into());
+        }
+        let seldom = set.train.select(&chosen)?.label_counts().iter().filter(|&&count| count == 0).count();
+        if seldom > 0 {
+            notes.push(format!(
+                "{seldom} of {} labels are in no labelled row: nobody can learn them",
+                set.train.labels()
+            ));
+        }
+        if set.train.labels() < 5 {
+            let labels = set.train.labels();
+            notes.push(format!("{labels} labels: figures at 3 and 5 look at {labels} where that is fewer"));
+        }
         let with_labels: Vec<u32> =
             chosen.iter().copied().filter(|&row| labels_of(&set.train, row as usize).any(|has| has)).collect();
         if with_labels.is_empty() {
@@ -67,6 +81,13 @@ impl LabelledRows {
             }
         };
         notes.push(format!("{} of {} training rows have their labels", with_labels.len(), set.train.len()));
+        let none = (0..test.len()).filter(|&row| !labels_of(&test, row).any(|has| has)).count();
+        if none > 0 {
+            notes.push(format!(
+                "{none} of {} rows to measure on have no label: left out of a ranking's figures",
+                test.len()
+            ));
+        }
         let rows = set.train.select(&with_labels)?;
         let all: Vec<usize> = (0..rows.dims()).collect();
         let held_out = HeldOut {
@@ -128,6 +149,10 @@ fn view(features: &[f32], dims: usize, columns: &[usize], device: &Device) -> Re
 impl Examples for LabelledRows {
     fn labels(&self) -> usize {
         self.rows.labels()
+    }
+
+    fn count(&self) -> usize {
+        self.rows.len()
     }
 
     fn batch(&mut self, player: u32, step: u64, _: bool) -> Result<Batch> {

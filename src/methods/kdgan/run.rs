@@ -1,5 +1,7 @@
 //! A run of `veridical kdgan`: players of the settings, on data from files.
 
+use std::collections::BTreeMap;
+
 use super::game::{Kdgan, Move, Players};
 use super::outcome::KdganOutcome;
 #[cfg(feature = "report")]
@@ -70,6 +72,7 @@ impl KdganRun {
         let settings = self.settings.0.clone();
         let mut kinds: Vec<Move> = Vec::new();
         let mut phases = settings.phases();
+        phases.retain(|phase| phase.rounds > 0);
         for phase in &mut phases {
             phase.rounds = phase.rounds.min(1);
             phase.moves.retain(|m| {
@@ -96,7 +99,11 @@ impl KdganRun {
             student: self.player(seen, &small, options(0, student.lr, student.weight_decay)?)?,
             teacher: taught.then(|| self.teacher(&large, options(1, teacher.lr, teacher.weight_decay)?)).transpose()?,
             discriminator: judge
-                .then(|| self.player(all, &large, options(2, teacher.discriminator_lr, teacher.weight_decay)?))
+                .then(|| {
+                    let options = options(2, teacher.discriminator_lr, teacher.weight_decay)?;
+                    // Its logits are no classifier's, and its file does not say that they are.
+                    Ok::<_, Error>(self.player(all, &large, options)?.described(BTreeMap::new()))
+                })
                 .transpose()?,
         })
     }
@@ -143,7 +150,7 @@ impl KdganRun {
         let own = &settings.0;
         let document = settings.document()?;
         let players = self.players()?;
-        let fingerprint = self.examples.fingerprint();
+        let (fingerprint, labelled) = (self.examples.fingerprint(), self.examples.count());
         let mut game = Kdgan::new(players, |step| own.objective(step), self.examples.as_mut(), own.phases())?;
         let steps = game.total();
         let plan = Plan {
@@ -168,7 +175,7 @@ impl KdganRun {
             student_steps: game.networks().student.trainer.steps(),
             seconds: total_seconds(place)?,
             method: own.kdgan.method.name().into(),
-            labelled: own.data.labelled,
+            labelled,
             seed: own.train.seed,
             finished: ran.end == End::Finished,
             student,

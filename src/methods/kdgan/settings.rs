@@ -8,7 +8,7 @@ use crate::players::{
     Annealing, Baseline, Exact, GumbelSoftmax, LabelEstimator, RaoBlackwell, Reinforce, RewardRegression,
     StraightThrough,
 };
-use crate::settings::{Above, AtLeast};
+use crate::settings::{Above, AboveUpTo, AtLeast};
 use crate::train::OwnSettings;
 
 crate::choice! {
@@ -81,9 +81,9 @@ crate::settings! {
         variant: Variant = Variant::Paper;
         /// kdgan: share of the student in what the discriminator sees (the authors' code has w = 1 - alpha).
         alpha: f64 = 0.5, in 0.0..=1.0;
-        /// kdgan, codis: weight of the student's distillation loss.
+        /// kdgan: weight of the student's distillation loss; codis: of both.
         beta: f64 = 1.0, in AtLeast(0.0);
-        /// kdgan, codis: weight of the teacher's distillation loss.
+        /// kdgan: weight of the teacher's distillation loss.
         gamma: f64 = 0.01, in AtLeast(0.0);
         /// kdgan, nagan: weight of cross-entropy in the game's steps of student and teacher; none in the paper.
         supervised: f64 = 0.0, in AtLeast(0.0);
@@ -104,7 +104,7 @@ crate::settings! {
         /// gumbel, straight-through, rao-blackwell: the temperature at first.
         tau: f64 = 1.0, in Above(0.0);
         /// What it is multiplied by every tau_every steps of a player; 1: it stays.
-        tau_factor: f64 = 1.0, in Above(0.0);
+        tau_factor: f64 = 1.0, in AboveUpTo(0.0, 1.0);
         /// Steps between two changes of the temperature.
         tau_every: u64 = 100, in 1..=1 << 40;
         /// What the temperature does not fall below.
@@ -121,7 +121,8 @@ crate::settings! {
 crate::settings! {
     /// How long, and how many at a time.
     pub struct StepsSection {
-        /// Steps of the student, pre-training included: the same for every method. The teacher has at least as many.
+        /// Steps of the student, pre-training included: the same for every method. The teacher has as many; in the game
+        /// teacher_steps a round.
         student: u64 = 3000, in 1..=1 << 32;
         /// Supervised steps of each player that come first.
         pretraining: u64 = 500;
@@ -228,6 +229,23 @@ impl OwnSettings for KdganSettings {
                 "teacher.fixed = true, but there is no trained teacher: name one in teacher.file".into(),
             ));
         }
+        let KdganSection { method, variant, alpha, beta, estimator, tau, tau_floor, .. } = &self.kdgan;
+        if *variant == Variant::Code2018 {
+            let usual = KdganSection::default();
+            if *method != KdganMethod::Kdgan {
+                return Err(Error::Config(format!(
+                    "kdgan.variant = code-2018 is of kdgan.method = kdgan, not {method}"
+                )));
+            }
+            if (*alpha, *beta, *estimator) != (usual.alpha, usual.beta, usual.estimator) {
+                let what = "has its own alpha, beta and estimator: leave kdgan.alpha, beta and estimator as they are";
+                return Err(Error::Config(format!("kdgan.variant = code-2018 {what}")));
+            }
+        }
+        if tau < tau_floor {
+            let what = format!("kdgan.tau = {tau} lies below kdgan.tau_floor = {tau_floor}; lower that");
+            return Err(Error::Config(what));
+        }
         self.objective(0).map(drop)
     }
 
@@ -271,7 +289,8 @@ impl KdganSettings {
                 ]
             }
             KdganMethod::Codis => {
-                let both = [Move::Student(self.codistilled(kdgan.beta)), Move::Teacher(self.codistilled(kdgan.gamma))];
+                let each = self.codistilled(kdgan.beta);
+                let both = [Move::Student(each), Move::Teacher(each)];
                 vec![phase(first, &[study, teach]), phase(rest, &both)]
             }
             KdganMethod::Nagan => {

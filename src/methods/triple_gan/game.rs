@@ -6,7 +6,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Inputs;
-use super::pairs::{drawn_classes, likeliest, logits, make, one_hot, other_samples, score_together, spread, stand};
+use super::pairs::{
+    AGAIN, LABELLED, MADE, OPPONENT, from, likeliest, logits, make, one_hot, score_together, spread, stand,
+    wanted_classes,
+};
 use super::{Objective, Pairs, balance, consistency, entropy};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
@@ -168,7 +171,7 @@ impl<'a> TripleGan<'a> {
         let (mut value, mut judged) = (None, None);
         let gradient = judge.trainer.gradient(count, |cx| {
             let address = cx.address()?;
-            let wanted = drawn_classes(count, k, address, generator)?;
+            let wanted = wanted_classes(count, k, address, generator)?;
             let made = make(generator, &generator.opponent(address), &wanted, k)?.detach();
             let (x, classified) = (Var::from(&x), Var::from(&classified));
             let joined = joined.as_ref().map(Var::from);
@@ -178,7 +181,7 @@ impl<'a> TripleGan<'a> {
                 parts.push((x, one_hot(found, k)?.into()));
             }
             let of_all = match objective.pairs {
-                Pairs::Integrate => Some(judge.network.scores(cx, &classified)?),
+                Pairs::Integrate => Some(judge.network.scores(&cx.beside(OPPONENT)?, &classified)?),
                 Pairs::Argmax => {
                     parts.push((&classified, likely.clone().into()));
                     None
@@ -212,7 +215,7 @@ impl<'a> TripleGan<'a> {
         let (count, k) = (self.inputs.generated(), self.inputs.classes());
         let gradient = generator.trainer.gradient(count, |cx| {
             let address = cx.address()?;
-            let wanted = drawn_classes(count, k, address, generator)?;
+            let wanted = wanted_classes(count, k, address, generator)?;
             let made = make(generator, cx, &wanted, k)?;
             let judged = judge.network.score(&judge.opponent(address), &made, &one_hot(&wanted, k)?.into())?;
             objective.generator(&judged)
@@ -228,20 +231,25 @@ impl<'a> TripleGan<'a> {
         let (step, k) = (classifier.trainer.steps(), self.inputs.classes());
         let objective = (self.objective)(step);
         let (x, y) = self.inputs.labelled(CLASSIFIER, step)?;
-        let unlabelled = self.inputs.unlabelled(CLASSIFIER, step)?;
+        let unsupervised = objective.entropy + objective.balance + objective.consistency > 0.0;
+        let unlabelled = match alone && !unsupervised {
+            true => None,
+            false => Some(self.inputs.unlabelled(CLASSIFIER, step)?),
+        };
         let count = self.inputs.generated();
         let average = match self.mean_teacher && objective.consistency > 0.0 {
             true => Some(classifier.averaged()?),
             false => None,
         };
-        let batch = x.shape()[0] + unlabelled.shape()[0];
+        // Counted alike with and without unlabelled images: the average and the schedule are in samples.
+        let batch = x.shape()[0] + self.inputs.unlabelled_count();
         let gradient = classifier.trainer.gradient(batch, |cx| {
-            let mut loss = ops::cross_entropy(&logits(classifier, cx, &x)?, &y)?;
-            let unsupervised = objective.entropy + objective.balance + objective.consistency > 0.0;
-            if alone && !unsupervised {
-                return Ok(loss);
-            }
-            let found = logits(classifier, cx, &unlabelled)?;
+            let Some(unlabelled) = &unlabelled else {
+                return ops::cross_entropy(&logits(classifier, cx, &x)?, &y);
+            };
+            // The unlabelled images, which are like those that it will be used on, have the running statistics.
+            let mut loss = ops::cross_entropy(&logits(classifier, &cx.beside(LABELLED)?, &x)?, &y)?;
+            let found = logits(classifier, cx, unlabelled)?;
             for (weight, term) in
                 [(objective.entropy, entropy as fn(&Var) -> Result<Var>), (objective.balance, balance)]
             {
@@ -251,9 +259,9 @@ impl<'a> TripleGan<'a> {
             }
             if objective.consistency > 0.0 {
                 let other = match &average {
-                    Some(cx) => logits(classifier, cx, &unlabelled)?,
+                    Some(cx) => logits(classifier, cx, unlabelled)?,
                     // Dropout and noise of its own: other samples' numbers.
-                    None => logits(classifier, &classifier.opponent(&other_samples(cx.address()?)), &unlabelled)?,
+                    None => logits(classifier, &classifier.opponent(&from(cx.address()?, AGAIN)), unlabelled)?,
                 };
                 loss = (loss + ops::scale(consistency(&found, &other)?, objective.consistency)?)?;
             }
@@ -262,13 +270,13 @@ impl<'a> TripleGan<'a> {
             };
             let address = cx.address()?;
             if objective.adversarial > 0.0 {
-                let judging = judge.opponent(address);
+                let judging = judge.opponent(&from(address, OPPONENT));
                 let p = found.softmax()?;
                 let (judged, p) = match objective.pairs {
-                    Pairs::Integrate => (judge.network.scores(&judging, &(&unlabelled).into())?, p),
+                    Pairs::Integrate => (judge.network.scores(&judging, &unlabelled.into())?, p),
                     Pairs::Argmax => {
                         let likely = one_hot(&likeliest(&found)?, k)?;
-                        let score = judge.network.score(&judging, &(&unlabelled).into(), &(&likely).into())?;
+                        let score = judge.network.score(&judging, &unlabelled.into(), &(&likely).into())?;
                         // The likeliest class with its probability as weight.
                         (spread(&score, &likely)?, (p * likely)?)
                     }
@@ -276,9 +284,9 @@ impl<'a> TripleGan<'a> {
                 loss = (loss + objective.fool(&judged, &p)?)?;
             }
             if objective.pseudo > 0.0 {
-                let wanted = drawn_classes(count, k, address, generator)?;
+                let wanted = wanted_classes(count, k, address, generator)?;
                 let made = make(generator, &generator.opponent(address), &wanted, k)?.detach();
-                let taught = ops::cross_entropy(&logits(classifier, cx, made.value())?, &wanted)?;
+                let taught = ops::cross_entropy(&logits(classifier, &cx.beside(MADE)?, made.value())?, &wanted)?;
                 loss = (loss + ops::scale(taught, objective.pseudo)?)?;
             }
             Ok(loss)

@@ -27,6 +27,9 @@ pub trait Inputs: Debug {
     /// What nothing is trained on.
     fn held_out(&self) -> &HeldOut;
 
+    /// How many unlabelled images a step has.
+    fn unlabelled_count(&self) -> usize;
+
     /// Pairs that the generator makes in a step.
     fn generated(&self) -> usize;
 }
@@ -127,6 +130,10 @@ impl Inputs for ImageInputs {
 
     fn held_out(&self) -> &HeldOut {
         &self.held_out
+    }
+
+    fn unlabelled_count(&self) -> usize {
+        self.counts.unlabelled
     }
 
     fn generated(&self) -> usize {

@@ -39,8 +39,8 @@ pub(super) fn spread(scores: &Var, labels: &Tensor) -> Result<Var> {
     scores.reshape([n, 1])? * labels
 }
 
-/// Classes that the generator is asked for: as many of each as can be, beginning with one that the step draws.
-pub(super) fn drawn_classes<N: ?Sized>(
+/// Classes that the generator is asked for: as many of each as can be, beginning with another one in each step.
+pub(super) fn wanted_classes<N: ?Sized>(
     count: usize,
     k: usize,
     address: &Address,
@@ -58,9 +58,19 @@ pub(super) fn make(generator: &Player<dyn PairGenerator>, cx: &Context, classes:
     generator.network.generate(cx, &z.into(), &one_hot(classes, k)?.into())
 }
 
-/// The same step's numbers of samples that are in no batch.
-pub(super) fn other_samples(address: &Address) -> Address {
-    Address { samples: SampleIds::From(1 << 31), ..address.clone() }
+/// Samples of a step have random numbers of their own: those of the main batch are numbered from 0, labelled ones from
+/// here,
+pub(super) const LABELLED: u32 = 1 << 28;
+/// made ones from here,
+pub(super) const MADE: u32 = 2 << 28;
+/// what an opponent sees from here,
+pub(super) const OPPONENT: u32 = 3 << 28;
+/// and those of a second pass from here.
+pub(super) const AGAIN: u32 = 1 << 31;
+
+/// The numbers of a step's samples from `first` on.
+pub(super) fn from(address: &Address, first: u32) -> Address {
+    Address { samples: SampleIds::From(first), ..address.clone() }
 }
 
 /// The discriminator's scores of several batches, judged as one so that each sample has noise of its own.

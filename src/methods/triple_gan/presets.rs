@@ -52,7 +52,7 @@ pub fn named(name: &str) -> Result<Own<TripleGanSettings>> {
             (game.consistency, game.consistency_ramp) = (100.0, 8000);
             (game.lr, game.classifier_lr) = (3e-4, 3e-3);
             (game.true_pairs, game.joined, game.generated) = (40, 160, 200);
-            game.pseudo_from = 0.2;
+            (game.pseudo_from, game.classifier_beta1) = (0.2, 0.9);
         }
         _ => {
             let what = format!("`{name}` is no preset of triple-gan; there are {}", NAMES.join(", "));
@@ -72,7 +72,9 @@ pub fn named(name: &str) -> Result<Own<TripleGanSettings>> {
         };
         let game = &mut settings.triple_gan;
         (game.loss, game.pairs, game.discriminator_steps) = (GanLoss::Hinge, Pairs::Integrate, 5);
-        (game.adversarial, game.pseudo, game.pseudo_from) = (0.03, 3.0, 0.25);
+        // Its loss of the classifier lacks the factor 1/2 of (8).
+        (game.adversarial, game.pseudo, game.pseudo_from) = (0.06, 3.0, 0.25);
+        game.classifier_beta1 = 0.9;
         (game.entropy, game.balance, game.pretraining_balance) = (0.0, 0.0, 0.0);
         (game.consistency, game.consistency_ramp, game.mean_teacher) = (50.0, 4000, true);
         (game.lr, game.beta1, game.true_pairs, game.joined) = (1e-4, 0.0, 10, 90);

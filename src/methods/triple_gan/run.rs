@@ -32,6 +32,8 @@ pub struct TripleGanRun {
     /// All training images with their labels: for the classifier that reads samples, nothing else.
     all: Images,
     fingerprint: String,
+    /// Labelled images.
+    labelled: usize,
     account: String,
     class_names: Vec<String>,
     /// What was decided of the data, a line each.
@@ -63,11 +65,21 @@ impl TripleGanRun {
         let affine = own.augment.affine(darkest(&labelled));
         let fingerprint = format!("{}; {}", labelled.fingerprint(), unlabelled.fingerprint());
         let device = Device::named(&own.train.device)?;
+        let count = labelled.len();
         let inputs =
             ImageInputs::new((labelled, unlabelled.clone(), &held_out), affine, counts, own.train.seed, &device)?;
         let (account, class_names) = (data.account(), data.class_names.clone());
         let settings = settings.clone();
-        let mut run = TripleGanRun { settings, inputs, all: unlabelled, fingerprint, account, class_names, notes };
+        let mut run = TripleGanRun {
+            settings,
+            inputs,
+            all: unlabelled,
+            fingerprint,
+            labelled: count,
+            account,
+            class_names,
+            notes,
+        };
         run.rehearse()?;
         Ok(run)
     }
@@ -77,6 +89,7 @@ impl TripleGanRun {
         let settings = self.settings.0.clone();
         let mut kinds: Vec<Move> = Vec::new();
         let mut phases = settings.phases();
+        phases.retain(|phase| phase.rounds > 0);
         for phase in &mut phases {
             phase.rounds = phase.rounds.min(1);
             phase.moves.retain(|m| {
@@ -104,8 +117,9 @@ impl TripleGanRun {
             phases.iter().map(|phase| phase.rounds * phase.moves.iter().map(each).sum::<u64>()).sum()
         };
         let options = |player: u32, lr: f64, weight_decay: f64, total: u64, average: Option<HalfLife>| {
+            let beta1 = if player == 0 { game.classifier_beta1 } else { game.beta1 };
             let seed = RandomKey::stage_seed(train.seed, 1 + player)?;
-            let optimizer = OptimizerConfig::Adam { lr, beta1: game.beta1, beta2: 0.999, eps: 1e-8, weight_decay };
+            let optimizer = OptimizerConfig::Adam { lr, beta1, beta2: 0.999, eps: 1e-8, weight_decay };
             let schedule = Schedule { warm_up: 0, decay: Decay::Cosine { total } };
             let compute = train.compute.dtype();
             Ok::<_, Error>(TrainOptions { optimizer, schedule, average, compute, ..TrainOptions::adam(lr, seed) })
@@ -179,27 +193,42 @@ impl TripleGanRun {
         let classifier = stop::shielded(|| game.scores())?;
         let iterations = game.networks().classifier.trainer.steps().saturating_sub(own.triple_gan.pretraining);
         let seconds = total_seconds(place)?;
-        let read = match ran.end == End::Finished && game.networks().generator.is_some() && own.samples.measured > 0 {
-            true => Some(read(own, &game, &self.all, observer)?),
-            false => None,
-        };
-        let outcome = TripleGanOutcome {
+        let mut outcome = TripleGanOutcome {
             error: 1.0 - classifier.headline(),
-            sample_accuracy: read.map(|read| read.0),
-            sample_accuracy_real: read.map(|read| read.1),
+            sample_accuracy: None,
+            sample_accuracy_real: None,
             seconds,
             iterations,
             baseline: own.triple_gan.baseline.name().into(),
-            labelled: own.data.labelled,
+            labelled: self.labelled,
             seed: own.train.seed,
             finished: ran.end == End::Finished,
             classifier,
         };
-        place.write_json("metrics.json", &outcome)?;
-        #[cfg(feature = "report")]
-        {
-            let page = pages::page(own, &outcome, ran.end, place, &self.account, &self.class_names, &document)?;
-            place.write("report.html", page.as_bytes())?;
+        let (account, names) = (&self.account, &self.class_names);
+        let write = |outcome: &TripleGanOutcome| -> Result<()> {
+            place.write_json("metrics.json", outcome)?;
+            #[cfg(feature = "report")]
+            {
+                let page = pages::page(own, outcome, ran.end, place, account, names, &document)?;
+                place.write("report.html", page.as_bytes())?;
+            }
+            let _ = (account, names, &document);
+            Ok(())
+        };
+        // Before the samples are read, which takes a while and may be stopped.
+        stop::shielded(|| write(&outcome))?;
+        if ran.end == End::Finished && game.networks().generator.is_some() && own.samples.measured > 0 {
+            match read(own, &game, &self.all, observer) {
+                Err(Error::Stopped) => {
+                    observer.note("stopped: the samples are not read; --resume reads them");
+                    return Ok((End::Stopped, outcome));
+                }
+                read => {
+                    (outcome.sample_accuracy, outcome.sample_accuracy_real) = read.map(|r| (Some(r.0), Some(r.1)))?
+                }
+            }
+            write(&outcome)?;
         }
         Ok((ran.end, outcome))
     }

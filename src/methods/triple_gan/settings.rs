@@ -42,7 +42,7 @@ crate::settings! {
         /// Iterations: each player's steps.
         iterations: u64 = 2000, in 1..=1 << 32;
         /// Steps of the classifier alone that come first.
-        pretraining: u64 = 300;
+        pretraining: u64 = 300, in 0..=1 << 32;
         /// Steps of the discriminator in an iteration.
         discriminator_steps: u64 = 1, in 1..=100;
         /// Losses on true and false pairs.
@@ -60,7 +60,7 @@ crate::settings! {
         /// Weight of the consistency of two passes, once it has risen.
         consistency: f64 = 0.0, in AtLeast(0.0);
         /// Steps of the classifier in which it rises.
-        consistency_ramp: u64 = 1000;
+        consistency_ramp: u64 = 1000, in 0..=1 << 32;
         /// Whether the second pass is that of the averaged classifier.
         mean_teacher: bool = false;
         /// Weight of what the classifier learns of what the generator makes.
@@ -82,8 +82,10 @@ crate::settings! {
         lr: f64 = 1e-3, in Above(0.0);
         /// Adam's learning rate of the classifier.
         classifier_lr: f64 = 1e-3, in Above(0.0);
-        /// Decay of Adam's first moment.
+        /// Decay of Adam's first moment, of generator and discriminator.
         beta1: f64 = 0.5, in 0.0..1.0;
+        /// The same of the classifier.
+        classifier_beta1: f64 = 0.5, in 0.0..1.0;
         /// How far the averaged classifier moves towards it in a step.
         average: f64 = 0.01, in 1e-6..=1.0;
     }
@@ -176,7 +178,12 @@ impl OwnSettings for TripleGanSettings {
                 GanLoss::NonSaturating,
                 GanLoss::Hinge
             ))),
+        }?;
+        if game.mean_teacher && game.consistency == 0.0 {
+            let what = "triple_gan.mean_teacher = true is without effect where triple_gan.consistency = 0";
+            return Err(Error::Config(what.into()));
         }
+        Ok(())
     }
 
     fn device(&mut self) -> &mut String {
@@ -210,7 +217,7 @@ impl TripleGanSettings {
     /// What the players go down on when the classifier has made so many steps.
     pub fn objective(&self, step: u64) -> Objective {
         let game = &self.triple_gan;
-        let unsupervised = if game.baseline == Baseline::Supervised { 0.0 } else { 1.0 };
+        let unsupervised = if matches!(game.baseline, Baseline::None | Baseline::Entropy) { 1.0 } else { 0.0 };
         let first = step < game.pretraining;
         let iteration = step.saturating_sub(game.pretraining) as f64;
         let begun = iteration >= game.pseudo_from * game.iterations as f64;
