@@ -211,8 +211,8 @@ fn a_row_of_zeros_stays_and_has_a_gradient() {
         let x = tape.leaf(tensor(&[0.0, 0.0, 3.0, 4.0], &[2, 2], DType::F32, &device));
         let y = ops::l2_normalize(&x).unwrap();
         close("y", &y.value().to_f64().unwrap(), &[0.0, 0.0, 0.6, 0.8], 1e-6);
-        let loss =
-            ops::sum(&ops::mul(&y, tensor(&[1e-12, 0.0, 1.0, 0.0], &[2, 2], DType::F32, &device)).unwrap(), &[0, 1]);
+        let dy = tensor(&[1e-12, 0.0, 1.0, 0.0], &[2, 2], DType::F32, &device);
+        let loss = ops::sum(ops::mul(&y, dy).unwrap(), &[0, 1]);
         let gradient = loss.unwrap().backward().unwrap().get(&x).unwrap().to_f64().unwrap();
         close("x", &gradient, &[1.0, 0.0, (1.0 - 0.36) / 5.0, -0.48 / 5.0], 1e-5);
     }

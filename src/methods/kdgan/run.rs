@@ -28,8 +28,10 @@ pub struct KdganRun {
     examples: Box<dyn Examples>,
     /// What student and teacher see of an example: height, width, channels.
     sizes: [[usize; 3]; 2],
-    account: String,
-    class_names: Vec<String>,
+    /// What was read, for a person.
+    pub account: String,
+    /// Names of the classes or labels, where there are any.
+    pub class_names: Vec<String>,
     /// What was decided of the data, a line each.
     pub notes: Vec<String>,
 }

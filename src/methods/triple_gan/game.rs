@@ -67,6 +67,7 @@ pub struct TripleGan<'a> {
     mean_teacher: bool,
     moves: Moves<Move>,
     /// Seed and columns of pictures.
+    #[cfg(feature = "report")]
     picture: (u64, usize),
     pub(super) last: Last,
     won: Warner,
@@ -105,11 +106,21 @@ impl<'a> TripleGan<'a> {
             return Err(Error::argument("TripleGan::new", "moves of a player that there is not"));
         }
         let (objective, won) = (Box::new(objective), Warner::default());
-        let (picture, last) = ((0, 10), Last::default());
-        Ok(TripleGan { players, inputs, objective, mean_teacher, moves, picture, last, won })
+        Ok(TripleGan {
+            players,
+            inputs,
+            objective,
+            mean_teacher,
+            moves,
+            #[cfg(feature = "report")]
+            picture: (0, 10),
+            last: Last::default(),
+            won,
+        })
     }
 
     /// Pictures have so many columns, of latents of this seed.
+    #[cfg(feature = "report")]
     #[must_use]
     pub fn drawing(self, seed: u64, columns: usize) -> Self {
         TripleGan { picture: (seed, columns), ..self }

@@ -168,8 +168,10 @@ impl TripleGanRun {
         // Samples that a step of the classifier counts, and one of the others.
         let seen =
             [self.inputs.labelled_count() + own.triple_gan.unlabelled, own.triple_gan.generated].map(|n| n as u64);
-        let mut game = TripleGan::new(players, |step| own.objective(step), teacher, &mut self.inputs, own.phases())?
-            .drawing(own.train.seed, own.samples.columns);
+        let game = TripleGan::new(players, |step| own.objective(step), teacher, &mut self.inputs, own.phases())?;
+        #[cfg(feature = "report")]
+        let game = game.drawing(own.train.seed, own.samples.columns);
+        let mut game = game;
         let steps = game.total();
         let phases = own.phases();
         let moves = phases
