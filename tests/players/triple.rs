@@ -156,7 +156,7 @@ fn generator_and_classifier_come_to_the_joint_law() {
 
     // What is generated has the centre and the width of its class.
     for class in 0..2u32 {
-        let x = game.draw(5, &vec![class; 2000]).unwrap().to_f64().unwrap();
+        let x: Vec<f64> = game.draw(5, &vec![class; 2000]).unwrap().into_iter().map(f64::from).collect();
         let mean = x.iter().sum::<f64>() / 2000.0;
         let deviation = (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 2000.0).sqrt();
         let centre = f64::from(if class == 0 { -CENTRE } else { CENTRE });

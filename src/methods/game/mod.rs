@@ -2,6 +2,7 @@
 
 mod data;
 mod examples;
+mod figures;
 mod held_out;
 mod logged;
 mod moves;
@@ -16,11 +17,12 @@ pub(crate) use data::darkest;
 pub use data::{GameData, Labelled};
 pub(crate) use examples::images_tensor;
 pub use examples::{Batch, Examples, LabelledImages};
+pub use figures::{figures_state, restored_figures};
 pub use held_out::{HeldOut, Scores, Truth};
 pub use logged::{is_logged, total_seconds};
-pub use moves::{Moves, Phase};
+pub use moves::{Moves, Phase, once_each};
 #[cfg(feature = "report")]
-pub use pages::{chart, confusion_table, score_table};
+pub use pages::{charts, confusion_table, score_table};
 pub use player::Player;
 pub use rows::LabelledRows;
 pub use sections::{AffineSection, GameTrainSection, LabelledSection, Subset, TableSection};

@@ -13,6 +13,17 @@ pub struct Phase<M> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moves<M>(Vec<Phase<M>>);
 
+/// Every kind of move once, in the order in which they come: what a rehearsal makes.
+pub fn once_each<M: Copy + PartialEq>(phases: &[Phase<M>]) -> Vec<Phase<M>> {
+    let mut moves: Vec<M> = Vec::new();
+    for next in phases.iter().filter(|phase| phase.rounds > 0).flat_map(|phase| &phase.moves) {
+        if !moves.contains(next) {
+            moves.push(*next);
+        }
+    }
+    vec![Phase { rounds: 1, moves }]
+}
+
 impl<M: Copy> Moves<M> {
     /// These phases, one after the other.
     pub fn new(phases: Vec<Phase<M>>) -> Self {
@@ -56,5 +67,7 @@ mod tests {
         let all: String = (0..moves.total()).map(|n| moves.at(n).unwrap()).collect();
         assert_eq!(all, "ststdtsdtsdts");
         assert_eq!((moves.at(13), moves.count(|m| m == 's')), (None, 5));
+        // What is never made is not rehearsed, and what comes again later is only once.
+        assert_eq!(once_each(&[phase(0, "x"), phase(2, "st"), phase(3, "dts")]), [phase(1, "std")]);
     }
 }

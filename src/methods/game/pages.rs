@@ -13,7 +13,7 @@ const PLAIN: usize = 40;
 const CONFUSED: usize = 20;
 
 /// A chart of figures of a log over the steps of all players; `None` if it has none of them.
-pub fn chart(ticks: &[Value], title: &str, label: &str, curves: &[(&str, &str)]) -> Result<Option<RgbImage>> {
+fn chart(ticks: &[Value], title: &str, label: &str, curves: &[(&str, &str)]) -> Result<Option<RgbImage>> {
     let mut chart = Chart::new(title, "thousand steps of all players", label);
     let mut any = false;
     for (key, name) in curves {
@@ -32,6 +32,19 @@ pub fn chart(ticks: &[Value], title: &str, label: &str, curves: &[(&str, &str)])
         };
     }
     if any { chart.render().map(Some) } else { Ok(None) }
+}
+
+/// A chart of a page: its title, what its vertical axis is, the figures of the log with their names, and a note.
+pub type Curves<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
+/// A section with a [`chart`] for each of those that the log has figures of.
+pub fn charts(mut page: Report, ticks: &[Value], all: &[Curves]) -> Result<Report> {
+    for (title, label, curves, note) in all {
+        if let Some(picture) = chart(ticks, title, label, curves)? {
+            page = page.section(title).picture(&picture, &format!("{title} over the steps of all players"), note)?;
+        }
+    }
+    Ok(page)
 }
 
 /// A table of what players' figures are.

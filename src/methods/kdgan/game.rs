@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Distillation, Logits, Objective, Value};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
-use crate::methods::game::{Batch, Examples, Moves, Phase, Player, Scores, Warner, is_logged};
+use crate::methods::game::{
+    Batch, Examples, Moves, Phase, Player, Scores, Warner, figures_state, is_logged, restored_figures,
+};
 use crate::nn::{self, Context, Weights};
 use crate::players::{cross_entropy_soft, noisy_logits};
 use crate::tensor::Tensor;
@@ -81,8 +83,6 @@ struct Last {
     value: Option<Value>,
 }
 
-/// What a checkpoint holds besides the players.
-const FIGURES: &str = "figures.json";
 /// Players by number, as their batches are told apart.
 const STUDENT: u32 = 0;
 const TEACHER: u32 = 1;
@@ -150,9 +150,7 @@ impl<'a> Kdgan<'a> {
         })?;
         let tick = judge.trainer.apply(gradient)?;
         self.last = Last { discriminator: Some(tick.loss), value, ..self.last };
-        if let Some(value) = value {
-            self.won.see(value.value, observer);
-        }
+        self.won.see(tick.loss, observer);
         Ok(tick)
     }
 
@@ -289,13 +287,11 @@ impl Trained for Kdgan<'_> {
     }
 
     fn state(&self) -> Result<Vec<(String, Vec<u8>)>> {
-        let bytes = serde_json::to_vec(&(&self.last, &self.won));
-        Ok(vec![(FIGURES.into(), bytes.map_err(|e| Error::argument(FIGURES, e.to_string()))?)])
+        figures_state(&(&self.last, &self.won))
     }
 
     fn restore(&mut self, read: &dyn Fn(&str) -> Result<Vec<u8>>) -> Result<()> {
-        let bytes = read(FIGURES)?;
-        (self.last, self.won) = serde_json::from_slice(&bytes).map_err(|e| Error::format(FIGURES, e.to_string()))?;
+        (self.last, self.won) = restored_figures(read)?;
         Ok(())
     }
 

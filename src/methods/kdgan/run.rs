@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::game::{Kdgan, Move, Players};
+use super::game::{Kdgan, Players};
 use super::outcome::KdganOutcome;
 #[cfg(feature = "report")]
 use super::pages;
@@ -10,7 +10,7 @@ use super::settings::{KdganMethod, KdganSettings, StudentSection, TeacherSection
 use crate::error::{Error, Result};
 use crate::evaluate::{CLASSIFIER_SCOPE, ImageClassifier, classifier_metadata};
 use crate::methods::game::{
-    Examples, GameData, Labelled, LabelledImages, LabelledRows, Player, Scores, darkest, total_seconds,
+    Examples, GameData, Labelled, LabelledImages, LabelledRows, Player, Scores, darkest, once_each, total_seconds,
 };
 use crate::nn::{AnyClassifierConfig, LeNetConfig, PerceptronConfig};
 use crate::optim::OptimizerConfig;
@@ -72,19 +72,7 @@ impl KdganRun {
     /// Every kind of move once, with players that are dropped.
     fn rehearse(&mut self) -> Result<()> {
         let settings = self.settings.0.clone();
-        let mut kinds: Vec<Move> = Vec::new();
-        let mut phases = settings.phases();
-        phases.retain(|phase| phase.rounds > 0);
-        for phase in &mut phases {
-            phase.rounds = phase.rounds.min(1);
-            phase.moves.retain(|m| {
-                !kinds.contains(m) && {
-                    kinds.push(*m);
-                    true
-                }
-            });
-        }
-        let players = self.players()?;
+        let (players, phases) = (self.players()?, once_each(&settings.phases()));
         let mut game = Kdgan::new(players, |step| settings.objective(step), self.examples.as_mut(), phases)?;
         (0..game.total()).try_for_each(|_| game.step(&mut ()).map(drop))
     }

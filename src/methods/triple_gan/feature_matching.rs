@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
-use super::game::{CLASSIFIER, GENERATOR, Players, TripleGan, missing};
+use super::game::{CLASSIFIER, GENERATOR, TripleGan, missing};
 use super::pairs::{LABELLED, MADE, log_sum, logits, make, wanted_classes};
+use super::players::Players;
 use crate::autograd::Var;
 use crate::error::Result;
 use crate::ops;

@@ -10,50 +10,16 @@ use super::pairs::{
     AGAIN, LABELLED, MADE, OPPONENT, from, likeliest, logits, make, one_hot, score_together, spread, stand,
     wanted_classes,
 };
+use super::players::{Move, Players};
 use super::{Objective, Pairs, balance, consistency, entropy};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
-use crate::methods::game::{Moves, Phase, Player, Scores, Truth, Warner, is_logged};
-use crate::nn::pairs::{PairDiscriminator, PairGenerator};
-use crate::nn::{self, FeatureClassifier, Weights};
+use crate::methods::game::{Moves, Phase, Scores, Truth, Warner, figures_state, is_logged, restored_figures};
+use crate::nn::{self, Weights};
 use crate::ops;
 use crate::ops::random::Address;
 use crate::tensor::Tensor;
 use crate::train::{End, Log, Moment, Observer, RunDir, Tick, Trained, Trainer};
-
-/// A player's turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
-    /// (6).
-    Discriminator,
-    /// (7).
-    Generator,
-    /// (8).
-    Classifier,
-    /// (3) and (5) alone: what comes before the game, and the baselines.
-    Alone,
-    /// The generator matches the classifier's mean features (Salimans et al. 2016).
-    MatchFeatures,
-    /// The classifier of k classes and one more, of what is made (the same).
-    TellMade,
-}
-
-impl Move {
-    /// Whether it is the classifier that learns.
-    pub fn of_classifier(self) -> bool {
-        matches!(self, Move::Classifier | Move::Alone | Move::TellMade)
-    }
-}
-
-/// The three players; a baseline without one of them has none.
-pub struct Players {
-    /// G.
-    pub generator: Option<Player<dyn PairGenerator>>,
-    /// C: its mean features are matched by one of the baselines.
-    pub classifier: Player<dyn FeatureClassifier>,
-    /// D.
-    pub discriminator: Option<Player<dyn PairDiscriminator>>,
-}
 
 /// What changes over the game: the objective of a step of the classifier, and whether it is taught by what is made.
 pub type Schedule<'a> = Box<dyn Fn(u64) -> Objective + 'a>;
@@ -66,9 +32,8 @@ pub struct TripleGan<'a> {
     /// Whether the consistency is with the averaged classifier.
     mean_teacher: bool,
     moves: Moves<Move>,
-    /// Seed and columns of pictures.
     #[cfg(feature = "report")]
-    picture: (u64, usize),
+    picture: super::pictures::Pictures,
     pub(super) last: Last,
     won: Warner,
 }
@@ -83,8 +48,6 @@ pub(super) struct Last {
     judged: Option<[f64; 3]>,
 }
 
-/// What a checkpoint holds besides the players.
-const FIGURES: &str = "figures.json";
 /// Players by number, as their batches are told apart.
 pub(super) const CLASSIFIER: u32 = 0;
 pub(super) const GENERATOR: u32 = 1;
@@ -113,17 +76,17 @@ impl<'a> TripleGan<'a> {
             mean_teacher,
             moves,
             #[cfg(feature = "report")]
-            picture: (0, 10),
+            picture: Default::default(),
             last: Last::default(),
             won,
         })
     }
 
-    /// Pictures have so many columns, of latents of this seed.
+    /// Pictures have so many columns, of latents of this seed, and the names of the classes beside their rows.
     #[cfg(feature = "report")]
     #[must_use]
-    pub fn drawing(self, seed: u64, columns: usize) -> Self {
-        TripleGan { picture: (seed, columns), ..self }
+    pub fn drawing(self, seed: u64, columns: usize, names: &[String]) -> Self {
+        TripleGan { picture: super::pictures::Pictures { seed, columns, names: names.to_vec() }, ..self }
     }
 
     /// Steps of all players in the whole game.
@@ -136,11 +99,11 @@ impl<'a> TripleGan<'a> {
         &self.players
     }
 
+    /// Height, width and channels of images.
     #[cfg(feature = "report")]
-    fn shown(&self) -> super::pictures::Shown {
+    fn size(&self) -> [usize; 3] {
         let shape = self.inputs.held_out().student.shape();
-        let size = std::array::from_fn(|i| shape.get(i + 1).copied().unwrap_or(1));
-        super::pictures::Shown { columns: self.picture.1, classes: self.inputs.classes(), size }
+        std::array::from_fn(|i| shape.get(i + 1).copied().unwrap_or(1))
     }
 
     /// Pixels and classes of what nothing is trained on.
@@ -159,12 +122,19 @@ impl<'a> TripleGan<'a> {
         held_out.scores(&held_out.student, &player.device(), |x| logits(player, &cx, x))
     }
 
-    /// Images of these classes, `[n, h, w, c]`, of the averaged generator. Errors without a generator.
-    pub fn draw(&self, seed: u64, classes: &[u32]) -> Result<Tensor> {
+    /// Pixels of images of these classes, `[n, h, w, c]`, by the generator's average where it keeps one. Image `i` is a
+    /// function of the seed, its class and `i`. Errors without a generator.
+    pub fn draw(&self, seed: u64, classes: &[u32]) -> Result<Vec<f32>> {
+        /// Images that are made at once.
+        const AT_ONCE: usize = 250;
         let generator = self.players.generator.as_ref().ok_or_else(|| missing("generator"))?;
-        let cx = generator.averaged()?.at(Address::new(seed, 0));
-        let labels = Tensor::from_slice(classes, [classes.len()], &generator.device())?;
-        Ok(make(generator, &cx, &labels, self.inputs.classes())?.into_value())
+        let mut pixels = Vec::new();
+        for (i, classes) in classes.chunks(AT_ONCE).enumerate() {
+            let cx = generator.averaged()?.at(from(&Address::new(seed, 0), (i * AT_ONCE) as u32));
+            let labels = Tensor::from_slice(classes, [classes.len()], &generator.device())?;
+            pixels.extend(make(generator, &cx, &labels, self.inputs.classes())?.value().to_vec::<f32>()?);
+        }
+        Ok(pixels)
     }
 
     fn discriminate(&mut self, observer: &mut dyn Observer) -> Result<Tick> {
@@ -213,9 +183,7 @@ impl<'a> TripleGan<'a> {
         })?;
         let tick = judge.trainer.apply(gradient)?;
         self.last = Last { discriminator: Some(tick.loss), value, judged, ..self.last };
-        if let Some(value) = value {
-            self.won.see(value, observer);
-        }
+        self.won.see(tick.loss, observer);
         Ok(tick)
     }
 
@@ -364,13 +332,11 @@ impl Trained for TripleGan<'_> {
     }
 
     fn state(&self) -> Result<Vec<(String, Vec<u8>)>> {
-        let bytes = serde_json::to_vec(&(&self.last, &self.won));
-        Ok(vec![(FIGURES.into(), bytes.map_err(|e| Error::argument(FIGURES, e.to_string()))?)])
+        figures_state(&(&self.last, &self.won))
     }
 
     fn restore(&mut self, read: &dyn Fn(&str) -> Result<Vec<u8>>) -> Result<()> {
-        let bytes = read(FIGURES)?;
-        (self.last, self.won) = serde_json::from_slice(&bytes).map_err(|e| Error::format(FIGURES, e.to_string()))?;
+        (self.last, self.won) = restored_figures(read)?;
         Ok(())
     }
 
@@ -383,9 +349,11 @@ impl Trained for TripleGan<'_> {
             log.append(&serde_json::json!({ "step": step, "accuracy": self.scores()?.headline() }))?;
         }
         #[cfg(feature = "report")]
-        if let (Some(wanted), true) = (self.shown().wanted(), self.players.generator.is_some()) {
-            let pixels = self.draw(self.picture.0, &wanted)?.to_vec::<f32>()?;
-            self.shown().write(&pixels, place, step)?;
+        if let (Some(wanted), true) =
+            (self.picture.wanted(self.inputs.classes(), self.size()), self.players.generator.is_some())
+        {
+            let pixels = self.draw(self.picture.seed, &wanted)?;
+            self.picture.write(&pixels, self.size(), place, step)?;
         }
         Ok(())
     }

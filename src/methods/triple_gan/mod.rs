@@ -37,13 +37,15 @@ mod pages;
 mod pairs;
 #[cfg(feature = "report")]
 mod pictures;
+mod players;
 pub mod presets;
 mod run;
 mod settings;
 
-pub use game::{Move, Players, TripleGan};
+pub use game::TripleGan;
 pub use inputs::{Counts, ImageInputs, Inputs};
 pub use outcome::TripleGanOutcome;
+pub use players::{Move, Players};
 pub use run::TripleGanRun;
 pub use settings::{Baseline, NetworkKind, TripleGanSection, TripleGanSettings};
 

@@ -4,8 +4,9 @@ use super::outcome::TripleGanOutcome;
 use super::settings::TripleGanSettings;
 use crate::error::Result;
 use crate::figures::grouped;
-use crate::methods::game::{chart, confusion_table, score_table};
+use crate::methods::game::{charts, confusion_table, score_table};
 use crate::methods::pages::{last_samples, state};
+use crate::players::GanLoss;
 use crate::report::Report;
 use crate::train::{End, RunDir, log};
 
@@ -23,7 +24,7 @@ pub(super) fn page(
         baseline => format!("Without the game ({baseline})"),
     };
     let measured = if settings.data.validation > 0 { "training images that were set apart" } else { "test images" };
-    let labelled = if settings.data.labelled == 0 { "all".into() } else { grouped(settings.data.labelled as u64) };
+    let labelled = grouped(outcome.labelled as u64);
     let mut page = Report::new(format!("{title} on {}", settings.data.path))
         .text(&format!(
             "{} {} iterations with {labelled} labelled images ({}); seed {}.",
@@ -48,15 +49,16 @@ pub(super) fn page(
     if let Some(picture) = last_samples(place.path()) {
         page = page.picture(&picture, "Generated images, a row for each class", "")?;
     }
+    let value = match settings.triple_gan.loss {
+        GanLoss::Hinge => {
+            "Of the sigmoids of the logits; the hinge loss itself looks at these no further than 1 and -1."
+        }
+        _ => "At the equilibrium it is -log 4 = -1.386; near 0 the discriminator has won.",
+    };
     let ticks = log::read(place.path().join("log.jsonl"))?;
-    for (title, label, curves, note) in [
-        ("Accuracy", "accuracy", &[("accuracy", "classifier")][..], ""),
-        (
-            "The value of the game",
-            "E log D + E log(1 - D)",
-            &[("value", "value")],
-            "At the equilibrium it is -log 4 = -1.386; near 0 the discriminator has won.",
-        ),
+    let charted = [
+        ("Accuracy", "share that is right", &[("accuracy", "classifier")][..], ""),
+        ("The value of the game", "E log D + E log(1 - D)", &[("value", "value")][..], value),
         (
             "What the discriminator says",
             "mean of D",
@@ -64,7 +66,7 @@ pub(super) fn page(
                 ("judged_real", "true pairs"),
                 ("judged_generated", "the generator's"),
                 ("judged_classified", "the classifier's"),
-            ],
+            ][..],
             "",
         ),
         (
@@ -74,14 +76,11 @@ pub(super) fn page(
                 ("classifier_loss", "classifier"),
                 ("generator_loss", "generator"),
                 ("discriminator_loss", "discriminator"),
-            ],
+            ][..],
             "",
         ),
-    ] {
-        if let Some(picture) = chart(&ticks, title, label, curves)? {
-            page = page.section(title).picture(&picture, &format!("{title} over the steps of all players"), note)?;
-        }
-    }
+    ];
+    page = charts(page, &ticks, &charted)?;
     page = confusion_table(page, "classifier", &outcome.classifier, class_names);
     Ok(page.section("Data").verbatim(account).section("Settings").verbatim(document).html())
 }

@@ -6,28 +6,31 @@ use crate::methods::pages::are_pictures;
 use crate::report::{ImageGrid, png};
 use crate::train::RunDir;
 
-/// What a picture shows.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shown {
+/// What the pictures of a run show.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pictures {
+    /// The seed of the latents: the same through a run, so that pictures compare.
+    pub seed: u64,
     /// Images of each class.
     pub columns: usize,
-    /// Rows.
-    pub classes: usize,
-    /// Height, width and channels.
-    pub size: [usize; 3],
+    /// Names of the classes, where there are any.
+    pub names: Vec<String>,
 }
 
-impl Shown {
-    /// The classes of the images, a row for each; `None` where images cannot be drawn.
-    pub fn wanted(&self) -> Option<Vec<u32>> {
+impl Pictures {
+    /// The classes of the images, a row for each; `None` where they cannot be drawn, or not so many.
+    pub fn wanted(&self, classes: usize, size: [usize; 3]) -> Option<Vec<u32>> {
         let row = |class: u32| std::iter::repeat_n(class, self.columns);
-        are_pictures(self.size).then(|| (0..self.classes as u32).flat_map(row).collect())
+        let fits = || ImageGrid::new(size).room("", classes * self.columns, self.columns).check().is_ok();
+        (self.columns > 0 && are_pictures(size) && fits()).then(|| (0..classes as u32).flat_map(row).collect())
     }
 
     /// Writes the picture after so many steps to `samples/`, and as the last one beside the report.
-    pub fn write(&self, pixels: &[f32], place: &RunDir, step: u64) -> Result<()> {
-        let picture = ImageGrid::new(self.size)
-            .row_labels((0..self.classes).map(|class| class.to_string()))
+    pub fn write(&self, pixels: &[f32], size: [usize; 3], place: &RunDir, step: u64) -> Result<()> {
+        let rows = pixels.len() / size.iter().product::<usize>() / self.columns;
+        let name = |row: usize| self.names.get(row).cloned().unwrap_or_else(|| row.to_string());
+        let picture = ImageGrid::new(size)
+            .row_labels((0..rows).map(name))
             .panel(format!("generated, after {} steps of all players", grouped(step)), pixels, self.columns)
             .render()?;
         let bytes = png(&picture)?;

@@ -1,15 +1,16 @@
 //! A run of `veridical triple-gan`: players of the settings, on images from files.
 
-use super::game::{Move, Players, TripleGan};
+use super::game::TripleGan;
 use super::inputs::{Counts, ImageInputs, Inputs};
 use super::outcome::TripleGanOutcome;
 #[cfg(feature = "report")]
 use super::pages;
+use super::players::{Move, Players};
 use super::settings::{Baseline, ClassifierSection, NetworkKind, PairSection, TripleGanSettings};
 use crate::data::{DataSet, Images};
 use crate::error::{Error, Result};
 use crate::evaluate::{CLASSIFIER_SCOPE, ClassifierTraining, ImageClassifier, classifier_metadata};
-use crate::methods::game::{Labelled, Player, darkest, total_seconds};
+use crate::methods::game::{Labelled, Player, darkest, once_each, total_seconds};
 use crate::metrics::classification;
 use crate::nn::pairs::{
     ConvolutionalDiscriminator, ConvolutionalGenerator, PairDiscriminator, PairGenerator, PerceptronDiscriminator,
@@ -87,18 +88,7 @@ impl TripleGanRun {
     /// Every kind of move once, with players that are dropped.
     fn rehearse(&mut self) -> Result<()> {
         let settings = self.settings.0.clone();
-        let mut kinds: Vec<Move> = Vec::new();
-        let mut phases = settings.phases();
-        phases.retain(|phase| phase.rounds > 0);
-        for phase in &mut phases {
-            phase.rounds = phase.rounds.min(1);
-            phase.moves.retain(|m| {
-                let new = !kinds.contains(m);
-                kinds.push(*m);
-                new
-            });
-        }
-        let players = self.players()?;
+        let (players, phases) = (self.players()?, once_each(&settings.phases()));
         // The last step's objective, in which everything is taught that ever is.
         let last = settings.triple_gan.pretraining + settings.triple_gan.iterations;
         let objective = |_| settings.objective(last);
@@ -170,7 +160,7 @@ impl TripleGanRun {
             [self.inputs.labelled_count() + own.triple_gan.unlabelled, own.triple_gan.generated].map(|n| n as u64);
         let game = TripleGan::new(players, |step| own.objective(step), teacher, &mut self.inputs, own.phases())?;
         #[cfg(feature = "report")]
-        let game = game.drawing(own.train.seed, own.samples.columns);
+        let game = game.drawing(own.train.seed, own.samples.columns, &self.class_names);
         let mut game = game;
         let steps = game.total();
         let phases = own.phases();
@@ -246,8 +236,6 @@ fn read(
 ) -> Result<(f64, f64)> {
     /// Images that such a classifier sees, each as often as it takes.
     const LEARNT_FROM: u64 = 60_000;
-    /// Images that are made at once.
-    const AT_ONCE: usize = 250;
     let samples = &settings.samples;
     observer.note("a classifier of all training labels reads the generated images");
     let epochs = if samples.epochs > 0 { samples.epochs } else { LEARNT_FROM.div_ceil(all.len() as u64).clamp(1, 12) };
@@ -255,10 +243,7 @@ fn read(
     let judge = ImageClassifier::train(all, &training, &Device::Cpu)?;
     let classes: Vec<u32> =
         (0..all.classes() as u32).flat_map(|class| std::iter::repeat_n(class, samples.measured)).collect();
-    let mut pixels = Vec::new();
-    for (i, part) in classes.chunks(AT_ONCE).enumerate() {
-        pixels.extend(game.draw(settings.train.seed.wrapping_add(1 + i as u64), part)?.to_vec::<f32>()?);
-    }
+    let pixels = game.draw(settings.train.seed.wrapping_add(1), &classes)?;
     let accuracy = |pixels: &[f32], labels: &[u32]| -> Result<f64> {
         Ok(classification(&judge.logits(pixels)?, all.classes(), labels, 15)?.accuracy)
     };

@@ -1,6 +1,6 @@
 //! The settings of `veridical triple-gan`.
 
-use super::game::Move;
+use super::players::Move;
 use super::{Objective, Pairs};
 use crate::error::{Error, Result};
 use crate::methods::game::{AffineSection, GameTrainSection, LabelledSection, Phase};

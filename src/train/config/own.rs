@@ -1,11 +1,9 @@
 //! The settings of a run that trains something else than a diffusion model.
 
-use std::path::Path;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{MethodSettings, With, continues, stored};
+use super::{MethodSettings, With, continues};
 use crate::error::Result;
 use crate::settings::{Sections, laid_over, parsed, table_of, written};
 
@@ -85,17 +83,6 @@ pub trait OwnSettings: Sections + Serialize + DeserializeOwned + Clone {
 /// Settings with sections of their own, as [`Settings`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Own<S>(pub S);
-
-impl<S: OwnSettings> Own<S> {
-    /// Keeps the settings in the directory of a run, as [`With::begin`] does.
-    pub fn begin(&self, directory: &Path, resume: bool) -> Result<()> {
-        let document = self.document()?;
-        if resume {
-            stored::check_same(directory, &document, S::FREE)?;
-        }
-        stored::store(directory, &document)
-    }
-}
 
 impl<S: OwnSettings> Settings for Own<S> {
     fn build(self, file: Option<&str>, settings: &[String]) -> Result<Self> {
