@@ -96,6 +96,79 @@ fn a_scale_of_100_over_257_rows_is_the_dense_form() {
     }
 }
 
+/// The logarithm of the sum of exponentials.
+fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let max = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    max + values.map(|x| (x - max).exp()).sum::<f64>().ln()
+}
+
+/// More rows than a tile of the CPU has, each loss against its dense form, and the gradient by one element of it in the
+/// last tile against that form's difference.
+#[test]
+fn rows_beyond_a_tile_are_the_dense_form() {
+    let n = 1100;
+    let (a, b) = (units(n, 3), units(n, 1));
+    let labels: Vec<u32> = (0..n as u32).map(|i| i * 7 % 90).collect();
+    let scale = 5.0;
+    let info_nce = |a: &[f64], b: &[f64]| {
+        let row = |i: usize| log_sum_exp((0..n).map(move |j| scale * dot(a, b, i, j))) - scale * dot(a, b, i, i);
+        (0..n).map(row).sum::<f64>() / n as f64
+    };
+    let siglip = |a: &[f64], b: &[f64]| {
+        let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+        let sign = |i, j| if i == j { -1.0 } else { 1.0 };
+        let row = |i: usize| (0..n).map(|j| softplus(sign(i, j) * (scale * dot(a, b, i, j) - 2.0))).sum::<f64>();
+        (0..n).map(row).sum::<f64>() / n as f64
+    };
+    let nt_xent = |a: &[f64], b: &[f64]| {
+        let z = [a, b].concat();
+        let row = |i: usize| {
+            let z = &z;
+            let others = (0..2 * n).filter(move |&j| j != i).map(move |j| scale * dot(z, z, i, j));
+            log_sum_exp(others) - scale * dot(z, z, i, (i + n) % (2 * n))
+        };
+        (0..2 * n).map(row).sum::<f64>() / (2 * n) as f64
+    };
+    let sup_con = |a: &[f64], _: &[f64]| {
+        let row = |i: usize| {
+            let all = log_sum_exp((0..n).filter(move |&j| j != i).map(move |j| scale * dot(a, a, i, j)));
+            let alike = (0..n).filter(|&j| j != i && labels[j] == labels[i]);
+            let (sum, count) =
+                alike.fold((0.0, 0.0), |(sum, count), j| (sum + all - scale * dot(a, a, i, j), count + 1.0));
+            sum / count
+        };
+        (0..n).map(row).sum::<f64>() / n as f64
+    };
+    type Dense<'a> = &'a dyn Fn(&[f64], &[f64]) -> f64;
+    let kinds: [(&str, Dense); 4] =
+        [("info_nce", &info_nce), ("siglip", &siglip), ("nt_xent", &nt_xent), ("sup_con", &sup_con)];
+    let of = Tensor::from_slice(&labels, [n], &Device::Cpu).unwrap();
+    for (name, expected) in kinds {
+        let tape = Tape::new();
+        let leaf = |data: &[f64]| tape.leaf(tensor(data, &[n, D], DType::F64, &Device::Cpu));
+        let (left, right) = (leaf(&a), leaf(&b));
+        let loss = match name {
+            "info_nce" => ops::info_nce(&left, &right, scale),
+            "siglip" => ops::siglip(&left, &right, scale.ln(), -2.0),
+            "nt_xent" => ops::nt_xent(&left, &right, 1.0 / scale),
+            _ => ops::sup_con(&left, &of, 1.0 / scale, 1.0 / scale),
+        };
+        let loss = loss.unwrap();
+        close(name, &loss.value().to_f64().unwrap(), &[expected(&a, &b)], 1e-11);
+        let gradient = loss.backward().unwrap().get(&left).unwrap().to_f64().unwrap();
+        for at in [2 * D + 5, 1050 * D + 7] {
+            let moved = |by: f64| {
+                let mut a = a.clone();
+                a[at] += by;
+                expected(&a, &b)
+            };
+            let difference = (moved(1e-4) - moved(-1e-4)) / 2e-4;
+            let off = (gradient[at] - difference).abs();
+            assert!(off < 1e-9 + 1e-5 * difference.abs(), "{name} {at}: {} {difference}", gradient[at]);
+        }
+    }
+}
+
 /// The slopes of a softmax's row add up to 0, and so do the gradients of all biases.
 #[test]
 fn probabilities_of_a_row_add_up_to_one() {

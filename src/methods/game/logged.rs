@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::train::{RunDir, log};
 
-/// Seconds of all sessions of a run, by its log: each session counts from 0.
+/// Seconds of all sessions of a run, by its log: each session counts from 0. A session whose first line comes later
+/// than the last of the session before cannot be told from it, and counts from there.
 pub fn total_seconds(place: &RunDir) -> Result<f64> {
     let mut total = 0.0;
     let mut last = 0.0;

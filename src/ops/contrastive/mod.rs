@@ -1,8 +1,9 @@
 //! Contrastive losses of rows: which of many belongs to which.
 //!
 //! All are made of the logits `s_ij = scale (q_i . k_j) + offset_j` of every row `q_i` with every row `k_j`, and none
-//! ever holds that matrix: forward and backward walk over tiles of it, and all that is kept in between is the logarithm
-//! of the sum of exponentials of each row (and column), from which the backward pass makes the tiles again. So memory
+//! holds more of that matrix than a tile (1,024 by 1,024; on a GPU a strip of rows): forward and backward walk over
+//! it, and all that is kept in between is the logarithm of the sum of exponentials of each row (and column), from
+//! which the backward pass makes the tiles again. So memory
 //! grows with the rows, not with their square. With `G = dL/ds`, `dq = scale G k`, `dk = scale G^T q`, and the scale's
 //! gradient is `sum_ij G_ij (q_i . k_j)`.
 //!
