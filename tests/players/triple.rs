@@ -10,7 +10,7 @@ use veridical::optim::{HalfLife, OptimizerConfig};
 use veridical::players::GanLoss;
 use veridical::random::{self, Normal, Purpose, RandomKey, Samples};
 use veridical::train::{TrainOptions, Trained};
-use veridical::{Device, Result, Tensor, Var, ops};
+use veridical::{Device, Result, Tape, Tensor, Var, ops};
 
 const CENTRE: f32 = 0.4;
 const WIDTH: f32 = 0.3;
@@ -216,4 +216,58 @@ fn what_the_classifier_learns_of_what_is_made_is_a_divergence() {
     let found = ops::cross_entropy(&logits, &labels).unwrap().value().item().unwrap();
     assert!((found - pseudo).abs() < 1e-12, "{found} {pseudo}");
     assert!((pseudo - (divergence + entropy - of_x)).abs() < 1e-12);
+}
+
+/// The discriminator's loss is flat at `D* = p / (p + (p_g + p_c) / 2)`, whether the classifier's pairs are of its
+/// likeliest class or of all classes by their probabilities; elsewhere it is not.
+#[test]
+fn the_best_discriminator_is_of_the_mixture() {
+    let truth = [[2, 4], [5, 1], [3, 5]]; // of 20
+    let generated = [[1, 6], [4, 1], [6, 2]];
+    let pairs = |table: &[[usize; 2]; 3]| -> Vec<usize> {
+        table.as_flattened().iter().enumerate().flat_map(|(pair, &n)| std::iter::repeat_n(pair, n)).collect()
+    };
+    let rows_of_x: Vec<usize> = truth.iter().enumerate().flat_map(|(x, n)| vec![x; n.iter().sum()]).collect();
+    let integrate = [[0.3, 0.7], [0.8, 0.2], [0.6, 0.4]];
+    let argmax = [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]];
+    let objective = Objective {
+        loss: GanLoss::NonSaturating,
+        pairs: Pairs::Integrate,
+        adversarial: 1.0,
+        entropy: 0.0,
+        balance: 0.0,
+        consistency: 0.0,
+        pseudo: 0.0,
+    };
+    for (kind, p_c) in [(Pairs::Integrate, integrate), (Pairs::Argmax, argmax)] {
+        let objective = Objective { pairs: kind, ..objective };
+        // The logits of a table, looked up for each pair.
+        let gradient = |logits: &[f64]| {
+            let tape = Tape::new();
+            let table = tape.leaf(Tensor::from_slice(logits, [6, 1], &Device::Cpu).unwrap());
+            let look_up = |pairs: &[usize], shape: &[usize]| {
+                let of = pairs.iter().flat_map(|&pair| (0..6).map(move |i| f64::from(u8::from(i == pair))));
+                let of = Tensor::from_slice(&of.collect::<Vec<_>>(), [pairs.len(), 6], &Device::Cpu).unwrap();
+                Var::from(&of).matmul(&table).unwrap().reshape(shape).unwrap()
+            };
+            let both: Vec<usize> = rows_of_x.iter().flat_map(|x| [2 * x, 2 * x + 1]).collect();
+            let p: Vec<f64> = rows_of_x.iter().flat_map(|&x| p_c[x]).collect();
+            let p = Var::constant(Tensor::from_slice(&p, [20, 2], &Device::Cpu).unwrap());
+            let (real, made) = (look_up(&pairs(&truth), &[20]), look_up(&pairs(&generated), &[20]));
+            let loss = objective.discriminator(&real, &made, (&look_up(&both, &[20, 2]), &p)).unwrap();
+            loss.backward().unwrap().get(&table).unwrap().to_f64().unwrap()
+        };
+        let best: Vec<f64> = (0..6)
+            .map(|pair| {
+                let (x, y) = (pair / 2, pair % 2);
+                let of_x = truth[x].iter().sum::<usize>() as f64 / 20.0;
+                let others = (generated[x][y] as f64 / 20.0 + of_x * p_c[x][y]) / 2.0;
+                (truth[x][y] as f64 / 20.0 / others).ln() // the logit of p / (p + others)
+            })
+            .collect();
+        let flat = gradient(&best);
+        assert!(flat.iter().all(|g| g.abs() < 1e-12), "{kind:?}: {flat:?}");
+        let off: Vec<f64> = best.iter().map(|logit| logit + 0.1).collect();
+        assert!(gradient(&off).iter().all(|&g| g > 1e-3), "{kind:?}");
+    }
 }
