@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use veridical::Result;
 use veridical::methods::KdganSettings;
-use veridical::methods::game::{GameData, Scores, Subset};
+use veridical::methods::game::Scores;
 use veridical::methods::kdgan::{KdganMethod, KdganOutcome, KdganRun, KdganSection, presets};
 use veridical::settings::help;
 use veridical::train::Own;
 
+use super::labels::{Labels, Opened};
 use super::{Common, words};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
@@ -29,40 +30,25 @@ pub struct Args {
     /// Images with classes: a folder or file (IDX, CIFAR, pictures, .npz), or digits; or an ARFF file with many labels
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
-    /// How many training examples have a label; 0: all
-    #[arg(long, value_name = "N")]
-    labelled: Option<usize>,
-    /// Which: as many of each class, the last of the set, or any
-    #[arg(long, value_name = "NAME", value_parser = words::<Subset>())]
-    subset: Option<Subset>,
+    #[command(flatten)]
+    labels: Labels,
     #[arg(long, value_name = "NAME", value_parser = words::<KdganMethod>(), help = help::<KdganSection>("method"))]
     method: Option<KdganMethod>,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let given = args.data.clone().or_else(|| args.common.given("data.path"));
-    let opened = match args.common.is_fresh() {
-        true => Some(GameData::open(given.as_deref().unwrap_or("digits"))?),
-        false => None,
-    };
-    let fitting = opened.as_ref().map_or("digits", |data| presets::fitting(data));
+    let opened = Opened::new(&args.common, args.data.as_deref())?;
+    let fitting = opened.first().map_or("digits", |(_, data)| presets::fitting(data));
     let settings = args.common.settings(&args.out, fitting, presets::named, |own: &mut Own<KdganSettings>| {
         let Own(own) = own;
-        own.data.path = given.clone().unwrap_or_else(|| {
-            if own.data.path.is_empty() && opened.is_some() { "digits".into() } else { own.data.path.clone() }
-        });
-        own.data.labelled = args.labelled.unwrap_or(own.data.labelled);
-        own.data.subset = args.subset.unwrap_or(own.data.subset);
+        own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
+        args.labels.set(&mut own.data);
         own.kdgan.method = args.method.unwrap_or(own.kdgan.method);
     })?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
-    let path = &settings.0.data.path;
-    let data = match opened {
-        Some(data) if path == given.as_deref().unwrap_or("digits") => data,
-        _ => GameData::open(path)?,
-    };
+    let data = opened.of(&settings.0.data.path)?;
     note(&data.account());
     let mut kdgan = KdganRun::new(&settings, &data)?;
     kdgan.notes.iter().for_each(|line| note(line));

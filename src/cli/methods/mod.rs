@@ -3,6 +3,7 @@
 pub mod ambient;
 pub mod csc;
 pub mod kdgan;
+mod labels;
 pub mod sfbd;
 pub mod triple_gan;
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use veridical::methods::game::{GameData, Subset};
+use veridical::data::DataSet;
+use veridical::methods::game::GameData;
 use veridical::methods::triple_gan::{
     Baseline, TripleGanOutcome, TripleGanRun, TripleGanSection, TripleGanSettings, presets,
 };
@@ -10,6 +11,7 @@ use veridical::settings::help;
 use veridical::train::Own;
 use veridical::{Error, Result};
 
+use super::labels::{Labels, Opened};
 use super::{Common, words};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
@@ -29,44 +31,32 @@ pub struct Args {
     /// Images with classes: a folder or file (IDX, CIFAR, pictures, .npz), or digits
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
-    /// How many training images have a label; 0: all
-    #[arg(long, value_name = "N")]
-    labelled: Option<usize>,
-    /// Which: as many of each class, the last of the set, or any
-    #[arg(long, value_name = "NAME", value_parser = words::<Subset>())]
-    subset: Option<Subset>,
+    #[command(flatten)]
+    labels: Labels,
     #[arg(long, value_name = "NAME", value_parser = words::<Baseline>(), help = help::<TripleGanSection>("baseline"))]
     baseline: Option<Baseline>,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let given = args.data.clone().or_else(|| args.common.given("data.path"));
-    let open = |path: &str| match GameData::open(path)? {
-        GameData::Images(data) => Ok(data),
-        GameData::Table(_) => Err(Error::Config(format!("{path}: a table; triple-gan takes images with a class each"))),
+    let opened = Opened::new(&args.common, args.data.as_deref())?;
+    let fitting = match opened.first() {
+        Some((path, data)) => presets::fitting(images(path, data)?.train.size()),
+        None => "digits",
     };
-    let opened = match args.common.is_fresh() {
-        true => Some(open(given.as_deref().unwrap_or("digits"))?),
-        false => None,
-    };
-    let fitting = opened.as_ref().map_or("digits", |data| presets::fitting(data.train.size()));
     let settings = args.common.settings(&args.out, fitting, presets::named, |own: &mut Own<TripleGanSettings>| {
         let Own(own) = own;
-        own.data.path = given.clone().unwrap_or(own.data.path.clone());
-        own.data.labelled = args.labelled.unwrap_or(own.data.labelled);
-        own.data.subset = args.subset.unwrap_or(own.data.subset);
+        own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
+        args.labels.set(&mut own.data);
         own.triple_gan.baseline = args.baseline.unwrap_or(own.triple_gan.baseline);
     })?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
     let path = &settings.0.data.path;
-    let data = match opened {
-        Some(data) if path == given.as_deref().unwrap_or("digits") => data,
-        _ => open(path)?,
-    };
+    let data = opened.of(path)?;
+    let data = images(path, &data)?;
     note(&data.account());
-    let mut triple_gan = TripleGanRun::new(&settings, &data)?;
+    let mut triple_gan = TripleGanRun::new(&settings, data)?;
     triple_gan.notes.iter().for_each(|line| note(line));
     let (place, options, _keeping) = args.common.place(&args.out)?;
     let mut terminal = Terminal::new(&args.out);
@@ -75,6 +65,13 @@ pub fn run(args: Args) -> Result<Ended> {
     say(&format!("{} after {} iterations", train::ended(end), outcome.iterations))?;
     say(&summary(&outcome))?;
     train::files(&args.out, end)
+}
+
+fn images<'a>(path: &str, data: &'a GameData) -> Result<&'a DataSet> {
+    match data {
+        GameData::Images(data) => Ok(data),
+        GameData::Table(_) => Err(Error::Config(format!("{path}: a table; triple-gan takes images with a class each"))),
+    }
 }
 
 fn summary(outcome: &TripleGanOutcome) -> String {

@@ -8,12 +8,12 @@ use crate::error::{Error, Result};
 const FILE: &str = "figures.json";
 
 /// The figures of the last steps as a file of a checkpoint, for [`Trained::state`](crate::train::Trained::state).
-pub fn figures_state(figures: &impl Serialize) -> Result<Vec<(String, Vec<u8>)>> {
+pub(crate) fn figures_state(figures: &impl Serialize) -> Result<Vec<(String, Vec<u8>)>> {
     let bytes = serde_json::to_vec(figures).map_err(|e| Error::argument(FILE, e.to_string()))?;
     Ok(vec![(FILE.into(), bytes)])
 }
 
 /// What [`figures_state`] stored. Errors if it is not that.
-pub fn restored_figures<T: DeserializeOwned>(read: &dyn Fn(&str) -> Result<Vec<u8>>) -> Result<T> {
+pub(crate) fn restored_figures<T: DeserializeOwned>(read: &dyn Fn(&str) -> Result<Vec<u8>>) -> Result<T> {
     serde_json::from_slice(&read(FILE)?).map_err(|e| Error::format(FILE, e.to_string()))
 }
