@@ -157,7 +157,10 @@ impl KdganRun {
             data: fingerprint,
         };
         let ran = run_trained(&mut game, &plan, place, options, observer)?;
-        // A run that was stopped says what it has come to.
+        // A run that was stopped says what it has come to, which may take a while.
+        if ran.end == End::Stopped {
+            observer.note("stopped and kept for --resume; now measuring what it has come to, which may be cut off");
+        }
         let (student, teacher) = stop::shielded(|| game.scores())?;
         let outcome = KdganOutcome {
             student_accuracy: student.accuracy(),

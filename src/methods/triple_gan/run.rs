@@ -181,7 +181,10 @@ impl TripleGanRun {
             data: self.fingerprint.clone(),
         };
         let ran = run_trained(&mut game, &plan, place, options, observer)?;
-        // A run that was stopped says what it has come to.
+        // A run that was stopped says what it has come to, which may take a while.
+        if ran.end == End::Stopped {
+            observer.note("stopped and kept for --resume; now measuring what it has come to, which may be cut off");
+        }
         let classifier = stop::shielded(|| game.scores())?;
         let iterations = game.networks().classifier.trainer.steps().saturating_sub(own.triple_gan.pretraining);
         let seconds = total_seconds(place)?;
