@@ -1,5 +1,7 @@
 //! Adapters of probabilities and losses. Losses are computed in f32 from bf16 logits, as training does.
 
+use veridical::methods::triple_gan;
+use veridical::players::{self, GanLoss};
 use veridical::{Result, Var, ops};
 
 use crate::call::{Adapter, Call};
@@ -30,11 +32,6 @@ fn log_one_minus_sigmoid(x: &Var) -> Result<Var> {
     ops::neg(&ops::softplus(x)?)
 }
 
-/// `p * log_q`, where a q of 0 has a p of 0 too and adds nothing.
-fn expectation(p: &Var, log_q: &Var) -> Result<Var> {
-    ops::mul(p, &ops::clamp(log_q, -1e30, f64::INFINITY)?)
-}
-
 pub fn adapters() -> Vec<(&'static str, Adapter)> {
     vec![
         one("gumbel_softmax", |c| {
@@ -46,48 +43,35 @@ pub fn adapters() -> Vec<(&'static str, Adapter)> {
         one("softmax", |c| ops::softmax(&c.var("x")?)),
         one("log_softmax", |c| ops::log_softmax(&c.var("x")?)),
         one("cross_entropy", |c| ops::cross_entropy(&c.var("logits")?, &c.labels("labels")?)),
-        one("cross_entropy_soft", |c| {
-            let log_q = ops::log_softmax(&c.wide("logits")?)?;
-            ops::neg(&mean_of_rows(&expectation(&c.wide("target")?, &log_q)?)?)
-        }),
+        one("cross_entropy_soft", |c| players::cross_entropy_soft(&c.wide("logits")?, c.wide("target")?)),
         one("kl_softened", |c| {
-            let t = c.number("temperature")?;
-            let log_p = ops::log_softmax(&ops::scale(&c.wide("teacher")?, 1.0 / t)?)?;
-            let log_q = ops::log_softmax(&ops::scale(&c.wide("student")?, 1.0 / t)?)?;
-            let kl = ops::mul(&ops::exp(&log_p)?, &ops::sub(&log_p, &log_q)?)?;
-            ops::scale(&mean_of_rows(&kl)?, t * t)
+            players::kl_softened(&c.wide("student")?, &c.wide("teacher")?, c.number("temperature")?)
         }),
         one("logit_l2", |c| {
-            let off = ops::square(&ops::sub(&c.wide("student")?, &c.wide("teacher")?)?)?;
+            let (student, teacher) = (c.wide("student")?, c.wide("teacher")?);
             match c.word("reduction")? {
-                "mean" => mean(&off),
-                _ => ops::scale(&mean_of_rows(&off)?, 0.5),
+                "half_sum" => players::logit_l2(&student, &teacher),
+                // The mean over the classes of a row, not half their sum.
+                _ => ops::scale(&players::logit_l2(&student, &teacher)?, 2.0 / student.shape()[1] as f64),
             }
         }),
         one("kdgan_value", kdgan_value),
         one("triple_gan_adversarial", |c| {
-            let (p, d) = (ops::softmax(&c.wide("zc")?)?, c.wide("d")?);
-            let h = match c.word("form")? {
-                "minimax" => log_one_minus_sigmoid(&d)?,
-                "nonsaturating" => ops::neg(&log_sigmoid(&d)?)?,
-                _ => ops::neg(&d)?,
+            let loss = match c.word("form")? {
+                "minimax" => GanLoss::Minimax,
+                "nonsaturating" => GanLoss::NonSaturating,
+                _ => GanLoss::Wasserstein,
             };
-            ops::scale(&mean_of_rows(&ops::mul(&p, &h)?)?, c.number("weight")?)
+            let p = ops::softmax(&c.wide("zc")?)?;
+            ops::scale(&mean_of_rows(&ops::mul(&p, &loss.to_fool(&c.wide("d")?)?)?)?, c.number("weight")?)
         }),
         one("triple_gan_pseudo_discriminative", |c| {
             ops::scale(&ops::cross_entropy(&c.wide("zc")?, &c.labels("labels")?)?, c.number("weight")?)
         }),
-        one("triple_gan_confidence", |c| {
-            let log_p = ops::log_softmax(&c.wide("zc")?)?;
-            ops::scale(&mean_of_rows(&ops::mul(&ops::exp(&log_p)?, &log_p)?)?, -c.number("weight")?)
-        }),
-        one("triple_gan_balance", |c| {
-            let predicted = ops::mean(&ops::softmax(&c.wide("zc")?)?, &[0])?;
-            ops::scale(&mean(&ops::log(&predicted)?)?, -c.number("weight")?)
-        }),
+        one("triple_gan_confidence", |c| ops::scale(&triple_gan::entropy(&c.wide("zc")?)?, c.number("weight")?)),
+        one("triple_gan_balance", |c| ops::scale(&triple_gan::balance(&c.wide("zc")?)?, c.number("weight")?)),
         one("triple_gan_consistency", |c| {
-            let off = ops::sub(&ops::softmax(&c.wide("za")?)?, &ops::softmax(&c.wide("zb")?)?)?;
-            ops::scale(&mean(&ops::square(&off)?)?, c.number("weight")?)
+            ops::scale(&triple_gan::consistency(&c.wide("za")?, &c.wide("zb")?)?, c.number("weight")?)
         }),
     ]
 }

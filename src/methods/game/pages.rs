@@ -37,7 +37,7 @@ fn chart(ticks: &[Value], title: &str, label: &str, curves: &[(&str, &str)]) -> 
 /// A chart of a page: its title, what its vertical axis is, the figures of the log with their names, and a note.
 pub type Curves<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
 
-/// A section with a [`chart`] for each of those that the log has figures of.
+/// A section with a chart for each of those that the log has figures of.
 pub fn charts(mut page: Report, ticks: &[Value], all: &[Curves]) -> Result<Report> {
     for (title, label, curves, note) in all {
         if let Some(picture) = chart(ticks, title, label, curves)? {
