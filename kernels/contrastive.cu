@@ -293,7 +293,8 @@ DEVICE void slopes(const ContrastiveParams& p) {
     }
     if (p.products) {
         products = block_sum(products);
-        if (threadIdx.x == 0) p.products.as<float>()[blockIdx.x] = products;
+        // Of rows against themselves every pair is here twice.
+        if (threadIdx.x == 0) p.products.as<float>()[blockIdx.x] = p.kind == OWN ? 0.5f * products : products;
     }
 }
 

@@ -96,15 +96,15 @@ fn siglips(n: usize, d: usize) -> Row {
 }
 
 fn nt_xents(n: usize, d: usize, temperature: f64) -> Row {
-    let inputs = vec![input(&[n, d]), input(&[n, d])];
-    let run = move |x: &[Var]| ops::nt_xent(&x[0], &x[1], temperature);
-    row("nt_xent", inputs, run, move |x| nt_xent(x, temperature))
+    let inputs = vec![input(&[n, d]), input(&[n, d]), number(temperature, 1.1 * temperature)];
+    row("nt_xent", inputs, |x| ops::nt_xent(&x[0], &x[1], &x[2]), |x| nt_xent(x, x[2].data[0]))
 }
 
 fn sup_cons(m: usize, d: usize, labels: u32) -> Row {
-    let inputs = vec![input(&[m, d]), input(&[m]).fill(Fill::Indices(labels)).constant()];
-    let run = |x: &[Var]| ops::sup_con(&x[0], x[1].value(), 4.0, 0.7);
-    row("sup_con", inputs, run, |x| sup_con(&x[0], &x[1].data, 4.0, 0.7)).case(format!("{labels} labels"))
+    let inputs = vec![input(&[m, d]), input(&[m]).fill(Fill::Indices(labels)).constant(), number(4.0, 5.0)];
+    let run = |x: &[Var]| ops::sup_con(&x[0], x[1].value(), &x[2], 0.7);
+    let expected = |x: &[Array]| sup_con(&x[0], &x[1].data, x[2].data[0], 0.7);
+    row("sup_con", inputs, run, expected).case(format!("{labels} labels"))
 }
 
 pub fn rows() -> Vec<Row> {

@@ -16,7 +16,7 @@ crate::choice! {
         Minimax = "minimax",
         /// Margins of 1 about 0. Lim & Ye 2017, arXiv 1705.02894; Miyato et al. 2018, arXiv 1802.05957.
         Hinge = "hinge",
-        /// Differences of means, to go with a [penalty](super::penalty). Arjovsky et al. 2017, arXiv 1701.07875.
+        /// Differences of means, to go with a gradient penalty. Arjovsky et al. 2017, arXiv 1701.07875.
         Wasserstein = "wasserstein",
     }
 }

@@ -127,3 +127,53 @@ fn the_methods_run_to_the_same_bits() {
         run("cdm", &fine, &["csc", "--model", model, "--set", "csc.method=\"cdm\""]);
     }
 }
+
+/// Every player's losses in both games are the CPU's but for rounding, by any estimator and of any kind of network.
+#[test]
+fn the_games_are_those_of_the_cpu() {
+    let kdgan = "kdgan --data digits --labelled 30 --set data.validation=12 --set steps.student=6 --set steps.pretraining=2 \
+                 --set steps.batch=6 --set student.hidden=[12] --set teacher.channels=[4,4] --set teacher.hidden=12";
+    let triple = "triple-gan --data digits --labelled 20 --set data.validation=12 --set triple_gan.iterations=4 \
+                  --set triple_gan.pretraining=1 --set triple_gan.unlabelled=4 --set triple_gan.generated=4 \
+                  --set triple_gan.labelled=5 --set triple_gan.joined=4 --set triple_gan.pseudo_from=0 --set networks.generator=[8] \
+                  --set networks.discriminator=[8,8] --set networks.latents=4 --set samples.measured=0 --set samples.columns=1";
+    let layers = "classifier.layers=[\"4x3\", \"pool\", \"4x3\"]";
+    let runs = [
+        (kdgan, "kdgan.estimator=\"exact\""),
+        (kdgan, "kdgan.estimator=\"rao-blackwell\""),
+        (kdgan, "kdgan.variant=\"code-2018\""),
+        (kdgan, "kdgan.method=\"codis\""),
+        (triple, "triple_gan.loss=\"nonsaturating\""),
+        (triple, "triple_gan.pairs=\"integrate\""),
+        (triple, "triple_gan.consistency=10"),
+        (triple, "triple_gan.baseline=\"feature-matching\""),
+    ];
+    let base = Place::new(&settings("cpu"));
+    for (number, (command, set)) in runs.into_iter().enumerate() {
+        let losses = |device: &str| -> Vec<(String, f64)> {
+            let out = base.out(&format!("game-{number}-{device}"));
+            let mut line: Vec<&str> = command.split_whitespace().collect();
+            line.extend(["--device", device, "--seed", "5", "--set", set, "--set", "train.log_every=1"]);
+            line.extend(["--out", out.to_str().unwrap()]);
+            if command == triple {
+                line.extend(["--set", layers]);
+            }
+            succeeds(&line);
+            let of_line = |line: serde_json::Value| -> Vec<(String, f64)> {
+                let all = line.as_object().unwrap().iter().filter(|(name, _)| name.ends_with("loss"));
+                all.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
+            };
+            super::training::log(&out).into_iter().flat_map(of_line).collect()
+        };
+        let expected = losses("cpu");
+        assert!(expected.len() > 10, "{set}: {expected:?}");
+        for device in devices() {
+            let got = losses(device);
+            assert_eq!(got.len(), expected.len(), "{device} {set}");
+            for ((name, got), (_, expected)) in got.iter().zip(&expected) {
+                let off = (got - expected).abs() / expected.abs().max(1.0);
+                assert!(off < 2e-3, "{device} {set}: {name} is {got}, {expected} on the CPU");
+            }
+        }
+    }
+}

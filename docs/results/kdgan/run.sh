@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The runs behind README.md: every method on MNIST with few labels, in two protocols, and on five multi-label sets.
 #   docs/results/kdgan/run.sh VERIDICAL MNIST MULAN WORK PART SEEDS...
-# MNIST is the folder with the four idx files, MULAN that with the folders of the multi-label sets. PART is mnist-100, mnist-1000, mnist-10000, estimators or
-# tables. Several copies may share WORK; a run that is there is not made again, one that was broken off goes on.
+# MNIST is the folder with the four idx files, MULAN that with the folders of the multi-label sets. PART is choose-100, choose-1000 (settings, on training images set
+# apart; seed 100), mnist-100, mnist-1000, mnist-10000, estimators or tables. Several copies may share WORK; a run that is there is not made again, one that was broken
+# off goes on. Each takes one core (RAYON_NUM_THREADS=1), which is what makes runs of different methods comparable in time.
 set -euo pipefail
 veridical=$1 mnist=$2 mulan=$3 work=$4 part=$5
 shift 5
+export RAYON_NUM_THREADS=1
 mkdir -p "$work"
 methods="ce mimic distn noisy codis nagan kdgan"
 
@@ -17,41 +19,87 @@ run() {
         flock --nonblock 9 || exit 0
         if grep -qs '"finished": true' "$out/metrics.json"; then exit 0; fi
         if [ -e "$out/config.toml" ]; then
-            "$veridical" kdgan --resume --out "$out" 2>>"$out.log" || echo "failed: $out"
+            "$veridical" kdgan --resume --out "$out" 2>>"$out.log" >&2 || echo "failed: $out"
         else
-            "$veridical" kdgan --device cpu --out "$out" --set train.show_every=0 "$@" 2>"$out.log" || echo "failed: $out"
+            "$veridical" kdgan --device cpu --out "$out" --set train.show_every=0 "$@" 2>"$out.log" >&2 || echo "failed: $out"
         fi
     ) 9>"$out.lock"
 }
 
-# Weights of the game, chosen on 5,000 training images that were set apart, with seed 100 (README.md says how).
-game() { # N
+# The student's steps, the same for every method: those that come first (200, 400) are by labels.
+steps() { # N
     case $1 in
-        100) echo "--set kdgan.alpha=0.5 --set kdgan.beta=1" ;;
-        *) echo "--set kdgan.alpha=0.5 --set kdgan.beta=1" ;;
+        10000) echo "--set steps.student=2000 --set steps.pretraining=400" ;;
+        *) echo "--set steps.student=1000 --set steps.pretraining=200" ;;
     esac
+}
+
+# What `choose-N` found best (10,000 labels take what 1,000 take).
+chosen() { # N METHOD
+    case $1-$2 in
+        100-codis) echo "--set kdgan.beta=4" ;;
+        100-distn) echo "--set kdgan.softened=0.3" ;;
+        100-nagan) echo "--set kdgan.supervised=1" ;;
+        100-kdgan) echo "--set kdgan.alpha=0.9 --set kdgan.beta=0.25" ;;
+    esac
+}
+
+# on NAME N SUBSET METHOD SEED ARGUMENTS...
+on() {
+    local name=$1 n=$2 subset=$3 method=$4 seed=$5
+    shift 5
+    # shellcheck disable=SC2046
+    run "$name-$seed" --data "$mnist" --labelled "$n" --subset "$subset" --method "$method" --seed "$seed" $(steps "$n") "$@"
+}
+
+# Whoever learns of a trained teacher learns of the same one: that of cross-entropy.
+teacher() { # N SUBSET SEED
+    local file=$work/mnist-$1-$2-ce-$3/models/teacher.safetensors
+    while [ ! -e "$file" ]; do sleep 2; done
+    echo "--set teacher.fixed=true --set teacher.file=$file"
 }
 
 for seed in "$@"; do
     case $part in
+        choose-*)
+            n=${part#choose-}
+            apart="--set data.validation=5000"
+            # shellcheck disable=SC2086
+            for weight in 0.25 1 4; do
+                on "choose-$n-codis-beta-$weight" "$n" last codis "$seed" $apart --set kdgan.beta=$weight
+                for alpha in 0.1 0.5 0.9; do
+                    on "choose-$n-kdgan-alpha-$alpha-beta-$weight" "$n" last kdgan "$seed" $apart --set kdgan.alpha=$alpha --set kdgan.beta=$weight
+                done
+                on "choose-$n-nagan-supervised-$weight" "$n" last nagan "$seed" $apart --set kdgan.supervised=$weight
+                on "choose-$n-kdgan-alpha-0.5-beta-1-supervised-$weight" "$n" last kdgan "$seed" $apart --set kdgan.supervised=$weight
+            done
+            # shellcheck disable=SC2086
+            on "choose-$n-nagan-supervised-0" "$n" last nagan "$seed" $apart
+            for softened in 0.3 0.7 0.9; do
+                # shellcheck disable=SC2086
+                on "choose-$n-distn-softened-$softened" "$n" last distn "$seed" $apart --set kdgan.softened=$softened
+            done
+            ;;
         mnist-*)
             n=${part#mnist-}
             for subset in last balanced; do
                 for method in $methods; do
                     # shellcheck disable=SC2046
-                    run "mnist-$n-$subset-$method-$seed" --data "$mnist" --labelled "$n" --subset $subset --method "$method" --seed "$seed" $(game "$n")
+                    case $method in
+                        mimic | distn | noisy) set -- $(teacher "$n" $subset "$seed") ;;
+                        *) set -- ;;
+                    esac
+                    # shellcheck disable=SC2046
+                    on "mnist-$n-$subset-$method" "$n" $subset "$method" "$seed" $(chosen "$n" "$method") "$@"
                 done
-                run "mnist-$n-$subset-ce-plain-$seed" --data "$mnist" --labelled "$n" --subset $subset --method ce --seed "$seed" \
-                    --set augment.rotation=0 --set augment.shift=0 --set augment.zoom=0
-                run "mnist-$n-$subset-code2018-$seed" --data "$mnist" --labelled "$n" --subset $subset --method kdgan --seed "$seed" \
-                    --set kdgan.variant=code-2018 --set augment.pretraining=false
+                on "mnist-$n-$subset-ce-plain" "$n" $subset ce "$seed" --set augment.rotation=0 --set augment.shift=0 --set augment.zoom=0
+                on "mnist-$n-$subset-code2018" "$n" $subset kdgan "$seed" --set kdgan.variant=code-2018 --set augment.pretraining=false
             done
             ;;
         estimators)
             for estimator in reinforce reinforce-baseline gumbel straight-through rao-blackwell reward; do
                 # shellcheck disable=SC2046
-                run "mnist-100-last-kdgan-$estimator-$seed" --data "$mnist" --labelled 100 --subset last --method kdgan --seed "$seed" $(game 100) \
-                    --set kdgan.estimator=$estimator
+                on "mnist-100-last-kdgan-$estimator" 100 last kdgan "$seed" $(chosen 100 kdgan) --set kdgan.estimator=$estimator
             done
             ;;
         tables)

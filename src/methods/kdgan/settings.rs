@@ -20,11 +20,11 @@ crate::choice! {
         Ce = "ce",
         /// Logits of a trained teacher (Ba & Caruana 2013).
         Mimic = "mimic",
-        /// Cross-entropy and softened labels of a trained teacher (Hinton et al. 2015).
+        /// Cross-entropy and softened labels of a trained teacher (Hinton, Vinyals and Dean 2015).
         Distn = "distn",
         /// Logits of a trained teacher under noise (Sau & Balasubramanian 2016).
         Noisy = "noisy",
-        /// Teacher and student at once, each also by the other's softened labels (Anil et al. 2018).
+        /// Teacher and student at once, each also by the other's softened labels (Anil and others 2018).
         Codis = "codis",
         /// Two players: student and discriminator.
         Nagan = "nagan",
@@ -67,7 +67,7 @@ crate::choice! {
     pub enum DistillationKind {
         /// Half the squared difference of logits.
         LogitL2 = "logit-l2",
-        /// Kullback-Leibler divergence of softened labels.
+        /// The Kullback-Leibler divergence of softened labels.
         Kl = "kl",
     }
 }

@@ -96,20 +96,21 @@ pub fn siglip(
 /// NT-Xent, the loss of SimCLR, of two views `z1` and `z2` `[n, d]` of the same `n` items: among the `2n` rows `z =
 /// [z1; z2]`, with `s = z z^T / temperature` and without the diagonal, the mean over all `2n` anchors of `log sum_(j !=
 /// i) exp s_ij - s_(i, positive)`, where the positive of a row is the other view of its item. A scalar. (SimCLR's
-/// released code returns twice this value.)
+/// released code returns twice this value.) `temperature` is a number, or a variable that gets a gradient and stays
+/// positive by itself: its value is not looked at.
 ///
 /// Chen et al. 2020 (arXiv 2002.05709). Errors if `n` is below 2, for one item's views have no negatives, on rows of no
 /// elements, if shapes, dtypes or devices differ, on integers, and unless `temperature` is positive and finite.
-pub fn nt_xent(z1: impl Into<Var>, z2: impl Into<Var>, temperature: f64) -> Result<Var> {
+pub fn nt_xent(z1: impl Into<Var>, z2: impl Into<Var>, temperature: impl Into<Scalar>) -> Result<Var> {
     const OP: &str = "nt_xent";
     let (z1, z2) = (&z1.into(), &z2.into());
     let [n, _] = check_pairs(OP, z1, z2)?;
-    check_temperature(OP, "temperature", temperature)?;
+    let scale = reciprocal(&temperature.into().positive(OP, "temperature", z1)?)?;
     let count =
         u32::try_from(n).map_err(|_| Error::argument(OP, format!("{n} items; there may be at most 2^32 - 1")))?;
     let items: Vec<u32> = (0..count).chain(0..count).collect();
     let labels = Tensor::from_vec(items, [2 * n], &z1.device())?;
-    record_own(OP, &ops::concat(&[z1, z2], 0)?, labels, temperature, 1.0)
+    record_own(OP, [&ops::concat(&[z1, z2], 0)?, &scale], labels, 1.0)
 }
 
 /// The supervised contrastive loss of rows `z` `[m, d]` with u32 `labels` `[m]`: with `s = z z^T / temperature` and
@@ -117,19 +118,24 @@ pub fn nt_xent(z1: impl Into<Var>, z2: impl Into<Var>, temperature: f64) -> Resu
 /// base_temperature) (1/|P(i)|) sum_(p in P(i)) [s_ip - log sum_(a != i) exp s_ia]`. A scalar.
 ///
 /// Rows without another of their label are negatives of the others only. (SupContrast's released code divides by all
-/// rows instead.) Labels are names: any numbers will do. Khosla et al. 2020 (arXiv 2004.11362); `base_temperature` is
-/// usually 0.07.
+/// rows instead.) Labels are names: any numbers will do. `temperature` is as in [`nt_xent`]. Khosla et al. 2020 (arXiv
+/// 2004.11362); `base_temperature` is usually 0.07.
 ///
 /// Errors if `m` is below 2, on rows of no elements, if there is not one u32 label for each row, if devices differ, on
 /// integers, unless both temperatures are positive and finite, and, on the CPU, if no row has another of its label. On
 /// a GPU, whose labels are not brought back to be looked at, the loss and its gradient are then NaN.
-pub fn sup_con(z: impl Into<Var>, labels: &Tensor, temperature: f64, base_temperature: f64) -> Result<Var> {
+pub fn sup_con(
+    z: impl Into<Var>,
+    labels: &Tensor,
+    temperature: impl Into<Scalar>,
+    base_temperature: f64,
+) -> Result<Var> {
     const OP: &str = "sup_con";
     let z = &z.into();
     check_float(OP, z.value())?;
     let [m, d] = z.shape().dims(OP, "rows [m, d]")?;
     check_rows(OP, m, d)?;
-    check_temperature(OP, "temperature", temperature)?;
+    let temperature = temperature.into().positive(OP, "temperature", z)?;
     check_temperature(OP, "base_temperature", base_temperature)?;
     if labels.dtype() != DType::U32 {
         return Err(Error::dtype(OP, "labels of u32", labels.dtype()));
@@ -138,7 +144,9 @@ pub fn sup_con(z: impl Into<Var>, labels: &Tensor, temperature: f64, base_temper
         return Err(Error::shape(OP, format!("labels [{m}] for rows {}", z.shape()), labels.shape()));
     }
     check_same_device(OP, z.value(), labels)?;
-    record_own(OP, z, labels.clone(), temperature, temperature / base_temperature)
+    let scale = reciprocal(&temperature)?;
+    let loss = record_own(OP, [z, &scale], labels.clone(), 1.0 / base_temperature)?;
+    ops::mul(loss, temperature)
 }
 
 fn rows_against_keys(op: &'static str, q: &Var, k: &Var, scale: Scalar, bias: Option<Var>) -> Result<Var> {
@@ -193,6 +201,10 @@ fn check_temperature(op: &'static str, name: &str, temperature: f64) -> Result<(
         true => Ok(()),
         false => Err(Error::argument(op, format!("{name} must be positive and finite, got {temperature}"))),
     }
+}
+
+fn reciprocal(x: &Var) -> Result<Var> {
+    ops::div(Tensor::scalar(1.0, x.dtype(), &x.device())?, x)
 }
 
 /// What logits and sums are made in.
@@ -290,7 +302,7 @@ fn record(op: &'static str, kind: Kind, weight: f64, inputs: [&Var; 3], offset: 
     })
 }
 
-fn record_own(op: &'static str, z: &Var, labels: Tensor, temperature: f64, weight: f64) -> Result<Var> {
+fn record_own(op: &'static str, [z, scale]: [&Var; 2], labels: Tensor, weight: f64) -> Result<Var> {
     let (rows, depth) = (z.shape()[0], z.shape()[1]);
     let problem = Problem {
         op,
@@ -301,14 +313,14 @@ fn record_own(op: &'static str, z: &Var, labels: Tensor, temperature: f64, weigh
         depth,
         q: z.value().clone(),
         k: z.value().clone(),
-        scale: Tensor::scalar(1.0 / temperature, statistics(z.dtype()), &z.device())?,
+        scale: scale.value().clone(),
         offset: None,
         labels: Some(labels),
     };
     let (loss, kept) = on!(z.device(), forward(&problem))?;
-    Var::record(op, loss, [z], move |dy, _| {
-        let wanted = Wanted { q: true, k: false, scale: false, offset: false };
-        let gradients = on!(dy.device(), backward(&problem, &kept, dy, wanted))?;
-        Ok([gradients.q])
+    Var::record(op, loss, [z, scale], move |dy, [q, scale]| {
+        let wanted = Wanted { q, k: false, scale, offset: false };
+        let Gradients { q, scale, .. } = on!(dy.device(), backward(&problem, &kept, dy, wanted))?;
+        Ok([q, scale])
     })
 }

@@ -1,6 +1,6 @@
 use crate::autograd::Var;
 use crate::error::{Error, Result};
-use crate::ops::contrastive::statistics;
+use crate::ops::contrastive::{check_temperature, statistics};
 use crate::ops::{self, check_float, check_same_device};
 use crate::tensor::Tensor;
 
@@ -75,5 +75,13 @@ impl Scalar {
             }
             learnt => ops::exp(learnt.variable(op, name, like)?),
         }
+    }
+
+    /// As [`variable`](Self::variable), of a number that must be above zero, and so must its reciprocal.
+    pub(super) fn positive(self, op: &'static str, name: &str, like: &Var) -> Result<Var> {
+        if let Scalar::Number(number) = self {
+            check_temperature(op, name, number)?;
+        }
+        self.variable(op, name, like)
     }
 }

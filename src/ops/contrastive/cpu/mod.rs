@@ -203,7 +203,7 @@ where
         .collect();
 
     let sums = |rows: usize| Tensor::zeros([rows, depth], <T::Acc as Element>::DTYPE, &Device::Cpu);
-    let mut dq = (wanted.q || kind == Kind::Own).then(|| sums(problem.rows)).transpose()?;
+    let mut dq = wanted.q.then(|| sums(problem.rows)).transpose()?;
     let mut dk = wanted.k.then(|| sums(problem.columns)).transpose()?;
     let (mut dscale, mut doffset) = (0.0, vec![0.0; problem.columns]);
     let mut tile = vec![T::Acc::zero(); problem.tile()];
@@ -232,7 +232,9 @@ where
                 products,
             });
         });
-        dscale += products.iter().sum::<f64>();
+        // A tile of rows against themselves holds every pair twice.
+        let twice = kind == Kind::Own && columns == rows;
+        dscale += products.iter().sum::<f64>() * if twice { 0.5 } else { 1.0 };
         for sums in column_sums.chunks(width) {
             doffset[columns.clone()].iter_mut().zip(sums).for_each(|(total, sum)| *total += Accumulator::widen(*sum));
         }
