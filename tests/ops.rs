@@ -341,7 +341,8 @@ mod emulator {
     fn every_order_gives_the_same_bits() {
         let device = |order| Device::emulator_with(EmulatorOptions::default().order(order)).unwrap();
         let [early, late, shuffled] = [Order::Early, Order::Late, Order::Shuffled(7)].map(device);
-        let shares = |row: &Row| ["attention", "clip_symmetric", "info_nce", "nt_xent", "siglip", "sup_con"].contains(&row.op);
+        let shares =
+            |row: &Row| ["attention", "clip_symmetric", "info_nce", "nt_xent", "siglip", "sup_con"].contains(&row.op);
         for row in rows().into_iter().filter(|row| shares(row) && !row.bench) {
             for dtype in [DType::F32, DType::BF16] {
                 let first = run(&row, dtype, &early, false).unwrap();
