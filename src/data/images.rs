@@ -99,6 +99,17 @@ impl Images {
         self.classes
     }
 
+    /// The least and the largest value that pixels have; of bytes, that they may have.
+    pub fn range(&self) -> [f32; 2] {
+        match &self.pixels {
+            Pixels::Bytes(_) => [of_byte(0), of_byte(255)],
+            Pixels::Floats(floats) => [
+                floats.iter().copied().fold(f32::INFINITY, f32::min),
+                floats.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            ],
+        }
+    }
+
     /// All pixels, `[n, height, width, channels]`; made on the spot where the set holds bytes.
     pub fn pixels(&self) -> Cow<'_, [f32]> {
         match &self.pixels {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
+use super::input_range::InputRange;
 use super::layers::{Conv2d, ConvOptions, LayerInit, Linear, Module};
 use super::layout::Scope;
 use super::perceptron::check_dropout;
@@ -28,6 +29,9 @@ pub struct LeNetConfig {
     pub classes: usize,
     /// Probability of dropout after the hidden layer.
     pub dropout: f64,
+    /// What is 0 and 1 to the first layer; files of before have none.
+    #[serde(default)]
+    pub range: InputRange,
 }
 
 /// Images `[n, h, w, c]` to logits `[n, classes]`: per stage a convolution, ReLU and a 2x2 maximum, then a hidden layer
@@ -40,6 +44,7 @@ pub struct LeNet {
     hidden: Linear,
     head: Linear,
     dropout: f64,
+    range: InputRange,
     site: u32,
 }
 
@@ -47,13 +52,14 @@ impl LeNet {
     /// Registers the parameters in `scope`. Errors on sizes that make no network, and on images of which nothing is
     /// left on the way.
     pub fn new(scope: &mut Scope, config: &LeNetConfig) -> Result<Self> {
-        let LeNetConfig { size, ref channels, kernel, padding, hidden, classes, dropout } = *config;
+        let LeNetConfig { size, ref channels, kernel, padding, hidden, classes, dropout, range } = *config;
         let sizes = [&size[..], channels, &[kernel, hidden, classes]].concat();
         if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) || padding >= kernel {
             let what = "a LeNet needs sizes between 1 and 65536 and less padding than its kernel";
             return Err(Error::Config(format!("{what}, got {config:?}")));
         }
         check_dropout(dropout)?;
+        range.check()?;
         let [mut height, mut width, mut inputs] = size;
         let mut convolutions = Vec::new();
         for (i, &outputs) in channels.iter().enumerate() {
@@ -71,12 +77,12 @@ impl LeNet {
         let hidden_layer = Linear::new(&mut scope.at("hidden"), flat, hidden, LayerInit::Kaiming);
         let site = scope.site();
         let head = Linear::new(&mut scope.at("head"), hidden, classes, LayerInit::Kaiming);
-        Ok(LeNet { convolutions, flat, hidden: hidden_layer, head, dropout, site })
+        Ok(LeNet { convolutions, flat, hidden: hidden_layer, head, dropout, range, site })
     }
 
     /// The hidden layer, `[n, hidden]`.
     pub fn features(&self, cx: &Context, x: &Var) -> Result<Var> {
-        let mut x = ops::cast(x, cx.compute())?;
+        let mut x = ops::cast(self.range.apply(x)?, cx.compute())?;
         for convolution in &self.convolutions {
             x = ops::max_pool2d(&ops::relu(&convolution.forward(cx, &x)?)?, 2, 2)?;
         }

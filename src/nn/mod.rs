@@ -9,6 +9,7 @@ mod context;
 pub mod dhariwal;
 mod file;
 mod form;
+mod input_range;
 mod layers;
 mod layout;
 mod lenet;
@@ -28,6 +29,7 @@ pub use classifiers::{AnyClassifier, AnyClassifierConfig, FeatureClassifier};
 pub use context::Context;
 pub use dhariwal::{DhariwalConfig, DhariwalUNet};
 pub use file::{check, load, load_from, metadata, save};
+pub use input_range::InputRange;
 pub use layers::{
     BatchNorm, ConditionalBatchNorm, Conv2d, ConvOptions, ConvTranspose2d, Dropout, GaussianNoise, GroupNorm,
     LayerInit, LayerNorm, Linear, Module, Projection, Sequential, SpectralNorm, SpectrallyNormalised, WeightNorm,

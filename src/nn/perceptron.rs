@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
+use super::input_range::InputRange;
 use super::layers::{LayerInit, Linear, Module};
 use super::layout::Scope;
 use crate::autograd::Var;
@@ -21,6 +22,9 @@ pub struct PerceptronConfig {
     pub classes: usize,
     /// Probability of dropout after each hidden layer.
     pub dropout: f64,
+    /// What is 0 and 1 to the first layer; files of before have none.
+    #[serde(default)]
+    pub range: InputRange,
 }
 
 /// `[n, ...]` of `inputs` numbers each to logits `[n, classes]`: linear layers with ReLU between them. With two hidden
@@ -31,17 +35,19 @@ pub struct Perceptron {
     hidden: Vec<(Linear, u32)>,
     head: Linear,
     dropout: f64,
+    range: InputRange,
 }
 
 impl Perceptron {
     /// Registers the parameters in `scope`. Errors on sizes that make no network.
     pub fn new(scope: &mut Scope, config: &PerceptronConfig) -> Result<Self> {
-        let PerceptronConfig { inputs, ref hidden, classes, dropout } = *config;
+        let PerceptronConfig { inputs, ref hidden, classes, dropout, range } = *config;
         let sizes = [&[inputs, classes][..], hidden].concat();
         if sizes.iter().any(|size| !(1..=1 << 24).contains(size)) {
             return Err(Error::Config(format!("a perceptron needs sizes between 1 and 2^24, got {config:?}")));
         }
         check_dropout(dropout)?;
+        range.check()?;
         let mut width = inputs;
         let mut layers = Vec::new();
         for (i, &next) in hidden.iter().enumerate() {
@@ -50,13 +56,13 @@ impl Perceptron {
             width = next;
         }
         let head = Linear::new(&mut scope.at("head"), width, classes, LayerInit::Kaiming);
-        Ok(Perceptron { inputs, hidden: layers, head, dropout })
+        Ok(Perceptron { inputs, hidden: layers, head, dropout, range })
     }
 
     /// The last hidden layer, `[n, width]`.
     pub fn features(&self, cx: &Context, x: &Var) -> Result<Var> {
         let rows = x.shape().first().copied().unwrap_or(0);
-        let x = ops::cast(&x.reshape([rows, self.inputs])?, cx.compute())?;
+        let x = ops::cast(self.range.apply(&x.reshape([rows, self.inputs])?)?, cx.compute())?;
         self.hidden.iter().try_fold(x, |x, (layer, site)| {
             let x = ops::relu(&layer.forward(cx, &x)?)?;
             cx.dropout(&x, self.dropout, *site)

@@ -4,7 +4,7 @@ use veridical::methods::game::{HeldOut, Phase, Player, Truth};
 use veridical::methods::triple_gan::{Inputs, Move, Objective, Pairs, Players, TripleGan};
 use veridical::nn::pairs::{PairDiscriminator, PairGenerator};
 use veridical::nn::{
-    AnyClassifierConfig, Context, FeatureClassifier, LayerInit, Linear, Module, PerceptronConfig, Scope,
+    AnyClassifierConfig, Context, FeatureClassifier, InputRange, LayerInit, Linear, Module, PerceptronConfig, Scope,
 };
 use veridical::optim::{HalfLife, OptimizerConfig};
 use veridical::players::GanLoss;
@@ -124,8 +124,13 @@ fn generator_and_classifier_come_to_the_joint_law() {
         optimizer: OptimizerConfig::Adam { lr, beta1: 0.5, beta2: 0.99, eps: 1e-8, weight_decay: 0.0 },
         ..TrainOptions::adam(lr, seed)
     };
-    let config =
-        AnyClassifierConfig::Perceptron(PerceptronConfig { inputs: 1, hidden: vec![32], classes: 2, dropout: 0.0 });
+    let config = AnyClassifierConfig::Perceptron(PerceptronConfig {
+        inputs: 1,
+        hidden: vec![32],
+        classes: 2,
+        dropout: 0.0,
+        range: InputRange::default(),
+    });
     let classifier = |scope: &mut Scope| Ok(Box::new(config.build(scope)?) as Box<dyn FeatureClassifier>);
     let players = Players {
         generator: Some(

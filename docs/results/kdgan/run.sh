@@ -26,21 +26,24 @@ run() {
     ) 9>"$out.lock"
 }
 
-# The student's steps, the same for every method: those that come first (200, 400) are by labels.
-steps() { # N
-    case $1 in
-        10000) echo "--set steps.student=2000 --set steps.pretraining=400" ;;
-        *) echo "--set steps.student=1000 --set steps.pretraining=200" ;;
+# The student's steps, the same for every method: those that come first are by labels.
+steps() {
+    case $part in
+        mnist-1000 | mnist-10000) echo "--set steps.student=2000 --set steps.pretraining=400 --set steps.batch=50" ;;
+        choose-1000 | tables) echo "--set steps.student=1000 --set steps.pretraining=200 --set steps.batch=50" ;;
+        *) echo "--set steps.student=2500 --set steps.pretraining=250 --set steps.batch=20" ;;
     esac
 }
 
-# What `choose-N` found best (10,000 labels take what 1,000 take).
+# What `choose-N` found best, of the paper's game without cross-entropy (10,000 labels take what 1,000 take).
 chosen() { # N METHOD
     case $1-$2 in
         100-codis) echo "--set kdgan.beta=4" ;;
         100-distn) echo "--set kdgan.softened=0.3" ;;
         100-nagan) echo "--set kdgan.supervised=1" ;;
         100-kdgan) echo "--set kdgan.alpha=0.9 --set kdgan.beta=0.25" ;;
+        *-codis) echo "--set kdgan.beta=0.25" ;;
+        *-kdgan) echo "--set kdgan.alpha=0.1 --set kdgan.beta=0.25" ;;
     esac
 }
 
@@ -49,7 +52,7 @@ on() {
     local name=$1 n=$2 subset=$3 method=$4 seed=$5
     shift 5
     # shellcheck disable=SC2046
-    run "$name-$seed" --data "$mnist" --labelled "$n" --subset "$subset" --method "$method" --seed "$seed" $(steps "$n") "$@"
+    run "$name-$seed" --data "$mnist" --labelled "$n" --subset "$subset" --method "$method" --seed "$seed" $(steps) "$@"
 }
 
 # Whoever learns of a trained teacher learns of the same one: that of cross-entropy.
@@ -65,18 +68,19 @@ for seed in "$@"; do
             n=${part#choose-}
             apart="--set data.validation=5000"
             # shellcheck disable=SC2086
-            for weight in 0.25 1 4; do
-                on "choose-$n-codis-beta-$weight" "$n" last codis "$seed" $apart --set kdgan.beta=$weight
+            for beta in 0.25 1 4; do
+                on "choose-$n-codis-beta-$beta" "$n" last codis "$seed" $apart --set kdgan.beta=$beta
                 for alpha in 0.1 0.5 0.9; do
-                    on "choose-$n-kdgan-alpha-$alpha-beta-$weight" "$n" last kdgan "$seed" $apart --set kdgan.alpha=$alpha --set kdgan.beta=$weight
+                    on "choose-$n-kdgan-alpha-$alpha-beta-$beta" "$n" last kdgan "$seed" $apart --set kdgan.alpha=$alpha --set kdgan.beta=$beta
                 done
-                on "choose-$n-nagan-supervised-$weight" "$n" last nagan "$seed" $apart --set kdgan.supervised=$weight
-                on "choose-$n-kdgan-alpha-0.5-beta-1-supervised-$weight" "$n" last kdgan "$seed" $apart --set kdgan.supervised=$weight
             done
-            # shellcheck disable=SC2086
-            on "choose-$n-nagan-supervised-0" "$n" last nagan "$seed" $apart
+            for labels in 0 1 4; do
+                on "choose-$n-nagan-supervised-$labels" "$n" last nagan "$seed" $apart --set kdgan.supervised=$labels
+            done
+            for labels in 1 4; do
+                on "choose-$n-kdgan-alpha-0.5-beta-1-supervised-$labels" "$n" last kdgan "$seed" $apart --set kdgan.supervised=$labels
+            done
             for softened in 0.3 0.7 0.9; do
-                # shellcheck disable=SC2086
                 on "choose-$n-distn-softened-$softened" "$n" last distn "$seed" $apart --set kdgan.softened=$softened
             done
             ;;
@@ -92,8 +96,12 @@ for seed in "$@"; do
                     # shellcheck disable=SC2046
                     on "mnist-$n-$subset-$method" "$n" $subset "$method" "$seed" $(chosen "$n" "$method") "$@"
                 done
+                if [ "$n" != 100 ]; then
+                    on "mnist-$n-$subset-kdgan-supervised" "$n" $subset kdgan "$seed" --set kdgan.alpha=0.5 --set kdgan.beta=1 --set kdgan.supervised=4
+                fi
                 on "mnist-$n-$subset-ce-plain" "$n" $subset ce "$seed" --set augment.rotation=0 --set augment.shift=0 --set augment.zoom=0
-                on "mnist-$n-$subset-code2018" "$n" $subset kdgan "$seed" --set kdgan.variant=code-2018 --set augment.pretraining=false
+                on "mnist-$n-$subset-code2018" "$n" $subset kdgan "$seed" --set kdgan.variant=code-2018 --set augment.pretraining=false \
+                    --set student.lr=0.0005 --set teacher.lr=0.0005 --set kdgan.discriminator_steps=2
             done
             ;;
         estimators)
@@ -105,7 +113,8 @@ for seed in "$@"; do
         tables)
             for set in emotions scene yeast bibtex corel5k; do
                 for method in $methods; do
-                    run "$set-$method-$seed" --data "$mulan/$set" --method "$method" --seed "$seed"
+                    # shellcheck disable=SC2046
+                    run "$set-$method-$seed" --data "$mulan/$set" --method "$method" --seed "$seed" $(steps)
                 done
             done
             ;;

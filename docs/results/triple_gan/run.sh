@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The runs behind README.md.
-#   docs/results/triple_gan/run.sh VERIDICAL DATA NAME LABELLED WORK ITERATIONS SEEDS...
-# DATA is a folder of idx files or `digits`, NAME what it is called in the names of runs. Several copies may share WORK; a run that is there is not made again, one
-# that was broken off goes on.
+#   docs/results/triple_gan/run.sh VERIDICAL DATA NAME LABELLED WORK ITERATIONS PRETRAINING SEEDS...
+# DATA is a folder of idx files (optdigits.py makes them of the UCI set) or `digits`, NAME what it is called in the names of runs; ITERATIONS come after PRETRAINING
+# steps of the classifier alone. Several copies may share WORK; a run that is there is not made again, one that was broken off goes on. Each takes one core.
 set -euo pipefail
-veridical=$1 data=$2 name=$3 labelled=$4 work=$5 iterations=$6
-shift 6
+veridical=$1 data=$2 name=$3 labelled=$4 work=$5 iterations=$6 pretraining=$7
+shift 7
+export RAYON_NUM_THREADS=1
 mkdir -p "$work"
 for seed in "$@"; do
     for baseline in supervised entropy feature-matching none; do
@@ -14,10 +15,11 @@ for seed in "$@"; do
             flock --nonblock 9 || exit 0
             if grep -qs '"finished": true' "$out/metrics.json"; then exit 0; fi
             if [ -e "$out/config.toml" ]; then
-                "$veridical" triple-gan --resume --out "$out" 2>>"$out.log" || echo "failed: $out"
+                "$veridical" triple-gan --resume --out "$out" 2>>"$out.log" >&2 || echo "failed: $out"
             else
                 "$veridical" triple-gan --device cpu --data "$data" --labelled "$labelled" --baseline $baseline --seed "$seed" --out "$out" \
-                    --set triple_gan.iterations="$iterations" --set train.show_every=0 2>"$out.log" || echo "failed: $out"
+                    --set triple_gan.iterations="$iterations" \
+                    --set triple_gan.pretraining="$pretraining" --set train.show_every=0 2>"$out.log" >&2 || echo "failed: $out"
             fi
         ) 9>"$out.lock"
     done

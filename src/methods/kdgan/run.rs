@@ -12,7 +12,7 @@ use crate::evaluate::{CLASSIFIER_SCOPE, ImageClassifier, classifier_metadata};
 use crate::methods::game::{
     Examples, GameData, Labelled, LabelledImages, LabelledRows, Player, Scores, darkest, once_each, total_seconds,
 };
-use crate::nn::{AnyClassifierConfig, LeNetConfig, PerceptronConfig};
+use crate::nn::{AnyClassifierConfig, InputRange, LeNetConfig, PerceptronConfig};
 use crate::optim::OptimizerConfig;
 use crate::random::RandomKey;
 use crate::stop;
@@ -28,6 +28,8 @@ pub struct KdganRun {
     examples: Box<dyn Examples>,
     /// What student and teacher see of an example: height, width, channels.
     sizes: [[usize; 3]; 2],
+    /// The least and the largest of the training pixels: 0 and 1 to the networks, as in the authors' experiments.
+    range: InputRange,
     /// What was read, for a person.
     pub account: String,
     /// Names of the classes or labels, where there are any.
@@ -44,12 +46,13 @@ impl KdganRun {
         let own = &settings.0;
         let device = Device::named(&own.train.device)?;
         let order = (own.steps.batch, own.train.seed);
-        let (examples, sizes, notes): (Box<dyn Examples>, _, _) = match data {
+        let (examples, sizes, range, notes): (Box<dyn Examples>, _, _, _) = match data {
             GameData::Images(data) => {
                 let Labelled { labelled, held_out, notes, .. } = Labelled::of(&own.data, data, own.train.seed)?;
                 let affine = own.augment.affine(darkest(&labelled)).map(|affine| (affine, own.augment.pretraining));
                 let size = labelled.size();
-                (Box::new(LabelledImages::new(labelled, &held_out, affine, order, &device)?), [size; 2], notes)
+                let examples = LabelledImages::new(labelled, &held_out, affine, order, &device)?;
+                (Box::new(examples), [size; 2], InputRange::of(data.train.range()), notes)
             }
             GameData::Table(set) => {
                 if own.augment.affine(0.0).is_some() {
@@ -60,11 +63,11 @@ impl KdganRun {
                 let mut rows = LabelledRows::new((&own.data, &own.table), set, order, &device)?;
                 let (seen, all) = rows.dims();
                 let notes = std::mem::take(&mut rows.notes);
-                (Box::new(rows), [[1, 1, seen], [1, 1, all]], notes)
+                (Box::new(rows), [[1, 1, seen], [1, 1, all]], InputRange::default(), notes)
             }
         };
         let (account, class_names) = (data.account(), data.names().to_vec());
-        let mut run = KdganRun { settings: settings.clone(), examples, sizes, account, class_names, notes };
+        let mut run = KdganRun { settings: settings.clone(), examples, sizes, range, account, class_names, notes };
         run.rehearse()?;
         Ok(run)
     }
@@ -81,7 +84,8 @@ impl KdganRun {
         let KdganSettings { kdgan, student, teacher, .. } = &self.settings.0;
         let classes = self.examples.labels();
         let [seen, all] = self.sizes;
-        let (small, large) = (student_network(student, seen, classes), teacher_network(teacher, all, classes));
+        let small = student_network(student, (seen, self.range), classes);
+        let large = teacher_network(teacher, (all, self.range), classes);
         let options = |player: u32, lr: f64, weight_decay: f64| self.options(player, lr, weight_decay);
         let judge = matches!(kdgan.method, KdganMethod::Kdgan | KdganMethod::Nagan);
         let taught = kdgan.method != KdganMethod::Nagan;
@@ -185,19 +189,33 @@ impl KdganRun {
 }
 
 /// The small network for images of this size.
-fn student_network(section: &StudentSection, size: [usize; 3], classes: usize) -> AnyClassifierConfig {
+fn student_network(
+    section: &StudentSection,
+    (size, range): ([usize; 3], InputRange),
+    classes: usize,
+) -> AnyClassifierConfig {
     let StudentSection { ref hidden, dropout, .. } = *section;
     let inputs = size.iter().product();
-    AnyClassifierConfig::Perceptron(PerceptronConfig { inputs, hidden: hidden.clone(), classes, dropout })
+    AnyClassifierConfig::Perceptron(PerceptronConfig { inputs, hidden: hidden.clone(), classes, dropout, range })
 }
 
 /// The large one: convolutions for pictures, else a perceptron.
-fn teacher_network(section: &TeacherSection, size: [usize; 3], classes: usize) -> AnyClassifierConfig {
+fn teacher_network(
+    section: &TeacherSection,
+    (size, range): ([usize; 3], InputRange),
+    classes: usize,
+) -> AnyClassifierConfig {
     let TeacherSection { ref channels, kernel, padding, hidden, dropout, .. } = *section;
     if channels.is_empty() || size[0] == 1 {
         let inputs = size.iter().product();
-        return AnyClassifierConfig::Perceptron(PerceptronConfig { inputs, hidden: vec![hidden; 2], classes, dropout });
+        return AnyClassifierConfig::Perceptron(PerceptronConfig {
+            inputs,
+            hidden: vec![hidden; 2],
+            classes,
+            dropout,
+            range,
+        });
     }
     let channels = channels.clone();
-    AnyClassifierConfig::LeNet(LeNetConfig { size, channels, kernel, padding, hidden, classes, dropout })
+    AnyClassifierConfig::LeNet(LeNetConfig { size, channels, kernel, padding, hidden, classes, dropout, range })
 }
