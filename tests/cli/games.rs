@@ -177,6 +177,17 @@ fn a_student_is_a_classifier_and_a_classifier_a_teacher() {
     let data = ["--data", file.to_str().unwrap(), "--labelled", "9", "--set", "data.validation=10"];
     let error = [&data[..], &["--set", &set]].concat();
     place.refused(&KDGAN, &error, "knows 10 classes; the data have [8, 8, 1] and 3");
+    // Another teacher in the file: not the game that was begun.
+    place.run(&KDGAN, "other", &["--labelled", "50", "--seed", "4"]);
+    let (mine, out) = (place.out("mine.safetensors"), place.out("begun"));
+    fs::copy(&teacher, &mine).unwrap();
+    let (set, out) = (format!("teacher.file={}", mine.display()), out.to_str().unwrap());
+    succeeds(&[&KDGAN[..], &["--out", out, "--labelled", "50", "--set", &set, "--minutes", "0"]].concat());
+    fs::copy(place.out("other/models/teacher.safetensors"), &mine).unwrap();
+    let error = fails(2, &["kdgan", "--resume", "--out", out]);
+    assert!(error.contains("the checkpoint is of other data") && error.contains("teacher"), "{error}");
+    fs::copy(&teacher, &mine).unwrap();
+    succeeds(&["kdgan", "--resume", "--out", out]);
 }
 
 #[test]

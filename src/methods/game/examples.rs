@@ -35,7 +35,7 @@ pub trait Examples: Debug {
     /// What nothing is trained on.
     fn held_out(&self) -> &HeldOut;
 
-    /// A text that changes when the examples do.
+    /// A text that changes when the examples do, those to measure on too.
     fn fingerprint(&self) -> String;
 }
 
@@ -43,6 +43,7 @@ pub trait Examples: Debug {
 #[derive(Debug)]
 pub struct LabelledImages {
     images: Images,
+    fingerprint: String,
     held_out: HeldOut,
     affine: Option<(Affine, bool)>,
     batch: usize,
@@ -71,10 +72,12 @@ impl LabelledImages {
         if let Some((affine, _)) = &affine {
             affine.check()?;
         }
+        let fingerprint = format!("{}; {}", images.fingerprint(), held_out.fingerprint());
         let pixels = images_tensor(&held_out.pixels(), held_out.size(), &Device::Cpu)?;
         let truth = Truth::Class(held_out.labels().to_vec());
         let held_out = HeldOut { student: pixels.clone(), teacher: pixels, truth };
-        Ok(LabelledImages { images, held_out, affine, batch, seed, device: device.clone(), order: Vec::new() })
+        let device = device.clone();
+        Ok(LabelledImages { images, fingerprint, held_out, affine, batch, seed, device, order: Vec::new() })
     }
 }
 
@@ -108,7 +111,7 @@ impl Examples for LabelledImages {
     }
 
     fn fingerprint(&self) -> String {
-        self.images.fingerprint()
+        self.fingerprint.clone()
     }
 }
 
@@ -133,4 +136,20 @@ pub(super) fn order(
 /// Images `[n, h, w, c]` of pixels.
 pub(crate) fn images_tensor(pixels: &[f32], [h, w, c]: [usize; 3], device: &Device) -> Result<Tensor> {
     Tensor::from_slice(pixels, [pixels.len() / (h * w * c), h, w, c], device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_on_is_part_of_the_examples() {
+        let images = |shade: u8| Images::from_bytes(vec![shade; 8], vec![0, 1], [2, 2, 1], 2).unwrap();
+        let fingerprint = |train: u8, test: u8| {
+            let examples = LabelledImages::new(images(train), &images(test), None, (1, 0), &Device::Cpu).unwrap();
+            examples.fingerprint()
+        };
+        assert_eq!(fingerprint(1, 2), fingerprint(1, 2));
+        assert!(fingerprint(1, 2) != fingerprint(1, 3) && fingerprint(1, 2) != fingerprint(2, 2));
+    }
 }

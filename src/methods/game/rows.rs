@@ -13,6 +13,7 @@ use crate::tensor::{Device, Tensor};
 #[derive(Debug)]
 pub struct LabelledRows {
     rows: MultiLabel,
+    fingerprint: String,
     columns: Vec<usize>,
     held_out: HeldOut,
     batch: usize,
@@ -89,13 +90,16 @@ impl LabelledRows {
             ));
         }
         let rows = set.train.select(&with_labels)?;
+        let fingerprint =
+            format!("{}, {} columns for the student; {}", rows.fingerprint(), columns.len(), test.fingerprint());
         let all: Vec<usize> = (0..rows.dims()).collect();
         let held_out = HeldOut {
             student: view(test.features(), test.dims(), &columns, &Device::Cpu)?,
             teacher: view(test.features(), test.dims(), &all, &Device::Cpu)?,
             truth: Truth::Labels(test.targets().to_vec()),
         };
-        Ok(LabelledRows { rows, columns, held_out, batch, seed, device: device.clone(), order: Vec::new(), notes })
+        let device = device.clone();
+        Ok(LabelledRows { rows, fingerprint, columns, held_out, batch, seed, device, order: Vec::new(), notes })
     }
 
     /// Columns that the student sees, and all.
@@ -181,6 +185,6 @@ impl Examples for LabelledRows {
     }
 
     fn fingerprint(&self) -> String {
-        format!("{}, {} columns for the student", self.rows.fingerprint(), self.columns.len())
+        self.fingerprint.clone()
     }
 }

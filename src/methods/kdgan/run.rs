@@ -144,7 +144,10 @@ impl KdganRun {
         let own = &settings.0;
         let document = settings.document()?;
         let players = self.players()?;
-        let (fingerprint, labelled) = (self.examples.fingerprint(), self.examples.count());
+        let (mut fingerprint, labelled) = (self.examples.fingerprint(), self.examples.count());
+        if let (false, Some(teacher)) = (own.teacher.file.is_empty(), &players.teacher) {
+            fingerprint = format!("{fingerprint}; teacher {}", teacher.trainer.weights().fingerprint()?);
+        }
         let mut game = Kdgan::new(players, |step| own.objective(step), self.examples.as_mut(), own.phases())?;
         let steps = game.total();
         let plan = Plan {

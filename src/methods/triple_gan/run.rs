@@ -64,7 +64,8 @@ impl TripleGanRun {
             ));
         }
         let affine = own.augment.affine(darkest(&labelled));
-        let fingerprint = format!("{}; {}", labelled.fingerprint(), unlabelled.fingerprint());
+        let fingerprint =
+            format!("{}; {}; {}", labelled.fingerprint(), unlabelled.fingerprint(), held_out.fingerprint());
         let device = Device::named(&own.train.device)?;
         let count = labelled.len();
         let inputs =
