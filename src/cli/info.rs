@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use veridical::diffusion::{ModelConfig, class_names};
 use veridical::escape::{escaped, escaped_json};
+use veridical::evaluate::{ClassifierDescription, classifier_of_file};
 use veridical::figures::grouped;
 use veridical::tensor::TensorFile;
 use veridical::{Result, nn};
@@ -71,7 +72,20 @@ fn describe(file: &TensorFile) -> Value {
                 info["problem"] = error.to_string().into();
             }
         }
-        Err(error) => info["problem"] = error.to_string().into(),
+        Err(error) => match classifier_of_file(file) {
+            Ok(Some(ClassifierDescription { size, classes, parameters, network })) => {
+                info["classifier"] = network;
+                info["sample_shape"] = size.to_vec().into();
+                info["label_dim"] = classes.into();
+                info["parameters"] = parameters.into();
+                match class_names(file) {
+                    Ok(names) => info["class_names"] = names.into(),
+                    Err(error) => info["problem"] = error.to_string().into(),
+                }
+            }
+            Ok(None) => info["problem"] = error.to_string().into(),
+            Err(error) => info["problem"] = error.to_string().into(),
+        },
     }
     info
 }
@@ -81,6 +95,16 @@ fn lines(info: &Value) -> Vec<String> {
     let count = |key: &str| grouped(info[key].as_u64().unwrap_or(0));
     let tensors = info["tensors"].as_array().map_or(&[][..], Vec::as_slice);
     let mut lines = vec![format!("{}: {} bytes", text(&info["file"]), count("bytes"))];
+    let names = info["class_names"].as_array().map_or(&[][..], Vec::as_slice);
+    let names: Vec<String> = names.iter().map(|name| escaped(&text(name)).to_string()).collect();
+    let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+    if let Some(network) = info["classifier"].as_object() {
+        lines.push("classifier".into());
+        lines.extend(network.iter().map(|(key, value)| format!("  {:<20} {}", escaped(key).to_string(), text(value))));
+        lines.push(format!("images           {}", info["sample_shape"]));
+        lines.push(format!("classes          {}{names}", info["label_dim"]));
+        lines.push(format!("parameters       {}", count("parameters")));
+    }
     if let Some(architecture) = info["architecture"].as_object() {
         let limit = |key: &str, none: &str| info[key].as_f64().map_or(none.into(), |sigma| format!("{sigma}"));
         lines.push(format!("network          {}", text(&architecture["model_type"])));
@@ -90,9 +114,6 @@ fn lines(info: &Value) -> Vec<String> {
         let range = format!("noise levels from {} to {}", limit("sigma_min", "0"), limit("sigma_max", "any"));
         lines.push(format!("preconditioning  {}, {range}", text(&info["precond"])));
         lines.push(format!("samples          {}", info["sample_shape"]));
-        let names = info["class_names"].as_array().map_or(&[][..], Vec::as_slice);
-        let names: Vec<String> = names.iter().map(|name| escaped(&text(name)).to_string()).collect();
-        let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
         lines.push(format!("classes          {}{names}", info["label_dim"]));
         lines.push(format!("augment labels   {}", info["augment_dim"]));
         lines.push(format!("parameters       {}", count("parameters")));

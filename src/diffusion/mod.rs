@@ -26,6 +26,7 @@ pub use exchange::write_samples;
 pub use guidance::{Guidance, Guided};
 pub use likelihood::{Likelihood, bits_per_dim};
 pub use loss::EdmLoss;
+pub(crate) use model::class_names_metadata;
 pub use model::{Model, ModelConfig, class_names};
 pub use noised::{column, noised};
 pub use objective::{Loss, LossKind};

@@ -114,6 +114,16 @@ pub fn class_names(file: &TensorFile) -> Result<Vec<String>> {
     }
 }
 
+/// What [`class_names`] reads; nothing without names.
+pub(crate) fn class_names_metadata(names: &[String]) -> Result<Option<(String, String)>> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let names = serde_json::to_string(names)
+        .map_err(|error| Error::Config(format!("the names of the classes cannot be written: {error}")))?;
+    Ok(Some((CLASSES.to_string(), names)))
+}
+
 impl Model {
     /// A model with fresh weights, a pure function of the seed. Errors on a configuration that makes no network.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
@@ -198,11 +208,7 @@ impl Model {
     /// Writes weights, architecture and the names of the classes to a safetensors file. Errors on output.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut metadata = BTreeMap::from([(KEY.to_string(), self.config.to_json()?)]);
-        if !self.class_names.is_empty() {
-            let names = serde_json::to_string(&self.class_names)
-                .map_err(|error| Error::Config(format!("the names of the classes cannot be written: {error}")))?;
-            metadata.insert(CLASSES.to_string(), names);
-        }
+        metadata.extend(class_names_metadata(&self.class_names)?);
         nn::save(path, &self.weights, &metadata)
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autograd::Var;
 use crate::data::{Batches, Images};
+use crate::diffusion::class_names_metadata;
 use crate::error::{Error, Result};
 use crate::nn::{
     self, AnyClassifier, AnyClassifierConfig, ClassifierConfig, Context, FeatureClassifier, Layout, LeNetConfig,
@@ -198,9 +199,48 @@ impl ImageClassifier {
 }
 
 /// What the file of a classifier of images `[height, width, channels]` says besides the weights, for
-/// [`ImageClassifier::load`].
-pub fn classifier_metadata(size: [usize; 3], network: &AnyClassifierConfig) -> Result<BTreeMap<String, String>> {
-    Architecture::new(size, network.clone()).metadata()
+/// [`ImageClassifier::load`]; `names` are those of its classes, none if they have none.
+pub fn classifier_metadata(
+    size: [usize; 3],
+    network: &AnyClassifierConfig,
+    names: &[String],
+) -> Result<BTreeMap<String, String>> {
+    let mut metadata = Architecture::new(size, network.clone()).metadata()?;
+    metadata.extend(class_names_metadata(names)?);
+    Ok(metadata)
+}
+
+/// What the file of a classifier says of itself, or nothing if it is none: the images `[height, width, channels]` that
+/// it takes, its classes, and its network as JSON. Errors on an architecture that this version does not build.
+pub fn classifier_of_file(file: &TensorFile) -> Result<Option<ClassifierDescription>> {
+    let metadata = file.metadata();
+    let Some(json) = metadata.get(KEY) else { return Ok(None) };
+    let unsound = |what: String| Error::format(file.path(), what);
+    let architecture: Architecture =
+        serde_json::from_str(json).map_err(|error| unsound(format!("the metadata key {KEY:?}: {error}")))?;
+    architecture.check().map_err(|error| unsound(error.to_string()))?;
+    let (_, layout) = architecture.build().map_err(|error| unsound(error.to_string()))?;
+    nn::check(file, &layout)?;
+    let network = serde_json::to_value(&architecture.network).map_err(|error| unsound(error.to_string()))?;
+    Ok(Some(ClassifierDescription {
+        size: architecture.size(),
+        classes: architecture.network.classes(),
+        parameters: layout.parameter_count(),
+        network,
+    }))
+}
+
+/// What [`classifier_of_file`] found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassifierDescription {
+    /// Height, width and channels of the images.
+    pub size: [usize; 3],
+    /// Classes.
+    pub classes: usize,
+    /// Numbers that were trained.
+    pub parameters: usize,
+    /// The options of the network.
+    pub network: serde_json::Value,
 }
 
 /// The name of the scope that a classifier's parameters are registered in.

@@ -4,6 +4,9 @@
 mod classifier;
 mod comparison;
 
-pub use classifier::{CLASSIFIER_SCOPE, ClassifierTraining, ImageClassifier, classifier_metadata};
+pub use classifier::{
+    CLASSIFIER_SCOPE, ClassifierDescription, ClassifierTraining, ImageClassifier, classifier_metadata,
+    classifier_of_file,
+};
 pub(crate) use comparison::check;
 pub use comparison::{Comparison, FeatureSpace, Features, compare};

@@ -157,7 +157,8 @@ fn a_student_is_a_classifier_and_a_classifier_a_teacher() {
         ["student", "teacher"].map(|name| place.out("first").join(format!("models/{name}.safetensors")));
     for file in [&student, &teacher] {
         let said = succeeds(&["info", file.to_str().unwrap()]);
-        assert!(said.contains("classifier"), "{said}");
+        assert!(said.contains("classes          10") && said.contains("images           [8,8,1]"), "{said}");
+        assert!(!said.contains("problem"), "{said}");
     }
     let set = format!("teacher.file={}", teacher.display());
     let more = ["--method", "distn", "--set", &set, "--set", "teacher.fixed=true", "--labelled", "50"];
@@ -238,8 +239,8 @@ fn the_three_of_them_and_their_baselines() {
 fn what_cannot_be_played_says_so_before_a_directory_is_made() {
     let place = Place::new();
     for command in [&KDGAN[..], &TRIPLE] {
-        place.refused(command, &["--labelled", "2000"], "data.labelled = 2000 (balanced)");
-        place.refused(command, &["--labelled", "2000", "--subset", "last"], "data.labelled = 2000 (last)");
+        place.refused(command, &["--labelled", "2000"], "data.labelled = 2000, but there are 1500 training images");
+        place.refused(command, &["--labelled", "2000", "--subset", "last"], "data.labelled = 2000, but there are 1500 training images");
         place.refused(command, &["--data", "synthetic:two-moons"], "no classes to learn");
         place.refused(command, &["--data", "nowhere"], "nowhere: no such file or folder");
         place.refused(

@@ -39,6 +39,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<Ended> {
     let opened = Opened::new(&args.common, args.data.as_deref())?;
     let fitting = opened.first().map_or("digits", |(_, data)| presets::fitting(data));
+    let opened_by = opened.preset_line(fitting);
     let settings = args.common.settings(&args.out, fitting, presets::named, |own: &mut Own<KdganSettings>| {
         let Own(own) = own;
         own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
@@ -50,6 +51,7 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let data = opened.of(&settings.0.data.path)?;
     note(&data.account());
+    opened_by.iter().for_each(|line| note(line));
     let mut kdgan = KdganRun::new(&settings, &data)?;
     kdgan.notes.iter().for_each(|line| note(line));
     let (place, options, _keeping) = args.common.place(&args.out)?;

@@ -47,6 +47,12 @@ impl Opened {
         self.first.as_ref().map(|(path, data)| (path.as_str(), data))
     }
 
+    /// What is said of the preset that the data chose, if they did.
+    pub fn preset_line(&self, fitting: &str) -> Option<String> {
+        let what = "for data of this form; --preset names another, --print-config shows what it sets";
+        self.first.is_some().then(|| format!("preset {fitting}, {what}"))
+    }
+
     /// The data of the settings' path.
     pub fn of(self, path: &str) -> Result<GameData> {
         match self.first {

@@ -43,6 +43,7 @@ pub fn run(args: Args) -> Result<Ended> {
         Some((path, data)) => presets::fitting(images(path, data)?.train.size()),
         None => "digits",
     };
+    let opened_by = opened.preset_line(fitting);
     let settings = args.common.settings(&args.out, fitting, presets::named, |own: &mut Own<TripleGanSettings>| {
         let Own(own) = own;
         own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
@@ -56,6 +57,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let data = opened.of(path)?;
     let data = images(path, &data)?;
     note(&data.account());
+    opened_by.iter().for_each(|line| note(line));
     let mut triple_gan = TripleGanRun::new(&settings, data)?;
     triple_gan.notes.iter().for_each(|line| note(line));
     let (place, options, _keeping) = args.common.place(&args.out)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::data::{self, DataSet, Images, MultiLabelOptions, MultiLabelSet, subset};
 use crate::error::{Error, Result};
-use crate::methods::game::LabelledSection;
+use crate::methods::game::{LabelledSection, Subset};
 
 /// What a game of images is played with.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ impl Labelled {
         if !chosen.absent.is_empty() {
             let absent = chosen.absent.iter().map(|&class| name(class)).collect::<Vec<_>>().join(", ");
             notes.push(format!(
-                "no labelled image is of class {absent}: nobody can learn it; give more labels or data.subset = \"balanced\""
+                "no labelled image is of class {absent}: nobody can learn it; give more labels{}",
+                if section.subset == Subset::Balanced { "" } else { " or data.subset = \"balanced\"" }
             ));
         }
         let (unlabelled, held_out) = match section.validation {

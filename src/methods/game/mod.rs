@@ -17,7 +17,7 @@ pub(crate) use data::darkest;
 pub use data::{GameData, Labelled};
 pub(crate) use examples::images_tensor;
 pub use examples::{Batch, Examples, LabelledImages};
-pub(crate) use figures::{figures_state, restored_figures};
+pub(crate) use figures::{figures_state, restored_figures, sizes};
 pub use held_out::{HeldOut, Scores, Truth};
 pub use logged::{is_logged, total_seconds};
 pub use moves::{Moves, Phase, once_each};

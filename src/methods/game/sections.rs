@@ -51,6 +51,11 @@ impl LabelledSection {
         if self.labelled == 0 {
             return subset::last(train, train.len());
         }
+        if self.labelled > train.len() {
+            let (labelled, there) = (self.labelled, train.len());
+            let what = format!("data.labelled = {labelled}, but there are {there} training images; 0 is all of them");
+            return Err(Error::Config(what));
+        }
         let found = match self.subset {
             Subset::Last => subset::last(train, self.labelled),
             Subset::Balanced => subset::balanced(train, self.labelled, seed),

@@ -10,7 +10,8 @@ use super::settings::{KdganMethod, KdganSettings, StudentSection, TeacherSection
 use crate::error::{Error, Result};
 use crate::evaluate::{CLASSIFIER_SCOPE, ImageClassifier, classifier_metadata};
 use crate::methods::game::{
-    Examples, GameData, Labelled, LabelledImages, LabelledRows, Player, Scores, darkest, once_each, total_seconds,
+    Examples, GameData, Labelled, LabelledImages, LabelledRows, Player, Scores, darkest, once_each, sizes,
+    total_seconds,
 };
 use crate::nn::{AnyClassifierConfig, InputRange, LeNetConfig, PerceptronConfig};
 use crate::optim::OptimizerConfig;
@@ -77,7 +78,9 @@ impl KdganRun {
         let settings = self.settings.0.clone();
         let (players, phases) = (self.players()?, once_each(&settings.phases()));
         let mut game = Kdgan::new(players, |step| settings.objective(step), self.examples.as_mut(), phases)?;
-        (0..game.total()).try_for_each(|_| game.step(&mut ()).map(drop))
+        (0..game.total()).try_for_each(|_| game.step(&mut ()).map(drop))?;
+        self.notes.push(sizes(&game));
+        Ok(())
     }
 
     fn players(&self) -> Result<Players> {
@@ -124,13 +127,17 @@ impl KdganRun {
             return Err(Error::Config(format!("teacher.file = {:?}: {what}", section.file)));
         }
         let (config, network, weights) = trained.into_parts();
-        Ok(Player::of(Box::new(network) as _, weights, options)?.described(classifier_metadata(size, &config)?))
+        Ok(Player::of(Box::new(network) as _, weights, options)?.described(classifier_metadata(
+            size,
+            &config,
+            &self.class_names,
+        )?))
     }
 
     fn player(&self, size: [usize; 3], network: &AnyClassifierConfig, options: TrainOptions) -> Result<Player> {
         let device = Device::named(&self.settings.0.train.device)?;
         let player = Player::new(CLASSIFIER_SCOPE, &device, options, |scope| Ok(Box::new(network.build(scope)?) as _))?;
-        Ok(player.described(classifier_metadata(size, network)?))
+        Ok(player.described(classifier_metadata(size, network, &self.class_names)?))
     }
 
     /// Plays the game, or goes on with it, and writes what came of it.

@@ -10,7 +10,7 @@ use super::settings::{Baseline, ClassifierSection, NetworkKind, PairSection, Tri
 use crate::data::{DataSet, Images};
 use crate::error::{Error, Result};
 use crate::evaluate::{CLASSIFIER_SCOPE, ClassifierTraining, ImageClassifier, classifier_metadata};
-use crate::methods::game::{Labelled, Player, darkest, once_each, total_seconds};
+use crate::methods::game::{Labelled, Player, darkest, once_each, sizes, total_seconds};
 use crate::metrics::classification;
 use crate::nn::pairs::{
     ConvolutionalDiscriminator, ConvolutionalGenerator, PairDiscriminator, PairGenerator, PerceptronDiscriminator,
@@ -95,7 +95,9 @@ impl TripleGanRun {
         let objective = |_| settings.objective(last);
         let teacher = settings.triple_gan.mean_teacher;
         let mut game = TripleGan::new(players, objective, teacher, &mut self.inputs, phases)?;
-        (0..game.total()).try_for_each(|_| game.step(&mut ()).map(drop))
+        (0..game.total()).try_for_each(|_| game.step(&mut ()).map(drop))?;
+        self.notes.push(sizes(&game));
+        Ok(())
     }
 
     fn players(&self) -> Result<Players> {
@@ -118,13 +120,17 @@ impl TripleGanRun {
         let seen = self.inputs.labelled_count() + game.unlabelled;
         // As many images as the average halves in: (1 - average)^steps = 1/2.
         let half_life = seen as f64 * 0.5f64.ln() / (1.0 - game.average.min(1.0 - 1e-9)).ln();
-        let average = Some(HalfLife { images: half_life, ramp: None });
+        // A short run's average is of its last tenth: the first weights are forgotten.
+        let average = Some(HalfLife { images: half_life, ramp: Some(0.1) });
         let total = seen as u64 * steps(&[Move::Alone, Move::Classifier, Move::TellMade]);
         let config = classifier_network(classifier, size, classes);
         let options_c = options(0, game.classifier_lr, classifier.weight_decay, total, average)?;
         let build = |scope: &mut Scope| Ok(Box::new(config.build(scope)?) as Box<dyn FeatureClassifier>);
-        let classifier =
-            Player::new(CLASSIFIER_SCOPE, &device, options_c, build)?.described(classifier_metadata(size, &config)?);
+        let classifier = Player::new(CLASSIFIER_SCOPE, &device, options_c, build)?.described(classifier_metadata(
+            size,
+            &config,
+            &self.class_names,
+        )?);
         let makes = matches!(game.baseline, Baseline::None | Baseline::FeatureMatching);
         let judges = game.baseline == Baseline::None;
         let made = game.generated as u64;

@@ -87,7 +87,8 @@ crate::settings! {
         beta1: f64 = 0.5, in 0.0..1.0;
         /// The same of the classifier.
         classifier_beta1: f64 = 0.5, in 0.0..1.0;
-        /// How far the averaged classifier moves towards it in a step.
+        /// How far the averaged classifier moves towards it in a step, at least: at first it moves more, so that it
+        /// forgets where it began.
         average: f64 = 0.01, in 1e-6..=1.0;
     }
 }

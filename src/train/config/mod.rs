@@ -239,7 +239,9 @@ pub(super) fn continues(here: &str, there: &str, free: &[impl AsRef<str>]) -> Re
             .into_iter()
             .map(|key| format!("{key} is {} there and {} here", show(there.get(key)), show(here.get(key))));
         let differ = differ.collect::<Vec<_>>().join("; ");
-        return Err(Error::Config(format!("a run of other settings: {differ}")));
+        let what =
+            format!("a run of other settings: {differ}; go on with those there, or begin another run with --config");
+        return Err(Error::Config(what));
     }
     match (schedule_length(&there), schedule_length(&here)) {
         (there, here) if there == here => Ok(()),

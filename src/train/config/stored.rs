@@ -25,7 +25,7 @@ pub struct Stored {
 
 /// Writes the settings of the run in `directory`, under a line with their checksum. Errors on output.
 pub fn store(directory: &Path, document: &str) -> Result<()> {
-    let line = "this file is good for --config, changed or not; --resume wants it as it is, and takes changes by --set";
+    let line = "this file is good for --config, changed or not; --resume wants it as it is (--set changes what has no part in the result)";
     let mut bytes = format!("{MARK}{BLANK}: {line}\n{document}").into_bytes();
     checksum::seal(&mut bytes, MARK);
     write_atomic(directory.join(NAME), &bytes)
