@@ -1,4 +1,5 @@
-//! What generators make, discriminators judge and classifiers read, forward and backward, on every device as on the CPU.
+//! What generators make, discriminators judge and classifiers read, forward and backward: on every device as on the
+//! CPU.
 
 mod hardware;
 

@@ -346,7 +346,8 @@ fn a_convolutional_penalty_is_the_same_on_every_device() {
 mod hardware;
 
 /// Of each discriminator of pairs, through normalised weights, residual blocks and the projection on the class: how the
-/// penalty changes along its own gradient is what that gradient says. Networks compute in f32, and so do the differences.
+/// penalty changes along its own gradient is what that gradient says. Networks compute in f32, and so do the
+/// differences.
 #[test]
 fn penalties_of_the_pair_networks_agree_with_differences() {
     const CLASSES: usize = 3;

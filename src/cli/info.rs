@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use veridical::diffusion::{ModelConfig, class_names};
+use veridical::diffusion::ModelConfig;
 use veridical::escape::{escaped, escaped_json};
 use veridical::evaluate::{ClassifierDescription, classifier_of_file};
 use veridical::figures::grouped;
@@ -62,7 +62,7 @@ fn describe(file: &TensorFile) -> Value {
             info["sigma_max"] = sigma_max.into();
             info["sample_shape"] = denoiser.sample_shape().into();
             info["label_dim"] = denoiser.label_dim().into();
-            match class_names(file) {
+            match nn::class_names(file) {
                 Ok(names) => info["class_names"] = names.into(),
                 Err(error) => info["problem"] = error.to_string().into(),
             }
@@ -78,7 +78,7 @@ fn describe(file: &TensorFile) -> Value {
                 info["sample_shape"] = size.to_vec().into();
                 info["label_dim"] = classes.into();
                 info["parameters"] = parameters.into();
-                match class_names(file) {
+                match nn::class_names(file) {
                     Ok(names) => info["class_names"] = names.into(),
                     Err(error) => info["problem"] = error.to_string().into(),
                 }

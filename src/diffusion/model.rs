@@ -18,8 +18,6 @@ use crate::tensor::{DType, Device, Tensor, TensorFile};
 const KEY: &str = "veridical.model";
 /// An option of public files that is left aside.
 const USE_FP16: &str = "use_fp16";
-/// The metadata key that holds the names of the classes, a JSON list in the order of the labels.
-const CLASSES: &str = "veridical.classes";
 
 /// An architecture: network and preconditioning.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,25 +101,6 @@ pub struct Model {
     class_names: Vec<String>,
     /// The values of the parameters.
     pub weights: Weights,
-}
-
-/// The names of the classes that a model file states, none where it states none. Errors on what is no list of names.
-pub fn class_names(file: &TensorFile) -> Result<Vec<String>> {
-    match file.metadata().get(CLASSES) {
-        None => Ok(Vec::new()),
-        Some(json) => serde_json::from_str(json)
-            .map_err(|error| Error::format(file.path(), format!("the metadata key {CLASSES:?}: {error}"))),
-    }
-}
-
-/// What [`class_names`] reads; nothing without names.
-pub(crate) fn class_names_metadata(names: &[String]) -> Result<Option<(String, String)>> {
-    if names.is_empty() {
-        return Ok(None);
-    }
-    let names = serde_json::to_string(names)
-        .map_err(|error| Error::Config(format!("the names of the classes cannot be written: {error}")))?;
-    Ok(Some((CLASSES.to_string(), names)))
 }
 
 impl Model {
@@ -208,7 +187,7 @@ impl Model {
     /// Writes weights, architecture and the names of the classes to a safetensors file. Errors on output.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut metadata = BTreeMap::from([(KEY.to_string(), self.config.to_json()?)]);
-        metadata.extend(class_names_metadata(&self.class_names)?);
+        metadata.extend(nn::class_names_metadata(&self.class_names)?);
         nn::save(path, &self.weights, &metadata)
     }
 
@@ -221,6 +200,6 @@ impl Model {
         let (denoiser, layout) = config.build().map_err(|error| Error::format(file.path(), error.to_string()))?;
         let weights = nn::load_from(&file, &layout, device)?;
         let model = Model { weights, config, denoiser, class_names: Vec::new() };
-        model.with_class_names(&class_names(&file)?).map_err(|error| Error::format(file.path(), error.to_string()))
+        model.with_class_names(&nn::class_names(&file)?).map_err(|error| Error::format(file.path(), error.to_string()))
     }
 }

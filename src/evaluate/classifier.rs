@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::autograd::Var;
 use crate::data::{Batches, Images};
-use crate::diffusion::class_names_metadata;
 use crate::error::{Error, Result};
 use crate::nn::{
     self, AnyClassifier, AnyClassifierConfig, ClassifierConfig, Context, FeatureClassifier, Layout, LeNetConfig,
@@ -206,7 +205,7 @@ pub fn classifier_metadata(
     names: &[String],
 ) -> Result<BTreeMap<String, String>> {
     let mut metadata = Architecture::new(size, network.clone()).metadata()?;
-    metadata.extend(class_names_metadata(names)?);
+    metadata.extend(nn::class_names_metadata(names)?);
     Ok(metadata)
 }
 

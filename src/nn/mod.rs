@@ -3,6 +3,7 @@
 //! A network holds no numbers: it registers its parameters in a [`Layout`], [`Weights`] hold the values, and a
 //! [`Context`] brings both together with a tape for one forward pass.
 
+mod class_names;
 mod classifier;
 mod classifiers;
 mod context;
@@ -24,6 +25,7 @@ pub mod transformer;
 pub mod unet;
 mod weights;
 
+pub use class_names::{class_names, class_names_metadata};
 pub use classifier::{Classifier, ClassifierConfig};
 pub use classifiers::{AnyClassifier, AnyClassifierConfig, FeatureClassifier};
 pub use context::Context;

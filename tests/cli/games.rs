@@ -240,7 +240,11 @@ fn what_cannot_be_played_says_so_before_a_directory_is_made() {
     let place = Place::new();
     for command in [&KDGAN[..], &TRIPLE] {
         place.refused(command, &["--labelled", "2000"], "data.labelled = 2000, but there are 1500 training images");
-        place.refused(command, &["--labelled", "2000", "--subset", "last"], "data.labelled = 2000, but there are 1500 training images");
+        place.refused(
+            command,
+            &["--labelled", "2000", "--subset", "last"],
+            "data.labelled = 2000, but there are 1500 training images",
+        );
         place.refused(command, &["--data", "synthetic:two-moons"], "no classes to learn");
         place.refused(command, &["--data", "nowhere"], "nowhere: no such file or folder");
         place.refused(

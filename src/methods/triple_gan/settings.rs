@@ -17,8 +17,8 @@ crate::choice! {
         Supervised = "supervised",
         /// The classifier by labels and by what needs none: entropy, balance, consistency. No generator.
         Entropy = "entropy",
-        /// Classifier and generator of Improved-GAN: one class more for what is made, matched mean features. Salimans et al.
-        /// 2016, arXiv 1606.03498.
+        /// Classifier and generator of Improved-GAN: one class more for what is made, matched mean features.
+        /// Salimans et al. 2016, arXiv 1606.03498.
         FeatureMatching = "feature-matching",
     }
 }
