@@ -118,6 +118,7 @@ fn archived(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
     if train.labels.is_some() && test.as_ref().is_some_and(|test| test.labels.is_none()) {
         said.warnings.push("the test images have no labels and all count as of the first class".into());
     }
+    said.without_labels = [train.labels.is_none(), test.as_ref().is_some_and(|test| test.labels.is_none())];
     said.converted.extend(of_test.converted.into_iter().map(|clause| format!("of the test images, {clause}")));
     let train = train.images(classes).map_err(|e| named(e.to_string()))?;
     let test = test.map(|test| test.images(classes)).transpose().map_err(|e| named(e.to_string()))?;

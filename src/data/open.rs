@@ -259,6 +259,7 @@ fn idx_sets(
         };
         Ok((pixels, classes, size))
     };
+    let train_without = train.1.is_none();
     let (pixels, mut labels, size) = read(&train)?;
     let test_files = test.as_ref();
     let mut test = test_files.map(read).transpose()?;
@@ -286,6 +287,8 @@ fn idx_sets(
     let test = test.map(|(pixels, labels, size)| Images::from_bytes(pixels, labels, size, classes)).transpose()?;
     let mut reading = of_bytes("IDX bytes".into(), &train);
     reading.converted.extend(shifted);
+    let test_without = test_files.is_some_and(|(_, labels)| labels.is_none());
+    reading.without_labels = [train_without, test_without];
     if some && !all {
         reading
             .warnings

@@ -20,6 +20,8 @@ pub struct Reading {
     pub range: Option<[f64; 2]>,
     /// The values that became -1 and 1; `None`: values were taken as they are.
     pub scale: Option<[f64; 2]>,
+    /// Whether the training images, and the test images, came without labels and all count as of the first class.
+    pub without_labels: [bool; 2],
     /// Standard deviation of the training images' values as they are given out.
     pub deviation: f64,
     /// What was changed, a clause each: channels dropped, labels shifted.

@@ -82,7 +82,7 @@ pub fn balanced(images: &Images, n: usize, seed: u64) -> Result<Subset> {
             let least = n / classes;
             let what = format!(
                 "{n} images are {least} or more of each of {classes} classes, but class {class} has {}; take fewer, or \
-                 subset::random",
+                 any at random",
                 members.len()
             );
             return Err(Error::argument(NAME, what));

@@ -82,15 +82,8 @@ impl ImageClassifier {
     /// [stop](crate::stop).
     pub fn train(images: &Images, training: &ClassifierTraining, device: &Device) -> Result<Self> {
         let size = images.size();
-        let config = ClassifierConfig {
-            img_channels: size[2],
-            classes: images.classes(),
-            channels: training.channels.clone(),
-            dropout: training.dropout,
-        };
-        let architecture = Architecture::new(size, AnyClassifierConfig::Convolutional(config));
-        let (network, layout) = architecture.build()?;
-        let weights = Weights::init(&layout.into(), training.seed, device)?;
+        let ImageClassifier { architecture, network, weights } =
+            Self::untrained(size, images.classes(), training, device)?;
         let total = images.len() as u64 * training.epochs;
         let options = TrainOptions {
             optimizer: OptimizerConfig::Adam {
@@ -113,6 +106,18 @@ impl ImageClassifier {
             })?;
         }
         let weights = trainer.average()?;
+        Ok(ImageClassifier { architecture, network, weights })
+    }
+
+    /// The classifier that [`train`](Self::train) begins with, for images `[height, width, channels]`. Errors on
+    /// settings that make no network and on images too small for it.
+    pub fn untrained(size: [usize; 3], classes: usize, training: &ClassifierTraining, device: &Device) -> Result<Self> {
+        let ClassifierTraining { ref channels, dropout, seed, .. } = *training;
+        let config = ClassifierConfig { img_channels: size[2], classes, channels: channels.clone(), dropout };
+        let architecture = Architecture::new(size, AnyClassifierConfig::Convolutional(config));
+        architecture.check()?;
+        let (network, layout) = architecture.build()?;
+        let weights = Weights::init(&layout.into(), seed, device)?;
         Ok(ImageClassifier { architecture, network, weights })
     }
 

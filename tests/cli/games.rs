@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use veridical::data::{Images, npy};
 
 use super::{fails, succeeds};
 
@@ -167,14 +168,14 @@ fn a_student_is_a_classifier_and_a_classifier_a_teacher() {
     assert_eq!(metrics["teacher_accuracy"], first["teacher_accuracy"]);
     place.refused(&KDGAN, &["--set", &set, "--method", "ce"], "has none to learn from");
     place.refused(&KDGAN, &["--set", "teacher.fixed=true"], "name one in teacher.file");
-    let images = veridical::data::Images::from_bytes(
+    let images = Images::from_bytes(
         (0..40 * 64).map(|i| (i * 37 % 251) as u8).collect(),
         (0..40).map(|i| i % 3).collect(),
         [8, 8, 1],
         3,
     );
     let file = place.out("three.npz");
-    veridical::data::npy::write_images(&file, &images.unwrap()).unwrap();
+    npy::write_images(&file, &images.unwrap()).unwrap();
     let data = ["--data", file.to_str().unwrap(), "--labelled", "9", "--set", "data.validation=10"];
     let error = [&data[..], &["--set", &set]].concat();
     place.refused(&KDGAN, &error, "knows 10 classes; the data have [8, 8, 1] and 3");
@@ -187,8 +188,28 @@ fn a_student_is_a_classifier_and_a_classifier_a_teacher() {
     fs::copy(place.out("other/models/teacher.safetensors"), &mine).unwrap();
     let error = fails(2, &["kdgan", "--resume", "--out", out]);
     assert!(error.contains("the checkpoint is of other data") && error.contains("teacher"), "{error}");
-    fs::copy(&teacher, &mine).unwrap();
-    succeeds(&["kdgan", "--resume", "--out", out]);
+    // The same one in another place is.
+    let moved = place.out("moved.safetensors");
+    fs::copy(&teacher, &moved).unwrap();
+    fs::remove_file(&mine).unwrap();
+    assert!(fails(2, &["kdgan", "--resume", "--out", out]).contains("by --set teacher.file"));
+    succeeds(&["kdgan", "--resume", "--out", out, "--set", &format!("teacher.file={}", moved.display())]);
+}
+
+/// Of more classes than a table of confusions has room for.
+#[test]
+fn thousands_of_classes_are_played_for() {
+    let place = Place::new();
+    let (classes, images) = (4500usize, 4600usize);
+    let pixels = (0..images * 16).map(|i| (i * 37 % 251) as u8).collect();
+    let labels = (0..images).map(|i| (i % classes) as u32).collect();
+    let file = place.out("many.npz");
+    npy::write_images(&file, &Images::from_bytes(pixels, labels, [4, 4, 1], classes).unwrap()).unwrap();
+    let data = ["--data", file.to_str().unwrap(), "--subset", "random", "--labelled", "40", "--set"];
+    let few = ["data.validation=12", "--set", "steps.student=3", "--set", "steps.pretraining=1", "--set"];
+    let small = ["teacher.channels=[2]", "--set", "teacher.padding=2"];
+    let (metrics, _) = place.run(&KDGAN, "many", &[&data[..], &few, &small].concat());
+    assert_eq!(metrics["student"]["confusion"].as_array().unwrap().len(), 0);
 }
 
 #[test]
@@ -262,6 +283,34 @@ fn what_cannot_be_played_says_so_before_a_directory_is_made() {
     place.refused(&TRIPLE, &["--set", "triple_gan.loss=wasserstein"], "of two players");
     place.refused(&TRIPLE, &["--set", "classifier.layers=[\"pol\"]"], "\"pol\" is no layer");
     place.refused(&TRIPLE, &["--set", "networks.kind=residual", "--set", "networks.blocks=4"], "multiples of 2^4");
+    place.refused(&KDGAN, &["--set", "steps.pretraining=40"], "leaves no step for kdgan");
+    place.refused(&KDGAN, &["--set", "kdgan.tau_floor=1e-30"], "kdgan.tau_floor");
+    place.refused(&TRIPLE, &["--set", "augment.pretraining=false"], "is of veridical kdgan");
+    place.refused(&TRIPLE, &["--labelled", "20", "--set", "data.validation=1480"], "one must be left");
+    // Sides too small for the classifier that reads samples, before the game.
+    let flat = Images::from_bytes(vec![7; 40 * 8], (0..40).map(|i| i % 2).collect(), [1, 8, 1], 2).unwrap();
+    let file = place.out("flat.npz");
+    npy::write_images(&file, &flat).unwrap();
+    let data = ["--data", file.to_str().unwrap(), "--labelled", "9", "--set", "data.validation=10"];
+    place.refused(&TRIPLE, &[&data[..], &["--set", "classifier.layers=[\"8x3\"]"]].concat(), "samples.measured=0");
+    // Images that have no labels are not taken for the first class.
+    let idx = place.out("idx");
+    fs::create_dir(&idx).unwrap();
+    let head = |kind: u8, extents: &[u8]| -> Vec<u8> {
+        let extents = extents.iter().flat_map(|&extent| [0, 0, 0, extent]);
+        [0, 0, 8, kind].into_iter().chain(extents).collect()
+    };
+    let images =
+        |n: u8| [head(3, &[n, 8, 8]), (0..64 * usize::from(n)).map(|i| (i * 37 % 251) as u8).collect()].concat();
+    fs::write(idx.join("train-images-idx3-ubyte"), images(30)).unwrap();
+    fs::write(idx.join("train-labels-idx1-ubyte"), [head(1, &[30]), (0..30).map(|i| i % 3).collect()].concat())
+        .unwrap();
+    fs::write(idx.join("t10k-images-idx3-ubyte"), images(6)).unwrap();
+    for command in [&KDGAN[..], &TRIPLE] {
+        let data = ["--data", idx.to_str().unwrap(), "--labelled", "9"];
+        place.refused(command, &data, "its test images have no labels");
+        place.run(command, "apart", &[&data[..], &["--set", "data.validation=6"]].concat());
+    }
     // A class without a label is said, not refused.
     let out = place.out("absent");
     let output = super::command(
@@ -303,6 +352,20 @@ fn many_labels_are_ranked() {
         &KDGAN,
         &[&data[..], &["--set", "augment.shift=0.1"]].concat(),
         "turns pictures, but the data are a table",
+    );
+    place.refused(
+        &KDGAN,
+        &[&data[..], &["--labelled", "30", "--set", "data.validation=10"]].concat(),
+        "one must be left",
+    );
+    // One label has no ranking.
+    let one = ["t1.arff", "t1.xml"].map(|name| place.out(name));
+    fs::write(&one[0], &text).unwrap();
+    fs::write(&one[1], "<labels><label name=\"l0\"/></labels>").unwrap();
+    place.refused(
+        &KDGAN,
+        &[&["--data", one[0].to_str().unwrap()], &data[2..]].concat(),
+        "one label has nothing to rank",
     );
     fs::write(place.out("t.arff"), text.replace("@attribute l3 {0,1}\n", "")).unwrap();
     let out = place.out("refused");

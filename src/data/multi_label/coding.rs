@@ -144,7 +144,7 @@ impl Plan {
                         return Err(bad(format!("{} is a label and missing; give it, or leave the row out", name())));
                     }
                     if missing == Missing::Refuse {
-                        let way = "or have the mean over the training rows in its place (`Missing::Mean`)";
+                        let way = "or fill it in (in Rust, `Missing::Mean` puts the mean over the training rows there)";
                         return Err(bad(format!("{} is missing; leave the row out, {way}", name())));
                     }
                     rows.missing += 1;

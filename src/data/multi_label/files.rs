@@ -98,7 +98,10 @@ pub fn labels_beside(arff: &Path) -> Result<Option<(PathBuf, Option<String>)>> {
         [] => Ok(None),
         [only] => Ok(Some((only.clone(), Some("the only XML file beside the rows".into())))),
         many => {
-            let what = format!("none of the XML files beside it has its name ({}); say which is meant", few(many));
+            let what = format!(
+                "none of the XML files beside it has its name ({}); give the right one that name, or leave only it there",
+                few(many)
+            );
             Err(Error::format(arff, what))
         }
     }

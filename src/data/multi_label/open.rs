@@ -147,8 +147,9 @@ impl LabelSource {
             Labels::Xml(path) => (path.clone(), None),
             Labels::Beside => files::labels_beside(arff)?.ok_or_else(|| {
                 let hint = meka(relation).map_or(String::new(), |hint| format!(" (its relation says {hint})"));
-                let what = "no XML file beside it says which columns are labels; name one (`Labels::Xml`), or say how \
-                            many there are at the end (`Labels::Last`) or at the beginning (`Labels::First`)";
+                let what = "no XML file beside it says which columns are labels; put one there, or in Rust \
+                            name one (`Labels::Xml`) or say how many there are at the end (`Labels::Last`) or at the \
+                            beginning (`Labels::First`)";
                 Error::format(arff, format!("{what}{hint}"))
             })?,
         };

@@ -28,12 +28,21 @@ impl Labelled {
             let what = "its images have no classes to learn; give labels (docs/data.md says how)";
             return Err(Error::Config(format!("{path}: {what}")));
         }
+        for (without, which) in data.reading.without_labels.into_iter().zip(["training", "test"]) {
+            if without && (which == "training" || section.validation == 0) {
+                let what = format!("its {which} images have no labels, and are not to be taken for one class");
+                return Err(Error::Config(format!("{path}: {what}; give labels (docs/data.md says how)")));
+            }
+        }
         let chosen = section.subset(&data.train, seed)?;
         let labelled = data.train.select(&chosen.chosen)?;
         let mut notes = Vec::new();
         let name = |class: u32| data.class_names.get(class as usize).cloned().unwrap_or_else(|| class.to_string());
         if !chosen.absent.is_empty() {
-            let absent = chosen.absent.iter().map(|&class| name(class)).collect::<Vec<_>>().join(", ");
+            let mut absent = chosen.absent.iter().take(20).map(|&class| name(class)).collect::<Vec<_>>().join(", ");
+            if let more @ 1.. = chosen.absent.len().saturating_sub(20) {
+                absent = format!("{absent} and {more} more");
+            }
             notes.push(format!(
                 "no labelled image is of class {absent}: nobody can learn it; give more labels{}",
                 if section.subset == Subset::Balanced { "" } else { " or data.subset = \"balanced\"" }
@@ -50,10 +59,11 @@ impl Labelled {
                 (data.train.clone(), test)
             }
             count => {
-                if count > chosen.rest.len() {
+                if count >= chosen.rest.len() {
                     let (labelled, rest) = (chosen.chosen.len(), chosen.rest.len());
                     let what = format!(
-                        "data.validation = {count}, but beside the {labelled} labelled images there are {rest}"
+                        "data.validation = {count}, but beside the {labelled} labelled images there are {rest}, of which one \
+                         must be left; lower it or data.labelled"
                     );
                     return Err(Error::Config(what));
                 }

@@ -39,7 +39,7 @@ pub enum Scores {
         nll: f64,
         /// Expected calibration error over 15 bins.
         ece: f64,
-        /// How often each class (row) was taken for each (column).
+        /// How often each class (row) was taken for each (column); empty where the classes are too many for a table.
         confusion: Vec<Vec<u64>>,
     },
     /// Of rows with any number of labels each, as their ranking by logits.
@@ -60,6 +60,9 @@ pub enum Scores {
         left_out: usize,
     },
 }
+
+/// Classes of which a table of confusions is kept at most: of more nobody reads it, and a file of it is large.
+const MOST_CONFUSED: usize = 1000;
 
 /// Rows that a network sees at once outside of training.
 const AT_ONCE: usize = 500;
@@ -121,14 +124,15 @@ impl Truth {
             Truth::Labels(targets) => return ranks(logits, targets, k),
         };
         let found = classification(logits, k, labels, 15)?;
-        let confusion = Confusion::new(logits, k, labels)?;
-        let row = |label: usize| (0..k).map(|taken| confusion.count(label, taken)).collect();
-        Ok(Scores::Class {
-            accuracy: found.accuracy,
-            nll: found.nll,
-            ece: found.ece,
-            confusion: (0..k).map(row).collect(),
-        })
+        let confusion = match k <= MOST_CONFUSED {
+            true => {
+                let counts = Confusion::new(logits, k, labels)?;
+                let row = |label: usize| (0..k).map(|taken| counts.count(label, taken)).collect();
+                (0..k).map(row).collect()
+            }
+            false => Vec::new(),
+        };
+        Ok(Scores::Class { accuracy: found.accuracy, nll: found.nll, ece: found.ece, confusion })
     }
 }
 

@@ -60,7 +60,7 @@ pub fn score_table(page: Report, players: &[(&str, &Scores)]) -> Report {
 /// How often each class was taken for each other, as a section of a page, where there are not too many.
 pub fn confusion_table(page: Report, player: &str, scores: &Scores, names: &[String]) -> Report {
     let Scores::Class { confusion, .. } = scores else { return page };
-    if confusion.len() > CONFUSED {
+    if confusion.is_empty() || confusion.len() > CONFUSED {
         return page;
     }
     let name = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());

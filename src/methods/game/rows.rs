@@ -37,6 +37,9 @@ impl LabelledRows {
         (batch, seed): (usize, u64),
         device: &Device,
     ) -> Result<Self> {
+        if set.train.labels() < 2 {
+            return Err(Error::Config("a table of one label has nothing to rank: give two or more".into()));
+        }
         let mut notes = Vec::new();
         let columns = columns(table, set.train.dims())?;
         notes.push(format!(
@@ -72,10 +75,11 @@ impl LabelledRows {
         let test = match section.validation {
             0 => set.test.clone(),
             count => {
-                if count > rest.len() {
+                if count >= rest.len() {
                     let what =
                         format!("data.validation = {count}, but beside the labelled rows there are {}", rest.len());
-                    return Err(Error::Config(format!("{what}; lower data.labelled")));
+                    let advice = "of which one must be left; lower it or data.labelled";
+                    return Err(Error::Config(format!("{what}, {advice}")));
                 }
                 notes.push(format!("measured on {count} training rows that are set apart, not on test rows"));
                 set.train.select(&subset::split(&rest, subset::Part::Count(count), seed)?.0)?
@@ -83,6 +87,11 @@ impl LabelledRows {
         };
         notes.push(format!("{} of {} training rows have their labels", with_labels.len(), set.train.len()));
         let none = (0..test.len()).filter(|&row| !labels_of(&test, row).any(|has| has)).count();
+        if none == test.len() {
+            return Err(Error::Config(format!(
+                "none of the {none} rows to measure on has a label: nothing can be ranked"
+            )));
+        }
         if none > 0 {
             notes.push(format!(
                 "{none} of {} rows to measure on have no label: left out of a ranking's figures",

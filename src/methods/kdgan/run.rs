@@ -49,9 +49,12 @@ impl KdganRun {
         let order = (own.steps.batch, own.train.seed);
         let (examples, sizes, range, notes): (Box<dyn Examples>, _, _, _) = match data {
             GameData::Images(data) => {
-                let Labelled { labelled, held_out, notes, .. } = Labelled::of(&own.data, data, own.train.seed)?;
-                let affine = own.augment.affine(darkest(&labelled)).map(|affine| (affine, own.augment.pretraining));
+                let Labelled { labelled, held_out, mut notes, .. } = Labelled::of(&own.data, data, own.train.seed)?;
                 let size = labelled.size();
+                let mut affine = own.augment.affine(darkest(&labelled)).map(|affine| (affine, own.augment.pretraining));
+                if size[0] * size[1] == 1 && affine.take().is_some() {
+                    notes.push("[augment] turns and moves pictures; these are points, which stay as they are".into());
+                }
                 let examples = LabelledImages::new(labelled, &held_out, affine, order, &device)?;
                 (Box::new(examples), [size; 2], InputRange::of(data.train.range()), notes)
             }
@@ -67,7 +70,13 @@ impl KdganRun {
                 (Box::new(rows), [[1, 1, seen], [1, 1, all]], InputRange::default(), notes)
             }
         };
-        let (account, class_names) = (data.account(), data.names().to_vec());
+        let (account, class_names, mut notes) = (data.account(), data.names().to_vec(), notes);
+        if own.steps.batch > examples.count() {
+            let (batch, count) = (own.steps.batch, examples.count());
+            notes.push(format!(
+                "steps.batch = {batch}, but {count} examples are labelled: a step sees some more than once"
+            ));
+        }
         let mut run = KdganRun { settings: settings.clone(), examples, sizes, range, account, class_names, notes };
         run.rehearse()?;
         Ok(run)
@@ -119,7 +128,11 @@ impl KdganRun {
             return self.player(size, large, options);
         }
         let device = Device::named(&self.settings.0.train.device)?;
-        let trained = ImageClassifier::load(&section.file, &device)?;
+        let trained = ImageClassifier::load(&section.file, &device).map_err(|error| {
+            Error::Config(format!(
+                "teacher.file: {error}; a run that was begun takes the file's new place by --set teacher.file"
+            ))
+        })?;
         if trained.size() != size || trained.classes() != classes {
             let (takes, knows) = (trained.size(), trained.classes());
             let what =
@@ -151,7 +164,9 @@ impl KdganRun {
         let own = &settings.0;
         let document = settings.document()?;
         let players = self.players()?;
-        let (mut fingerprint, labelled) = (self.examples.fingerprint(), self.examples.count());
+        let InputRange([low, high]) = self.range;
+        let mut fingerprint = format!("{}; {low} to {high}", self.examples.fingerprint());
+        let labelled = self.examples.count();
         if let (false, Some(teacher)) = (own.teacher.file.is_empty(), &players.teacher) {
             fingerprint = format!("{fingerprint}; teacher {}", teacher.trainer.weights().fingerprint()?);
         }

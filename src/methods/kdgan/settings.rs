@@ -108,7 +108,7 @@ crate::settings! {
         /// Steps between two changes of the temperature.
         tau_every: u64 = 100, in 1..=1 << 40;
         /// What the temperature does not fall below.
-        tau_floor: f64 = 0.1, in Above(0.0);
+        tau_floor: f64 = 0.1, in 1e-6..=1e6;
         /// kdgan, nagan: steps of the discriminator in a round.
         discriminator_steps: u64 = 1, in 1..=1000;
         /// kdgan: steps of the teacher in a round.
@@ -197,7 +197,7 @@ crate::sections! {
 }
 
 impl OwnSettings for KdganSettings {
-    const FREE: &'static [&'static str] = &["train.show_every"];
+    const FREE: &'static [&'static str] = &["train.show_every", "teacher.file"];
 
     fn check(&self) -> Result<()> {
         let StepsSection { student, pretraining, .. } = self.steps;
@@ -206,6 +206,12 @@ impl OwnSettings for KdganSettings {
             return Err(Error::Config(what));
         }
         let rest = student - pretraining;
+        if rest == 0 && self.kdgan.method != KdganMethod::Ce {
+            let method = self.kdgan.method;
+            return Err(Error::Config(format!(
+                "steps.pretraining = steps.student leaves no step for {method}; lower it, or take kdgan.method = ce"
+            )));
+        }
         let each = self.kdgan.student_steps;
         if matches!(self.kdgan.method, KdganMethod::Kdgan | KdganMethod::Nagan) && !rest.is_multiple_of(each) {
             let what = format!("kdgan.student_steps = {each} does not divide the {rest} steps after pre-training");

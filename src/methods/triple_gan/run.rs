@@ -10,6 +10,7 @@ use super::settings::{Baseline, ClassifierSection, NetworkKind, PairSection, Tri
 use crate::data::{DataSet, Images};
 use crate::error::{Error, Result};
 use crate::evaluate::{CLASSIFIER_SCOPE, ClassifierTraining, ImageClassifier, classifier_metadata};
+use crate::memory;
 use crate::methods::game::{Labelled, Player, darkest, once_each, sizes, total_seconds};
 use crate::metrics::classification;
 use crate::nn::pairs::{
@@ -48,6 +49,7 @@ impl TripleGanRun {
         settings.check()?;
         let own = &settings.0;
         let Labelled { labelled, unlabelled, held_out, mut notes } = Labelled::of(&own.data, data, own.train.seed)?;
+        let device = Device::named(&own.train.device)?;
         let game = &own.triple_gan;
         let counts = Counts {
             labelled: game.labelled,
@@ -63,10 +65,28 @@ impl TripleGanRun {
                 labelled.len()
             ));
         }
+        let makes = matches!(game.baseline, Baseline::None | Baseline::FeatureMatching);
+        if own.samples.measured > 0 && makes {
+            let count = (own.samples.measured * data.train.classes()) as u128;
+            let bytes = 2 * 4 * count * data.train.values() as u128;
+            memory::check(bytes, &format!("reading {count} generated images"), "lower samples.measured")?;
+            let training = ClassifierTraining::default();
+            ImageClassifier::untrained(data.train.size(), data.train.classes(), &training, &device).map_err(
+                |error| {
+                    Error::Config(format!(
+                        "the classifier that reads what is generated: {error} (samples.measured=0 does without)"
+                    ))
+                },
+            )?;
+        }
+        #[cfg(feature = "report")]
+        if makes && !crate::methods::pages::are_pictures(data.train.size()) {
+            let [height, width, channels] = data.train.size();
+            notes.push(format!("no pictures of samples: {height}x{width}x{channels} is none"));
+        }
         let affine = own.augment.affine(darkest(&labelled));
         let fingerprint =
             format!("{}; {}; {}", labelled.fingerprint(), unlabelled.fingerprint(), held_out.fingerprint());
-        let device = Device::named(&own.train.device)?;
         let count = labelled.len();
         let inputs =
             ImageInputs::new((labelled, unlabelled.clone(), &held_out), affine, counts, own.train.seed, &device)?;

@@ -181,6 +181,11 @@ impl OwnSettings for TripleGanSettings {
                 GanLoss::Hinge
             ))),
         }?;
+        if !self.augment.pretraining {
+            let what =
+                "augment.pretraining = false is of veridical kdgan: here all of the classifier's steps are alike";
+            return Err(Error::Config(what.into()));
+        }
         if game.mean_teacher && game.consistency == 0.0 {
             let what = "triple_gan.mean_teacher = true is without effect where triple_gan.consistency = 0";
             return Err(Error::Config(what.into()));
