@@ -1,4 +1,4 @@
-//! A discriminator that has won.
+//! A discriminator that has won, and players that run away from each other.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +9,30 @@ const WON: f64 = 0.02;
 /// Steps of the discriminator in which it was so without a break, before it is said.
 const STEPS: u64 = 500;
 
-/// Says once that a discriminator has won.
+/// A loss that no classifier comes to while it learns: probabilities and logits of a sane size are far below.
+const LOUD: f64 = 500.0;
+
+/// Says once that a discriminator has won, and once that a player's loss has run away.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Warner {
     pinned: u64,
     said: bool,
+    #[serde(default)]
+    loud: bool,
 }
 
 impl Warner {
+    /// The loss of a player that learns from the others, in a step of it.
+    pub fn hear(&mut self, player: &str, loss: f64, observer: &mut dyn Observer) {
+        if loss > LOUD && !self.loud {
+            self.loud = true;
+            observer.note(&format!(
+                "the {player}'s loss is {loss:.0}: logits run away, and what comes of it is of little use; lower the learning \
+                 rates or the weights of distillation"
+            ));
+        }
+    }
+
     /// The discriminator's loss in a step of it.
     pub fn see(&mut self, loss: f64, observer: &mut dyn Observer) {
         self.pinned = if loss < WON { self.pinned + 1 } else { 0 };
@@ -57,5 +73,12 @@ mod tests {
         see(1e-3, STEPS, 1);
         see(1.386, 1, 1);
         see(0.0, 2 * STEPS, 1);
+    }
+
+    #[test]
+    fn a_loss_that_runs_away_is_said_once() {
+        let (mut warner, mut notes) = (Warner::default(), Notes(0));
+        [3.0, 90.0, 887.0, 1e4].into_iter().for_each(|loss| warner.hear("student", loss, &mut notes));
+        assert_eq!(notes.0, 1);
     }
 }

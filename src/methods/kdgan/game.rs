@@ -269,6 +269,11 @@ impl Trained for Kdgan<'_> {
             Move::Teacher(lesson) => self.teach(lesson)?,
             Move::Student(lesson) => self.study(lesson)?,
         };
+        match next {
+            Move::Discriminator { .. } => {}
+            Move::Teacher(_) => self.won.hear("teacher", tick.loss, observer),
+            Move::Student(_) => self.won.hear("student", tick.loss, observer),
+        }
         let (step, seen) = self.progress();
         Ok(Tick { step, seen, ..tick })
     }
