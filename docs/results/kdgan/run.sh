@@ -35,15 +35,12 @@ steps() {
     esac
 }
 
-# What `choose-N` found best, of the paper's game without cross-entropy (10,000 labels take what 1,000 take).
+# What `choose-N` found best (10,000 labels take what 1,000 take); of the game without cross-entropy, which is the paper's.
 chosen() { # N METHOD
     case $1-$2 in
-        100-codis) echo "--set kdgan.beta=4" ;;
-        100-distn) echo "--set kdgan.softened=0.3" ;;
-        100-nagan) echo "--set kdgan.supervised=1" ;;
-        100-kdgan) echo "--set kdgan.alpha=0.9 --set kdgan.beta=0.25" ;;
-        *-codis) echo "--set kdgan.beta=0.25" ;;
-        *-kdgan) echo "--set kdgan.alpha=0.1 --set kdgan.beta=0.25" ;;
+        100-codis) echo "--set kdgan.beta=0.25" ;;
+        100-nagan) echo "--set kdgan.supervised=4" ;;
+        100-kdgan) echo "--set kdgan.alpha=0.9 --set kdgan.beta=1" ;;
     esac
 }
 
