@@ -11,9 +11,18 @@ export RAYON_NUM_THREADS=1
 mkdir -p "$work"
 methods="ce mimic distn noisy codis nagan kdgan"
 
+# Whether results.json has the figures of this run already.
+results=$(dirname "$0")/results.json
+known() { # NAME-SEED
+    python3 -c 'import json, sys
+name, seed = sys.argv[2].rsplit("-", 1)
+sys.exit(seed not in json.load(open(sys.argv[1])).get(name, {}))' "$results" "$1" 2>/dev/null
+}
+
 # run NAME ARGUMENTS...: once, by whichever copy comes first. A lock goes with the process that holds it.
 run() {
     local out=$work/$1
+    if known "$1"; then return; fi
     shift
     (
         flock --nonblock 9 || exit 0
@@ -52,9 +61,12 @@ on() {
     run "$name-$seed" --data "$mnist" --labelled "$n" --subset "$subset" --method "$method" --seed "$seed" $(steps) "$@"
 }
 
-# Whoever learns of a trained teacher learns of the same one: that of cross-entropy.
+# Whoever learns of a trained teacher learns of the same one: that of cross-entropy. Where that one is not at hand any more they
+# train it again, which comes to the same weights.
 teacher() { # N SUBSET SEED
-    local file=$work/mnist-$1-$2-ce-$3/models/teacher.safetensors
+    local name=mnist-$1-$2-ce-$3
+    local file=$work/$name/models/teacher.safetensors
+    if known "$name" && [ ! -e "$file" ]; then return; fi
     while [ ! -e "$file" ]; do sleep 2; done
     echo "--set teacher.fixed=true --set teacher.file=$file"
 }
