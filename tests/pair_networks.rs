@@ -1,5 +1,5 @@
 //! What generators make, discriminators judge and classifiers read, forward and backward: on every device as on the
-//! CPU.
+//! CPU; and penalties on the discriminators' gradients.
 
 mod hardware;
 
@@ -9,7 +9,7 @@ use veridical::nn::pairs::{
 };
 use veridical::nn::{Context, Layout, Scope, Stack, StackConfig, Weights};
 use veridical::ops::random::Address;
-use veridical::players::{DiffAugment, GanLoss};
+use veridical::players::{DiffAugment, GanLoss, penalty};
 use veridical::{DType, Device, Result, Tape, Tensor, Var, ops};
 
 const SIZE: [usize; 3] = [8, 8, 3];
@@ -17,6 +17,9 @@ const CLASSES: usize = 3;
 const LATENTS: usize = 4;
 
 type Pair = (Box<dyn PairGenerator>, Box<dyn PairDiscriminator>);
+type Build = fn(&mut Scope) -> Result<Pair>;
+
+const ALL: [(&str, Build); 3] = [("perceptron", perceptrons), ("convolutional", convolutional), ("residual", residual)];
 
 fn perceptrons(at: &mut Scope) -> Result<Pair> {
     let generator = PerceptronGenerator::new(&mut at.at("g"), (LATENTS, CLASSES), &[10, 12], SIZE)?;
@@ -37,7 +40,7 @@ fn residual(at: &mut Scope) -> Result<Pair> {
 }
 
 /// A loss in which all have a part, and its gradient; in training, so that noise and dropout have theirs.
-fn loss_and_gradient(build: fn(&mut Scope) -> Result<Pair>, device: &Device) -> Result<Vec<Vec<f64>>> {
+fn loss_and_gradient(build: Build, device: &Device) -> Result<Vec<Vec<f64>>> {
     let mut layout = Layout::new();
     let mut scope = layout.scope("players");
     let (generator, discriminator) = build(&mut scope)?;
@@ -65,10 +68,7 @@ fn loss_and_gradient(build: fn(&mut Scope) -> Result<Pair>, device: &Device) -> 
 
 #[test]
 fn the_networks_of_a_game_are_the_same_on_every_device() {
-    type Build = fn(&mut Scope) -> Result<Pair>;
-    let all: [(&str, Build); 3] =
-        [("perceptron", perceptrons), ("convolutional", convolutional), ("residual", residual)];
-    for (name, build) in all {
+    for (name, build) in ALL {
         let expected = loss_and_gradient(build, &Device::Cpu).unwrap();
         for device in hardware::devices() {
             let found = loss_and_gradient(build, &device).unwrap();
@@ -78,6 +78,58 @@ fn the_networks_of_a_game_are_the_same_on_every_device() {
                 assert!(scale > 0.0 && found.len() == expected.len());
                 assert!(off <= 1e-4 * scale, "{name} on {device}: {what} off by {off:e} of {scale:e}");
             }
+        }
+    }
+}
+
+/// Of each discriminator of pairs, through normalised weights, residual blocks and the projection on the class: how the
+/// penalty changes along its own gradient is what that gradient says. Networks compute in f32, and so do the
+/// differences.
+#[test]
+fn penalties_of_the_pair_networks_agree_with_differences() {
+    let values = |x: &Tensor| x.to_f64().unwrap();
+    let shown: Vec<f32> = (0..3 * 8 * 8 * 3).map(|i| ((i * 37 + 11) % 101) as f32 / 50.0 - 1.013).collect();
+    let shown = Tensor::from_vec(shown, [3, 8, 8, 3], &Device::Cpu).unwrap();
+    let labels = Tensor::from_slice(&[2u32, 0, 1], [3], &Device::Cpu).unwrap();
+    let labels: Var = ops::one_hot(&labels, CLASSES, DType::F32).unwrap().into();
+    for (name, build) in ALL {
+        let mut layout = Layout::new();
+        let (_, network) = build(&mut layout.scope("players")).unwrap();
+        let layout = layout.into();
+        for (kind, center) in [("R1", None), ("WGAN-GP", Some(1.0))] {
+            let penalty = |weights: &Weights, louder: f64| -> (f64, Vec<f64>) {
+                let cx = Context::differentiable(weights, &Tape::new());
+                let critic = |x: &Var| ops::scale(network.score(&cx, x, &labels)?, louder);
+                let x = cx.leaf(&shown).unwrap();
+                let loss = match center {
+                    None => penalty::r1(&x, 10.0, critic),
+                    Some(center) => penalty::gradient_penalty(&x, 10.0, center, critic),
+                };
+                let loss = loss.unwrap();
+                let gradient = cx.flat_gradient(&mut loss.backward().unwrap()).unwrap();
+                (values(loss.value())[0], values(&gradient))
+            };
+            // Where a leaky ReLU bends, the penalty jumps, and the difference across is no slope: the median of five.
+            let mut off: Vec<f64> = (0..5)
+                .map(|seed| {
+                    let weights = Weights::init(&layout, seed, &Device::Cpu).unwrap();
+                    // At first some networks hardly say anything: 10 (1e-5 - 1)^2 is 10 to f32.
+                    let louder = 1e3f64.powi((name == "convolutional").into());
+                    let gradient = penalty(&weights, louder).1;
+                    let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+                    assert!(norm > 0.0, "{name} {kind}: no gradient");
+                    let flat = values(weights.flat());
+                    let moved = |by: f64| {
+                        let moved = flat.iter().zip(&gradient).map(|(w, g)| (w + by * g / norm) as f32);
+                        let moved = Tensor::from_vec(moved.collect(), [flat.len()], &Device::Cpu).unwrap();
+                        penalty(&weights.with_flat(moved).unwrap(), louder).0
+                    };
+                    let step = 3e-4;
+                    ((moved(step) - moved(-step)) / (2.0 * step) / norm - 1.0).abs()
+                })
+                .collect();
+            off.sort_by(f64::total_cmp);
+            assert!(off[2] < 1e-3, "{name} {kind}: slopes and gradients differ by {off:?}");
         }
     }
 }

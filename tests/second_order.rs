@@ -3,10 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use veridical::autograd::{Backward, GradCheck, checkpoint, grad_check, second_grad_check};
-use veridical::nn::pairs::{
-    ConvolutionalDiscriminator, PairDiscriminator, PerceptronDiscriminator, ResidualDiscriminator,
-};
-use veridical::nn::{Context, Layout, Linear, Module, Scope, Weights};
+use veridical::nn::{Context, Layout, Linear, Module, Weights};
 use veridical::ops::random::Draws;
 use veridical::players::penalty;
 use veridical::random::{Purpose, RandomKey};
@@ -344,65 +341,6 @@ fn a_convolutional_penalty_is_the_same_on_every_device() {
 }
 
 mod hardware;
-
-/// Of each discriminator of pairs, through normalised weights, residual blocks and the projection on the class: how the
-/// penalty changes along its own gradient is what that gradient says. Networks compute in f32, and so do the
-/// differences.
-#[test]
-fn penalties_of_the_pair_networks_agree_with_differences() {
-    const CLASSES: usize = 3;
-    let size = [8, 8, 1];
-    let shown = ops::cast(numbers(&[3, 8, 8, 1], 1.0, 0), DType::F32).unwrap().into_value();
-    let labels = Tensor::from_slice(&[2u32, 0, 1], [3], &Device::Cpu).unwrap();
-    let labels: Var = ops::one_hot(&labels, CLASSES, DType::F32).unwrap().into();
-    type Build = fn(&mut Scope) -> Result<Box<dyn PairDiscriminator>>;
-    let networks: [(&str, Build); 3] = [
-        ("perceptron", |at| Ok(Box::new(PerceptronDiscriminator::new(at, [8, 8, 1], &[12, 6], CLASSES, [0.3, 0.5])?))),
-        ("convolutional", |at| Ok(Box::new(ConvolutionalDiscriminator::new(at, [8, 8, 1], 4, CLASSES)?))),
-        ("residual", |at| Ok(Box::new(ResidualDiscriminator::new(at, [8, 8, 1], (6, 3), CLASSES)?))),
-    ];
-    assert_eq!(shown.shape()[1..], size);
-    for (name, build) in networks {
-        let mut layout = Layout::new();
-        let network = build(&mut layout.scope("discriminator")).unwrap();
-        let layout = layout.into();
-        for (kind, center) in [("R1", None), ("WGAN-GP", Some(1.0))] {
-            let penalty = |weights: &Weights, louder: f64| -> (f64, Vec<f64>) {
-                let cx = Context::differentiable(weights, &Tape::new());
-                let critic = |x: &Var| ops::scale(network.score(&cx, x, &labels)?, louder);
-                let x = cx.leaf(&shown).unwrap();
-                let loss = match center {
-                    None => penalty::r1(&x, 10.0, critic),
-                    Some(center) => penalty::gradient_penalty(&x, 10.0, center, critic),
-                };
-                let loss = loss.unwrap();
-                let gradient = cx.flat_gradient(&mut loss.backward().unwrap()).unwrap();
-                (values(loss.value())[0], values(&gradient))
-            };
-            // Where a leaky ReLU bends, the penalty jumps, and the difference across is no slope: the median of five.
-            let mut off: Vec<f64> = (0..5)
-                .map(|seed| {
-                    let weights = Weights::init(&layout, seed, &Device::Cpu).unwrap();
-                    // At first some networks hardly say anything: 10 (1e-5 - 1)^2 is 10 to f32.
-                    let louder = 1e3f64.powi((name == "convolutional").into());
-                    let gradient = penalty(&weights, louder).1;
-                    let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-                    assert!(norm > 0.0, "{name} {kind}: no gradient");
-                    let flat = values(weights.flat());
-                    let moved = |by: f64| {
-                        let moved = flat.iter().zip(&gradient).map(|(w, g)| (w + by * g / norm) as f32);
-                        let moved = Tensor::from_vec(moved.collect(), [flat.len()], &Device::Cpu).unwrap();
-                        penalty(&weights.with_flat(moved).unwrap(), louder).0
-                    };
-                    let step = 3e-4;
-                    ((moved(step) - moved(-step)) / (2.0 * step) / norm - 1.0).abs()
-                })
-                .collect();
-            off.sort_by(f64::total_cmp);
-            assert!(off[2] < 1e-3, "{name} {kind}: slopes and gradients differ by {off:?}");
-        }
-    }
-}
 
 /// A leaf beside a context's parameters is differentiated by, and what that gives reaches the parameters.
 #[test]

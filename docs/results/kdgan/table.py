@@ -36,7 +36,7 @@ def of(name, figure, scale=100, digits=2):
     return cell([run[figure] for run in runs.get(name, {}).values()], scale, digits)
 
 
-print("\nChosen by (5,000 training images set apart, the last N others labelled, seed 100), accuracy of the student in %\n")
+print("\nChoice of settings: accuracy of the student in % on 5,000 training images set apart, the last N labelled (seed 100)\n")
 print("| | N = 100 | N = 1,000 |\n|---|---|---|")
 for name in sorted({name.split("-", 2)[2] for name in runs if name.startswith("choose-")}):
     print(f"| {name} | {of(f'choose-100-{name}', 'student_accuracy')} | {of(f'choose-1000-{name}', 'student_accuracy')} |")

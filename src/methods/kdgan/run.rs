@@ -47,7 +47,7 @@ impl KdganRun {
         let own = &settings.0;
         let device = Device::named(&own.train.device)?;
         let order = (own.steps.batch, own.train.seed);
-        let (examples, sizes, range, notes): (Box<dyn Examples>, _, _, _) = match data {
+        let (examples, sizes, range, mut notes): (Box<dyn Examples>, _, _, _) = match data {
             GameData::Images(data) => {
                 let Labelled { labelled, held_out, mut notes, .. } = Labelled::of(&own.data, data, own.train.seed)?;
                 let size = labelled.size();
@@ -70,7 +70,7 @@ impl KdganRun {
                 (Box::new(rows), [[1, 1, seen], [1, 1, all]], InputRange::default(), notes)
             }
         };
-        let (account, class_names, mut notes) = (data.account(), data.names().to_vec(), notes);
+        let (account, class_names) = (data.account(), data.names().to_vec());
         if own.steps.batch > examples.count() {
             let (batch, count) = (own.steps.batch, examples.count());
             notes.push(format!(
