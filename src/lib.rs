@@ -133,6 +133,7 @@ pub mod stop;
 pub mod tensor;
 pub mod threads;
 pub mod train;
+mod units;
 
 pub use autograd::{Tape, Var};
 pub use error::{Error, Result};

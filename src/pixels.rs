@@ -8,7 +8,7 @@ pub fn of_byte(b: u8) -> f32 {
 /// What a value of 16 bits means as a pixel. A byte `b`, which is 257 b of them, means what it means elsewhere.
 #[cfg(feature = "formats")]
 pub fn of_word(word: u16) -> f32 {
-    f32::from(word) / 32767.5 - 1.0
+    ((f64::from(word) - 32767.5) / 32767.5) as f32
 }
 
 /// The byte nearest to a pixel, which is clipped to [-1, 1].

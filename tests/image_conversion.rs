@@ -36,7 +36,7 @@ fn a_picture_is_what_the_reader_makes_of_its_file() {
     for (name, image) in pictures() {
         let path = folder.path().join("a.png");
         image.save(&path).unwrap();
-        let read = data::picture(&path, image.color().has_color()).unwrap().train;
+        let read = data::picture(&path, image.color().has_color(), &Default::default()).unwrap().train;
         let x = tensor(&image);
         assert_eq!(x.shape()[..], read.size(), "{name}");
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use imports::{Circle, circles, rooms};
 
-/// What every room may use: errors, what protects a computation, and what numbers look like as text and as pixels.
-const GROUND: [&str; 10] =
-    ["error", "escape", "figures", "files", "checksum", "settings", "stop", "memory", "threads", "pixels"];
+/// What every room may use: errors, what protects a computation, what numbers look like as text and as pixels, and what
+/// they mean.
+const GROUND: [&str; 11] =
+    ["error", "escape", "figures", "files", "checksum", "settings", "stop", "memory", "threads", "pixels", "units"];
 
 /// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch
 /// walks down.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use veridical::data::{self, Images, npy};
+use veridical::data::{self, Images, ReadOptions, Units, npy};
 use veridical::escape::escaped;
 use veridical::evaluate::ImageClassifier;
 use veridical::evaluate::{Comparison, FeatureSpace, Features, compare};
@@ -12,6 +12,7 @@ use veridical::tensor::TensorFile;
 use veridical::train::write_atomic;
 use veridical::{DType, Device, Error, Result, ops};
 
+use super::data::Reading;
 use super::output::{self, Form};
 use super::progress::note;
 use super::{Ended, device, interrupt, say};
@@ -27,6 +28,8 @@ pub struct Args {
     /// Real images: a data set as for `veridical train`; its test images are compared with if it has some
     #[arg(long, value_name = "DATA", required_unless_present = "real_features")]
     real: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
     /// Generated images: the output of `veridical sample`, or a data set
     #[arg(long, value_name = "FILE", required_unless_present = "generated_features")]
     generated: Option<PathBuf>,
@@ -88,9 +91,9 @@ fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Resul
         "pixels" => FeatureSpace::Pixels,
         file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(file, &Device::named(&args.device)?)?)),
     };
-    let data = data::open(real)?;
+    let data = data::open_with(real, &args.reading.options(&[])?)?;
     note(&data.account());
-    let generated = generated_images(generated)?;
+    let generated = generated_images(generated, data.train.units())?;
     if generated.size() != data.train.size() {
         let (a, b) = (generated.size(), data.train.size());
         return Err(Error::Config(format!(
@@ -142,10 +145,10 @@ fn given(path: &Path) -> Result<Features> {
 }
 
 /// `samples` `[n, channels, height, width]` or `[n, dims]` of a safetensors file, or the training part of a data set.
-fn generated_images(path: &Path) -> Result<Images> {
+fn generated_images(path: &Path, units: &Units) -> Result<Images> {
     if output::ending(path) != "safetensors" {
         // Whatever a model that was trained badly has drawn.
-        let set = data::open_noisy(path)?;
+        let set = data::open_with(path, &ReadOptions::noisy().in_units(units))?;
         note(&set.account());
         return Ok(set.train);
     }
@@ -154,13 +157,18 @@ fn generated_images(path: &Path) -> Result<Images> {
         let names: Vec<String> = file.names().iter().map(|name| escaped(name).to_string()).collect();
         return Err(Error::format(path, format!("no tensor \"samples\"; it holds {}", names.join(", "))));
     };
-    match samples.shape()[..] {
-        [n, c, h, w] => {
-            let pixels = ops::permute(samples, &[0, 2, 3, 1])?.value().to_vec::<f32>()?;
-            Images::new(pixels, vec![0; n], [h, w, c], 1)
+    let images = |mut pixels: Vec<f32>, n: usize, size: [usize; 3]| {
+        let channels = size[2].max(1);
+        if !units.is_unit_size() {
+            let seen = |(i, x): (usize, &mut f32)| *x = units.to_model((*x).into(), i % channels) as f32;
+            pixels.iter_mut().enumerate().for_each(seen);
         }
+        Images::new(pixels, vec![0; n], size, 1)
+    };
+    match samples.shape()[..] {
+        [n, c, h, w] => images(ops::permute(samples, &[0, 2, 3, 1])?.value().to_vec::<f32>()?, n, [h, w, c]),
         // Points, as data sets have them.
-        [n, dims] => Images::new(samples.to_vec::<f32>()?, vec![0; n], [1, 1, dims], 1),
+        [n, dims] => images(samples.to_vec::<f32>()?, n, [1, 1, dims]),
         _ => {
             let what = format!("samples are {}, expected [n, channels, height, width] or [n, dims]", samples.shape());
             Err(Error::format(path, what))

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use veridical::diffusion::ModelConfig;
+use veridical::data::Units;
+use veridical::diffusion::{Model, ModelConfig};
 use veridical::escape::{escaped, escaped_json};
 use veridical::evaluate::{ClassifierDescription, classifier_of_file};
 use veridical::figures::grouped;
@@ -66,6 +67,10 @@ fn describe(file: &TensorFile) -> Value {
                 Ok(names) => info["class_names"] = names.into(),
                 Err(error) => info["problem"] = error.to_string().into(),
             }
+            match Model::units_of_file(file) {
+                Ok(units) => info["units"] = units.map_or(Value::Null, |units| json!(units)),
+                Err(error) => info["problem"] = error.to_string().into(),
+            }
             info["augment_dim"] = denoiser.augment_dim().into();
             info["parameters"] = layout.parameter_count().into();
             if let Err(error) = nn::check(file, &layout) {
@@ -115,6 +120,9 @@ fn lines(info: &Value) -> Vec<String> {
         lines.push(format!("preconditioning  {}, {range}", text(&info["precond"])));
         lines.push(format!("samples          {}", info["sample_shape"]));
         lines.push(format!("classes          {}{names}", info["label_dim"]));
+        if let Ok(units) = serde_json::from_value::<Units>(info["units"].clone()) {
+            lines.push(format!("numbers          {units}"));
+        }
         lines.push(format!("augment labels   {}", info["augment_dim"]));
         lines.push(format!("parameters       {}", count("parameters")));
     }

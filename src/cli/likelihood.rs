@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use veridical::data::{self, Images};
+use veridical::data::{self, Images, Numbers, ReadOptions, Units};
 use veridical::diffusion::likelihood::{Integrator, Likelihood, Trace, bits_per_dim, dequantize};
 use veridical::diffusion::{Conditioned, Model, one_hot};
 use veridical::figures::fixed;
@@ -14,7 +14,7 @@ use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::output::{self, Form};
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, interrupt, positive, say};
+use super::{Ended, compute, device, interrupt, model, positive, say};
 
 /// Measure the likelihood of data under a model, in bits per dimension.
 ///
@@ -23,8 +23,8 @@ use super::{Ended, compute, device, interrupt, positive, say};
 /// density bounds the probability of the levels.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model file
-    #[arg(long, value_name = "FILE")]
+    /// The model file, or the directory of a run
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// The data: a data set as for `veridical train`, with its classes if the model has some; its test images if it
     /// brings any
@@ -55,7 +55,8 @@ pub struct Args {
     /// The noise level where the density is taken to be a Gaussian's
     #[arg(long, default_value_t = 80.0, value_parser = positive)]
     sigma_max: f64,
-    /// Levels that the data were quantised to in [-1, 1]; 0 for a density [default: 256 for images, 0 for points]
+    /// Levels that the data were quantised to in [-1, 1]; 0 for a density, in the units of the data [default: 256 for
+    /// images of bytes, else 0]
     #[arg(long)]
     levels: Option<u32>,
     /// Take the values as they are instead of spreading each evenly over its level: for data that are spread already
@@ -114,6 +115,7 @@ impl Measured {
         if x.is_empty() {
             return Err(Error::format(path, format!("{name} holds no samples")));
         }
+        let x = model.in_own_units(&x)?;
         let shape = [x.shape()[0], model.denoiser().label_dim()];
         let labels = model.denoiser().labels_from(&file, "class_labels", shape, &device)?;
         Ok(Measured::Tensors { x, labels })
@@ -123,7 +125,11 @@ impl Measured {
         if spec.ends_with(".safetensors") {
             return Err(Error::Config(format!("--data {spec}: no data set but tensors; give them by --input")));
         }
-        let set = data::open(spec)?;
+        let mut options = ReadOptions::default();
+        if let Some(units) = model.units() {
+            options = options.in_units(units);
+        }
+        let set = data::open_with(spec, &options)?;
         note(&set.account());
         let which = if set.test.is_some() { "test" } else { "training" };
         let images = set.test.unwrap_or(set.train);
@@ -181,10 +187,20 @@ impl Measured {
 pub fn run(args: Args) -> Result<Ended> {
     output::check([("--json", Form::Json, args.json.as_ref()), ("--output", Form::Tensors, args.output.as_ref())])?;
     let device = Device::named(&args.device)?;
-    let model = Model::load(&args.model, &device)?;
+    let model = model::load(&args.model, &device)?;
     let sample = model.denoiser().sample_shape();
     let dims: usize = sample.iter().product();
-    let levels = args.levels.unwrap_or(if sample.len() == 3 { 256 } else { 0 });
+    let own = model.units().filter(|units| !units.is_unit_size());
+    let of_bytes = model.units().is_none_or(|units| units.numbers() == Numbers::Uint8 || units.is_plain());
+    let levels = args.levels.unwrap_or(if sample.len() == 3 && sample[0] > 1 && of_bytes { 256 } else { 0 });
+    if levels > 0 && own.is_some() {
+        let what =
+            "--levels: the model was trained on standardised numbers, of which only the density is known; leave it out";
+        return Err(Error::Config(what.into()));
+    }
+    // What a log-density of the model is above that of the numbers in their files.
+    let channels = sample.last().copied().unwrap_or(1);
+    let log_volume = own.map_or(0.0, |units: &Units| units.log_volume(dims, channels));
     if levels == 1 {
         return Err(Error::Config("--levels 1: there are 2 and more, or 0 for a density".into()));
     }
@@ -218,7 +234,7 @@ pub fn run(args: Args) -> Result<Ended> {
         let state = device.state_dtype();
         let x = ops::cast(x, state)?.into_value();
         let found = likelihood.log_density(&mut denoise, &x, (args.seed, &SampleIds::From(first as u32)))?;
-        nats.extend(found.nats);
+        nats.extend(found.nats.iter().map(|nats| nats - log_volume));
         calls += found.nfe * count;
         progress.tick((first + count) as u64, None);
     }

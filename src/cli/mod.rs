@@ -6,6 +6,7 @@
 mod bench;
 mod classifier;
 mod collapse;
+mod data;
 mod demo;
 mod denoise;
 mod device;
@@ -15,10 +16,12 @@ mod info;
 mod interrupt;
 mod likelihood;
 mod methods;
+mod model;
 mod output;
 mod progress;
 mod sample;
 mod train;
+mod words;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,14 +1,16 @@
 //! `veridical train`: a model of your own data.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use veridical::data::{self, Images};
+use veridical::data::{DataSet, Images};
 use veridical::settings::help;
 use veridical::train::config::{self, TrainSection, preset_names, preset_shape};
 use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Started, Tick};
-use veridical::{Error, Result, files};
+use veridical::{Device, Error, Result, files};
 
+use super::data::{Reading, given, open};
 use super::progress::{Progress, note};
 use super::{Ended, device, interrupt, say};
 
@@ -20,7 +22,7 @@ use super::{Ended, device, interrupt, say};
 /// on as if nothing had happened.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Settings to start from; without a preset or a file: digits
+    /// Settings to start from; without a preset or a file they follow from the data
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(preset_names()))]
     preset: Option<String>,
     /// A TOML file of settings, laid over the preset
@@ -32,6 +34,8 @@ pub struct Args {
     /// What to learn from: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
     /// Directory of the run
     #[arg(long, default_value = "runs/train")]
     out: PathBuf,
@@ -68,11 +72,19 @@ pub const RESUMABLE: &str = "what is in progress is dropped, and what is whole k
 const MAX_BYTES: u64 = 1 << 18;
 
 pub fn run(args: Args) -> Result<Ended> {
-    let mut config = args.settings()?;
+    let opened = args.opened()?;
+    let mut config = args.settings(opened.as_ref())?;
     if args.print_config {
-        if let (Some((size, classes)), None) = (args.shape(), &args.data) {
-            let one = Images::from_bytes(vec![0; size.iter().product()], vec![0], size, classes)?;
-            config = config.completed(&one)?;
+        let one = |(size, classes): ([usize; 3], usize)| {
+            Images::from_bytes(vec![0; size.iter().product()], vec![0], size, classes)
+        };
+        let images = match (&opened, &args.data, args.shape()) {
+            (Some(set), _, _) => Some(set.train.clone()),
+            (None, None, Some(shape)) => Some(one(shape)?),
+            _ => None,
+        };
+        if let Some(images) = images {
+            config = config.completed(&images)?;
         }
         say(config.document()?.trim_end())?;
         return Ok(Ended::Done);
@@ -81,10 +93,16 @@ pub fn run(args: Args) -> Result<Ended> {
     if config.data.path.is_empty() {
         return Err(Error::Config("no data: say what to learn from with --data PATH".into()));
     }
-    let data = data::open(&config.data.path)?;
+    let (derived, data) = match opened {
+        Some(set) => (true, set),
+        None => (false, open(&config.data.path, config.data.options(), &config.train.init)?),
+    };
     note(&data.account());
+    if derived {
+        note(&format!("settings from the data: {} (config.toml has all of them)", config.in_brief()));
+    }
     // Everything that can be wrong with the settings shows here, before a directory is made.
-    let mut prepared = Prepared::new(&config, &data)?;
+    let mut prepared = Prepared::new(&config, &data).map_err(|error| args.of_another_preset(error, &data.train))?;
     prepared.rehearse()?;
     let _keeping = interrupt::keeping(RESUMABLE);
     let place = directory(&args.out, args.resume, args.overwrite)?;
@@ -93,6 +111,19 @@ pub fn run(args: Args) -> Result<Ended> {
     terminal.finish();
     say(&format!("{} after {} steps", ended(outcome.end), outcome.steps))?;
     files(&args.out, outcome.end)
+}
+
+/// Settings that follow from the data, for the device of this name: those of their presets for sets that are built in.
+pub fn fitting(set: &DataSet, device: Option<&str>) -> Result<RunConfig> {
+    if set.is_built_in() {
+        let name = if set.name.ends_with("digits") { "digits" } else { "points" };
+        return RunConfig::build(Some(name), None, &[]);
+    }
+    let gpu = match device {
+        None | Some("best") => !matches!(Device::best(), Device::Cpu),
+        Some(name) => name.starts_with("cuda"),
+    };
+    Ok(RunConfig::fitting(&set.train, gpu))
 }
 
 /// `--minutes` as a time.
@@ -143,20 +174,37 @@ pub fn files(out: &Path, end: End) -> Result<Ended> {
 }
 
 impl Args {
-    /// The settings that preset, file and flags ask for.
-    fn settings(&self) -> Result<RunConfig> {
+    /// The data, where nothing but they say what the settings are to be.
+    fn opened(&self) -> Result<Option<DataSet>> {
+        let given = self.data.clone().or_else(|| given(&self.set, "data.path"));
+        match given.filter(|_| self.preset.is_none() && self.config.is_none() && !self.resume) {
+            Some(path) if !path.is_empty() => {
+                let model = self.init.as_ref().map_or(Cow::Borrowed(""), |path| path.to_string_lossy());
+                open(&path, self.reading.options(&self.set)?, &model).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The settings that preset (or the data), file and flags ask for.
+    fn settings(&self, opened: Option<&DataSet>) -> Result<RunConfig> {
         let file = match (&self.config, self.resume) {
             (Some(path), _) => Some(read(path)?),
             (None, true) => Some(stored(&self.out)?),
             (None, false) => None,
         };
-        let preset = match (&self.preset, &file) {
-            (Some(name), _) => Some(name.as_str()),
-            (None, Some(_)) => None,
-            (None, None) => Some("digits"),
+        let base = match (&self.preset, &file, opened) {
+            (Some(name), _, _) => RunConfig::build(Some(name), None, &[])?,
+            (None, Some(_), _) => RunConfig::default(),
+            (None, None, Some(set)) => {
+                let device = self.device.clone().or_else(|| given(&self.set, "train.device"));
+                fitting(set, device.as_deref())?
+            }
+            (None, None, None) => RunConfig::build(Some("digits"), None, &[])?,
         };
-        let mut config = RunConfig::build(preset, file.as_deref(), &self.set)?;
+        let mut config = base.changed(file.as_deref(), &self.set)?;
         config.data.path = self.data.clone().unwrap_or(config.data.path);
+        self.reading.set(&mut config.data);
         config.train.device = self.device.clone().unwrap_or(config.train.device);
         device::name(&config.train.device).map_err(Error::Config)?;
         config.train.seed = self.seed.unwrap_or(config.train.seed);
@@ -170,6 +218,26 @@ impl Args {
         config.check()?;
         // What --print-config shows is what the run will do.
         Ok(if config.train.init.is_empty() { config } else { config.for_trained_weights() })
+    }
+
+    /// The error of settings that do not fit the data, with what to do where a preset was named.
+    fn of_another_preset(&self, error: Error, data: &Images) -> Error {
+        let Some(name) = &self.preset else { return error };
+        let Some(([h, w, c], _)) = preset_shape(name).filter(|(size, _)| *size != data.size()) else { return error };
+        let [height, width, channels] = data.size();
+        let others: Vec<&str> = preset_names()
+            .iter()
+            .copied()
+            .filter(|name| preset_shape(name).is_some_and(|(size, _)| size == data.size()))
+            .collect();
+        let would = match others.is_empty() {
+            true => "no preset is for these".into(),
+            false => format!("for these there are {}", others.join(", ")),
+        };
+        Error::Config(format!(
+            "{error}: the preset {name} is for images of {h}x{w}x{c}, and these are {height}x{width}x{channels}; {would}, and without \
+             --preset the settings follow from the data"
+        ))
     }
 
     /// What the preset's data look like.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use super::axes::Axes;
 use super::labels::MAX_CLASSES;
 #[cfg(feature = "formats")]
 use super::npy::Archive;
 use super::npy::{self, Array, Kind, Type, Values};
-use super::{DataSet, Images, Reading, labels, source};
+use super::{DataSet, Images, Numbers, ReadOptions, Reading, Standardise, Units, labels, source};
 use crate::escape::escaped;
 use crate::{Error, Result};
 
@@ -25,36 +26,42 @@ const NEAR_ONE: f64 = 2.0;
 const FAR: f64 = 16.0;
 /// The brightest value of floating-point images from 0 to 255 is no smaller.
 const BRIGHT: f64 = 64.0;
+/// Numbers whose standard deviation lies between these are about unit size.
+const UNIT: [f64; 2] = [0.1, 3.0];
+/// Whole numbers that take up less than one part in so many of what their type holds are counts, not grey levels.
+const NARROW: f64 = 8.0;
 
-/// Reads the images (or points) of a `.npy` or `.npz` file. `noisy` images may have any values.
+/// Reads the images (or points) of a `.npy` or `.npz` file.
 ///
 /// | array | read as |
 /// |---|---|
 /// | `[n, h, w]`, `[n, h, w, c]` | images; `[n, c, h, w]` too, where that can be told |
-/// | `[n, dims]` | points; squares of bytes are images `[n, s, s]` |
+/// | `[n, l, c]`, `[n, c, l]` | signals, where there are few channels |
+/// | `[n, dims]` | points; squares of bytes are images `[n, s, s]`, numbers that resemble their neighbours signals |
 ///
-/// Errors on scales that cannot be told, on labels that do not fit, and on values that are not finite.
-pub(super) fn open(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
+/// Errors on axes that cannot be told, on labels that do not fit, on values that are not finite, and where all are the
+/// same.
+pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let named = |what: String| Error::format(path, what);
     let mut start = [0; 2];
     source::fill(path, &mut source::open(path)?, &mut start, "the header")?;
     if start != *b"PK" {
         let mut said = Reading { form: ".npy".into(), ..Reading::default() };
-        let set = Read::of(npy::typed(path)?, noisy, &mut said).map_err(named)?;
+        let set = Read::of(npy::typed(path)?, options, &mut said).map_err(named)?;
         let count = set.count;
         let images = set.images(vec![0; count], 1).map_err(|e| named(e.to_string()))?;
         return Ok(DataSet::read(name, images, None, Vec::new(), said));
     }
-    archived(path, name, noisy)
+    archived(path, name, options)
 }
 
 #[cfg(not(feature = "formats"))]
-fn archived(path: &Path, _: &str, _: bool) -> Result<DataSet> {
+fn archived(path: &Path, _: &str, _: &ReadOptions) -> Result<DataSet> {
     Err(Error::format(path, "an archive, which this build does not read: its feature `formats` is off"))
 }
 
 #[cfg(feature = "formats")]
-fn archived(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
+fn archived(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let named = |what: String| Error::format(path, what);
     let mut archive = Archive::open(path)?;
     let [images, marks] = TRAIN.map(|names| first(&archive, names));
@@ -64,9 +71,14 @@ fn archived(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
     };
     let mut said = Reading { form: format!(".npz array {}", escaped(&images)), ..Reading::default() };
     let mut used = vec![images.clone()];
-    let mut part = |archive: &mut Archive, images: &str, marks: Option<&str>, said: &mut Reading| -> Result<Part> {
+    let mut part = |archive: &mut Archive,
+                    images: &str,
+                    marks: Option<&str>,
+                    options: &ReadOptions,
+                    said: &mut Reading|
+     -> Result<Part> {
         let Some(array) = archive.get(images)? else { return Err(named(format!("no array {images}"))) };
-        let read = Read::of(array, noisy, said).map_err(|e| named(format!("{}: {e}", escaped(images))))?;
+        let read = Read::of(array, options, said).map_err(|e| named(format!("{}: {e}", escaped(images))))?;
         let labels = match marks.map(|name| Ok::<_, Error>((name, archive.get(name)?))).transpose()? {
             Some((name, Some((array, _)))) => {
                 used.push(name.into());
@@ -78,16 +90,16 @@ fn archived(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
         used.push(images.into());
         Ok(Part { read, labels })
     };
-    let mut train = part(&mut archive, &images, marks.as_deref(), &mut said)?;
+    let mut train = part(&mut archive, &images, marks.as_deref(), options, &mut said)?;
     let [images, marks] = TEST.map(|names| first(&archive, names));
     let mut of_test = Reading::default();
-    let mut test = images.map(|images| part(&mut archive, &images, marks.as_deref(), &mut of_test)).transpose()?;
+    // Of the same kind, whatever their own range is.
+    let alike = options.clone().in_units(&train.read.units);
+    let mut test =
+        images.map(|images| part(&mut archive, &images, marks.as_deref(), &alike, &mut of_test)).transpose()?;
     if let Some(test) = &test {
         if test.read.size != train.read.size {
             return Err(named(format!("test images are {:?}, the others {:?}", test.read.size, train.read.size)));
-        }
-        if of_test.scale != said.scale {
-            return Err(named("test images have another scale than the others; store both alike".into()));
         }
     }
     let stated = match archive.get(CLASSES)? {
@@ -109,7 +121,11 @@ fn archived(path: &Path, name: &str, noisy: bool) -> Result<DataSet> {
             said.converted.push(word);
         }
     }
-    let used_name = |name: &str| name == CLASSES || used.iter().any(|used| used == name);
+    // As `write_images` has them: the same under two names.
+    let used_name = |name: &str| {
+        let twice = name == npy::ADM && used.iter().any(|used| used == "images");
+        name == CLASSES || twice || used.iter().any(|used| used == name)
+    };
     let unused: Vec<String> =
         archive.names().filter(|name| !used_name(name)).map(|name| escaped(name).to_string()).collect();
     if !unused.is_empty() {
@@ -144,12 +160,13 @@ impl Part {
     }
 }
 
-/// Pixels in the order and on the scale of [`Images`].
+/// Pixels in the order and in the units of [`Images`].
 struct Read {
     count: usize,
     /// `[height, width, channels]`.
     size: [usize; 3],
     pixels: Pixels,
+    units: Units,
 }
 
 enum Pixels {
@@ -159,97 +176,188 @@ enum Pixels {
 
 impl Read {
     /// Takes an array as images, and tells `said` what it was.
-    fn of((array, numbers): (Array, Type), noisy: bool, said: &mut Reading) -> Result<Self, String> {
+    fn of((array, numbers): (Array, Type), options: &ReadOptions, said: &mut Reading) -> Result<Self, String> {
         let shape = format!("{:?}", array.shape);
         said.form = format!("{} {shape} of {numbers}", said.form).trim_start().into();
         let floats = matches!(array.values, Values::F32(_) | Values::F64(_));
-        let (count, size, channels_first) = layout(&array.shape, floats)?;
+        let resemblance = || resemblance(&array);
+        let (axes, guess) = Axes::of(&array.shape, options.layout, !floats, resemblance)?;
         if array.values.is_empty() {
             return Err(format!("no images: an array {shape}"));
         }
-        if size != [1, 1, array.shape.last().copied().unwrap_or(0)] && array.shape.len() == 2 {
-            said.converted
-                .push(format!("rows of {} numbers taken as images of {} x {}", array.shape[1], size[0], size[1]));
+        said.converted.extend(guess);
+        if axes.channels_first {
+            let [h, w, c] = axes.size;
+            let there = if h == 1 { format!("[{c}, {w}]") } else { format!("[{c}, {h}, {w}]") };
+            said.converted.push(format!("channels last: the images are {there} there"));
         }
-        let range = range(&array, size.iter().product())?;
+        let range = range(&array, axes.size.iter().product())?;
+        let units = match &options.units {
+            Some(units) if !units.is_unit_size() => units.clone(),
+            _ => units(&array, numbers, &axes, range, options)?,
+        };
+        units.check_channels(axes.size[2]).map_err(|e| e.to_string())?;
         said.range = Some(range);
-        let points = size[0] == 1 && size[1] == 1;
-        let pixels = match array.values {
-            Values::F32(_) | Values::F64(_) => {
-                if matches!(array.values, Values::F64(_)) {
-                    said.converted.push("64-bit numbers rounded to 32 bits".into());
-                }
-                let scale = if points { None } else { float_scale(range, noisy)? };
-                let side = size[2].isqrt();
-                if points && side >= 8 && side * side == size[2] && range[0] >= 0.0 {
-                    let what =
-                        format!("rows of {} numbers are taken as points; store images as [n, {side}, {side}]", size[2]);
-                    said.warnings.push(what);
-                }
-                said.scale = scale;
-                let mut floats = array.to_f32();
-                if scale.is_some() {
-                    floats.iter_mut().for_each(|x| *x = *x / 127.5 - 1.0);
-                }
-                Pixels::Floats(floats)
-            }
-            Values::U8(bytes) if numbers.kind == Kind::Bool => {
-                said.scale = Some([0.0, 1.0]);
+        said.units = units.clone();
+        if matches!(array.values, Values::F64(_)) {
+            said.converted.push("64-bit numbers rounded to 32 bits".into());
+        }
+        let bytes = units == Units::bytes() && range[0] >= 0.0 && range[1] <= 255.0;
+        let mut pixels = match array.values {
+            Values::U8(bytes) if numbers.kind == Kind::Bool && units.is_unit_size() => {
                 Pixels::Bytes(bytes.into_iter().map(|truth| 255 * truth).collect())
             }
-            Values::U8(bytes) => {
-                said.scale = Some([0.0, 255.0]);
-                Pixels::Bytes(bytes)
-            }
-            Values::I64(integers) => {
-                let (scale, pixels) = whole(integers, range, numbers)?;
-                said.scale = Some(scale);
-                pixels
+            Values::U8(values) if bytes => Pixels::Bytes(values),
+            Values::I64(values) if bytes => Pixels::Bytes(values.into_iter().map(|x| x as u8).collect()),
+            values => {
+                let seen = |(place, x): (usize, f64)| units.to_model(x, axes.channel(place)) as f32;
+                Pixels::Floats(match values {
+                    Values::U8(v) => v.into_iter().map(f64::from).enumerate().map(seen).collect(),
+                    Values::I64(v) => v.into_iter().map(|x| x as f64).enumerate().map(seen).collect(),
+                    Values::F32(v) if units.is_plain() => v,
+                    Values::F32(v) => v.into_iter().map(f64::from).enumerate().map(seen).collect(),
+                    Values::F64(v) => v.into_iter().enumerate().map(seen).collect(),
+                })
             }
         };
-        let mut read = Read { count, size, pixels };
-        if channels_first {
-            said.converted.push(format!("channels last: the images are [{}, {}, {}] there", size[2], size[0], size[1]));
-            read.pixels = match read.pixels {
-                Pixels::Bytes(pixels) => Pixels::Bytes(channels_last(&pixels, size)),
-                Pixels::Floats(pixels) => Pixels::Floats(channels_last(&pixels, size)),
+        if axes.channels_first {
+            pixels = match pixels {
+                Pixels::Bytes(pixels) => Pixels::Bytes(channels_last(&pixels, axes.size)),
+                Pixels::Floats(pixels) => Pixels::Floats(channels_last(&pixels, axes.size)),
             };
         }
-        Ok(read)
+        Ok(Read { count: axes.count, size: axes.size, pixels, units })
     }
 
     fn images(self, labels: Vec<u32>, classes: usize) -> Result<Images> {
         match self.pixels {
             Pixels::Bytes(bytes) => Images::from_bytes(bytes, labels, self.size, classes),
             Pixels::Floats(floats) => Images::new(floats, labels, self.size, classes),
-        }
+        }?
+        .with_units(self.units)
     }
 }
 
-/// Number and size of the images, and whether their channels come first.
-fn layout(shape: &[usize], floats: bool) -> Result<(usize, [usize; 3], bool), String> {
-    match *shape {
-        // As PyTorch has them: three rows of many channels are no image.
-        [n, c @ 1..=4, h, w] if w > 4 && h > 4 => Ok((n, [h, w, c], true)),
-        [n, h, w, c] => Ok((n, [h, w, c], false)),
-        [n, h, w] => Ok((n, [h, w, 1], false)),
-        [n, dims] if floats || dims < 16 => Ok((n, [1, 1, dims], false)),
-        [n, dims] => {
-            let side = dims.isqrt();
-            if side * side == dims {
-                return Ok((n, [side, side, 1], false));
-            }
-            let third = (dims / 3).isqrt();
-            if 3 * third * third == dims {
-                return Err(format!(
-                    "shape {shape:?} may be {third} x {third} pixels of three colours, each pixel or each colour in one piece; \
-                     store [n, {third}, {third}, 3], or floating-point numbers if these are points"
-                ));
-            }
-            Ok((n, [1, 1, dims], false))
+/// The units of numbers that nothing else says the units of. Errors, in words, where all are the same.
+fn units(
+    array: &Array,
+    numbers: Type,
+    axes: &Axes,
+    [least, most]: [f64; 2],
+    options: &ReadOptions,
+) -> Result<Units, String> {
+    let whole = match (numbers.kind, numbers.width) {
+        (Kind::Unsigned, 1) => Numbers::Uint8,
+        (Kind::Unsigned, 2) => Numbers::Uint16,
+        (Kind::Signed, 2) => Numbers::Int16,
+        _ => Numbers::Float,
+    };
+    let fits_bytes = least >= 0.0 && most <= 255.0;
+    match (options.standardise, numbers.kind) {
+        (_, Kind::Bool) => return Ok(Units::spread(Numbers::Uint8, [0.0, 1.0])),
+        (Standardise::None, Kind::Unsigned) if numbers.width == 1 => return Ok(Units::bytes()),
+        (Standardise::None, _) => return Ok(Units::plain()),
+        (Standardise::Auto, Kind::Unsigned) if numbers.width == 1 => return Ok(Units::bytes()),
+        (Standardise::Auto, kind)
+            if kind != Kind::Float && whole != Numbers::Uint16 && fits_bytes && !axes.are_points() =>
+        {
+            return Ok(Units::bytes());
         }
-        _ => Err(format!("shape {shape:?}, expected [n, h, w, c], [n, h, w] or [n, dims]")),
+        _ => {}
     }
+    if let (Standardise::Auto, Some([low, high]), false) = (options.standardise, whole.bounds(), axes.are_points())
+        && most - least >= (high - low) / NARROW
+    {
+        return Ok(Units::spread(whole, [low, high]));
+    }
+    let each = match options.standardise {
+        Standardise::Channel => true,
+        Standardise::All => false,
+        _ => axes.are_points(),
+    };
+    let moments = moments(array, axes, each);
+    if let (Some(of), Kind::Float) = (&options.units, numbers.kind) {
+        // Beside images of bytes floating-point numbers are of [-1, 1] or of 0 to 255, whatever noise they have.
+        let bright = of.ends() == Some([0.0, 255.0]) && moments.iter().any(|[_, deviation]| *deviation >= 8.0);
+        return Ok(if bright { Units::spread(Numbers::Float, [0.0, 255.0]) } else { Units::plain() });
+    }
+    if options.standardise == Standardise::Auto && numbers.kind == Kind::Float {
+        let unit = |&[mean, deviation]: &[f64; 2]| {
+            let spread = deviation == 0.0 || (UNIT[0]..=UNIT[1]).contains(&deviation);
+            spread && mean.abs() <= UNIT[1].max(10.0 * deviation)
+        };
+        let plain = match (axes.are_points(), least < 0.0) {
+            (true, _) => moments.iter().all(unit),
+            (false, true) if options.noisy => {
+                moments.iter().all(|[mean, deviation]| mean.abs() <= NEAR_ONE.max(deviation / 2.0))
+            }
+            (false, true) => least >= -FAR && most <= FAR && moments.iter().all(unit),
+            (false, false) => most <= NEAR_ONE && moments.iter().all(unit),
+        };
+        if plain {
+            return Ok(Units::plain());
+        }
+        if !axes.are_points() && least >= 0.0 && (BRIGHT..=255.0).contains(&most) {
+            return Ok(Units::spread(Numbers::Float, [0.0, 255.0]));
+        }
+    }
+    Units::standardising(whole, &moments).map_err(|channel| {
+        let which = match (moments.len(), axes.are_points()) {
+            (1, _) => "all numbers".into(),
+            (_, true) => format!("all numbers of column {channel} (counted from 0)"),
+            (_, false) => format!("all numbers of channel {channel} (counted from 0)"),
+        };
+        let rest = if moments.len() > 1 { "take it away, or set" } else { "there is nothing to learn; set" };
+        format!(
+            "{which} are {}, which has no scale: {rest} data.standardise = \"none\" to take them as they are",
+            moments[channel][0]
+        )
+    })
+}
+
+/// Mean and standard deviation of all numbers, or of those of each channel.
+fn moments(array: &Array, axes: &Axes, each: bool) -> Vec<[f64; 2]> {
+    let channels = if each { axes.size[2] } else { 1 };
+    let channel = |place: usize| if each { axes.channel(place) } else { 0 };
+    let sums = |of: &dyn Fn(usize, f64) -> f64| {
+        let mut sums = vec![0f64; channels];
+        let mut add = |(place, x): (usize, f64)| sums[channel(place)] += of(channel(place), x);
+        match &array.values {
+            Values::U8(v) => v.iter().map(|&x| x.into()).enumerate().for_each(&mut add),
+            Values::I64(v) => v.iter().map(|&x| x as f64).enumerate().for_each(&mut add),
+            Values::F32(v) => v.iter().map(|&x| x.into()).enumerate().for_each(&mut add),
+            Values::F64(v) => v.iter().copied().enumerate().for_each(&mut add),
+        }
+        let count = array.values.len() as f64 / channels as f64;
+        sums.into_iter().map(|sum| sum / count).collect::<Vec<f64>>()
+    };
+    let means = sums(&|_, x| x);
+    let variances = sums(&|channel, x| (x - means[channel]).powi(2));
+    means.iter().zip(variances).map(|(&mean, variance)| [mean, variance.sqrt()]).collect()
+}
+
+/// The mean correlation of neighbouring columns of a table.
+fn resemblance(array: &Array) -> f64 {
+    const ROWS: usize = 2000;
+    let &[n, d] = &array.shape[..] else { return 0.0 };
+    let stride = n.div_ceil(ROWS).max(1);
+    let all = |i: usize| match &array.values {
+        Values::U8(v) => v[i].into(),
+        Values::I64(v) => v[i] as f64,
+        Values::F32(v) => v[i].into(),
+        Values::F64(v) => v[i],
+    };
+    let rows: Vec<usize> = (0..n).step_by(stride).collect();
+    let column = |c: usize| -> Vec<f64> {
+        let values: Vec<f64> = rows.iter().map(|row| all(row * d + c)).collect();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let centred: Vec<f64> = values.iter().map(|x| x - mean).collect();
+        let norm = centred.iter().map(|x| x * x).sum::<f64>().sqrt();
+        centred.iter().map(|x| if norm > 0.0 { x / norm } else { 0.0 }).collect()
+    };
+    let columns: Vec<Vec<f64>> = (0..d).map(column).collect();
+    let product = |pair: &[Vec<f64>]| pair[0].iter().zip(&pair[1]).map(|(a, b)| a * b).sum::<f64>();
+    columns.windows(2).map(product).sum::<f64>() / (d.max(2) - 1) as f64
 }
 
 /// The least and the greatest value. Errors on one that is not finite.
@@ -276,45 +384,6 @@ fn range(array: &Array, values: usize) -> Result<[f64; 2], String> {
             v.iter().fold(none, |range, &x| widen(range, x))
         }
     })
-}
-
-/// The values of floating-point images that are to become -1 and 1; `None`: they are taken as they are.
-///
-/// Images in [-1, 1] have values below 0, or none above 1 but for a little noise. Images from 0 to 255 have none below
-/// 0, and bright ones.
-fn float_scale([least, most]: [f64; 2], noisy: bool) -> Result<Option<[f64; 2]>, String> {
-    let fits = if least < 0.0 { noisy || (least >= -FAR && most <= FAR) } else { most <= NEAR_ONE };
-    if fits {
-        return Ok(None);
-    }
-    if least >= 0.0 && (BRIGHT..=255.0).contains(&most) {
-        return Ok(Some([0.0, 255.0]));
-    }
-    Err(format!(
-        "floating-point images with values from {least} to {most}, which are neither in [-1, 1] nor from 0 to 255; scale them to [-1, 1] before, \
-         such as x / {:?} - 1",
-        0.5 * most.abs().max(least.abs())
-    ))
-}
-
-/// Pixels of integers of more than a byte, and which of them became -1 and 1.
-fn whole(integers: Vec<i64>, [least, most]: [f64; 2], numbers: Type) -> Result<([f64; 2], Pixels), String> {
-    let small = least >= 0.0 && most <= 255.0;
-    let scaled = |low: f64| {
-        let shifted = integers.iter().map(|&x| ((x as f64 - low) / 32767.5 - 1.0) as f32);
-        Pixels::Floats(shifted.collect())
-    };
-    match (numbers.kind, numbers.width) {
-        (Kind::Unsigned, 2) if !small => Ok(([0.0, 65535.0], scaled(0.0))),
-        (Kind::Signed, 2) if least < 0.0 => Ok(([-32768.0, 32767.0], scaled(-32768.0))),
-        (kind, width) if small && (kind, width) != (Kind::Unsigned, 2) => {
-            Ok(([0.0, 255.0], Pixels::Bytes(integers.into_iter().map(|x| x as u8).collect())))
-        }
-        _ => Err(format!(
-            "images of {numbers} with values from {least} to {most}, whose scale cannot be told; store bytes from 0 to 255 as uint8, \
-             or floating-point numbers in [-1, 1]"
-        )),
-    }
 }
 
 /// `[n, c, h, w]` as `[n, h, w, c]`; `size` is `[h, w, c]`.

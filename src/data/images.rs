@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use super::npy::Values;
+use super::{Numbers, Units};
 use crate::pixels::of_byte;
 use crate::{Error, Result};
 
@@ -13,6 +15,7 @@ pub struct Images {
     labels: Vec<u32>,
     size: [usize; 3],
     classes: usize,
+    units: Units,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +74,28 @@ impl Images {
             let what = format!("label {} of image {i} is not below the number of classes, {classes}", labels[i]);
             return Err(Error::argument("Images::new", what));
         }
-        Ok(Images { pixels, labels, size, classes })
+        let units = match pixels {
+            Pixels::Bytes(_) => Units::bytes(),
+            Pixels::Floats(_) => Units::plain(),
+        };
+        Ok(Images { pixels, labels, size, classes, units })
+    }
+
+    /// The same images, whose pixels are numbers of a file in these units. Errors unless the units are for so many
+    /// channels.
+    pub fn with_units(self, units: Units) -> Result<Self> {
+        units.check_channels(self.size[2])?;
+        Ok(Images { units, ..self })
+    }
+
+    /// What the pixels are in the numbers of the files that they came from.
+    pub fn units(&self) -> &Units {
+        &self.units
+    }
+
+    /// Other pixels of the same kind, with labels: in the same units. Errors as [`new`](Self::new).
+    pub fn with_pixels(&self, pixels: Vec<f32>, labels: Vec<u32>) -> Result<Self> {
+        Self::new(pixels, labels, self.size, self.classes)?.with_units(self.units.clone())
     }
 
     /// Number of images.
@@ -118,6 +142,20 @@ impl Images {
         }
     }
 
+    /// All pixels in the units of the files that they came from: bytes as bytes, everything else in f32.
+    pub fn user_values(&self) -> Values {
+        let channels = self.size[2];
+        match (&self.pixels, self.units.numbers()) {
+            (Pixels::Bytes(bytes), _) if self.units == Units::bytes() => Values::U8(bytes.clone()),
+            (_, Numbers::Uint8) => {
+                let [low, high] = self.units.ends().unwrap_or([0.0, 255.0]);
+                let user = |x: f32| self.units.to_user(x.into(), 0).round_ties_even().clamp(low, high) as u8;
+                Values::U8(self.pixels().iter().map(|&x| user(x)).collect())
+            }
+            _ => Values::F32(self.units.all_to_user(&self.pixels(), channels)),
+        }
+    }
+
     /// All labels, `[n]`.
     pub fn labels(&self) -> &[u32] {
         &self.labels
@@ -160,7 +198,7 @@ impl Images {
             Pixels::Floats(floats) => Pixels::Floats(indices.iter().flat_map(|i| &floats[range(i)]).copied().collect()),
         };
         let labels = indices.iter().map(|&index| self.labels[index as usize]).collect();
-        Self::checked(pixels, labels, self.size, self.classes)
+        Self::checked(pixels, labels, self.size, self.classes)?.with_units(self.units.clone())
     }
 
     /// Indices of the images with this label, rising.
@@ -210,6 +248,8 @@ impl Images {
         };
         let labels = crc(&mut self.labels.iter().map(bytemuck::bytes_of));
         let [h, w, c] = self.size;
-        format!("{}x{h}x{w}x{c} {kind}, {} classes, {pixels:08x}-{labels:08x}", self.len(), self.classes)
+        let standardised = !self.units.is_plain() && self.units.ends().is_none();
+        let units = if standardised { format!(", {}", self.units) } else { String::new() };
+        format!("{}x{h}x{w}x{c} {kind}{units}, {} classes, {pixels:08x}-{labels:08x}", self.len(), self.classes)
     }
 }

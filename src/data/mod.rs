@@ -4,6 +4,7 @@ pub mod affine;
 pub mod arff;
 #[cfg_attr(not(feature = "formats"), allow(dead_code, unused_imports))] // most is for archives
 mod arrays;
+mod axes;
 pub mod batches;
 pub mod cifar;
 pub mod digits;
@@ -17,6 +18,7 @@ mod labels;
 mod multi_label;
 pub mod npy;
 mod open;
+mod options;
 #[cfg(feature = "formats")]
 pub(crate) mod picture;
 mod reading;
@@ -26,6 +28,7 @@ pub mod synthetic;
 mod text;
 mod window;
 
+pub use crate::units::{Numbers, Units};
 pub use affine::Affine;
 pub use batches::{Batches, Shuffle};
 pub use digits::Digits;
@@ -33,7 +36,8 @@ pub use digits::Digits;
 pub use folder::picture;
 pub use images::Images;
 pub use multi_label::{Labels, Missing, MultiLabel, MultiLabelOptions, MultiLabelSet, Standardisation};
-pub use open::{DataSet, open, open_noisy};
+pub use open::{DataSet, open, open_noisy, open_with};
+pub use options::{AxisOrder, ReadOptions, Standardise};
 #[cfg(feature = "formats")]
 pub use picture::is_picture;
 pub use reading::Reading;

@@ -6,7 +6,7 @@ use super::entries::{Kind, entries};
 #[cfg(feature = "formats")]
 use super::folder;
 use super::reading::Examples;
-use super::{Images, Reading, arrays, cifar, digits, idx, labels, synthetic};
+use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, synthetic};
 use crate::escape::escaped;
 use crate::{Error, Result, files};
 
@@ -46,6 +46,11 @@ impl DataSet {
     ) -> Self {
         let reading = reading.completed(&train, &class_names);
         DataSet { name: name.into(), train, test, class_names, reading }
+    }
+
+    /// Whether the set is in the binary instead of in files.
+    pub fn is_built_in(&self) -> bool {
+        built_in_name(self.name.strip_prefix(BUILT_IN).unwrap_or(&self.name))
     }
 
     /// What was read, for a person: a line with number and size of the images, the form of the files, their values and
@@ -88,15 +93,17 @@ impl DataSet {
 /// Errors with what was looked for and what was found, and where images or labels would be lost; see the readers for
 /// what they check.
 pub fn open(spec: impl AsRef<Path>) -> Result<DataSet> {
-    of(spec.as_ref(), false)
+    open_with(spec, &ReadOptions::default())
 }
 
 /// As [`open`], for images that have noise already: floating-point values below 0 may lie anywhere.
 pub fn open_noisy(spec: impl AsRef<Path>) -> Result<DataSet> {
-    of(spec.as_ref(), true)
+    open_with(spec, &ReadOptions::noisy())
 }
 
-fn of(path: &Path, noisy: bool) -> Result<DataSet> {
+/// As [`open`], read as the options say.
+pub fn open_with(spec: impl AsRef<Path>, options: &ReadOptions) -> Result<DataSet> {
+    let path = spec.as_ref();
     let text = path.to_string_lossy();
     let exists = path.try_exists().map_err(|e| Error::io(path, e))?;
     if let Some(set) = built_in(text.strip_prefix(BUILT_IN).unwrap_or(&text), &text)? {
@@ -112,7 +119,12 @@ fn of(path: &Path, noisy: bool) -> Result<DataSet> {
         let what = "no such file or folder; data are a path, `digits` or `synthetic:NAME`";
         return Err(Error::Config(format!("{}: {what}", escaped(path))));
     }
-    if path.is_dir() { directory(path, &text) } else { file(path, &text, noisy) }
+    if path.is_dir() { directory(path, &text, options) } else { file(path, &text, options) }
+}
+
+/// Whether sets in the binary have such names.
+fn built_in_name(name: &str) -> bool {
+    name == "digits" || name.starts_with("synthetic:")
 }
 
 /// The set of this name that needs no files; `text` is what it was asked for as.
@@ -137,7 +149,7 @@ fn built_in(name: &str, text: &str) -> Result<Option<DataSet>> {
     Ok(Some(DataSet::read(text, train, Some(test), Vec::new(), said("a known density"))))
 }
 
-fn directory(dir: &Path, name: &str) -> Result<DataSet> {
+fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     if let Some(train) = idx_pair(dir, &["train"]) {
         let test = idx_pair(dir, &["t10k", "test"]);
         let used: Vec<PathBuf> = [Some(&train), test.as_ref()]
@@ -155,7 +167,7 @@ fn directory(dir: &Path, name: &str) -> Result<DataSet> {
         return Ok(set);
     }
     #[cfg(feature = "formats")]
-    if let Some(set) = folder::open(dir, name)? {
+    if let Some(set) = folder::open(dir, name, options)? {
         return Ok(set);
     }
     let found: Vec<String> = entries(dir)?
@@ -183,11 +195,11 @@ fn unused(dir: &Path, used: &[PathBuf]) -> Result<Option<String>> {
     Ok(Examples::of(dir, rest).say("thing beside", "things beside"))
 }
 
-fn file(path: &Path, given: &str, noisy: bool) -> Result<DataSet> {
+fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends = |ending: &str| name.ends_with(ending) || name.ends_with(&format!("{ending}.gz"));
     if ends(".npz") || ends(".npy") {
-        return arrays::open(path, given, noisy);
+        return arrays::open(path, given, options);
     }
     if ends(".bin") {
         let cifar::Records { pixels, labels, classes } = cifar::read(path)?;
@@ -206,7 +218,7 @@ fn file(path: &Path, given: &str, noisy: bool) -> Result<DataSet> {
 
 /// What is to be told of images that came as bytes.
 fn of_bytes(form: String, images: &Images) -> Reading {
-    Reading { form, range: images.byte_range(), scale: Some([0.0, 255.0]), ..Reading::default() }
+    Reading { form, range: images.byte_range(), units: Units::bytes(), ..Reading::default() }
 }
 
 /// Whether there is something to read under this name. A pipe is, so that reading it says what is wrong; a folder is

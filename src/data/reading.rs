@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::path::Path;
 
-use super::Images;
+use super::{Images, Units};
 use crate::escape::escaped;
 
 /// Classes of more are shown by their first and last.
@@ -18,8 +18,8 @@ pub struct Reading {
     pub form: String,
     /// The least and the greatest value in the files of the training images.
     pub range: Option<[f64; 2]>,
-    /// The values that became -1 and 1; `None`: values were taken as they are.
-    pub scale: Option<[f64; 2]>,
+    /// What became of the values.
+    pub units: Units,
     /// Whether the training images, and the test images, came without labels and all count as of the first class.
     pub without_labels: [bool; 2],
     /// Standard deviation of the training images' values as they are given out.
@@ -36,7 +36,7 @@ impl Reading {
     /// Adds what the images show: spread, a scale that can hardly be meant, classes without images.
     pub(super) fn completed(mut self, train: &Images, class_names: &[String]) -> Self {
         self.deviation = train.deviation();
-        if let (Some([least, most]), Some([low, high])) = (self.range, self.scale)
+        if let (Some([least, most]), Some([low, high])) = (self.range, self.units.ends())
             && most - least < (high - low) / NARROW
         {
             self.warnings.push(format!(
@@ -66,10 +66,7 @@ impl Reading {
         }
         if let Some([least, most]) = self.range {
             text += &format!(", values {} to {}", short(least), short(most));
-            text += &match self.scale {
-                Some([low, high]) => format!(" ({low} to {high} is read as [-1, 1])"),
-                None => " (taken as they are)".into(),
-            };
+            text += &format!(" ({})", self.units);
         }
         if self.deviation > 0.0 {
             text += &format!(", standard deviation {:.3}", self.deviation);

@@ -13,9 +13,12 @@ use crate::escape::escaped;
 use crate::nn::{self, Conditions, Context, Layout, NetworkConfig, Weights};
 use crate::ops;
 use crate::tensor::{DType, Device, Tensor, TensorFile};
+use crate::units::Units;
 
 /// The metadata key of model files that holds the architecture.
 const KEY: &str = "veridical.model";
+/// The metadata key of the units of what the model was trained on, as JSON.
+const UNITS: &str = "veridical.units";
 /// An option of public files that is left aside.
 const USE_FP16: &str = "use_fp16";
 
@@ -99,6 +102,7 @@ pub struct Model {
     config: ModelConfig,
     denoiser: Denoiser,
     class_names: Vec<String>,
+    units: Option<Units>,
     /// The values of the parameters.
     pub weights: Weights,
 }
@@ -108,7 +112,7 @@ impl Model {
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         let (denoiser, layout) = config.build()?;
         let weights = Weights::init(&layout, seed, device)?;
-        Ok(Model { config: config.clone(), denoiser, class_names: Vec::new(), weights })
+        Ok(Model { config: config.clone(), denoiser, class_names: Vec::new(), units: None, weights })
     }
 
     /// The architecture.
@@ -135,6 +139,58 @@ impl Model {
             return Err(Error::argument("with_class_names", what));
         }
         Ok(Model { class_names: names.to_vec(), ..self })
+    }
+
+    /// The units of the data that the model was trained on; `None` where its file does not say them, as of files from
+    /// elsewhere, which are for images in [-1, 1].
+    pub fn units(&self) -> Option<&Units> {
+        self.units.as_ref()
+    }
+
+    /// The same model for data in these units, which its file keeps. Errors unless they are for its channels.
+    pub fn with_units(self, units: &Units) -> Result<Self> {
+        units.check_channels(self.denoiser.sample_shape().last().copied().unwrap_or(1))?;
+        Ok(Model { units: Some(units.clone()), ..self })
+    }
+
+    /// The units of the data that the model of a file was trained on, if it states them. Errors where they make no
+    /// sense.
+    pub fn units_of_file(file: &TensorFile) -> Result<Option<Units>> {
+        let bad = |error: String| Error::format(file.path(), format!("the metadata key {UNITS:?}: {error}"));
+        let metadata = file.metadata();
+        let Some(json) = metadata.get(UNITS) else { return Ok(None) };
+        let units: Units = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+        units.check().map_err(bad)?;
+        Ok(Some(units))
+    }
+
+    /// Samples `[n, ..., channels]` in the units of the data as the model sees them; unchanged where it was trained on
+    /// numbers of about unit size, in which its files are.
+    pub fn in_own_units(&self, x: &Tensor) -> Result<Tensor> {
+        self.converted(x, Units::to_model)
+    }
+
+    /// What [`in_own_units`](Self::in_own_units) takes, from samples of the model.
+    pub fn in_user_units(&self, x: &Tensor) -> Result<Tensor> {
+        self.converted(x, Units::to_user)
+    }
+
+    fn converted(&self, x: &Tensor, of: fn(&Units, f64, usize) -> f64) -> Result<Tensor> {
+        let Some(units) = self.units.as_ref().filter(|units| !units.is_unit_size()) else { return Ok(x.clone()) };
+        let channels = x.shape().last().copied().unwrap_or(1).max(1);
+        let values: Vec<f32> =
+            x.to_vec::<f32>()?.iter().enumerate().map(|(i, &x)| of(units, x.into(), i % channels) as f32).collect();
+        Tensor::from_slice(&values, x.shape(), &x.device())
+    }
+
+    /// Errors unless data in these units are in those of the model, as far as it says them.
+    pub fn check_units(&self, units: &Units) -> Result<()> {
+        match &self.units {
+            Some(own) if own != units && !(own.is_unit_size() && units.is_unit_size()) => Err(Error::Config(format!(
+                "the model was trained on numbers that were {own}, and these are {units}: the same number would mean another"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Errors unless the classes of data, `names`, are this model's, in the same order, as far as both are known.
@@ -188,6 +244,10 @@ impl Model {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut metadata = BTreeMap::from([(KEY.to_string(), self.config.to_json()?)]);
         metadata.extend(nn::class_names_metadata(&self.class_names)?);
+        if let Some(units) = &self.units {
+            let json = serde_json::to_string(units).map_err(|error| Error::Config(format!("units: {error}")))?;
+            metadata.insert(UNITS.to_string(), json);
+        }
         nn::save(path, &self.weights, &metadata)
     }
 
@@ -199,7 +259,12 @@ impl Model {
         let config = ModelConfig::of_file(&file)?;
         let (denoiser, layout) = config.build().map_err(|error| Error::format(file.path(), error.to_string()))?;
         let weights = nn::load_from(&file, &layout, device)?;
-        let model = Model { weights, config, denoiser, class_names: Vec::new() };
-        model.with_class_names(&nn::class_names(&file)?).map_err(|error| Error::format(file.path(), error.to_string()))
+        let model = Model { weights, config, denoiser, class_names: Vec::new(), units: None };
+        let named = |error: Error| Error::format(file.path(), error.to_string());
+        let model = model.with_class_names(&nn::class_names(&file)?).map_err(named)?;
+        match Self::units_of_file(&file)? {
+            Some(units) => model.with_units(&units).map_err(named),
+            None => Ok(model),
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Clean images beside noisy ones: what the methods for noisy data learn from.
 
-use crate::data::{self, DataSet, Images, Reading};
+use crate::data::{self, DataSet, Images, ReadOptions, Reading, Units};
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose, RandomKey, Samples, permutation};
 use crate::settings::{Above, AboveUpTo, MAX_SEED};
 use crate::train::RunConfig;
+use crate::train::config::Data;
 
 /// A clean set, a noisy set `y = x + sigma n` with known sigma, and what there is to judge by.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ pub struct NoisyData {
     pub clean: Option<Images>,
     /// Images with noise of level `sigma`, in f32; their values leave [-1, 1].
     pub noisy: Option<Images>,
-    /// Standard deviation of the noise.
+    /// Standard deviation of the noise, as a model sees it: of pixels in [-1, 1], or of standardised numbers.
     pub sigma: f64,
     /// The noisy images without their noise, where the noise was made here. Nothing is trained on them but the ceiling.
     pub originals: Option<Images>,
@@ -33,7 +34,7 @@ crate::settings! {
         /// Images that have noise already (.npy and .npz hold values beyond \[-1, 1\]); empty: it is put on images of
         /// data.path.
         path: String = String::new();
-        /// Standard deviation of the noise, for pixels in \[-1, 1\].
+        /// Standard deviation of the noise: of bytes for pixels in \[-1, 1\], of all else in the units of the data.
         sigma: f64 = 0.59, in Above(0.0);
         /// Without a path: share of the images of data.path that stay clean.
         clean_share: f64 = 0.1, in AboveUpTo(0.0, 1.0);
@@ -43,26 +44,26 @@ crate::settings! {
 }
 
 impl NoisySection {
-    /// Errors unless the noise lies between the levels that the samplers know.
-    pub fn check(&self, run: &RunConfig) -> Result<()> {
-        let (low, high) = (run.sampling.sigma_min, run.sampling.sigma_max);
-        if self.sigma <= low || self.sigma >= high {
-            return Err(Error::Config(format!(
-                "noisy.sigma = {}: it must lie between sampling.sigma_min = {low} and sampling.sigma_max = {high}",
-                self.sigma
-            )));
-        }
-        Ok(())
-    }
-
     /// Opens the data. Errors where [`data::open`] does, and if clean and noisy images differ in size or there are
     /// none.
-    pub fn open(&self, clean: &str) -> Result<NoisyData> {
+    ///
+    /// `opened` is what was opened of it before: the clean images, or the noisy ones where there are no clean ones.
+    pub fn open(&self, data: &Data, opened: Option<DataSet>) -> Result<NoisyData> {
+        let (options, clean) = (data.options(), data.path.as_str());
+        let noisy = ReadOptions { noisy: true, ..options.clone() };
+        let first = |path: &str, options: &ReadOptions| match opened {
+            Some(set) if set.name == path => Ok(set),
+            _ => data::open_with(path, options),
+        };
         match (clean.is_empty(), self.path.is_empty()) {
             (true, true) => Err(Error::Config("no data: say where clean images are with --data PATH".into())),
-            (true, false) => NoisyData::given(None, data::open_noisy(&self.path)?, self.sigma),
-            (false, true) => NoisyData::simulated(data::open(clean)?, self.clean_share, self.sigma, self.seed),
-            (false, false) => NoisyData::given(Some(data::open(clean)?), data::open_noisy(&self.path)?, self.sigma),
+            (true, false) => NoisyData::given(None, first(&self.path, &noisy)?, self.sigma),
+            (false, true) => NoisyData::simulated(first(clean, &options)?, self.clean_share, self.sigma, self.seed),
+            (false, false) => {
+                let clean = first(clean, &options)?;
+                let noisy = data::open_with(&self.path, &noisy.in_units(clean.train.units()))?;
+                NoisyData::given(Some(clean), noisy, self.sigma)
+            }
         }
     }
 }
@@ -72,6 +73,7 @@ impl NoisyData {
     /// a pure function of `seed` and an image's index. Errors if the share leaves no clean image.
     pub fn simulated(set: DataSet, clean_share: f64, sigma: f64, seed: u64) -> Result<Self> {
         let (count, accounts) = (set.train.len(), vec![set.account()]);
+        let sigma = sigma / set.train.units().of_noise()?;
         let kept = (clean_share * count as f64).round() as usize;
         if kept == 0 {
             let what = format!("noisy.clean_share = {clean_share} of {count} images leaves no clean image; give more");
@@ -105,6 +107,18 @@ impl NoisyData {
             )));
         }
         let accounts = clean.iter().chain([&noisy]).map(DataSet::account).collect();
+        let units = noisy.train.units();
+        let sigma = sigma / units.of_noise()?;
+        if let Some(clean) = clean.as_ref().filter(|clean| clean.train.units() != units)
+            && !(clean.train.units().is_unit_size() && units.is_unit_size())
+        {
+            return Err(Error::Config(format!(
+                "the numbers of {} are {}, those of {} {units}: store both alike",
+                clean.name,
+                clean.train.units(),
+                noisy.name
+            )));
+        }
         let name = noisy.name.clone();
         let (clean, test, class_names) = match clean {
             None => (None, noisy.test, noisy.class_names),
@@ -150,11 +164,31 @@ impl NoisyData {
         (variance > 0.0).then(|| variance.sqrt())
     }
 
+    /// Errors unless the noise lies between the levels that the samplers know.
+    pub fn check(&self, run: &RunConfig) -> Result<()> {
+        let (low, high) = (run.sampling.sigma_min, run.sampling.sigma_max);
+        if self.sigma <= low || self.sigma >= high {
+            let unit = self.unit();
+            let (stated, low, high) = (self.sigma * unit, low * unit, high * unit);
+            let scaled = if unit == 1.0 { String::new() } else { format!(" in units of {unit}") };
+            return Err(Error::Config(format!(
+                "noisy.sigma = {stated}: it must lie between sampling.sigma_min = {low} and sampling.sigma_max = {high}{scaled}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What a noise level of a model is multiplied by to have it in the units of the data.
+    pub fn unit(&self) -> f64 {
+        let images = self.noisy.as_ref().or(self.clean.as_ref());
+        images.and_then(|images| images.units().of_noise().ok()).unwrap_or(1.0)
+    }
+
     /// What is suspicious about the stated noise level, for a person to read.
     pub fn warning(&self) -> Option<String> {
         self.noisy.as_ref().zip(self.clean.as_ref())?;
-        let stated = self.sigma;
-        match self.measured_sigma() {
+        let stated = self.sigma * self.unit();
+        match self.measured_sigma().map(|sigma| sigma * self.unit()) {
             Some(measured) if (measured / stated).ln().abs() < 0.2 => None,
             Some(measured) => Some(format!(
                 "warning: noisy.sigma is {stated}, but beside the clean images the noisy ones look like noise of about {measured:.3}"
@@ -173,13 +207,13 @@ fn corrupted(images: &Images, indices: &[u32], sigma: f64, seed: u64) -> Result<
     let stream = RandomKey::new(seed, Purpose::Corruption).stream()?;
     random::fill(random::Normal, &stream, Samples::Ids(indices), values, &mut noise)?;
     let pixels = images.pixels().iter().zip(&noise).map(|(x, n)| x + sigma as f32 * n).collect();
-    Images::new(pixels, images.labels().to_vec(), images.size(), images.classes())
+    images.with_pixels(pixels, images.labels().to_vec())
 }
 
 /// The images at `indices`, as a set.
 pub(super) fn subset(images: &Images, indices: &[u32]) -> Result<Images> {
     let (pixels, labels) = images.gather(indices)?;
-    Images::new(pixels, labels, images.size(), images.classes())
+    images.with_pixels(pixels, labels)
 }
 
 /// Sets one after the other, in f32.
@@ -187,7 +221,8 @@ pub(super) fn joined(sets: &[&Images]) -> Result<Images> {
     let pixels = sets.iter().flat_map(|set| set.pixels().into_owned()).collect();
     let labels = sets.iter().flat_map(|set| set.labels().to_vec()).collect();
     let classes = sets.iter().map(|set| set.classes()).max().unwrap_or(1);
-    Images::new(pixels, labels, sets.first().map_or([1; 3], |set| set.size()), classes)
+    let (size, units) = sets.first().map_or(([1; 3], Units::plain()), |set| (set.size(), set.units().clone()));
+    Images::new(pixels, labels, size, classes)?.with_units(units)
 }
 
 /// Mean square of the diagonal detail `(a - b - c + d) / 2` of neighbouring pixels, in which noise keeps its variance

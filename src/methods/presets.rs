@@ -44,20 +44,48 @@ fn noisy(name: &str) -> Result<(RunConfig, u64, NoisySection)> {
     Ok((run, round, noisy))
 }
 
+/// As the presets of noisy images, for settings that [follow from the data](RunConfig::fitting): without classes, a
+/// third as long, in rounds of half of that.
+fn fitted(mut run: RunConfig) -> (RunConfig, u64, NoisySection) {
+    run.data.labels = false;
+    run.model.remove("label_dropout");
+    run.train.images = (run.train.images / 3).max(1);
+    run.optimizer.schedule = ScheduleKind::Constant;
+    run.optimizer.lr = run.optimizer.lr.min(2e-3);
+    let round = (run.train.images / 2).max(1);
+    (run, round, NoisySection { clean_share: 0.04, ..NoisySection::default() })
+}
+
 /// SFBD. Errors on names that there are not.
 pub fn sfbd(name: &str) -> Result<With<SfbdSettings>> {
-    let (run, round, noisy) = noisy(name)?;
+    noisy(name).map(|parts| sfbd_of(name, parts))
+}
+
+/// SFBD on data that `run` was [fitted](RunConfig::fitting) to.
+pub fn sfbd_fitting(run: RunConfig) -> With<SfbdSettings> {
+    sfbd_of("", fitted(run))
+}
+
+fn sfbd_of(name: &str, (run, round, noisy): (RunConfig, u64, NoisySection)) -> With<SfbdSettings> {
     let mut method = SfbdSettings { noisy, ..SfbdSettings::default() };
     method.sfbd.round_images = round;
     method.online.images = u64::from(method.sfbd.rounds) * round;
     method.online.ramp_images = round / 2;
     small_judge(name, &mut method.judge.images);
-    Ok(With { run, method })
+    With { run, method }
 }
 
 /// Ambient-Tweedie, with as many images as SFBD sees in all. Errors on names that there are not.
 pub fn ambient(name: &str) -> Result<With<AmbientSettings>> {
-    let (mut run, round, noisy) = noisy(name)?;
+    noisy(name).map(|parts| ambient_of(name, parts))
+}
+
+/// Ambient-Tweedie on data that `run` was [fitted](RunConfig::fitting) to.
+pub fn ambient_fitting(run: RunConfig) -> With<AmbientSettings> {
+    ambient_of("", fitted(run))
+}
+
+fn ambient_of(name: &str, (mut run, round, noisy): (RunConfig, u64, NoisySection)) -> With<AmbientSettings> {
     run.train.images += u64::from(SfbdSettings::default().sfbd.rounds) * round;
     if name.starts_with("cifar10") {
         run.augment.p = 0.12;
@@ -72,7 +100,7 @@ pub fn ambient(name: &str) -> Result<With<AmbientSettings>> {
     }
     let mut method = AmbientSettings { noisy, ..AmbientSettings::default() };
     small_judge(name, &mut method.judge.images);
-    Ok(With { run, method })
+    With { run, method }
 }
 
 /// Fine-tuning for coarse solvers. Errors on names that there are not.

@@ -93,19 +93,6 @@ pub struct DataShape {
     pub augment: usize,
 }
 
-impl DataShape {
-    /// The options of networks for square images, in EDM's names. Errors on other images.
-    pub fn square_images(&self) -> Result<Vec<(&'static str, usize)>> {
-        let [height, width, channels] = self.size;
-        if height != width {
-            let what = format!("images of {height} x {width}; networks take square ones, so crop or resize the data");
-            return Err(Error::Config(what));
-        }
-        let sizes = [("label_dim", self.classes), ("img_resolution", height), ("img_channels", channels)];
-        Ok(sizes.into_iter().chain([("augment_dim", self.augment)]).collect())
-    }
-}
-
 /// Which network, with its options: any [`Architecture`].
 #[derive(Clone)]
 pub struct NetworkConfig(Arc<dyn Options>);

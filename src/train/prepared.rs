@@ -46,8 +46,10 @@ impl<'a> Prepared<'a> {
             let from = Model::load(path, &device)?;
             checkpoint::same_architecture(path, &from, &model)?;
             from.check_classes(&data.class_names)?;
+            from.check_units(data.train.units())?;
             model = from;
         }
+        model = model.with_units(data.train.units())?;
         // Data without labels to learn have no use for names.
         if data.class_names.len() == model.denoiser().label_dim() {
             model = model.with_class_names(&data.class_names)?;

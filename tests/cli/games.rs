@@ -22,7 +22,7 @@ const KDGAN: [&str; 10] = [
     "train.checkpoint_every=30",
     "--overwrite",
 ];
-const TRIPLE: [&str; 22] = [
+const TRIPLE: [&str; 26] = [
     "triple-gan",
     "--device",
     "cpu",
@@ -38,6 +38,10 @@ const TRIPLE: [&str; 22] = [
     "triple_gan.joined=10",
     "--set",
     "classifier.layers=[\"8x3\", \"pool\", \"8x3\"]",
+    "--set",
+    "networks.channels=8",
+    "--set",
+    "networks.discriminator_channels=8",
     "--set",
     "samples.measured=2",
     "--set",
@@ -237,6 +241,16 @@ fn the_three_of_them_and_their_baselines() {
             &["networks.kind=convolutional", "networks.channels=8", "networks.discriminator_channels=4"][..],
         ),
         (
+            "first version",
+            &[
+                "networks.kind=perceptron",
+                "networks.generator=[8]",
+                "networks.discriminator=[8]",
+                "triple_gan.loss=nonsaturating",
+                "triple_gan.pairs=argmax",
+            ],
+        ),
+        (
             "second version",
             &[
                 "networks.kind=residual",
@@ -292,7 +306,8 @@ fn what_cannot_be_played_says_so_before_a_directory_is_made() {
     let file = place.out("flat.npz");
     npy::write_images(&file, &flat).unwrap();
     let data = ["--data", file.to_str().unwrap(), "--labelled", "9", "--set", "data.validation=10"];
-    place.refused(&TRIPLE, &[&data[..], &["--set", "classifier.layers=[\"8x3\"]"]].concat(), "samples.measured=0");
+    let linear = ["--set", "networks.kind=perceptron", "--set", "classifier.layers=[\"8x3\"]"];
+    place.refused(&TRIPLE, &[&data[..], &linear].concat(), "samples.measured=0");
     // Images that have no labels are not taken for the first class.
     let idx = place.out("idx");
     fs::create_dir(&idx).unwrap();

@@ -136,6 +136,7 @@ fn the_games_are_those_of_the_cpu() {
     let triple = "triple-gan --data digits --labelled 20 --set data.validation=12 --set triple_gan.iterations=4 \
                   --set triple_gan.pretraining=1 --set triple_gan.unlabelled=4 --set triple_gan.generated=4 \
                   --set triple_gan.labelled=5 --set triple_gan.joined=4 --set triple_gan.pseudo_from=0 --set networks.generator=[8] \
+                  --set networks.channels=4 --set networks.discriminator_channels=4 \
                   --set networks.discriminator=[8,8] --set networks.latents=4 --set samples.measured=0 --set samples.columns=1";
     let layers = "classifier.layers=[\"4x3\", \"pool\", \"4x3\"]";
     let runs = [
@@ -144,7 +145,8 @@ fn the_games_are_those_of_the_cpu() {
         (kdgan, "kdgan.variant=\"code-2018\""),
         (kdgan, "kdgan.method=\"codis\""),
         (triple, "triple_gan.loss=\"nonsaturating\""),
-        (triple, "triple_gan.pairs=\"integrate\""),
+        (triple, "triple_gan.pairs=\"argmax\""),
+        (triple, "networks.kind=\"perceptron\""),
         (triple, "triple_gan.consistency=10"),
         (triple, "triple_gan.baseline=\"feature-matching\""),
     ];

@@ -64,7 +64,7 @@ fn a_method_that_cannot_be_judged_or_cannot_denoise_is_refused_before_it_trains(
         ("sfbd", &["noisy.clean_share=0.5", "train.batch=4", "judge.images=10"][..], "judge.images = 10"),
         ("ambient", &["noisy.clean_share=0.5", "judge.images=10", "augment.p=0"], "at least 6"),
         ("sfbd", &["judge.images=0", "sfbd.optimizer=\"kept\"", "sfbd.round_images=1125899906842624"], "2^32"),
-        ("sfbd", &["judge.images=0", "sampling.rho=1e-9", "noisy.sigma=0.5"], "rho"),
+        ("sfbd", &["judge.images=0", "sampling.rho=1e-9", "noisy.sigma=0.5", "noisy.clean_share=0.5"], "rho"),
     ] {
         let data = ["--data", few.to_str().unwrap()];
         let set: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use veridical::data::npy::{self, Array, Values};
-use veridical::data::{self, DataSet};
+use veridical::data::{self, DataSet, Numbers, ReadOptions, Standardise};
 use veridical::{Device, Tensor};
 
 use super::{Place, noise, npy_bytes, says};
@@ -86,11 +86,11 @@ fn sets_from_arrays() {
     assert_eq!((set.size(), set.labels(), set.classes()), ([2, 2, 1], &[4, 1][..], 5));
     assert_eq!(set.pixels()[..5], [-1., 1., -1., 1., -0.6]);
 
-    let points = Array { shape: vec![3, 2], values: Values::F64(vec![0.5, 7.0, -3.0, 1.0, 2.0, 0.0]) };
+    let points = Array { shape: vec![3, 2], values: Values::F64(vec![0.5, 3.0, -3.0, 1.0, 2.0, 0.0]) };
     let path = place.path().join("points.npy");
     npy::write(&path, &points).unwrap();
     let set = data::open(&path).unwrap().train;
-    assert_eq!((set.size(), &set.pixels()[..2]), ([1, 1, 2], &[0.5, 7.0][..]));
+    assert_eq!((set.size(), &set.pixels()[..2]), ([1, 1, 2], &[0.5, 3.0][..]));
 
     npy::write_npz(&path, &BTreeMap::from([("weights".into(), points)])).unwrap();
     says(data::open(&path).unwrap_err(), "found weights");
@@ -155,13 +155,8 @@ fn every_type_of_number_has_a_scale_that_is_said() {
         assert!(set.account().contains(said), "{said:?} is not in {}", set.account());
     }
     for (descr, stored, expected) in [
-        ("<u2", words([0, 255, 7, 0]), "images of uint16 with values from 0 to 255, whose scale cannot be told"),
-        ("<i8", long([0, 256, 7, 0]), "images of int64 with values from 0 to 256"),
-        ("<i8", long([-1, 200, 7, 0]), "store bytes from 0 to 255 as uint8"),
-        ("|i1", vec![0, 255, 7, 0], "images of int8 with values from -1 to 7"),
-        ("<f4", floats(&[-3.0, 255.0, 0.0, 1.0]), "neither in [-1, 1] nor from 0 to 255"),
-        ("<f4", floats(&[0.0, 16.0, 8.0, 1.0]), "such as x / 8.0 - 1"),
-        ("<f4", floats(&[0.0, 1000.0, 8.0, 1.0]), "values from 0 to 1000"),
+        ("<u2", words([7; 4]), "all numbers are 7, which has no scale"),
+        ("<f4", floats(&[-3.5; 4]), "data.standardise = \"none\" to take them as they are"),
         ("<f4", floats(&[0.0, 1.0, f32::NAN, 1.0]), "pixel 2 of image 0 is not finite: NaN"),
         (
             "<f8",
@@ -170,6 +165,32 @@ fn every_type_of_number_has_a_scale_that_is_said() {
         ),
     ] {
         says(data::open(picture(&place, descr, &stored)).unwrap_err(), expected);
+    }
+    // Everything else is standardised, to a standard deviation of 0.5, and can be had back.
+    for (descr, stored, values, numbers) in [
+        ("<u2", words([0, 255, 7, 0]), [0.0, 255.0, 7.0, 0.0], Numbers::Uint16),
+        ("<i2", signed([-5, 255, 7, 0]), [-5.0, 255.0, 7.0, 0.0], Numbers::Int16),
+        ("<i8", long([0, 256, 7, 0]), [0.0, 256.0, 7.0, 0.0], Numbers::Float),
+        ("|i1", vec![0, 255, 7, 0], [0.0, -1.0, 7.0, 0.0], Numbers::Float),
+        ("<f4", floats(&[-3.0, 255.0, 0.0, 1.0]), [-3.0, 255.0, 0.0, 1.0], Numbers::Float),
+        ("<f4", floats(&[0.0, 16.0, 8.0, 1.0]), [0.0, 16.0, 8.0, 1.0], Numbers::Float),
+        ("<f4", floats(&[1e-7, 3e-7, 2e-7, 0.0]), [1e-7, 3e-7, 2e-7, 0.0], Numbers::Float),
+    ] {
+        let set = data::open(picture(&place, descr, &stored)).unwrap_or_else(|e| panic!("{descr}: {e}"));
+        let (images, units) = (&set.train, set.train.units());
+        assert!((images.deviation() - 0.5).abs() < 1e-3, "{descr}: {}", images.deviation());
+        assert_eq!((units.numbers(), units.ends()), (numbers, None));
+        let spread = values.iter().fold(0f64, |most, x: &f64| most.max(x.abs()));
+        for (got, expected) in units.all_to_user(&images.pixels(), 1).iter().zip(values) {
+            assert!((f64::from(*got) - expected).abs() < 1e-6 * spread, "{descr}: {got} for {expected}");
+        }
+        assert!(set.account().contains("standardised: (x - "), "{}", set.account());
+        // Others of the same kind mean the same by the same numbers.
+        let alike = data::open_with(place.path().join("x.npy"), &ReadOptions::default().in_units(units)).unwrap();
+        assert_eq!(alike.train, set.train);
+        let plain = ReadOptions { standardise: Standardise::None, ..ReadOptions::default() };
+        let plain = data::open_with(place.path().join("x.npy"), &plain).unwrap().train;
+        assert_eq!(plain.pixels()[..], values.map(|x| x as f32));
     }
     // What has noise already may be anywhere.
     let noisy = picture(&place, "<f4", &floats(&[-300.0, 255.0, 0.0, 1.0]));
@@ -198,7 +219,7 @@ fn shapes_that_may_mean_two_things() {
     let expected = [pixels[1], pixels[31], pixels[61]].map(|b| f32::from(b) / 127.5 - 1.0);
     assert_eq!(first.train.pixels()[3..6], expected);
     assert!(first.account().contains("channels last: the images are [3, 5, 6] there"), "{}", first.account());
-    says(open("|u1", "(90,)", &pixels).unwrap_err(), "expected [n, h, w, c], [n, h, w] or [n, dims]");
+    says(open("|u1", "(90,)", &pixels).unwrap_err(), "expected [n, h, w, c], [n, c, h, w], [n, h, w]");
 }
 
 #[test]

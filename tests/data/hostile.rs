@@ -125,7 +125,7 @@ fn pipes_and_devices_are_not_read() {
                 |path| npy::read(path).err(),
                 |path| npy::read_npz(path).err(),
                 |path| TensorFile::open(path).err(),
-                |path| data::picture(path, true).err(),
+                |path| data::picture(path, true, &Default::default()).err(),
             ];
             for reader in readers {
                 let path = path.clone();

@@ -168,16 +168,18 @@ fn sixteen_bits_are_kept() {
         let account = set.account();
         assert!(account.contains("16 bits, values 0 to 65000 (0 to 65535 is read as [-1, 1])"), "{account}");
     }
-    // Beside pictures of 8 bits, whose values stay what they are.
+    // Beside pictures of 8 bits, the same number would mean another.
     let place = Place::new();
     place.put("set/a.png", &file(&wide.into(), ImageFormat::Png));
     place.put("set/b.png", &png(3, 2, &[0, 51, 102, 153, 204, 255]));
-    let set = data::open(place.path().join("set")).unwrap();
-    assert_eq!(set.train.pixels()[6..], [0u8, 51, 102, 153, 204, 255].map(|b| f32::from(b) / 127.5 - 1.0));
-    assert!(set.account().contains("PNG pictures of 8 and 16 bits"), "{}", set.account());
-    // Of 8 bits in truth: nobody knows what they are meant to be.
-    let dark = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(2, 1, vec![3u16, 255]).unwrap();
-    says(read("a.png", &file(&dark.into(), ImageFormat::Png)).unwrap_err(), "no value above 255 of 65535");
+    says(data::open(place.path().join("set")).unwrap_err(), "1 pictures of 8 bits and 1 of 16");
+    // Counts, which take up little of what there can be, are standardised.
+    let counts = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(2, 1, vec![103u16, 255]).unwrap();
+    let set = read("a.png", &file(&counts.into(), ImageFormat::Png)).unwrap();
+    assert_eq!(set.train.units().all_to_user(&set.train.pixels(), 1), [103.0, 255.0]);
+    assert!((set.train.deviation() - 0.5).abs() < 1e-3 && set.account().contains("standardised"), "{}", set.account());
+    let dark = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(2, 1, vec![3u16, 3]).unwrap();
+    says(read("a.png", &file(&dark.into(), ImageFormat::Png)).unwrap_err(), "all values of 16 bits are 3");
     let floats = image::Rgb32FImage::from_raw(1, 1, vec![0.5; 3]).unwrap();
     says(read("a.tif", &file(&floats.into(), ImageFormat::Tiff)).unwrap_err(), "save it with 8 or 16 bits");
 }
@@ -197,7 +199,7 @@ fn what_is_converted_is_said() {
                     1 picture that is transparent in places, without its alpha (clear.png)";
     assert!(set.account().contains(expected), "{}", set.account());
     // A start image for a model of grey ones.
-    let set = data::picture(place.path().join("set/opaque.png"), false).unwrap();
+    let set = data::picture(place.path().join("set/opaque.png"), false, &Default::default()).unwrap();
     assert_eq!(set.train.size(), [1, 2, 1]);
     assert!(set.account().contains("1 picture made grey"), "{}", set.account());
     // Of a file of several pictures the first is read.

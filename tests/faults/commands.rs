@@ -127,7 +127,7 @@ pub const TRIPLE_GAN: Case = Case {
     data: PICTURES,
     sections: &["[data]\npath = 'DATA'\nlabelled = 8\nvalidation = 6\n\
          [triple_gan]\niterations = 3\npretraining = 1\nlabelled = 4\nunlabelled = 4\ngenerated = 4\njoined = 4\n\
-         [networks]\nlatents = 4\ngenerator = [8]\ndiscriminator = [8]\n[classifier]\nlayers = ['4x3', 'pool']\n\
+         [networks]\nkind = 'perceptron'\nlatents = 4\ngenerator = [8]\ndiscriminator = [8]\n[classifier]\nlayers = ['4x3', 'pool']\n\
          [samples]\nmeasured = 2\ncolumns = 2\nepochs = 1\n\
          [train]\ndevice = 'cpu'\nlog_every = 1\nshow_every = 4\ncheckpoint_every = 3\n"],
     flags: &[],

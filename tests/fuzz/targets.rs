@@ -178,7 +178,7 @@ pub fn class_names(bytes: &[u8]) {
 pub fn picture(bytes: &[u8]) {
     let path = file("picture.png", bytes);
     for colour in [false, true] {
-        let _ = data::picture(&path, colour);
+        let _ = data::picture(&path, colour, &Default::default());
     }
     with_folder(&[("a/1.jpg", bytes)], |path| {
         let _ = data::open(path);

@@ -47,6 +47,9 @@ steps() {
 # What `choose-N` found best (10,000 labels take what 1,000 take); of the game without cross-entropy, which is the paper's.
 chosen() { # N METHOD
     case $1-$2 in
+        1000-codis | 10000-codis) echo "--set kdgan.beta=1" ;;
+        1000-nagan | 10000-nagan) echo "--set kdgan.supervised=1" ;;
+        1000-kdgan | 10000-kdgan) echo "--set kdgan.alpha=0.5 --set kdgan.beta=4" ;;
         100-codis) echo "--set kdgan.beta=0.25" ;;
         100-nagan) echo "--set kdgan.supervised=4" ;;
         100-kdgan) echo "--set kdgan.alpha=0.9 --set kdgan.beta=1" ;;
@@ -106,7 +109,7 @@ for seed in "$@"; do
                     on "mnist-$n-$subset-$method" "$n" $subset "$method" "$seed" $(chosen "$n" "$method") "$@"
                 done
                 if [ "$n" != 100 ]; then
-                    on "mnist-$n-$subset-kdgan-supervised" "$n" $subset kdgan "$seed" --set kdgan.alpha=0.5 --set kdgan.beta=1 --set kdgan.supervised=4
+                    on "mnist-$n-$subset-kdgan-supervised" "$n" $subset kdgan "$seed" --set kdgan.alpha=0.5 --set kdgan.beta=1 --set kdgan.supervised=1
                 fi
                 on "mnist-$n-$subset-ce-plain" "$n" $subset ce "$seed" --set augment.rotation=0 --set augment.shift=0 --set augment.zoom=0
                 on "mnist-$n-$subset-code2018" "$n" $subset kdgan "$seed" --set kdgan.variant=code-2018 --set augment.pretraining=false \

@@ -10,9 +10,11 @@ use veridical::settings::help;
 use veridical::train::With;
 use veridical::train::config::TrainSection;
 
-use super::{Common, Noise, words};
+use super::{Common, Noise};
+use crate::cli::data::Reading;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
+use crate::cli::words::words;
 use crate::cli::{Ended, say};
 
 /// Learn from images with and without noise in one training (Ambient-Tweedie), or from one kind alone, to compare with.
@@ -29,6 +31,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
     #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
     noise: Noise,
     #[arg(long, value_name = "WHICH", value_parser = words::<TrainedOn>(), hide_possible_values = true, help = help::<AmbientSection>("images"))]
     on: Option<TrainedOn>,
@@ -39,20 +43,30 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let settings =
-        args.common.settings(&args.out, "digits", presets::ambient, |with: &mut With<AmbientSettings>| {
-            let AmbientSettings { noisy, ambient, .. } = &mut with.method;
-            with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
-            args.noise.set(noisy);
-            ambient.images = args.on.unwrap_or(ambient.images);
-            ambient.loss = args.loss.unwrap_or(ambient.loss);
-            with.run.train.images = args.images.unwrap_or(with.run.train.images);
-        })?;
+    let opened = args.noise.opened(&args.common, args.data.as_deref(), &args.reading)?;
+    let fitting = match &opened {
+        None => presets::ambient("digits")?,
+        Some(set) if set.is_built_in() => {
+            presets::ambient(if set.name.ends_with("digits") { "digits" } else { "points" })?
+        }
+        Some(set) => presets::ambient_fitting(args.common.fitting(set)?),
+    };
+    let brief = opened.as_ref().filter(|set| !set.is_built_in()).map(|_| fitting.run.in_brief());
+    let settings = args.common.settings(&args.out, fitting, presets::ambient, |with: &mut With<AmbientSettings>| {
+        let AmbientSettings { noisy, ambient, .. } = &mut with.method;
+        with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
+        args.reading.set(&mut with.run.data);
+        args.noise.set(noisy);
+        ambient.images = args.on.unwrap_or(ambient.images);
+        ambient.loss = args.loss.unwrap_or(ambient.loss);
+        with.run.train.images = args.images.unwrap_or(with.run.train.images);
+    })?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
-    let data = settings.method.noisy.open(&settings.run.data.path)?;
+    let data = settings.method.noisy.open(&settings.run.data, opened)?;
     data.accounts.iter().for_each(|account| note(account));
+    brief.iter().for_each(|brief| note(&format!("settings from the data: {brief} (config.toml has all of them)")));
     let training = AmbientTraining::new(&settings, &data)?;
     data.warning().iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;

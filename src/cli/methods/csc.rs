@@ -8,11 +8,13 @@ use veridical::methods::{CscSettings, FineTuning, FineTuningKind, fine_tune, pre
 use veridical::settings::help;
 use veridical::train::With;
 use veridical::train::config::TrainSection;
-use veridical::{Error, Result, data};
+use veridical::{Error, Result};
 
-use super::{Common, words};
+use super::Common;
+use crate::cli::data::{Reading, open};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
+use crate::cli::words::words;
 use crate::cli::{Ended, say};
 
 /// Fine-tune a trained model for the coarse solver that it is sampled with (contrastive sampling chains, CDM, or
@@ -33,6 +35,8 @@ pub struct Args {
     /// The images that it was trained on: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
     #[arg(long, value_name = "NAME", value_parser = words::<FineTuningKind>(), hide_possible_values = true, help = help::<CscSection>("method"))]
     method: Option<FineTuningKind>,
     #[arg(long, help = help::<TrainSection>("images"))]
@@ -40,20 +44,22 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let settings = args.common.settings(&args.out, "digits", presets::csc, |with: &mut With<CscSettings>| {
-        let csc = &mut with.method.csc;
-        with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
-        csc.model = args.model.clone().unwrap_or(csc.model.clone());
-        csc.method = args.method.unwrap_or(csc.method);
-        with.run.train.images = args.images.unwrap_or(with.run.train.images);
-    })?;
+    let settings =
+        args.common.settings(&args.out, presets::csc("digits")?, presets::csc, |with: &mut With<CscSettings>| {
+            let csc = &mut with.method.csc;
+            with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
+            args.reading.set(&mut with.run.data);
+            csc.model = args.model.clone().unwrap_or(csc.model.clone());
+            csc.method = args.method.unwrap_or(csc.method);
+            with.run.train.images = args.images.unwrap_or(with.run.train.images);
+        })?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
     if settings.run.data.path.is_empty() {
         return Err(Error::Config("no data: say what the model was trained on with --data PATH".into()));
     }
-    let data = data::open(&settings.run.data.path)?;
+    let data = open(&settings.run.data.path, settings.run.data.options(), &settings.method.csc.model)?;
     note(&data.account());
     let fine_tuning = FineTuning::new(&settings, &data)?;
     fine_tune::warning(fine_tuning.model(), &data.train).iter().for_each(|warning| note(warning));

@@ -9,10 +9,11 @@ use veridical::methods::kdgan::{KdganMethod, KdganOutcome, KdganRun, KdganSectio
 use veridical::settings::help;
 use veridical::train::Own;
 
+use super::Common;
 use super::labels::{Labels, Opened};
-use super::{Common, words};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
+use crate::cli::words::words;
 use crate::cli::{Ended, say};
 
 /// Train a small student from few labels by a game with a teacher and a discriminator (KDGAN), or by one of six other
@@ -40,12 +41,13 @@ pub fn run(args: Args) -> Result<Ended> {
     let opened = Opened::new(&args.common, args.data.as_deref())?;
     let fitting = opened.first().map_or("digits", |(_, data)| presets::fitting(data));
     let opened_by = opened.preset_line(fitting);
-    let settings = args.common.settings(&args.out, fitting, presets::named, |own: &mut Own<KdganSettings>| {
-        let Own(own) = own;
-        own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
-        args.labels.set(&mut own.data);
-        own.kdgan.method = args.method.unwrap_or(own.kdgan.method);
-    })?;
+    let settings =
+        args.common.settings(&args.out, presets::named(fitting)?, presets::named, |own: &mut Own<KdganSettings>| {
+            let Own(own) = own;
+            own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
+            args.labels.set(&mut own.data);
+            own.kdgan.method = args.method.unwrap_or(own.kdgan.method);
+        })?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }

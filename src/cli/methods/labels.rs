@@ -3,7 +3,8 @@
 use veridical::Result;
 use veridical::methods::game::{GameData, LabelledSection, Subset};
 
-use super::{Common, words};
+use super::Common;
+use crate::cli::words::words;
 
 /// Which of the training examples have a label.
 #[derive(clap::Args)]

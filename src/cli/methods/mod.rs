@@ -8,22 +8,22 @@ pub mod sfbd;
 pub mod triple_gan;
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use veridical::data::{DataSet, ReadOptions, open_with};
 use veridical::methods::noisy::NoisySection;
-use veridical::settings::{Setting, help};
+use veridical::settings::help;
 use veridical::train::config::TrainSection;
-use veridical::train::{RunDir, RunOptions, Settings};
+use veridical::train::{RunConfig, RunDir, RunOptions, Settings};
 use veridical::{Error, Result};
 
+use super::data::Reading;
 use super::interrupt::{self, Keeping};
-use super::{device, say, train};
+use super::{data, device, say, train};
 
 /// What every method's command takes.
 #[derive(clap::Args)]
 pub struct Common {
-    /// Settings to start from; without a preset or a file: digits
+    /// Settings to start from; without a preset or a file they follow from the data
     #[arg(long, conflicts_with = "resume")]
     preset: Option<String>,
     /// A TOML file of settings, laid over the preset
@@ -64,6 +64,20 @@ pub struct Noise {
 }
 
 impl Noise {
+    /// The clean images, or the noisy ones where there are no clean ones, if nothing but they say what the settings
+    /// are to be. Without either it is the digits' preset.
+    fn opened(&self, common: &Common, data: Option<&str>, reading: &Reading) -> Result<Option<DataSet>> {
+        let named = |flag: Option<&str>, key: &str| flag.map(String::from).or_else(|| common.given(key));
+        let (clean, noisy) = (named(data, "data.path"), named(self.noisy.as_deref(), "noisy.path"));
+        let options = reading.options(&common.set)?;
+        match (clean, noisy) {
+            _ if !common.is_fresh() => Ok(None),
+            (Some(path), _) if !path.is_empty() => open_with(&path, &options).map(Some),
+            (_, Some(path)) if !path.is_empty() => open_with(&path, &ReadOptions { noisy: true, ..options }).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn set(&self, noisy: &mut NoisySection) {
         noisy.path = self.noisy.clone().unwrap_or(noisy.path.clone());
         noisy.sigma = self.sigma.unwrap_or(noisy.sigma);
@@ -71,22 +85,14 @@ impl Noise {
     }
 }
 
-/// The words of a choice; the flag's help says what each means.
-fn words<T: Setting + FromStr + Clone + Send + Sync + 'static>() -> impl TypedValueParser<Value = T>
-where
-    T::Err: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    PossibleValuesParser::new(T::CHOICES.iter().map(|choice| choice.name)).try_map(|word| word.parse::<T>())
-}
-
 impl Common {
-    /// The settings that preset, file and flags ask for; `edit` applies the command's own flags, and `fitting` is the
-    /// preset where none is named. A resumed run's settings may differ from what it was started with only where that
-    /// makes sense.
+    /// The settings that preset, file and flags ask for; `edit` applies the command's own flags, and `fitting` are
+    /// those where no preset is named. A resumed run's settings may differ from what it was started with only where
+    /// that makes sense.
     fn settings<S: Settings>(
         &self,
         out: &Path,
-        fitting: &str,
+        fitting: S,
         preset: impl Fn(&str) -> Result<S>,
         edit: impl FnOnce(&mut S),
     ) -> Result<S> {
@@ -99,7 +105,7 @@ impl Common {
             (None, Some(path)) => Some(train::read(path)?),
             (None, None) => None,
         };
-        let mut settings = preset(self.preset.as_deref().unwrap_or(fitting))?;
+        let mut settings = self.preset.as_deref().map_or(Ok(fitting), preset)?;
         if stored.is_some() {
             settings.without_architecture(); // the stored one is complete
         }
@@ -118,6 +124,11 @@ impl Common {
         Ok(settings)
     }
 
+    /// The settings of training that follow from data.
+    fn fitting(&self, set: &DataSet) -> Result<RunConfig> {
+        train::fitting(set, self.device.clone().or_else(|| self.given("train.device")).as_deref())
+    }
+
     /// Whether nothing but flags says what to do: no preset, no file, no run that is there.
     fn is_fresh(&self) -> bool {
         self.preset.is_none() && self.config.is_none() && !self.resume
@@ -125,9 +136,7 @@ impl Common {
 
     /// What the last `--set` of this key gives it, as a text.
     fn given(&self, key: &str) -> Option<String> {
-        let value =
-            |set: &String| Some(set.split_once('=').filter(|(name, _)| name.trim() == key)?.1.trim().to_string());
-        self.set.iter().rev().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_string())
+        data::given(&self.set, key)
     }
 
     /// Prints the settings if that is all that was asked for.

@@ -10,6 +10,7 @@ use veridical::settings::help;
 use veridical::train::With;
 
 use super::{Common, Noise};
+use crate::cli::data::Reading;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
 use crate::cli::{Ended, say};
@@ -31,6 +32,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
     #[command(flatten)]
+    reading: Reading,
+    #[command(flatten)]
     noise: Noise,
     #[arg(long, value_name = "K", help = help::<SfbdSection>("rounds"))]
     rounds: Option<u32>,
@@ -44,9 +47,19 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let settings = args.common.settings(&args.out, "digits", presets::sfbd, |with: &mut With<SfbdSettings>| {
+    let opened = args.noise.opened(&args.common, args.data.as_deref(), &args.reading)?;
+    let fitting = match &opened {
+        None => presets::sfbd("digits")?,
+        Some(set) if set.is_built_in() => {
+            presets::sfbd(if set.name.ends_with("digits") { "digits" } else { "points" })?
+        }
+        Some(set) => presets::sfbd_fitting(args.common.fitting(set)?),
+    };
+    let brief = opened.as_ref().filter(|set| !set.is_built_in()).map(|_| fitting.run.in_brief());
+    let settings = args.common.settings(&args.out, fitting, presets::sfbd, |with: &mut With<SfbdSettings>| {
         let SfbdSettings { noisy, sfbd, online, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
+        args.reading.set(&mut with.run.data);
         args.noise.set(noisy);
         sfbd.rounds = args.rounds.unwrap_or(sfbd.rounds);
         sfbd.denoiser = args.denoiser.clone().unwrap_or(sfbd.denoiser.clone());
@@ -56,8 +69,9 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
-    let data = settings.method.noisy.open(&settings.run.data.path)?;
+    let data = settings.method.noisy.open(&settings.run.data, opened)?;
     data.accounts.iter().for_each(|account| note(account));
+    brief.iter().for_each(|brief| note(&format!("settings from the data: {brief} (config.toml has all of them)")));
     let sfbd = Sfbd::new(&settings, &data)?;
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
     note(&format!("{} clean and {} noisy images", count(&data.clean), count(&data.noisy)));

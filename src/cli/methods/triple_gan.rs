@@ -11,10 +11,11 @@ use veridical::settings::help;
 use veridical::train::Own;
 use veridical::{Error, Result};
 
+use super::Common;
 use super::labels::{Labels, Opened};
-use super::{Common, words};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
+use crate::cli::words::words;
 use crate::cli::{Ended, say};
 
 /// Learn to classify, and to draw images of a class, from few labelled images and many unlabelled ones (Triple-GAN).
@@ -44,12 +45,17 @@ pub fn run(args: Args) -> Result<Ended> {
         None => "digits",
     };
     let opened_by = opened.preset_line(fitting);
-    let settings = args.common.settings(&args.out, fitting, presets::named, |own: &mut Own<TripleGanSettings>| {
-        let Own(own) = own;
-        own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
-        args.labels.set(&mut own.data);
-        own.triple_gan.baseline = args.baseline.unwrap_or(own.triple_gan.baseline);
-    })?;
+    let settings = args.common.settings(
+        &args.out,
+        presets::named(fitting)?,
+        presets::named,
+        |own: &mut Own<TripleGanSettings>| {
+            let Own(own) = own;
+            own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
+            args.labels.set(&mut own.data);
+            own.triple_gan.baseline = args.baseline.unwrap_or(own.triple_gan.baseline);
+        },
+    )?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }

@@ -7,7 +7,7 @@ mod solver;
 use std::path::{Path, PathBuf};
 
 use seeds::Seeds;
-use veridical::data;
+use veridical::data::{self, ReadOptions};
 use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes};
 use veridical::escape::escaped;
 use veridical::report::ImageGrid;
@@ -17,17 +17,18 @@ use veridical::{DType, Device, Error, Result, Tensor, memory};
 use super::interrupt::{self, Keeping};
 use super::output::{self, Form};
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, positive, say};
+use super::{Ended, compute, device, model, positive, say};
 
 /// Draw samples from a model.
 ///
-/// Sample i of --seeds depends on seed i alone, whatever it is drawn with. Files hold images as [n, channels, height,
-/// width] in [-1, 1]. The defaults are EDM's: Heun's method, 18 steps from sigma 80 to 0.002 with rho 7, no churn. On
-/// the CPU the solver works in f64, as EDM's does; on a GPU in f32, for GPU tensors have no f64 here.
+/// Sample i of --seeds depends on seed i alone, whatever it is drawn with. Safetensors hold images as [n, channels,
+/// height, width] in [-1, 1], or in the units of data that were standardised; a .npz holds them in the units of the
+/// data. The defaults are EDM's: Heun's method, 18 steps from sigma 80 to 0.002 with rho 7, no churn. On the CPU the
+/// solver works in f64, as EDM's does; on a GPU in f32, for GPU tensors have no f64 here.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model file
-    #[arg(long, value_name = "FILE")]
+    /// The model file, or the directory of a run
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// Start from `latents` of unit variance in this safetensors file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["start_image", "start_sigma"])]
@@ -69,7 +70,7 @@ pub struct Args {
     /// Start from images (`x` of a safetensors file, or a picture) behind noise of level --start-sigma
     #[arg(long, value_name = "FILE", requires = "start_sigma")]
     start_image: Option<PathBuf>,
-    /// The noise level of --start-image
+    /// The noise level of --start-image: of pixels in [-1, 1], or in the units of data that were standardised
     #[arg(long, value_name = "SIGMA", requires = "start_image", value_parser = positive)]
     start_sigma: Option<f64>,
     /// The images have noise of that level already: add none
@@ -104,8 +105,8 @@ pub fn run(args: Args) -> Result<Ended> {
         ("--trajectory", Form::Tensors, args.trajectory.as_ref()),
     ])?;
     let device = Device::named(&args.device)?;
-    let model = Model::load(&args.model, &device)?;
-    let reference = args.guidance_model.as_ref().map(|path| Model::load(path, &device)).transpose()?;
+    let model = model::load(&args.model, &device)?;
+    let reference = args.guidance_model.as_ref().map(|path| model::load(path, &device)).transpose()?;
     let guidance = args.guidance.map(|weight| Guidance { weight, interval: args.guidance_interval });
     let at_once = Some(args.batch as usize);
     let sampler = Sampler { guidance, compute: compute(&args.compute), at_once, ..args.solver.sampler(&model)? };
@@ -182,7 +183,8 @@ impl Args {
             return Ok((Start::Noise, self.seeds.clone().map_or_else(|| (0..64).collect(), |seeds| seeds.0)));
         };
         let tensors = output::ending(path) == "safetensors" || !data::is_picture(path)?;
-        let images = if tensors { samples(model, path, "x")? } else { picture(path, &shape, &device)? };
+        let images = if tensors { model.in_own_units(&samples(model, path, "x")?)? } else { picture(path, model)? };
+        let sigma = sigma / model.units().map_or(Ok(1.0), |units| units.of_noise())?;
         let n = images.shape()[0];
         let seeds: Vec<u32> = self.seeds.clone().map_or_else(|| (0..n as u32).collect(), |seeds| seeds.0);
         let images = match (n, seeds.len()) {
@@ -273,15 +275,17 @@ fn class(text: &str, model: &Model) -> Result<u32> {
 }
 
 /// A picture as one image `[1, h, w, c]` in [-1, 1].
-fn picture(path: &Path, shape: &[usize], device: &Device) -> Result<Tensor> {
-    let &[h, w, c] = shape else {
+fn picture(path: &Path, model: &Model) -> Result<Tensor> {
+    let (shape, device) = (model.denoiser().sample_shape(), &model.weights.device());
+    let [h, w, c] = shape[..] else {
         return Err(Error::Config(format!("--start-image: the model draws points of {shape:?}, not pictures")));
     };
     if !matches!(c, 1 | 3) {
         let what = format!("--start-image: the model's images have {c} channels; give safetensors");
         return Err(Error::Config(what));
     }
-    let set = data::picture(path, c == 3)?;
+    let options = ReadOptions { units: model.units().cloned(), ..Default::default() };
+    let set = data::picture(path, c == 3, &options)?;
     note(&set.account());
     let image = set.train;
     let [height, width, _] = image.size();

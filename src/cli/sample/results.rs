@@ -16,8 +16,8 @@ impl Args {
         if let Some(path) = &self.output {
             let samples = joined(drawn.iter().map(|part| &part.samples))?;
             match &*output::ending(path) {
-                "npz" => npy::write_images(path, &images(&samples, labels)?)?,
-                _ => write_samples(path, "samples", &samples)?,
+                "npz" => npy::write_images(path, &images(model, &samples, labels)?)?,
+                _ => write_samples(path, "samples", &model.in_user_units(&samples)?)?,
             }
         }
         if let Some(path) = &self.trajectory {
@@ -72,7 +72,7 @@ fn channels_first(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Samples as a data set. Labels that mix classes, or are of none, have no place in one.
-fn images(samples: &Tensor, labels: Option<&Tensor>) -> Result<Images> {
+fn images(model: &Model, samples: &Tensor, labels: Option<&Tensor>) -> Result<Images> {
     let size = match samples.shape()[..] {
         [_, h, w, c] => [h, w, c],
         _ => [1, 1, samples.shape()[1..].iter().product()],
@@ -81,7 +81,8 @@ fn images(samples: &Tensor, labels: Option<&Tensor>) -> Result<Images> {
     match labels.map(classes).transpose()?.flatten() {
         Some((labels, classes)) => Images::new(pixels, labels, size, classes),
         None => Images::new(pixels, vec![0; samples.shape()[0]], size, 1),
-    }
+    }?
+    .with_units(model.units().cloned().unwrap_or_default())
 }
 
 /// The class of each row `[n, classes]` and their number, if every row is of one.

@@ -13,7 +13,7 @@ use walk::{Found, walk};
 use super::entries::{Kind, entries};
 use super::picture::{self, Header};
 use super::reading::Examples;
-use super::{DataSet, Images, Reading};
+use super::{DataSet, Images, ReadOptions, Reading};
 use crate::escape::escaped;
 use crate::{Error, Result};
 
@@ -22,11 +22,11 @@ use crate::{Error, Result};
 ///
 /// Errors on files that are no pictures of a form that is read (see [`open`](super::open)), are damaged or cut short,
 /// and on sides of more than 8,192 pixels.
-pub fn picture(path: impl AsRef<Path>, colour: bool) -> Result<DataSet> {
+pub fn picture(path: impl AsRef<Path>, colour: bool, options: &ReadOptions) -> Result<DataSet> {
     let path = path.as_ref();
     let header = picture::header(path)?;
     let target = Target { colour, wide: header.wide };
-    let (image, reading) = stack::images(path, &[path.to_path_buf()], &[header], (vec![0], 1), target)?;
+    let (image, reading) = stack::images(path, &[path.to_path_buf()], &[header], (vec![0], 1), target, options)?;
     Ok(DataSet::read(path.to_string_lossy(), image, None, Vec::new(), reading))
 }
 
@@ -36,7 +36,7 @@ pub fn picture(path: impl AsRef<Path>, colour: bool) -> Result<DataSet> {
 /// Errors where pictures or classes would be lost: pictures beside the folders of classes, class folders without any, a
 /// `train` that may be a class or a part, labels that do not fit; where a picture does not decode; and where sizes
 /// differ.
-pub(super) fn open(dir: &Path, name: &str) -> Result<Option<DataSet>> {
+pub(super) fn open(dir: &Path, name: &str, options: &ReadOptions) -> Result<Option<DataSet>> {
     let top = Top::of(dir)?;
     if top.pictures() == 0 {
         return Ok(None);
@@ -61,11 +61,11 @@ pub(super) fn open(dir: &Path, name: &str) -> Result<Option<DataSet>> {
     let test_headers = held_out.as_ref().map(|part| stack::headers(&part.files)).transpose()?;
     let target = Target::default().with(&headers).with(test_headers.as_deref().unwrap_or_default());
     let mut left_out = labelled.left_out.clone();
-    let (set, mut reading) = labelled.images(dir, &headers, target)?;
+    let (set, mut reading) = labelled.images(dir, &headers, target, options)?;
     let mut kept = None;
     if let (Some(part), Some(headers)) = (held_out, &test_headers) {
         left_out.extend(part.left_out.iter().cloned());
-        let (images, of_test) = part.images(dir, headers, target)?;
+        let (images, of_test) = part.images(dir, headers, target, &options.clone().in_units(set.units()))?;
         if images.size() != set.size() {
             let what =
                 format!("test pictures are {:?} (height, width, channels), the others {:?}", images.size(), set.size());
@@ -337,8 +337,14 @@ struct Labelled {
 }
 
 impl Labelled {
-    fn images(self, root: &Path, headers: &[Header], target: Target) -> Result<(Images, Reading)> {
-        stack::images(root, &self.files, headers, (self.labels, self.classes), target)
+    fn images(
+        self,
+        root: &Path,
+        headers: &[Header],
+        target: Target,
+        options: &ReadOptions,
+    ) -> Result<(Images, Reading)> {
+        stack::images(root, &self.files, headers, (self.labels, self.classes), target, options)
     }
 }
 

@@ -8,9 +8,8 @@ use rayon::prelude::*;
 
 use crate::data::picture::{self, Header, Picture};
 use crate::data::reading::Examples;
-use crate::data::{Images, Reading, source};
+use crate::data::{Images, Numbers, ReadOptions, Reading, Standardise, Units, source};
 use crate::escape::escaped;
-use crate::pixels::of_word;
 use crate::{Error, Result};
 
 /// What all pictures of a set become.
@@ -59,6 +58,7 @@ pub fn images(
     headers: &[Header],
     (labels, classes): (Vec<u32>, usize),
     target: Target,
+    options: &ReadOptions,
 ) -> Result<(Images, Reading)> {
     let Some(Header { width, height, .. }) = headers.first() else { return Err(Error::format(root, "no pictures")) };
     let size = [*height as usize, *width as usize, if target.colour { 3 } else { 1 }];
@@ -71,28 +71,63 @@ pub fn images(
             format!("{} pictures of {width} x {height} do not fit in memory", files.len()),
         ));
     }
-    let facts;
+    let mut kept = Kept { root: root.to_path_buf(), ..Kept::default() };
+    let mut keep = |facts: Vec<Facts>| {
+        files.iter().zip(&facts).for_each(|(file, facts)| kept.add(facts, file, target.colour));
+        kept.range.unwrap_or_default().map(f64::from)
+    };
     let images = if target.wide {
-        let mut pixels = source::room(root, total)?;
-        facts = decode(files, &mut pixels, values, (*width, *height), |image, pixels| {
+        let mut pixels: Vec<f32> = source::room(root, total)?;
+        let facts = decode(files, &mut pixels, values, (*width, *height), |image, pixels| {
             let words = picture::words(image, target.colour);
-            pixels.iter_mut().zip(&words).for_each(|(pixel, &word)| *pixel = of_word(word));
+            pixels.iter_mut().zip(&words).for_each(|(pixel, &word)| *pixel = word.into());
             range(words)
         })?;
-        Images::new(pixels, labels, size, classes)
+        let range = keep(facts);
+        let units = of_words(&pixels, size[2], range, options).map_err(|what| Error::format(root, what))?;
+        let seen = |(i, x): (usize, &mut f32)| *x = units.to_model((*x).into(), i % size[2]) as f32;
+        pixels.par_iter_mut().enumerate().for_each(seen);
+        kept.units = units.clone();
+        Images::new(pixels, labels, size, classes)?.with_units(units)
     } else {
         let mut pixels = source::room(root, total)?;
-        facts = decode(files, &mut pixels, values, (*width, *height), |image, pixels| {
+        let facts = decode(files, &mut pixels, values, (*width, *height), |image, pixels| {
             let bytes = picture::bytes(image, target.colour);
             pixels.copy_from_slice(&bytes);
             range(bytes)
         })?;
+        keep(facts);
         Images::from_bytes(pixels, labels, size, classes)
     };
-    let mut kept = Kept { root: root.to_path_buf(), ..Kept::default() };
-    files.iter().zip(&facts).for_each(|(file, facts)| kept.add(facts, file, target.colour));
     kept.check_depth()?;
     Ok((images?, kept.reading()))
+}
+
+/// The units of values of 16 bits: all that there can be where they take up a good part of it, else their own spread.
+/// Errors, in words, where all are the same.
+fn of_words(words: &[f32], channels: usize, range: [f64; 2], options: &ReadOptions) -> Result<Units, String> {
+    if let Some(units) = options.units.as_ref().filter(|units| !units.is_unit_size()) {
+        return Ok(units.clone());
+    }
+    match options.standardise {
+        Standardise::None => return Ok(Units::spread(Numbers::Uint16, [0.0, 65535.0])),
+        Standardise::Auto if range[1] - range[0] >= 65535.0 / 8.0 => {
+            return Ok(Units::spread(Numbers::Uint16, [0.0, 65535.0]));
+        }
+        _ => {}
+    }
+    let channels = if options.standardise == Standardise::Channel { channels } else { 1 };
+    let moments: Vec<[f64; 2]> = (0..channels)
+        .map(|channel| {
+            let of_channel = || words.iter().skip(channel).step_by(channels).map(|&x| f64::from(x));
+            let count = (words.len() / channels) as f64;
+            let mean = of_channel().sum::<f64>() / count;
+            [mean, (of_channel().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt()]
+        })
+        .collect();
+    Units::standardising(Numbers::Uint16, &moments).map_err(|channel| {
+        format!("all values of 16 bits are {}, which has no scale: there is nothing to learn", moments[channel][0])
+    })
 }
 
 /// What is told of a picture when its pixels are gone.
@@ -140,6 +175,7 @@ pub struct Kept {
     narrow: usize,
     /// Least and largest of all values as bytes, or as words of 16 bits if any picture has them.
     range: Option<[u16; 2]>,
+    units: Units,
     animated: Examples,
     transparent: Examples,
     cmyk: Examples,
@@ -173,11 +209,7 @@ impl Kept {
             1 => self.forms.keys().map(ToString::to_string).collect(),
             _ => self.forms.iter().map(|(form, count)| format!("{form} ({count})")).collect(),
         };
-        let bits = match (self.wide, self.narrow) {
-            (0, _) => "8 bits",
-            (_, 0) => "16 bits",
-            _ => "8 and 16 bits",
-        };
+        let bits = if self.wide > 0 { "16 bits" } else { "8 bits" };
         let noun = if self.wide + self.narrow == 1 { "picture" } else { "pictures" };
         format!("{} {noun} of {bits}", forms.join(", "))
     }
@@ -199,25 +231,23 @@ impl Kept {
         Reading {
             form: self.form(),
             range: self.range.map(|range| range.map(f64::from)),
-            scale: Some([0.0, if self.wide > 0 { 65535.0 } else { 255.0 }]),
+            units: self.units.clone(),
             converted: converted.into_iter().flatten().collect(),
             left_out: later.into_iter().collect(),
             ..Reading::default()
         }
     }
 
-    /// Errors on pictures of 16 bits whose values all fit 8: either they are of 8 bits and would be all but black, or
-    /// they are no pictures.
+    /// Errors on pictures of 8 bits beside others of 16: a number would not mean the same in both.
     fn check_depth(&self) -> Result<()> {
-        match self.range {
-            Some([_, most]) if most <= 255 && self.narrow == 0 => Err(Error::format(
+        match (self.wide, self.narrow) {
+            (0, _) | (_, 0) => Ok(()),
+            (wide, narrow) => Err(Error::format(
                 &self.root,
                 format!(
-                    "pictures of 16 bits with no value above {most} of 65535: black, or of another scale; save them with 8 bits, \
-                     or stretch their values"
+                    "holds {narrow} pictures of 8 bits and {wide} of 16, whose numbers do not mean the same; save all with as many bits"
                 ),
             )),
-            _ => Ok(()),
         }
     }
 }

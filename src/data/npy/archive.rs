@@ -9,7 +9,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::{Array, Type, Values, array};
-use crate::data::{Images, source};
+use crate::data::axes::Axes;
+use crate::data::{Images, Numbers, source};
 use crate::escape::escaped;
 use crate::files::{self, write_atomic};
 use crate::{Error, Result};
@@ -41,15 +42,23 @@ pub fn write_npz(path: impl AsRef<Path>, arrays: &BTreeMap<String, Array>) -> Re
     write_atomic(path, &archive.finish().map_err(failed)?.into_inner())
 }
 
-/// Writes a data set that every command reads: `images` `[n, h, w, c]` (points: `[n, dims]`) in f32, and `labels` if
-/// there are two classes or more, with their number as `classes`: not every class need have an image.
+/// Writes a data set that every command reads, in the units of its files: `images` `[n, h, w, c]` (signals `[n, l, c]`,
+/// points `[n, dims]`), and `labels` if there are two classes or more, with their number as `classes`: not every class
+/// need have an image.
+///
+/// Images of bytes are bytes, and also called `arr_0`, as the scripts of ADM and EDM ask for; all others are f32.
 pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<()> {
     let shape = match images.size() {
         [1, 1, dims] => vec![images.len(), dims],
+        [1, l, c] if Axes::are_signals(l, c) => vec![images.len(), l, c],
         [h, w, c] => vec![images.len(), h, w, c],
     };
-    let pixels = Array { shape, values: Values::F32(images.pixels().into_owned()) };
-    let mut arrays = BTreeMap::from([("images".to_string(), pixels)]);
+    let bytes = images.units().numbers() == Numbers::Uint8;
+    let pixels = Array { shape, values: images.user_values() };
+    let mut arrays = BTreeMap::from([("images".to_string(), pixels.clone())]);
+    if bytes {
+        arrays.insert(ADM.into(), pixels);
+    }
     if images.classes() > 1 {
         let labels = images.labels().iter().map(|&label| label.into()).collect();
         arrays.insert("labels".into(), Array { shape: vec![images.len()], values: Values::I64(labels) });
@@ -57,6 +66,9 @@ pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<()> {
     }
     write_npz(path, &arrays)
 }
+
+/// What the scripts of ADM call images.
+pub(in crate::data) const ADM: &str = "arr_0";
 
 /// An archive of which only names are known; members are unpacked when they are asked for.
 pub(in crate::data) struct Archive<'a> {

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::Path;
 
 #[cfg(feature = "formats")]
-pub(super) use archive::Archive;
+pub(super) use archive::{ADM, Archive};
 #[cfg(feature = "formats")]
 pub use archive::{read_npz, write_images, write_npz};
 use header::Header;

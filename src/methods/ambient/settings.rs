@@ -69,7 +69,6 @@ impl MethodSettings for AmbientSettings {
 
     fn check(&self, run: &RunConfig) -> Result<()> {
         let ambient = &self.ambient;
-        self.noisy.check(run)?;
         let moves = |a: &Augment| a.scale + a.rotate_frac + a.aniso + a.translate_frac > 0.0;
         if matches!(ambient.images, TrainedOn::Both | TrainedOn::Noisy) && run.augment.p > 0.0 && moves(&run.augment) {
             return Err(Error::Config(

@@ -27,6 +27,7 @@ impl AmbientTraining {
     /// sense, on a noise level that the model does not know, and where [`Prepared::new`] does.
     pub fn new(settings: &With<AmbientSettings>, data: &NoisyData) -> Result<Self> {
         settings.check()?;
+        data.check(&settings.run)?;
         let mut settings = settings.clone();
         let (set, objective) = settings.method.task(&settings.run, data)?;
         settings.run = settings.run.completed(&set.train)?;

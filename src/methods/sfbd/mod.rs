@@ -98,6 +98,8 @@ impl<'a> Sfbd<'a> {
         settings.check()?;
         let mut settings = settings.clone();
         data.noisy()?;
+        data.check(&settings.run)?;
+        settings.method.check_grid(&settings.run, data.sigma)?;
         let clean = data.set(data.clean()?.clone());
         let given = match settings.method.sfbd.model.as_str() {
             "" => None,

@@ -107,7 +107,7 @@ pub(super) fn denoised(
             pixels[i as usize * values..][..values].copy_from_slice(image);
         }
     }
-    let images = Images::new(pixels, noisy.labels().to_vec(), noisy.size(), noisy.classes())?;
+    let images = noisy.with_pixels(pixels, noisy.labels().to_vec())?;
     Ok(Denoised { images, indices: needed })
 }
 

@@ -77,7 +77,6 @@ impl MethodSettings for SfbdSettings {
 
     fn check(&self, run: &RunConfig) -> Result<()> {
         let (sfbd, online) = (&self.sfbd, &self.online);
-        self.noisy.check(run)?;
         if sfbd.files && !cfg!(feature = "formats") {
             let what = "sfbd.files = true writes archives, which this build does not: its feature `formats` is off";
             return Err(Error::Config(what.into()));
@@ -100,16 +99,22 @@ impl MethodSettings for SfbdSettings {
                 "sfbd.optimizer = \"kept\" needs the optimiser of a pre-training, which a model file (sfbd.model) has not".into(),
             ));
         }
+        self.denoiser(run).map(drop)
+    }
+}
+
+impl SfbdSettings {
+    /// Errors unless the denoiser's grid has levels below noise of level `sigma`.
+    pub(super) fn check_grid(&self, run: &RunConfig, sigma: f64) -> Result<()> {
         let grid = |e| {
-            let (steps, rho, sigma) = (sfbd.steps, run.sampling.rho, self.noisy.sigma);
-            at_fault(
-                &format!("no grid of sfbd.steps = {steps} with sampling.rho = {rho:?} from noisy.sigma = {sigma:?}"),
-                e,
-            )
+            let (steps, rho) = (self.sfbd.steps, run.sampling.rho);
+            let what =
+                format!("no grid of sfbd.steps = {steps} with sampling.rho = {rho:?} from noisy.sigma = {sigma:?}");
+            at_fault(&what, e)
         };
         let Sampler { grid: levels, sigma_min, sigma_max, .. } = self.denoiser(run)?;
-        let levels = levels.sigmas(sfbd.steps, sigma_min, sigma_max);
-        levels.and_then(|levels| sigmas_from(&levels, self.noisy.sigma)).map(drop).map_err(grid)
+        let levels = levels.sigmas(self.sfbd.steps, sigma_min, sigma_max);
+        levels.and_then(|levels| sigmas_from(&levels, sigma)).map(drop).map_err(grid)
     }
 }
 

@@ -3,14 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::nn::unet::Sizes;
+use crate::nn::unet::{Canvas, Sizes};
 
 /// The options of [`DhariwalUNet`](super::DhariwalUNet). Names and defaults are those of EDM's `DhariwalUNet`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DhariwalConfig {
-    /// Height and width of the images.
+    /// Height and width of the images; the larger of them where they differ.
     pub img_resolution: usize,
+    /// Height, where it differs from the width.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub img_height: Option<usize>,
+    /// Width, where it differs from the height. Signals have a height of 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub img_width: Option<usize>,
     /// Channels of the images.
     pub img_channels: usize,
     /// Number of classes; 0 for an unconditional network.
@@ -68,6 +74,8 @@ impl DhariwalConfig {
     pub fn new(img_resolution: usize, img_channels: usize) -> Self {
         DhariwalConfig {
             img_resolution,
+            img_height: None,
+            img_width: None,
             img_channels,
             label_dim: 0,
             augment_dim: 0,
@@ -89,10 +97,12 @@ impl DhariwalConfig {
         config
     }
 
-    /// Errors with what to change if no network can be made.
-    pub(super) fn check(&self) -> Result<()> {
-        Sizes {
+    /// How images lie in the network. Errors with what to change if none can be made.
+    pub(super) fn check(&self) -> Result<Canvas> {
+        let canvas = Sizes {
             img_resolution: self.img_resolution,
+            img_height: self.img_height,
+            img_width: self.img_width,
             img_channels: self.img_channels,
             label_dim: self.label_dim,
             augment_dim: self.augment_dim,
@@ -111,6 +121,6 @@ impl DhariwalConfig {
                 self.model_channels
             )));
         }
-        Ok(())
+        Ok(canvas)
     }
 }

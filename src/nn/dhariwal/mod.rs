@@ -9,7 +9,7 @@ use super::layers::{Conv2d, GroupNorm, LayerInit, Linear, Module};
 use super::layout::{Layout, Scope};
 use super::score::{Architecture, Conditions, DataShape, ScoreNetwork};
 use super::unet::{
-    BlockOptions, DecoderLevel, Heads, Resampling, UNetBlock, check_images, check_labels, decode, multiply_adds,
+    BlockOptions, Canvas, DecoderLevel, Heads, Resampling, UNetBlock, check_labels, decode, multiply_adds, pixels,
 };
 use crate::autograd::Var;
 use crate::error::Result;
@@ -28,6 +28,7 @@ const EPS: f64 = 1e-5;
 #[derive(Debug, Clone)]
 pub struct DhariwalUNet {
     config: DhariwalConfig,
+    canvas: Canvas,
     map_augment: Option<Linear>,
     map_layer0: Linear,
     map_layer1: Linear,
@@ -48,7 +49,7 @@ impl DhariwalUNet {
 
     /// As [`new`](Self::new), giving another number of channels.
     pub fn with_outputs(scope: &mut Scope, config: &DhariwalConfig, outputs: usize) -> Result<Self> {
-        config.check()?;
+        let canvas = config.check()?;
         let (model_channels, emb_channels) = (config.model_channels, config.model_channels * config.channel_mult_emb);
         let init = LayerInit::Kaiming;
         let options = BlockOptions {
@@ -77,10 +78,10 @@ impl DhariwalUNet {
         let mut skips = vec![channels];
         let mut encoder = Vec::new();
         let mut enc = scope.at("enc");
-        let top = config.img_resolution;
+        let top = canvas.resolution(0);
         let stem = Conv2d::three(&mut enc.at(&format!("{top}x{top}_conv")), config.img_channels, channels, init);
         for (level, &mult) in config.channel_mult.iter().enumerate() {
-            let at = config.img_resolution >> level;
+            let at = canvas.resolution(level);
             let attention = config.attn_resolutions.contains(&at);
             if level > 0 {
                 let scope = &mut enc.at(&format!("{at}x{at}_down"));
@@ -98,7 +99,7 @@ impl DhariwalUNet {
         let mut decoder = Vec::new();
         let mut dec = scope.at("dec");
         for (level, &mult) in config.channel_mult.iter().enumerate().rev() {
-            let at = config.img_resolution >> level;
+            let at = canvas.resolution(level);
             let (lowest, outputs) = (level == config.channel_mult.len() - 1, model_channels * mult);
             let part = DecoderLevel { at, lowest, inputs: channels, outputs };
             let attention = vec![config.attn_resolutions.contains(&at); config.num_blocks + 1];
@@ -107,6 +108,7 @@ impl DhariwalUNet {
         }
         Ok(DhariwalUNet {
             config: config.clone(),
+            canvas,
             map_augment,
             map_layer0,
             map_layer1,
@@ -145,9 +147,9 @@ impl DhariwalUNet {
 
 impl ScoreNetwork for DhariwalUNet {
     fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
-        check_images("DhariwalUNet", x, self.config.img_resolution, self.config.img_channels)?;
+        let x = self.canvas.framing("DhariwalUNet", x, self.config.img_channels)?;
         let emb = self.embed(cx, noise, conditions)?;
-        let mut x = self.stem.forward(cx, &ops::cast(x, cx.compute())?)?;
+        let mut x = self.stem.forward(cx, &ops::cast(&x, cx.compute())?)?;
         let mut skips = vec![x.clone()];
         for block in &self.encoder {
             x = block.forward(cx, &x, &emb)?;
@@ -156,16 +158,15 @@ impl ScoreNetwork for DhariwalUNet {
         for block in &self.decoder {
             x = decode(cx, block, &x, &mut skips, &emb)?;
         }
-        self.out_conv.forward(cx, &self.out_norm.forward_silu(cx, &x)?)
+        self.canvas.cutting(&self.out_conv.forward(cx, &self.out_norm.forward_silu(cx, &x)?)?)
     }
 
     fn multiply_adds(&self, layout: &Layout) -> Result<Option<u64>> {
         let embedding = [Some(&self.map_layer0), Some(&self.map_layer1), self.map_label.as_ref()];
         let embedding: u64 =
             embedding.into_iter().flatten().map(|layer| layer.multiply_adds(layout)).sum::<Result<_>>()?;
-        let mut at = self.config.img_resolution;
-        let pixels = (at as u64).pow(2);
-        let ends = pixels * (self.stem.multiply_adds(layout)? + self.out_conv.multiply_adds(layout)?);
+        let mut at = self.canvas.framed();
+        let ends = pixels(at) * (self.stem.multiply_adds(layout)? + self.out_conv.multiply_adds(layout)?);
         let blocks = multiply_adds(self.encoder.iter().chain(&self.decoder), layout, &mut at)?;
         Ok(Some(embedding + ends + blocks))
     }
@@ -180,7 +181,8 @@ impl Architecture for DhariwalConfig {
     }
 
     fn sample_shape(&self) -> Vec<usize> {
-        vec![self.img_resolution, self.img_resolution, self.img_channels]
+        let [height, width] = [self.img_height, self.img_width].map(|extent| extent.unwrap_or(self.img_resolution));
+        vec![height, width, self.img_channels]
     }
 
     fn label_dim(&self) -> usize {
@@ -192,6 +194,6 @@ impl Architecture for DhariwalConfig {
     }
 
     fn of_data(data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
-        data.square_images()
+        Ok(data.images())
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::nn::unet::Sizes;
+use crate::nn::unet::{Canvas, Sizes};
 
 /// How the noise level is embedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +41,14 @@ pub enum DecoderType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SongConfig {
-    /// Height and width of the images.
+    /// Height and width of the images; the larger of them where they differ.
     pub img_resolution: usize,
+    /// Height, where it differs from the width.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub img_height: Option<usize>,
+    /// Width, where it differs from the height. Signals have a height of 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub img_width: Option<usize>,
     /// Channels of the images.
     pub img_channels: usize,
     /// Number of classes; 0 for an unconditional network.
@@ -132,6 +138,8 @@ impl SongConfig {
     pub fn new(img_resolution: usize, img_channels: usize) -> Self {
         SongConfig {
             img_resolution,
+            img_height: None,
+            img_width: None,
             img_channels,
             label_dim: 0,
             augment_dim: 0,
@@ -177,11 +185,13 @@ impl SongConfig {
         }
     }
 
-    /// Errors with what to change if no network can be made.
-    pub(super) fn check(&self) -> Result<()> {
+    /// How images lie in the network. Errors with what to change if none can be made.
+    pub(super) fn check(&self) -> Result<Canvas> {
         let fail = |what: String| Err(Error::Config(what));
-        Sizes {
+        let canvas = Sizes {
             img_resolution: self.img_resolution,
+            img_height: self.img_height,
+            img_width: self.img_width,
             img_channels: self.img_channels,
             label_dim: self.label_dim,
             augment_dim: self.augment_dim,
@@ -210,6 +220,14 @@ impl SongConfig {
                 self.resample_filter
             ));
         }
-        Ok(())
+        if canvas.is_signal()
+            && (self.encoder_type, self.decoder_type) != (EncoderType::Standard, DecoderType::Standard)
+        {
+            return fail("signals (images of one row) need encoder_type and decoder_type \"standard\"".into());
+        }
+        if canvas.is_signal() && self.resample_filter != [1.0, 1.0] {
+            return fail("signals (images of one row) need resample_filter [1, 1]".into());
+        }
+        Ok(canvas)
     }
 }

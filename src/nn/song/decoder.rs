@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::nn::context::Context;
 use crate::nn::layers::{Conv2d, GroupNorm, Module};
 use crate::nn::layout::{Layout, Scope};
-use crate::nn::unet::{BlockOptions, DecoderLevel, UNetBlock, decode, multiply_adds, register_filter};
+use crate::nn::unet::{BlockOptions, Canvas, DecoderLevel, UNetBlock, decode, multiply_adds, pixels, register_filter};
 use crate::ops;
 
 /// Blocks at each resolution, from the lowest.
@@ -35,6 +35,7 @@ impl Decoder {
     pub fn new(
         scope: &mut Scope,
         config: &SongConfig,
+        canvas: &Canvas,
         options: &BlockOptions,
         mut skips: Vec<usize>,
         outputs: usize,
@@ -44,7 +45,7 @@ impl Decoder {
         let mut channels = skips.last().copied().unwrap_or(config.model_channels);
         let mut levels = Vec::new();
         for (level, &mult) in config.channel_mult.iter().enumerate().rev() {
-            let at = config.img_resolution >> level;
+            let at = canvas.resolution(level);
             let outputs_at = config.model_channels * mult;
             let part = DecoderLevel { at, lowest: level == last, inputs: channels, outputs: outputs_at };
             let mut attention = vec![false; config.num_blocks];
@@ -83,13 +84,13 @@ impl Decoder {
         Ok(sum.unwrap_or(x))
     }
 
-    /// Multiply-adds for one image, from the lowest resolution `at` on.
-    pub fn multiply_adds(&self, layout: &Layout, mut at: usize) -> Result<u64> {
+    /// Multiply-adds for one image, from the lowest height and width `at` on.
+    pub fn multiply_adds(&self, layout: &Layout, mut at: [usize; 2]) -> Result<u64> {
         let mut count = 0;
         for level in &self.levels {
             count += multiply_adds(&level.blocks, layout, &mut at)?;
             if let Some(ToImage { conv, .. }) = &level.image {
-                count += (at as u64).pow(2) * conv.multiply_adds(layout)?;
+                count += pixels(at) * conv.multiply_adds(layout)?;
             }
         }
         Ok(count)

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::nn::context::Context;
 use crate::nn::layers::{Conv2d, Linear, Module};
 use crate::nn::layout::{Layout, Scope};
-use crate::nn::unet::{BlockOptions, Resampling, UNetBlock, multiply_adds, register_filter};
+use crate::nn::unet::{BlockOptions, Canvas, Resampling, UNetBlock, multiply_adds, pixels, register_filter};
 use crate::ops;
 
 /// A first convolution, then blocks at each resolution.
@@ -35,15 +35,20 @@ enum Pyramid {
 
 impl Encoder {
     /// Also returns the channels of the skip connections, in the order in which they are made.
-    pub fn new(scope: &mut Scope, config: &SongConfig, options: &BlockOptions) -> Result<(Self, Vec<usize>)> {
-        let top = config.img_resolution;
+    pub fn new(
+        scope: &mut Scope,
+        config: &SongConfig,
+        canvas: &Canvas,
+        options: &BlockOptions,
+    ) -> Result<(Self, Vec<usize>)> {
+        let top = canvas.resolution(0);
         let mut channels = config.model_channels;
         let mut pyramid_channels = config.img_channels;
         let stem = Conv2d::three(&mut scope.at(&format!("{top}x{top}_conv")), config.img_channels, channels, 1.0);
         let mut skips = vec![channels];
         let mut levels = Vec::new();
         for (level, &mult) in config.channel_mult.iter().enumerate() {
-            let at = config.img_resolution >> level;
+            let at = canvas.resolution(level);
             let (mut down, mut pyramid) = (None, None);
             if level > 0 {
                 let name = format!("{at}x{at}_down");
@@ -90,19 +95,19 @@ impl Encoder {
         Ok((x, skips))
     }
 
-    /// Multiply-adds for one image of resolution `at`, which becomes the lowest one.
-    pub fn multiply_adds(&self, layout: &Layout, at: &mut usize) -> Result<u64> {
-        let mut count = (*at as u64).pow(2) * self.stem.multiply_adds(layout)?;
+    /// Multiply-adds for one image of height and width `at`, which become the lowest ones.
+    pub fn multiply_adds(&self, layout: &Layout, at: &mut [usize; 2]) -> Result<u64> {
+        let mut count = pixels(*at) * self.stem.multiply_adds(layout)?;
         for level in &self.levels {
             let before = *at;
             count += multiply_adds(level.down.iter().chain(&level.blocks), layout, at)?;
             count += match &level.pyramid {
                 None => 0,
-                Some(Pyramid::Skip(conv)) => (*at as u64).pow(2) * conv.multiply_adds(layout)?,
+                Some(Pyramid::Skip(conv)) => pixels(*at) * conv.multiply_adds(layout)?,
                 Some(Pyramid::Residual(conv)) => {
                     // A 3x3 convolution takes one pixel of the padding off each side.
-                    let wide = before + 2 * (residual_padding(&self.filter) - 1);
-                    (wide as u64).pow(2) * conv.multiply_adds(layout)?
+                    let wide = before.map(|extent| extent + 2 * (residual_padding(&self.filter) - 1));
+                    pixels(wide) * conv.multiply_adds(layout)?
                 }
             };
         }

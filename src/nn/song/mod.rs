@@ -11,7 +11,7 @@ use super::context::Context;
 use super::layers::LayerInit;
 use super::layout::{Layout, Scope};
 use super::score::{Architecture, Conditions, DataShape, ScoreNetwork};
-use super::unet::{BlockOptions, Heads, check_images};
+use super::unet::{BlockOptions, Canvas, Heads};
 use crate::autograd::Var;
 use crate::error::Result;
 use crate::ops;
@@ -28,6 +28,7 @@ const EPS: f64 = 1e-6;
 #[derive(Debug, Clone)]
 pub struct SongUNet {
     config: SongConfig,
+    canvas: Canvas,
     embedding: Embedding,
     encoder: Encoder,
     decoder: Decoder,
@@ -42,7 +43,7 @@ impl SongUNet {
 
     /// As [`new`](Self::new), giving another number of channels.
     pub fn with_outputs(scope: &mut Scope, config: &SongConfig, outputs: usize) -> Result<Self> {
-        config.check()?;
+        let canvas = config.check()?;
         let options = BlockOptions {
             emb_channels: config.model_channels * config.channel_mult_emb,
             heads: Heads::One,
@@ -57,9 +58,9 @@ impl SongUNet {
             init_attn: LayerInit::Xavier(0.2f32.sqrt()),
         };
         let embedding = Embedding::new(scope, config, options.emb_channels);
-        let (encoder, skips) = Encoder::new(&mut scope.at("enc"), config, &options)?;
-        let decoder = Decoder::new(&mut scope.at("dec"), config, &options, skips, outputs)?;
-        Ok(SongUNet { config: config.clone(), embedding, encoder, decoder })
+        let (encoder, skips) = Encoder::new(&mut scope.at("enc"), config, &canvas, &options)?;
+        let decoder = Decoder::new(&mut scope.at("dec"), config, &canvas, &options, skips, outputs)?;
+        Ok(SongUNet { config: config.clone(), canvas, embedding, encoder, decoder })
     }
 
     /// The configuration.
@@ -70,14 +71,14 @@ impl SongUNet {
 
 impl ScoreNetwork for SongUNet {
     fn forward(&self, cx: &Context, x: &Var, noise: &Var, conditions: Conditions) -> Result<Var> {
-        check_images("SongUNet", x, self.config.img_resolution, self.config.img_channels)?;
+        let x = self.canvas.framing("SongUNet", x, self.config.img_channels)?;
         let emb = self.embedding.forward(cx, noise, conditions)?;
-        let (x, skips) = self.encoder.forward(cx, &ops::cast(x, cx.compute())?, &emb)?;
-        self.decoder.forward(cx, x, skips, &emb)
+        let (x, skips) = self.encoder.forward(cx, &ops::cast(&x, cx.compute())?, &emb)?;
+        self.canvas.cutting(&self.decoder.forward(cx, x, skips, &emb)?)
     }
 
     fn multiply_adds(&self, layout: &Layout) -> Result<Option<u64>> {
-        let mut at = self.config.img_resolution;
+        let mut at = self.canvas.framed();
         let encoder = self.encoder.multiply_adds(layout, &mut at)?;
         Ok(Some(self.embedding.multiply_adds(layout)? + encoder + self.decoder.multiply_adds(layout, at)?))
     }
@@ -92,7 +93,8 @@ impl Architecture for SongConfig {
     }
 
     fn sample_shape(&self) -> Vec<usize> {
-        vec![self.img_resolution, self.img_resolution, self.img_channels]
+        let [height, width] = [self.img_height, self.img_width].map(|extent| extent.unwrap_or(self.img_resolution));
+        vec![height, width, self.img_channels]
     }
 
     fn label_dim(&self) -> usize {
@@ -104,6 +106,6 @@ impl Architecture for SongConfig {
     }
 
     fn of_data(data: &DataShape) -> Result<Vec<(&'static str, usize)>> {
-        data.square_images()
+        Ok(data.images())
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::attention::{Attention, Heads};
-use super::register_filter;
+use super::{doubled, halved, pixels, register_filter};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::nn::context::Context;
@@ -157,19 +157,19 @@ impl UNetBlock {
         self.run(cx, x, emb)
     }
 
-    /// The resolution of the block's result for images of resolution `at`.
-    pub fn resolution(&self, at: usize) -> usize {
+    /// Height and width of the block's result for images of this height and width; one row stays one.
+    pub fn size(&self, [height, width]: [usize; 2]) -> [usize; 2] {
         match self.resampling {
-            Resampling::None => at,
-            Resampling::Down => at / 2,
-            Resampling::Up => 2 * at,
+            Resampling::None => [height, width],
+            Resampling::Down => [(height / 2).max(1), width / 2],
+            Resampling::Up => [if height == 1 { 1 } else { 2 * height }, 2 * width],
         }
     }
 
-    /// Multiply-adds of the block's layers and attention products for one image of resolution `at`. Errors if the block
-    /// is another layout's.
-    pub fn multiply_adds(&self, layout: &Layout, at: usize) -> Result<u64> {
-        let pixels = (self.resolution(at) as u64).pow(2);
+    /// Multiply-adds of the block's layers and attention products for one image of this height and width. Errors if the
+    /// block is another layout's.
+    pub fn multiply_adds(&self, layout: &Layout, size: [usize; 2]) -> Result<u64> {
+        let pixels = pixels(self.size(size));
         let mut of_a_pixel = self.conv0.multiply_adds(layout)? + self.conv1.multiply_adds(layout)?;
         if let Skip::Projected(layer) = &self.skip {
             of_a_pixel += layer.multiply_adds(layout)?;
@@ -215,8 +215,8 @@ impl UNetBlock {
     fn resample(&self, x: &Var) -> Result<Var> {
         match self.resampling {
             Resampling::None => Ok(x.clone()),
-            Resampling::Down => ops::downsample2x(x, &self.filter),
-            Resampling::Up => ops::upsample2x(x, &self.filter),
+            Resampling::Down => halved(x, &self.filter),
+            Resampling::Up => doubled(x, &self.filter),
         }
     }
 }

@@ -5,24 +5,17 @@
 
 mod attention;
 mod block;
+mod canvas;
 
 pub use attention::Heads;
 pub use block::{BlockOptions, Resampling, UNetBlock};
+pub(super) use canvas::{Canvas, doubled, halved};
 
 use super::layout::{Init, Layout, Scope};
 use crate::autograd::Var;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::tensor::DType;
-
-/// Errors unless `x` is `[n, resolution, resolution, channels]`.
-pub(super) fn check_images(op: &'static str, x: &Var, resolution: usize, channels: usize) -> Result<()> {
-    let [_, h, w, c] = x.shape().dims(op, "images [n, h, w, channels]")?;
-    if [h, w, c] == [resolution, resolution, channels] {
-        return Ok(());
-    }
-    Err(Error::shape(op, format!("images [n, {resolution}, {resolution}, {channels}]"), x.shape()))
-}
 
 /// `labels` in f32. Errors with their `name` unless they are `[n, dim]`.
 pub(super) fn check_labels(name: &'static str, labels: &Var, [n, dim]: [usize; 2]) -> Result<Var> {
@@ -42,17 +35,22 @@ pub(super) fn decode(cx: &super::Context, block: &UNetBlock, x: &Var, skips: &mu
     }
 }
 
-/// Multiply-adds of blocks one after the other for one image of resolution `at`, which becomes that of the last one's
-/// result.
+/// Pixels of an image of this height and width.
+pub(super) fn pixels([height, width]: [usize; 2]) -> u64 {
+    height as u64 * width as u64
+}
+
+/// Multiply-adds of blocks one after the other for one image of this height and width, which become those of the last
+/// one's result.
 pub(super) fn multiply_adds<'a>(
     blocks: impl IntoIterator<Item = &'a UNetBlock>,
     layout: &Layout,
-    at: &mut usize,
+    size: &mut [usize; 2],
 ) -> Result<u64> {
     let mut count = 0;
     for block in blocks {
-        count += block.multiply_adds(layout, *at)?;
-        *at = block.resolution(*at);
+        count += block.multiply_adds(layout, *size)?;
+        *size = block.size(*size);
     }
     Ok(count)
 }
@@ -113,6 +111,8 @@ pub(crate) const MAX_LABELS: usize = 1 << 20;
 /// Errors with what to change unless these make a U-Net: sizes, resolutions and attention levels.
 pub(super) struct Sizes<'a> {
     pub img_resolution: usize,
+    pub img_height: Option<usize>,
+    pub img_width: Option<usize>,
     pub img_channels: usize,
     pub label_dim: usize,
     pub augment_dim: usize,
@@ -126,10 +126,10 @@ pub(super) struct Sizes<'a> {
 }
 
 impl Sizes<'_> {
-    pub fn check(&self) -> Result<()> {
+    /// How images lie in the network.
+    pub fn check(&self) -> Result<Canvas> {
         let fail = |what: String| Err(Error::Config(what));
         let sizes = [
-            ("img_resolution", self.img_resolution),
             ("img_channels", self.img_channels),
             ("model_channels", self.model_channels),
             ("channel_mult_emb", self.channel_mult_emb),
@@ -156,14 +156,9 @@ impl Sizes<'_> {
                 return fail(format!("{name} must be at most {limit}, got {value}"));
             }
         }
-        let levels = self.channel_mult.len() - 1;
-        if levels >= 16 || !self.img_resolution.is_multiple_of(1 << levels) {
-            return fail(format!(
-                "img_resolution {} cannot be halved {levels} times; use fewer entries in channel_mult",
-                self.img_resolution
-            ));
-        }
-        let resolutions: Vec<usize> = (0..=levels).map(|level| self.img_resolution >> level).collect();
+        let levels = self.channel_mult.len();
+        let canvas = Canvas::new(self.img_resolution, self.img_height, self.img_width, levels)?;
+        let resolutions: Vec<usize> = (0..levels).map(|level| canvas.resolution(level)).collect();
         if let Some(missing) = self.attn_resolutions.iter().find(|at| !resolutions.contains(at)) {
             return fail(format!("attn_resolutions names {missing}, but the network has {resolutions:?}"));
         }
@@ -172,6 +167,6 @@ impl Sizes<'_> {
                 return fail(format!("{name} must be in [0, 1), got {p}"));
             }
         }
-        Ok(())
+        Ok(canvas)
     }
 }

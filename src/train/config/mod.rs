@@ -9,6 +9,7 @@
 //! # Ok::<(), veridical::Error>(())
 //! ```
 
+mod fitting;
 mod model;
 mod own;
 mod presets;
@@ -89,8 +90,12 @@ impl RunConfig {
     ///
     /// Errors on presets, sections and keys that do not exist, naming them, and on values that make no sense.
     pub fn build(preset: Option<&str>, file: Option<&str>, settings: &[String]) -> Result<Self> {
-        let table = table_of(&preset.map_or_else(|| Ok(presets::base()), presets::named)?)?;
-        let config: RunConfig = parsed(laid_over(table, file, settings)?, Self::ABOUT)?;
+        preset.map_or_else(|| Ok(presets::base()), presets::named)?.changed(file, settings)
+    }
+
+    /// These settings, changed as [`build`](Self::build) changes a preset's. Errors as that does.
+    pub fn changed(&self, file: Option<&str>, settings: &[String]) -> Result<Self> {
+        let config: RunConfig = parsed(laid_over(table_of(self)?, file, settings)?, Self::ABOUT)?;
         config.check()?;
         Ok(config)
     }

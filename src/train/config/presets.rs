@@ -61,7 +61,7 @@ fn model(config: &mut RunConfig, options: Table) {
 }
 
 /// Small grey pictures on a few processors: a rate that a small network stands, short averages.
-fn small() -> RunConfig {
+pub(super) fn small() -> RunConfig {
     let mut config = base();
     config.optimizer.max_norm = 10.0;
     config.average.ramp = 0.1;

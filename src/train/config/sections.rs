@@ -1,7 +1,7 @@
 //! The sections of the settings, and what they become.
 
 use super::RunConfig;
-use crate::data::Shuffle;
+use crate::data::{AxisOrder, ReadOptions, Shuffle, Standardise};
 use crate::diffusion::{AugmentPipe, EdmLoss, Grid, Loss, LossKind, Sampler};
 use crate::error::{Error, Result};
 use crate::optim::{Decay, HalfLife, OptimizerConfig, Schedule};
@@ -13,10 +13,21 @@ crate::settings! {
     pub struct Data {
         /// A folder or file (IDX, CIFAR, pictures, .npz), `digits`, or `synthetic:NAME`.
         path: String = "digits".into();
+        /// What the axes of arrays are.
+        layout: AxisOrder = AxisOrder::Auto;
+        /// What becomes of numbers that are no bytes.
+        standardise: Standardise = Standardise::Auto;
         /// Whether the network is told the class.
         labels: bool = true;
         /// In which order the samples come.
         shuffle: Shuffle = Shuffle::Window;
+    }
+}
+
+impl Data {
+    /// How the data are read.
+    pub fn options(&self) -> ReadOptions {
+        ReadOptions { standardise: self.standardise, layout: self.layout, ..ReadOptions::default() }
     }
 }
 

@@ -1,0 +1,59 @@
+//! The flags that say how data are to be read, and their opening.
+
+use std::path::Path;
+
+use veridical::Result;
+use veridical::data::{self, AxisOrder, DataSet, ReadOptions, Standardise};
+use veridical::diffusion::Model;
+use veridical::settings::help;
+use veridical::tensor::TensorFile;
+use veridical::train::config::Data;
+
+use super::words::words;
+
+/// How files are to be read where they leave a choice.
+#[derive(clap::Args)]
+pub struct Reading {
+    #[arg(long, value_name = "AXES", value_parser = words::<AxisOrder>(), hide_possible_values = true, help = help::<Data>("layout"))]
+    layout: Option<AxisOrder>,
+    #[arg(long, value_name = "HOW", value_parser = words::<Standardise>(), hide_possible_values = true, help = help::<Data>("standardise"))]
+    standardise: Option<Standardise>,
+}
+
+impl Reading {
+    /// Puts what flags say into the settings.
+    pub fn set(&self, data: &mut Data) {
+        data.layout = self.layout.unwrap_or(data.layout);
+        data.standardise = self.standardise.unwrap_or(data.standardise);
+    }
+
+    /// What flags and `--set` say, for data that are opened before there are settings.
+    pub fn options(&self, set: &[String]) -> Result<ReadOptions> {
+        let mut settings = Data::default();
+        if let Some(word) = given(set, "data.layout") {
+            settings.layout = word.parse()?;
+        }
+        if let Some(word) = given(set, "data.standardise") {
+            settings.standardise = word.parse()?;
+        }
+        self.set(&mut settings);
+        Ok(settings.options())
+    }
+}
+
+/// What the last of `--set` for this key gives it, as a text.
+pub fn given(set: &[String], key: &str) -> Option<String> {
+    let value = |set: &String| Some(set.split_once('=').filter(|(name, _)| name.trim() == key)?.1.trim().to_string());
+    set.iter().rev().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_string())
+}
+
+/// A data set, in the units of the model that is to go on learning from it, if any.
+pub fn open(path: &str, options: ReadOptions, model: &str) -> Result<DataSet> {
+    if model.is_empty() {
+        return data::open_with(path, &options);
+    }
+    match Model::units_of_file(&TensorFile::open(Path::new(model))?)? {
+        Some(units) => data::open_with(path, &options.in_units(&units)),
+        None => data::open_with(path, &options),
+    }
+}

@@ -1,0 +1,53 @@
+//! `--model`: a file, or the directory of a run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use veridical::diffusion::Model;
+use veridical::escape::escaped;
+use veridical::{Device, Error, Result};
+
+use super::progress::note;
+
+/// The model of a file, or the newest one of a run's directory.
+pub fn load(given: &Path, device: &Device) -> Result<Model> {
+    Model::load(file(given)?, device)
+}
+
+/// The file that is meant: a run's directory stands for its newest model, the averaged weights where it keeps some,
+/// which is said. Errors where a directory holds none.
+pub fn file(given: &Path) -> Result<PathBuf> {
+    if !given.is_dir() {
+        return Ok(given.to_path_buf());
+    }
+    let age = |path: &Path| fs::metadata(path).and_then(|there| there.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let finished = Some(given.join("model.safetensors")).filter(|path| path.is_file());
+    let newest = match (finished, checkpoint(given)) {
+        (Some(finished), Some(checkpoint)) if age(&checkpoint) > age(&finished) => checkpoint,
+        (Some(file), _) | (None, Some(file)) => file,
+        (None, None) => {
+            let what = "no model in this directory: neither model.safetensors nor a checkpoint, as a run leaves them";
+            return Err(Error::format(given, what));
+        }
+    };
+    note(&format!("model {}", escaped(&newest)));
+    Ok(newest)
+}
+
+/// The weights of the newest checkpoint.
+fn checkpoint(run: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(run.join("checkpoints")).ok()?;
+    let step = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
+    let mut steps: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((step(&path)?, path))
+        })
+        .collect();
+    steps.sort();
+    let whole = |folder: &PathBuf| {
+        ["ema.safetensors", "model.safetensors"].map(|name| folder.join(name)).into_iter().find(|file| file.is_file())
+    };
+    steps.iter().rev().find_map(|(_, folder)| whole(folder))
+}

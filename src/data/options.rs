@@ -1,0 +1,67 @@
+//! How a data set is to be read, where its files leave a choice.
+
+use super::Units;
+
+crate::choice! {
+    /// What becomes of numbers that are no bytes.
+    pub enum Standardise {
+        /// Those about unit size as they are; others with one scale for all channels, columns of tables each with its
+        /// own.
+        Auto = "auto",
+        /// They are taken as they are.
+        None = "none",
+        /// With one offset and scale for all.
+        All = "all",
+        /// With an offset and a scale for each channel or column.
+        Channel = "channel",
+    }
+}
+
+crate::choice! {
+    /// What the axes of arrays are: n samples of h rows, w columns (or length l), c channels; d numbers of a point.
+    pub enum AxisOrder {
+        /// It is guessed from the extents, and said.
+        Auto = "auto",
+        /// Points.
+        Points = "nd",
+        /// Signals.
+        Signals = "nl",
+        /// Signals of channels.
+        SignalsLast = "nlc",
+        /// The same, channels first.
+        SignalsFirst = "ncl",
+        /// Images of one channel.
+        Grey = "nhw",
+        /// Images of channels.
+        Last = "nhwc",
+        /// The same, channels first.
+        First = "nchw",
+    }
+}
+
+/// How a data set is to be read; the default guesses, and says what it took.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReadOptions {
+    /// What becomes of numbers that are no bytes.
+    pub standardise: Standardise,
+    /// What the axes of arrays are.
+    pub layout: AxisOrder,
+    /// The images have noise: values below 0 may lie anywhere.
+    pub noisy: bool,
+    /// The units of data that were read before, which these belong to. Where those were standardised, so are these, by
+    /// the same numbers; where not, these may be of another type: bytes beside numbers in [-1, 1].
+    pub units: Option<Units>,
+}
+
+impl ReadOptions {
+    /// For images that have noise already.
+    pub fn noisy() -> Self {
+        ReadOptions { noisy: true, ..Self::default() }
+    }
+
+    /// The same for data that are to be in these units.
+    #[must_use]
+    pub fn in_units(self, units: &Units) -> Self {
+        ReadOptions { units: Some(units.clone()), ..self }
+    }
+}

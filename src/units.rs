@@ -1,0 +1,268 @@
+//! What the numbers of a data set mean: how those of files become what a model sees, and back.
+
+use std::fmt::{self, Display};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// What files of a data set hold, and what is written of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Numbers {
+    /// Whole numbers from 0 to 255.
+    Uint8,
+    /// Whole numbers from 0 to 65535.
+    Uint16,
+    /// Whole numbers from -32768 to 32767.
+    Int16,
+    /// Any numbers.
+    Float,
+}
+
+impl Numbers {
+    /// The least and the greatest of whole numbers.
+    pub fn bounds(self) -> Option<[f64; 2]> {
+        match self {
+            Numbers::Uint8 => Some([0.0, 255.0]),
+            Numbers::Uint16 => Some([0.0, 65535.0]),
+            Numbers::Int16 => Some([-32768.0, 32767.0]),
+            Numbers::Float => None,
+        }
+    }
+
+    /// The number next to `x` that is one of these.
+    pub fn nearest(self, x: f64) -> f64 {
+        self.bounds().map_or(x, |[low, high]| x.round_ties_even().clamp(low, high))
+    }
+}
+
+/// The units of a data set: a number `x` of its files is `(x - offset) / scale` to a model, with an offset and a scale
+/// for all channels or one of each for every channel.
+///
+/// Bytes are spread over [-1, 1]; floating-point images of about that size, and points of about unit size, are taken as
+/// they are; all others are standardised, so that their standard deviation is 0.5, as of images in [-1, 1].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Units {
+    numbers: Numbers,
+    offset: Vec<f64>,
+    scale: Vec<f64>,
+}
+
+/// The standard deviation of data that were standardised: that of images in [-1, 1].
+const DEVIATION: f64 = 0.5;
+
+impl Units {
+    /// Numbers that are taken as they are.
+    pub fn plain() -> Self {
+        Units { numbers: Numbers::Float, offset: vec![0.0], scale: vec![1.0] }
+    }
+
+    /// Bytes: 0 becomes -1 and 255 becomes 1.
+    pub fn bytes() -> Self {
+        Self::spread(Numbers::Uint8, [0.0, 255.0])
+    }
+
+    /// `low` becomes -1 and `high` becomes 1.
+    pub(crate) fn spread(numbers: Numbers, [low, high]: [f64; 2]) -> Self {
+        Units { numbers, offset: vec![(low + high) / 2.0], scale: vec![(high - low) / 2.0] }
+    }
+
+    /// With an offset and a scale for all channels, or one for each. Errors unless every scale is positive and all are
+    /// finite.
+    pub fn new(numbers: Numbers, offset: Vec<f64>, scale: Vec<f64>) -> Result<Self> {
+        let units = Units { numbers, offset, scale };
+        units.check().map_err(|what| Error::argument("Units::new", what))?;
+        Ok(units)
+    }
+
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        let same = self.offset.len() == self.scale.len() && !self.scale.is_empty();
+        let sound = self.scale.iter().all(|scale| scale.is_finite() && *scale > 0.0);
+        match same && sound && self.offset.iter().all(|offset| offset.is_finite()) {
+            true => Ok(()),
+            false => Err(format!("offsets {:?} and scales {:?}: scales must be above 0", self.offset, self.scale)),
+        }
+    }
+
+    /// Those that bring channels of these means and standard deviations to mean 0 and deviation 0.5. The error names
+    /// the channel in which all numbers are equal.
+    pub(crate) fn standardising(numbers: Numbers, moments: &[[f64; 2]]) -> std::result::Result<Self, usize> {
+        // What is left of rounding is no spread.
+        let spread = |[mean, deviation]: &[f64; 2]| *deviation > 1e-12 * mean.abs() && deviation.is_normal();
+        match moments.iter().position(|moments| !spread(moments)) {
+            Some(channel) => Err(channel),
+            None => Ok(Units {
+                numbers,
+                offset: moments.iter().map(|[mean, _]| short(*mean, moments)).collect(),
+                scale: moments.iter().map(|[_, deviation]| digits(deviation / DEVIATION, 4)).collect(),
+            }),
+        }
+    }
+
+    /// What files hold.
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    /// Whether numbers are taken as they are.
+    pub fn is_plain(&self) -> bool {
+        self.offset.iter().all(|offset| *offset == 0.0) && self.scale.iter().all(|scale| *scale == 1.0)
+    }
+
+    /// Whether a model sees these numbers as they are or spread over [-1, 1].
+    pub fn is_unit_size(&self) -> bool {
+        self.is_plain() || self.ends().is_some()
+    }
+
+    /// The numbers that become -1 and 1, where these are the ends of what images can hold: all that whole numbers of
+    /// their kind can be, 0 and 1 of truth values, 0 and 255 of floating-point images.
+    pub fn ends(&self) -> Option<[f64; 2]> {
+        let (&[offset], &[scale]) = (&self.offset[..], &self.scale[..]) else { return None };
+        let ends = [offset - scale, offset + scale];
+        let of_float = self.numbers == Numbers::Float && ends == [0.0, 255.0];
+        (self.numbers == Numbers::Uint8 || self.numbers.bounds() == Some(ends) || of_float).then_some(ends)
+    }
+
+    /// Offset and scale of a channel.
+    fn of(&self, channel: usize) -> (f64, f64) {
+        let i = if self.scale.len() == 1 { 0 } else { channel };
+        (self.offset[i], self.scale[i])
+    }
+
+    /// A number of a file as a model sees it.
+    pub fn to_model(&self, x: f64, channel: usize) -> f64 {
+        let (offset, scale) = self.of(channel);
+        (x - offset) / scale
+    }
+
+    /// What a model gives, as a file of the data set would hold it but for rounding to whole numbers.
+    pub fn to_user(&self, x: f64, channel: usize) -> f64 {
+        let (offset, scale) = self.of(channel);
+        x * scale + offset
+    }
+
+    /// Values of a model with `channels` innermost, in these units.
+    pub fn all_to_user(&self, values: &[f32], channels: usize) -> Vec<f32> {
+        match self.is_plain() {
+            true => values.to_vec(),
+            false => {
+                let user = |(i, &x): (usize, &f32)| self.to_user(x.into(), i % channels) as f32;
+                values.iter().enumerate().map(user).collect()
+            }
+        }
+    }
+
+    /// The scale of noise: what a level in units of the user is divided by for the model. Of bytes it is 1, for their
+    /// noise is said in [-1, 1].
+    ///
+    /// Errors where channels have scales of their own, in which equal noise is unequal.
+    pub fn of_noise(&self) -> Result<f64> {
+        match (self.numbers, &self.scale[..]) {
+            (Numbers::Uint8, _) => Ok(1.0),
+            (_, [scale]) => Ok(*scale),
+            (_, [first, rest @ ..]) if rest.iter().all(|scale| scale == first) => Ok(*first),
+            _ => Err(Error::Config(
+                "every channel has a scale of its own, so noise of one level has no one level there: set data.standardise = \"all\"".into(),
+            )),
+        }
+    }
+
+    /// `ln` of the volume that a model's unit volume has in these units, of values with `channels` innermost: what a
+    /// log-density of the model is above that of the user's numbers.
+    pub fn log_volume(&self, values: usize, channels: usize) -> f64 {
+        (0..values).map(|i| self.of(i % channels).1.ln()).sum()
+    }
+
+    /// Errors unless these are units for so many channels.
+    pub(crate) fn check_channels(&self, channels: usize) -> Result<()> {
+        self.check().map_err(|what| Error::argument("units", what))?;
+        match self.scale.len() == 1 || self.scale.len() == channels {
+            true => Ok(()),
+            false => Err(Error::argument("units", format!("{} scales for {channels} channels", self.scale.len()))),
+        }
+    }
+}
+
+/// A mean to as many digits as matter beside the smallest spread.
+fn short(mean: f64, moments: &[[f64; 2]]) -> f64 {
+    let least = moments.iter().map(|[_, deviation]| *deviation).fold(f64::INFINITY, f64::min);
+    let needed = (mean.abs() / least).log10().ceil().clamp(0.0, 12.0) as usize + 3;
+    digits(mean, needed)
+}
+
+/// To so many digits.
+fn digits(x: f64, count: usize) -> f64 {
+    format!("{x:.*e}", count - 1).parse().unwrap_or(x)
+}
+
+impl Default for Units {
+    fn default() -> Self {
+        Self::plain()
+    }
+}
+
+impl Display for Units {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if self.is_plain() {
+            return write!(f, "taken as they are");
+        }
+        match (self.ends(), &self.offset[..], &self.scale[..]) {
+            (Some([low, high]), _, _) => write!(f, "{low} to {high} is read as [-1, 1]"),
+            (_, [offset], [scale]) => write!(f, "standardised: (x - {offset}) / {scale}"),
+            (_, offsets, scales) => {
+                let shown =
+                    offsets.iter().zip(scales).take(3).map(|(offset, scale)| format!("(x - {offset}) / {scale}"));
+                let more = if scales.len() > 3 { ", …" } else { "" };
+                write!(f, "each channel standardised: {}{more}", shown.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_from_what_a_model_sees() {
+        let units = Units::standardising(Numbers::Float, &[[1200.0, 300.0], [-3e-5, 2e-6]]).unwrap();
+        assert_eq!(units, Units::new(Numbers::Float, vec![1200.0, -3e-5], vec![600.0, 4e-6]).unwrap());
+        for (x, channel, seen) in [(1500.0, 0, 0.5), (-2.8e-5, 1, 0.5)] {
+            approx::assert_relative_eq!(units.to_model(x, channel), seen, max_relative = 1e-9);
+            approx::assert_relative_eq!(units.to_user(seen, channel), x, max_relative = 1e-9);
+        }
+        assert_eq!(units.all_to_user(&[0.5, 0.0], 2), [1500.0, -3e-5]);
+        approx::assert_relative_eq!(units.log_volume(4, 2), 2.0 * (600f64.ln() + 4e-6f64.ln()), max_relative = 1e-12);
+        assert!(units.of_noise().unwrap_err().to_string().contains("data.standardise"));
+        assert_eq!(Units::bytes().to_model(255.0, 7), 1.0);
+        assert_eq!((Units::bytes().of_noise().unwrap(), Units::plain().of_noise().unwrap()), (1.0, 1.0));
+        assert_eq!(Units::new(Numbers::Uint16, vec![400.0], vec![50.0]).unwrap().of_noise().unwrap(), 50.0);
+    }
+
+    #[test]
+    fn what_they_are_can_be_read() {
+        assert_eq!(Units::bytes().to_string(), "0 to 255 is read as [-1, 1]");
+        assert_eq!(Units::plain().to_string(), "taken as they are");
+        let counts = Units::standardising(Numbers::Uint16, &[[352.1234, 141.98765]]).unwrap();
+        assert_eq!(counts.to_string(), "standardised: (x - 352.1) / 284");
+        let words = Units::spread(Numbers::Uint16, [0.0, 65535.0]);
+        assert_eq!(words.to_string(), "0 to 65535 is read as [-1, 1]");
+    }
+
+    #[test]
+    fn a_constant_channel_has_no_scale() {
+        assert_eq!(Units::standardising(Numbers::Float, &[[0.0, 1.0], [5.0, 0.0]]), Err(1));
+        assert_eq!(Units::standardising(Numbers::Float, &[[1e9, 1e-7]]), Err(0));
+        assert!(Units::new(Numbers::Float, vec![0.0], vec![0.0]).is_err());
+        assert!(Units::new(Numbers::Float, vec![0.0], vec![]).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_of_the_data_set_s_kind() {
+        assert_eq!(Numbers::Uint8.nearest(255.9), 255.0);
+        assert_eq!(Numbers::Int16.nearest(-7.6), -8.0);
+        assert_eq!(Numbers::Float.nearest(0.25), 0.25);
+    }
+}
