@@ -154,19 +154,19 @@ impl Units {
         }
     }
 
-    /// The scale of noise: what a level in units of the user is divided by for the model. Of bytes it is 1, for their
-    /// noise is said in [-1, 1].
-    ///
-    /// Errors where channels have scales of their own, in which equal noise is unequal.
-    pub fn of_noise(&self) -> Result<f64> {
+    /// What a noise level in units of the user is divided by for the model. Of bytes it is 1, for their noise is said in
+    /// [-1, 1]; where channels have scales of their own a level is in standard deviations of each.
+    pub fn of_noise(&self) -> f64 {
         match (self.numbers, &self.scale[..]) {
-            (Numbers::Uint8, _) => Ok(1.0),
-            (_, [scale]) => Ok(*scale),
-            (_, [first, rest @ ..]) if rest.iter().all(|scale| scale == first) => Ok(*first),
-            _ => Err(Error::Config(
-                "every channel has a scale of its own, so noise of one level has no one level there: set data.standardise = \"all\"".into(),
-            )),
+            (Numbers::Uint8, _) => 1.0,
+            _ if self.are_of_channels() => 1.0 / DEVIATION,
+            (_, scale) => scale.first().copied().unwrap_or(1.0),
         }
+    }
+
+    /// Whether channels have scales of their own.
+    pub fn are_of_channels(&self) -> bool {
+        self.scale.iter().any(|scale| *scale != self.scale[0])
     }
 
     /// `ln` of the volume that a model's unit volume has in these units, of values with `channels` innermost: what a
@@ -235,10 +235,10 @@ mod tests {
         }
         assert_eq!(units.all_to_user(&[0.5, 0.0], 2), [1500.0, -3e-5]);
         approx::assert_relative_eq!(units.log_volume(4, 2), 2.0 * (600f64.ln() + 4e-6f64.ln()), max_relative = 1e-12);
-        assert!(units.of_noise().unwrap_err().to_string().contains("data.standardise"));
+        assert_eq!((units.of_noise(), units.are_of_channels()), (2.0, true));
         assert_eq!(Units::bytes().to_model(255.0, 7), 1.0);
-        assert_eq!((Units::bytes().of_noise().unwrap(), Units::plain().of_noise().unwrap()), (1.0, 1.0));
-        assert_eq!(Units::new(Numbers::Uint16, vec![400.0], vec![50.0]).unwrap().of_noise().unwrap(), 50.0);
+        assert_eq!((Units::bytes().of_noise(), Units::plain().of_noise()), (1.0, 1.0));
+        assert_eq!(Units::new(Numbers::Uint16, vec![400.0], vec![50.0]).unwrap().of_noise(), 50.0);
     }
 
     #[test]

@@ -28,6 +28,8 @@ mod locate;
 mod methods;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/people.rs"]
+mod people;
 #[path = "cli/rehearsal.rs"]
 mod rehearsal;
 #[path = "cli/resume.rs"]

@@ -18,6 +18,15 @@ pub struct Reading {
     layout: Option<AxisOrder>,
     #[arg(long, value_name = "HOW", value_parser = words::<Standardise>(), hide_possible_values = true, help = help::<Data>("standardise"))]
     standardise: Option<Standardise>,
+    #[arg(long, value_name = "NAME", help = help::<Data>("class_column"))]
+    class_column: Option<String>,
+    #[arg(long, value_name = "SIZE", help = help::<Data>("size"))]
+    size: Option<String>,
+    #[arg(long, value_name = "PIECE", help = help::<Data>("crop"))]
+    crop: Option<String>,
+    /// Keep the alpha of pictures, as one channel more
+    #[arg(long)]
+    alpha: bool,
 }
 
 impl Reading {
@@ -25,6 +34,12 @@ impl Reading {
     pub fn set(&self, data: &mut Data) {
         data.layout = self.layout.unwrap_or(data.layout);
         data.standardise = self.standardise.unwrap_or(data.standardise);
+        for (flag, key) in
+            [(&self.class_column, &mut data.class_column), (&self.size, &mut data.size), (&self.crop, &mut data.crop)]
+        {
+            flag.iter().for_each(|text| key.clone_from(text));
+        }
+        data.alpha |= self.alpha;
     }
 
     /// What flags and `--set` say, for data that are opened before there are settings.
@@ -36,8 +51,16 @@ impl Reading {
         if let Some(word) = given(set, "data.standardise") {
             settings.standardise = word.parse()?;
         }
+        for (name, key) in [
+            ("data.class_column", &mut settings.class_column),
+            ("data.size", &mut settings.size),
+            ("data.crop", &mut settings.crop),
+        ] {
+            given(set, name).into_iter().for_each(|text| *key = text);
+        }
+        settings.alpha = given(set, "data.alpha").is_some_and(|text| text == "true");
         self.set(&mut settings);
-        Ok(settings.options())
+        settings.options()
     }
 }
 

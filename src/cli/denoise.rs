@@ -1,41 +1,226 @@
-//! `veridical denoise`: one evaluation of a model, on given inputs.
+//! `veridical denoise`: noisy data made clean by a model, or one evaluation of it on given tensors.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use veridical::data::npy::{self, Array, Values};
+use veridical::data::{Images, ReadOptions, open_with};
 use veridical::diffusion::{Model, write_samples};
+use veridical::methods::noisy::{NoisyData, Sigma};
+use veridical::methods::{posterior_draws, posterior_mean};
 use veridical::tensor::TensorFile;
-use veridical::{Device, Result};
+use veridical::{Device, Error, Result};
 
+use super::data::Reading;
 use super::output::{self, Form};
-use super::progress::note;
-use super::{Ended, device, interrupt};
+use super::progress::{Progress, note};
+use super::{Ended, device, interrupt, model, stack};
 
-/// Denoise given samples once: D(x; sigma), to check a model against its origin.
+/// Denoise data with a model: what is to be expected of each image given its noisy version, or draws of what it may have
+/// been.
 ///
-/// The input is a safetensors file with `x` [N,C,H,W], `sigma` [N] and, where the model takes them, `class_labels`
-/// [N,K] and `augment_labels` [N,A] (both may be left out); the output holds `denoised` [N,C,H,W] in f32.
+/// With --data and --sigma: noisy data of any form, in their own units. Without --draws the result is the posterior mean,
+/// one evaluation of the model; with --draws K it is K draws from the posterior by the backward SDE, with their mean and
+/// standard deviation.
+///
+/// With --input, to check a model against its origin: a safetensors file with `x` [N,C,H,W], `sigma` [N] and, where the
+/// model takes them, `class_labels` [N,K] and `augment_labels` [N,A] (both may be left out); the output holds `denoised`
+/// [N,C,H,W] in f32.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model file
-    #[arg(long, value_name = "FILE")]
+    /// The model file, or the directory of a run
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// Noisy samples, noise levels and labels
+    /// Noisy data: a folder or file (pictures, .npy, .npz, IDX, …)
+    #[arg(long, value_name = "PATH", required_unless_present = "input", conflicts_with = "input", requires = "sigma")]
+    data: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
+    /// Standard deviation of their noise, in the units of the data (of bytes for pixels in [-1, 1]): a number, auto (it
+    /// is estimated), or a file with one for each image (.npy, or a line each) or each pixel (.npy)
+    #[arg(long, value_name = "SIGMA", requires = "data", allow_negative_numbers = true)]
+    sigma: Option<Sigma>,
+    /// Clean data of the same kind, which help --sigma auto
+    #[arg(long, value_name = "PATH", requires = "data")]
+    clean: Option<String>,
+    /// Draw so many times from the posterior instead
+    #[arg(long, value_name = "K", requires = "data", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    draws: Option<u32>,
+    /// Levels of the grid on which draws are made, from sigma 80 on
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    steps: u32,
+    /// Makes the draws
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Noisy samples, noise levels and labels as tensors (safetensors)
     #[arg(long, value_name = "FILE")]
-    input: PathBuf,
-    /// Where the denoised samples go
-    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Where the result goes. Of --data: .npy, .npz (with --draws `mean`, `sd` and `draws`), or a folder of a file each;
+    /// of --input: safetensors
+    #[arg(long, value_name = "PATH")]
     output: PathBuf,
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
     #[arg(long, default_value = "best", value_parser = device::name)]
     device: String,
 }
 
+/// Images that are denoised between two looks at whether to stop.
+const AT_ONCE: usize = 256;
+
+/// What the result is written as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Array,
+    Archive,
+    Folder,
+}
+
 pub fn run(args: Args) -> Result<Ended> {
+    match (&args.input, &args.data, &args.sigma) {
+        (Some(input), ..) => tensors(&args, input),
+        (None, Some(data), Some(sigma)) => people(&args, data, sigma),
+        _ => Err(Error::Config("nothing to denoise: give --data with --sigma, or --input".into())),
+    }
+}
+
+fn tensors(args: &Args, input: &Path) -> Result<Ended> {
     output::check([("--output", Form::Tensors, Some(&args.output))])?;
-    let model = Model::load(&args.model, &Device::named(&args.device)?)?;
-    let denoised = model.denoise_file(&TensorFile::open(&args.input)?)?;
+    let model = model::load(&args.model, &Device::named(&args.device)?)?;
+    let denoised = model.denoise_file(&TensorFile::open(input)?)?;
     let _writing = interrupt::writing();
     write_samples(&args.output, "denoised", &denoised)?;
     note(&format!("{} samples denoised on {}", denoised.shape()[0], model.weights.device()));
     Ok(interrupt::ended())
+}
+
+fn people(args: &Args, path: &str, sigma: &Sigma) -> Result<Ended> {
+    let form = args.form()?;
+    let model = model::load(&args.model, &Device::named(&args.device)?)?;
+    let options = args.reading.options(&[])?;
+    let of_model = |options: ReadOptions| match model.units() {
+        Some(units) => options.in_units(units),
+        None => options,
+    };
+    let clean = args.clean.as_ref().map(|path| open_with(path, &of_model(options.clone()))).transpose()?;
+    let noisy = open_with(path, &of_model(ReadOptions { noisy: true, ..options }))?;
+    fits(&model, &noisy.train, path)?;
+    model.check_units(noisy.train.units())?;
+    if model.denoiser().label_dim() > 0 && noisy.train.classes() > 1 {
+        model.check_classes(&noisy.class_names)?;
+    }
+    let data = NoisyData::given(clean, noisy, sigma)?;
+    data.accounts.iter().for_each(|account| note(account));
+    let noisy = data.noisy()?;
+    let n = noisy.len();
+    let parts = |what: &'static str, of: &mut dyn FnMut(&[u32]) -> Result<()>| -> Result<()> {
+        let mut progress = Progress::new(what, n as u64);
+        for first in (0..n).step_by(AT_ONCE) {
+            let indices: Vec<u32> = (first..n.min(first + AT_ONCE)).map(|i| i as u32).collect();
+            of(&indices)?;
+            progress.tick((first + indices.len()) as u64, None);
+        }
+        progress.finish();
+        Ok(())
+    };
+    let labels = || noisy.labels().to_vec();
+    let Some(draws) = args.draws else {
+        let mut pixels = Vec::with_capacity(n * noisy.values());
+        parts("denoising", &mut |indices| {
+            pixels.extend(posterior_mean(&model, noisy, indices, &data.levels)?);
+            Ok(())
+        })?;
+        let _writing = interrupt::writing();
+        args.write(form, &noisy.with_pixels(pixels, labels())?)?;
+        note(&format!("{n} images denoised on {}", model.weights.device()));
+        return Ok(interrupt::ended());
+    };
+    let mut all = Vec::with_capacity(draws as usize * n * noisy.values());
+    for draw in 0..draws {
+        parts("drawing", &mut |indices| {
+            let (steps, seed) = (args.steps as usize, args.seed);
+            all.extend(posterior_draws(&model, noisy, indices, &data.levels, steps, (seed, draw))?);
+            Ok(())
+        })?;
+    }
+    let _writing = interrupt::writing();
+    args.write_draws(form, noisy, &all, draws as usize)?;
+    note(&format!("{draws} draws for each of {n} images on {}", model.weights.device()));
+    Ok(interrupt::ended())
+}
+
+/// Errors unless the images are of the model's size.
+fn fits(model: &Model, images: &Images, path: &str) -> Result<()> {
+    let (shape, size) = (model.denoiser().sample_shape(), images.size());
+    match shape[..] == size || shape[..] == [images.values()] {
+        true => Ok(()),
+        false => Err(Error::Config(format!(
+            "--data {path}: images of {size:?} (height, width, channels), but the model takes {shape:?}"
+        ))),
+    }
+}
+
+impl Args {
+    fn form(&self) -> Result<Output> {
+        let form = match &*output::ending(&self.output) {
+            "npy" => Output::Array,
+            "npz" => Output::Archive,
+            "" => Output::Folder,
+            ending => {
+                return Err(Error::Config(format!(
+                    "--output {}: what is written is .npy, .npz, or a folder; no .{ending}",
+                    self.output.display()
+                )));
+            }
+        };
+        if form != Output::Folder {
+            output::check([("--output", Form::Numbers, Some(&self.output))])?;
+        }
+        if form == Output::Folder
+            && self.output.is_dir()
+            && self.output.read_dir().is_ok_and(|mut all| all.next().is_some())
+        {
+            let what = "the folder holds something already: give another, or empty it";
+            return Err(Error::Config(format!("--output {}: {what}", self.output.display())));
+        }
+        if self.draws.is_some() && form == Output::Array {
+            let what = "draws have a mean, a standard deviation and themselves: end the name in .npz, or give a folder";
+            return Err(Error::Config(format!("--output {}: {what}", self.output.display())));
+        }
+        Ok(form)
+    }
+
+    fn write(&self, form: Output, images: &Images) -> Result<()> {
+        match form {
+            Output::Array => npy::write(&self.output, &stack::array(images)),
+            Output::Archive => npy::write_images(&self.output, images),
+            Output::Folder => stack::write(&self.output, images, (0..).map(|i| format!("{i:06}"))),
+        }
+    }
+
+    /// `draws` follow each other in `all`, each with all images.
+    fn write_draws(&self, form: Output, noisy: &Images, all: &[f32], draws: usize) -> Result<()> {
+        let (n, channels) = (noisy.len() * noisy.values(), noisy.size()[2]);
+        let user: Vec<f32> = all.chunks_exact(n).flat_map(|draw| noisy.units().all_to_user(draw, channels)).collect();
+        let of = |i: usize| (0..draws).map(move |draw| draw * n + i);
+        let means: Vec<f64> = (0..n).map(|i| of(i).map(|at| f64::from(user[at])).sum::<f64>() / draws as f64).collect();
+        let spread = |i: usize| of(i).map(|at| (f64::from(user[at]) - means[i]).powi(2)).sum::<f64>();
+        let deviations = (0..n).map(|i| (spread(i) / (draws.max(2) - 1) as f64).sqrt() as f32).collect();
+        let means: Vec<f32> = means.into_iter().map(|mean| mean as f32).collect();
+        if form == Output::Folder {
+            for (draw, pixels) in all.chunks_exact(n).enumerate() {
+                let images = noisy.with_pixels(pixels.to_vec(), noisy.labels().to_vec())?;
+                stack::write(&self.output.join(format!("draw{draw:03}")), &images, (0..).map(|i| format!("{i:06}")))?;
+            }
+            return Ok(());
+        }
+        let shape = stack::array(noisy).shape;
+        let of_all = [&[draws][..], &shape].concat();
+        let array = |shape: &[usize], values: Vec<f32>| Array { shape: shape.to_vec(), values: Values::F32(values) };
+        let arrays = BTreeMap::from([
+            ("mean".to_string(), array(&shape, means)),
+            ("sd".to_string(), array(&shape, deviations)),
+            ("draws".to_string(), array(&of_all, user)),
+        ]);
+        npy::write_npz(&self.output, &arrays)
+    }
 }

@@ -17,9 +17,11 @@ mod interrupt;
 mod likelihood;
 mod methods;
 mod model;
+mod noise;
 mod output;
 mod progress;
 mod sample;
+mod stack;
 mod train;
 mod words;
 
@@ -49,7 +51,8 @@ enum Command {
     TripleGan(methods::triple_gan::Args),
     Ema(ema::Args),
     Bench(bench::Args),
-    Denoise(denoise::Args),
+    Denoise(Box<denoise::Args>),
+    Noise(noise::Args),
     Evaluate(evaluate::Args),
     Classifier(classifier::Args),
     Collapse(Box<collapse::Args>),
@@ -106,7 +109,8 @@ fn run(command: Command, notes: &[String]) -> Result<Ended> {
         Command::TripleGan(args) => methods::triple_gan::run(args),
         Command::Ema(args) => ema::run(args),
         Command::Bench(args) => bench::run(args),
-        Command::Denoise(args) => denoise::run(args),
+        Command::Denoise(args) => denoise::run(*args),
+        Command::Noise(args) => noise::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Classifier(args) => classifier::run(args),
         Command::Collapse(args) => collapse::run(*args),

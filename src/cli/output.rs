@@ -18,6 +18,8 @@ pub enum Form {
     Tensors,
     /// Named tensors, or a data set.
     Samples,
+    /// An array, or several.
+    Numbers,
     Picture,
     Json,
 }
@@ -27,6 +29,7 @@ impl Form {
         match self {
             Form::Tensors => &["safetensors"],
             Form::Samples => &["safetensors", "npz"],
+            Form::Numbers => &["npy", "npz"],
             Form::Picture => &["png"],
             Form::Json => &["json"],
         }

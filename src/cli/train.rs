@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use veridical::data::{DataSet, Images};
+use veridical::diffusion::ModelConfig;
 use veridical::settings::help;
+use veridical::tensor::TensorFile;
 use veridical::train::config::{self, TrainSection, preset_names, preset_shape};
 use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Started, Tick};
 use veridical::{Device, Error, Result, files};
@@ -95,7 +97,7 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let (derived, data) = match opened {
         Some(set) => (true, set),
-        None => (false, open(&config.data.path, config.data.options(), &config.train.init)?),
+        None => (false, open(&config.data.path, config.data.options()?, &config.train.init)?),
     };
     note(&data.account());
     if derived {
@@ -201,6 +203,11 @@ impl Args {
                 fitting(set, device.as_deref())?
             }
             (None, None, None) => RunConfig::build(Some("digits"), None, &[])?,
+        };
+        let base = match (&self.init, opened) {
+            // Whoever goes on from a model wants its network.
+            (Some(path), Some(_)) => base.with_architecture(&ModelConfig::of_file(&TensorFile::open(path)?)?)?,
+            _ => base,
         };
         let mut config = base.changed(file.as_deref(), &self.set)?;
         config.data.path = self.data.clone().unwrap_or(config.data.path);

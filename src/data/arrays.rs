@@ -7,7 +7,7 @@ use super::labels::MAX_CLASSES;
 #[cfg(feature = "formats")]
 use super::npy::Archive;
 use super::npy::{self, Array, Kind, Type, Values};
-use super::{DataSet, Images, Numbers, ReadOptions, Reading, Standardise, Units, labels, source};
+use super::{AxisOrder, DataSet, Images, Numbers, ReadOptions, Reading, Standardise, Units, labels, source};
 use crate::escape::escaped;
 use crate::{Error, Result};
 
@@ -49,10 +49,32 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         let mut said = Reading { form: ".npy".into(), ..Reading::default() };
         let set = Read::of(npy::typed(path)?, options, &mut said).map_err(named)?;
         let count = set.count;
-        let images = set.images(vec![0; count], 1).map_err(|e| named(e.to_string()))?;
+        let images = set.images(vec![0; count], 1, options).map_err(|e| named(e.to_string()))?;
         return Ok(DataSet::read(name, images, None, Vec::new(), said));
     }
     archived(path, name, options)
+}
+
+/// The points of a table, with their classes and the names of these if it has some; `said` are its form and what there
+/// is to say of it. Errors, in words, as [`open`].
+#[cfg(feature = "formats")]
+pub(super) fn table(
+    name: &str,
+    array: (Array, Type),
+    labels: Option<(Vec<u32>, Vec<String>)>,
+    (form, note): (String, Option<String>),
+    options: &ReadOptions,
+) -> Result<DataSet, String> {
+    let points = ReadOptions { layout: AxisOrder::Points, ..options.clone() };
+    let mut said = Reading::default();
+    let read = Read::of(array, &points, &mut said)?;
+    said.form = form;
+    said.converted.extend(note);
+    said.without_labels = [labels.is_none(), false];
+    let (labels, names) = labels.unwrap_or_else(|| (vec![0; read.count], Vec::new()));
+    let classes = names.len().max(1);
+    let images = read.images(labels, classes, options).map_err(|e| e.to_string())?;
+    Ok(DataSet::read(name, images, None, names, said))
 }
 
 #[cfg(not(feature = "formats"))]
@@ -136,8 +158,8 @@ fn archived(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     }
     said.without_labels = [train.labels.is_none(), test.as_ref().is_some_and(|test| test.labels.is_none())];
     said.converted.extend(of_test.converted.into_iter().map(|clause| format!("of the test images, {clause}")));
-    let train = train.images(classes).map_err(|e| named(e.to_string()))?;
-    let test = test.map(|test| test.images(classes)).transpose().map_err(|e| named(e.to_string()))?;
+    let train = train.images(classes, options).map_err(|e| named(e.to_string()))?;
+    let test = test.map(|test| test.images(classes, options)).transpose().map_err(|e| named(e.to_string()))?;
     Ok(DataSet::read(name, train, test, names, said))
 }
 
@@ -154,9 +176,9 @@ struct Part {
 }
 
 impl Part {
-    fn images(self, classes: usize) -> Result<Images> {
+    fn images(self, classes: usize, options: &ReadOptions) -> Result<Images> {
         let labels = self.labels.map_or_else(|| vec![0; self.read.count], |(labels, _)| labels);
-        self.read.images(labels, classes)
+        self.read.images(labels, classes, options)
     }
 }
 
@@ -199,6 +221,8 @@ impl Read {
         units.check_channels(axes.size[2]).map_err(|e| e.to_string())?;
         said.range = Some(range);
         said.units = units.clone();
+        #[cfg(feature = "formats")]
+        said.converted.extend(options.sizing.said());
         if matches!(array.values, Values::F64(_)) {
             said.converted.push("64-bit numbers rounded to 32 bits".into());
         }
@@ -229,12 +253,13 @@ impl Read {
         Ok(Read { count: axes.count, size: axes.size, pixels, units })
     }
 
-    fn images(self, labels: Vec<u32>, classes: usize) -> Result<Images> {
-        match self.pixels {
+    fn images(self, labels: Vec<u32>, classes: usize, options: &ReadOptions) -> Result<Images> {
+        let images = match self.pixels {
             Pixels::Bytes(bytes) => Images::from_bytes(bytes, labels, self.size, classes),
             Pixels::Floats(floats) => Images::new(floats, labels, self.size, classes),
         }?
-        .with_units(self.units)
+        .with_units(self.units)?;
+        sized(images, options)
     }
 }
 
@@ -278,7 +303,14 @@ fn units(
     let moments = moments(array, axes, each);
     if let (Some(of), Kind::Float) = (&options.units, numbers.kind) {
         // Beside images of bytes floating-point numbers are of [-1, 1] or of 0 to 255, whatever noise they have.
-        let bright = of.ends() == Some([0.0, 255.0]) && moments.iter().any(|[_, deviation]| *deviation >= 8.0);
+        let possible = options.noisy || least >= 0.0 && most <= 255.0;
+        let spread = moments.iter().any(|[_, deviation]| *deviation >= 8.0);
+        let bright = of.ends() == Some([0.0, 255.0]) && possible && spread;
+        if !bright && !options.noisy && (least < -FAR || most > FAR) {
+            return Err(format!(
+                "numbers from {least} to {most}, but the data (or the model) that they belong to are of about unit size: {of}"
+            ));
+        }
         return Ok(if bright { Units::spread(Numbers::Float, [0.0, 255.0]) } else { Units::plain() });
     }
     if options.standardise == Standardise::Auto && numbers.kind == Kind::Float {
@@ -313,6 +345,17 @@ fn units(
             moments[channel][0]
         )
     })
+}
+
+/// The images in the size that is asked for.
+pub(super) fn sized(images: Images, options: &ReadOptions) -> Result<Images> {
+    #[cfg(feature = "formats")]
+    return options.sizing.images(images).map_err(Error::Config);
+    #[cfg(not(feature = "formats"))]
+    {
+        let _ = options;
+        Ok(images)
+    }
 }
 
 /// Mean and standard deviation of all numbers, or of those of each channel.

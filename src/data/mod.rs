@@ -22,9 +22,13 @@ mod options;
 #[cfg(feature = "formats")]
 pub(crate) mod picture;
 mod reading;
+#[cfg(feature = "formats")]
+pub mod resize;
 mod source;
 pub mod subset;
 pub mod synthetic;
+#[cfg(feature = "formats")]
+mod table;
 mod text;
 mod window;
 

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::entries::{Kind, entries};
-#[cfg(feature = "formats")]
-use super::folder;
 use super::reading::Examples;
 use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, synthetic};
+#[cfg(feature = "formats")]
+use super::{folder, table};
 use crate::escape::escaped;
 use crate::{Error, Result, files};
 
@@ -76,7 +76,8 @@ impl DataSet {
 /// | a folder of pictures | images without classes |
 /// | a folder of pictures with the `dataset.json` of EDM | images with the labels that it lists |
 /// | a `.npz` file | `images` (or `x`) and, if there, `labels` (or `y`); `x_test` and `y_test` |
-/// | a `.npy` file | images or points without classes |
+/// | a `.npy` file | images, signals or points without classes |
+/// | a `.csv` or `.tsv` file | points: a row each, a column for each number and perhaps one for the class |
 /// | a `.bin` file, an IDX file | CIFAR records, MNIST images (with the labels beside them) |
 ///
 /// Pictures are PNG, JPEG, WebP, GIF (the first of several), BMP, TIFF and PNM, told by their contents. Grey ones stay
@@ -113,7 +114,7 @@ pub fn open_with(spec: impl AsRef<Path>, options: &ReadOptions) -> Result<DataSe
                 "{shown} is a data set in the binary and also a file or folder here; say ./{shown} for that, {BUILT_IN}{shown} for the other"
             )));
         }
-        return Ok(set);
+        return sized(set, options);
     }
     if !exists {
         let what = "no such file or folder; data are a path, `digits` or `synthetic:NAME`";
@@ -159,12 +160,12 @@ fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
             .flatten()
             .cloned()
             .collect();
-        let mut set = idx_sets(name, train, test)?;
+        let mut set = sized(idx_sets(name, train, test)?, options)?;
         set.reading.left_out.extend(unused(dir, &used)?);
         return Ok(set);
     }
     if let Some(set) = cifar_sets(dir, name)? {
-        return Ok(set);
+        return sized(set, options);
     }
     #[cfg(feature = "formats")]
     if let Some(set) = folder::open(dir, name, options)? {
@@ -201,19 +202,37 @@ fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
     if ends(".npz") || ends(".npy") {
         return arrays::open(path, given, options);
     }
+    #[cfg(feature = "formats")]
+    if ends(".csv") || ends(".tsv") {
+        return table::open(path, given, options);
+    }
     if ends(".bin") {
         let cifar::Records { pixels, labels, classes } = cifar::read(path)?;
         let images = Images::from_bytes(pixels, labels, [32, 32, 3], classes)?;
         let reading = of_bytes(format!("CIFAR-{classes} records"), &images);
-        return Ok(DataSet::read(given, images, None, Vec::new(), reading));
+        return sized(DataSet::read(given, images, None, Vec::new(), reading), options);
     }
     if name.contains("idx") || ends("-ubyte") {
-        return idx_sets(given, (path.to_path_buf(), labels_beside(path)), None);
+        return sized(idx_sets(given, (path.to_path_buf(), labels_beside(path)), None)?, options);
     }
     Err(Error::format(
         path,
-        "the name says no form that is read: .npz, .npy, .bin (CIFAR), -ubyte (IDX), each also .gz; pictures are read by the folder",
+        "the name says no form that is read: .npz, .npy, .csv, .tsv, .bin (CIFAR), -ubyte (IDX), each also .gz; pictures are read by the folder",
     ))
+}
+
+/// The set in the size that is asked for.
+fn sized(set: DataSet, options: &ReadOptions) -> Result<DataSet> {
+    #[cfg(not(feature = "formats"))]
+    let _ = options;
+    #[cfg(feature = "formats")]
+    if let Some(said) = options.sizing.said() {
+        let resized = |images: Images| options.sizing.images(images).map_err(Error::Config);
+        let mut set = DataSet { train: resized(set.train)?, test: set.test.map(resized).transpose()?, ..set };
+        set.reading.converted.push(said);
+        return Ok(set);
+    }
+    Ok(set)
 }
 
 /// What is to be told of images that came as bytes.

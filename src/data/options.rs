@@ -46,6 +46,13 @@ pub struct ReadOptions {
     pub standardise: Standardise,
     /// What the axes of arrays are.
     pub layout: AxisOrder,
+    /// The column of a table that holds the class, by its name or counted from 1; `none`: no column does.
+    pub class_column: Option<String>,
+    /// How pictures come to one size.
+    #[cfg(feature = "formats")]
+    pub sizing: super::resize::Sizing,
+    /// Whether the alpha of pictures is kept, as one channel more.
+    pub alpha: bool,
     /// The images have noise: values below 0 may lie anywhere.
     pub noisy: bool,
     /// The units of data that were read before, which these belong to. Where those were standardised, so are these, by

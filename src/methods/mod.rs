@@ -37,7 +37,7 @@ pub mod triple_gan;
 pub use ambient::{AmbientLoss, AmbientSettings, AmbientTraining, AmbientTweedie, TrainedOn};
 pub use cdm::Cdm;
 pub use contrastive_chain::{ContrastiveChain, CscSettings, FineTuning, FineTuningKind};
-pub use denoising::{denoise, denoiser};
+pub use denoising::{denoise, denoiser, posterior_draws, posterior_mean};
 pub use judge::Judge;
 pub use kdgan::{Kdgan, KdganRun, KdganSettings};
 pub use noisy::NoisyData;

@@ -20,7 +20,7 @@ use std::fmt::Debug;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::denoising::denoise;
-use super::noisy::{NoisyData, joined};
+use super::noisy::{NoiseLevels, NoisyData, joined};
 use crate::data::Images;
 use crate::diffusion::{Model, Sampler};
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ crate::settings! {
 pub struct OnlineSfbd<'a> {
     clean: &'a Images,
     noisy: &'a Images,
-    sigma: f64,
+    levels: &'a NoiseLevels,
     denoiser: Sampler,
     seed: u64,
     /// The step at which the buffer is filled, and over how many its weight then rises.
@@ -98,7 +98,7 @@ impl<'a> OnlineSfbd<'a> {
         let mut source = OnlineSfbd {
             clean,
             noisy,
-            sigma: data.sigma,
+            levels: &data.levels,
             denoiser,
             seed: run.train.seed,
             first,
@@ -160,7 +160,7 @@ impl<'a> OnlineSfbd<'a> {
         let seed = RandomKey::stage_seed(self.seed, 1 + refresh as u32)?;
         // Some at a time: a device need not hold them all.
         let parts =
-            indices.chunks(AT_ONCE).map(|part| denoise(&self.denoiser, model, self.noisy, part, self.sigma, seed));
+            indices.chunks(AT_ONCE).map(|part| denoise(&self.denoiser, model, self.noisy, part, self.levels, seed));
         Ok(parts.collect::<Result<Vec<_>>>()?.concat())
     }
 

@@ -2,7 +2,7 @@
 
 use super::ambient::AmbientSettings;
 use super::contrastive_chain::CscSettings;
-use super::noisy::NoisySection;
+use super::noisy::{NoisySection, Sigma};
 use super::sfbd::SfbdSettings;
 use crate::error::{Error, Result};
 use crate::train::config::ScheduleKind;
@@ -23,7 +23,11 @@ fn unconditional(name: &str, images: u64) -> Result<RunConfig> {
 
 /// Pre-training and a round of the presets of noisy images, in images; and how the data are spoilt.
 fn noisy(name: &str) -> Result<(RunConfig, u64, NoisySection)> {
-    let spoilt = |sigma: f64, clean_share: f64| NoisySection { sigma, clean_share, ..NoisySection::default() };
+    let spoilt = |sigma: f64, clean_share: f64| NoisySection {
+        sigma: Sigma::Number(sigma),
+        clean_share,
+        ..NoisySection::default()
+    };
     let (mut run, images, round, noisy) = match name {
         "digits" => (unconditional(name, 30_720)?, 30_720, 15_360, spoilt(0.59, 0.04)),
         "points" => (unconditional(name, 200_000)?, 200_000, 100_000, spoilt(0.2, 0.02)),

@@ -128,7 +128,7 @@ fn inputs_that_do_not_fit_are_named() {
     assert!(place.refused().contains("not a sound safetensors file"));
     std::fs::remove_file(place.path("model.safetensors")).unwrap();
     assert!(place.refused().contains("model.safetensors"));
-    assert!(fails(2, &["denoise", "--model", "m"]).contains("--input"));
+    assert!(fails(2, &["denoise", "--model", "m"]).contains("--data"));
 }
 
 /// The reference networks, as a user checks a converted model: the one beside these tests, and larger ones where their

@@ -39,7 +39,7 @@ fn folders_of_pictures() {
     assert_eq!((flat.train.len(), flat.train.classes()), (2, 1));
 
     place.put("train/dog/d.png", &png(2, 3, &grey));
-    says(data::open(place.path()).unwrap_err(), "is 2 x 3 pixels, but");
+    says(data::open(place.path()).unwrap_err(), "is 2 x 3 pixels (width, height), but");
     place.put("train/dog/d.png", b"PNG, honestly");
     says(data::open(place.path()).unwrap_err(), "d.png");
     place.put("nothing/readme.md", b"");

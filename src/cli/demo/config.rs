@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use veridical::data::Shuffle;
 use veridical::diffusion::{EdmLoss, Loss, ModelConfig, Sampler};
+use veridical::methods::noisy::Sigma;
 use veridical::methods::{SfbdSettings, presets};
 use veridical::nn::SongConfig;
 use veridical::optim::{Decay, HalfLife, Schedule};
@@ -176,7 +177,7 @@ impl Config {
         run.sampling.steps = self.sampler_steps;
         (run.sampling.columns, run.sampling.rows) = (10, 10);
         let SfbdSettings { noisy, sfbd, judge, .. } = &mut with.method;
-        (noisy.sigma, noisy.clean_share, noisy.seed) = (self.noise, self.clean_share, self.seed);
+        (noisy.sigma, noisy.clean_share, noisy.seed) = (Sigma::Number(self.noise), self.clean_share, self.seed);
         (sfbd.rounds, sfbd.round_images) = (self.rounds, (self.steps / 8).max(1) * batch);
         // Of the grid's levels those below the noise are used: 7 of 18.
         sfbd.steps = self.sampler_steps.max(2);

@@ -51,7 +51,7 @@ impl Plan {
             class_names: Vec::new(),
             reading: Default::default(),
         };
-        let data = NoisyData::simulated(set, noisy.clean_share, noisy.sigma, noisy.seed)?;
+        let data = NoisyData::simulated(set, noisy.clean_share, config.noise, noisy.seed)?;
         Sfbd::new(&settings, &data)?;
         Ok(Plan { data, settings })
     }

@@ -59,7 +59,7 @@ pub fn run(args: Args) -> Result<Ended> {
     if settings.run.data.path.is_empty() {
         return Err(Error::Config("no data: say what the model was trained on with --data PATH".into()));
     }
-    let data = open(&settings.run.data.path, settings.run.data.options(), &settings.method.csc.model)?;
+    let data = open(&settings.run.data.path, settings.run.data.options()?, &settings.method.csc.model)?;
     note(&data.account());
     let fine_tuning = FineTuning::new(&settings, &data)?;
     fine_tune::warning(fine_tuning.model(), &data.train).iter().for_each(|warning| note(warning));

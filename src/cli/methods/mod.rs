@@ -10,7 +10,7 @@ pub mod triple_gan;
 use std::path::{Path, PathBuf};
 
 use veridical::data::{DataSet, ReadOptions, open_with};
-use veridical::methods::noisy::NoisySection;
+use veridical::methods::noisy::{NoisySection, Sigma};
 use veridical::settings::help;
 use veridical::train::config::TrainSection;
 use veridical::train::{RunConfig, RunDir, RunOptions, Settings};
@@ -57,8 +57,8 @@ pub struct Common {
 pub struct Noise {
     #[arg(long, value_name = "PATH", help = help::<NoisySection>("path"))]
     noisy: Option<String>,
-    #[arg(long, allow_negative_numbers = true, help = help::<NoisySection>("sigma"))]
-    sigma: Option<f64>,
+    #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, help = help::<NoisySection>("sigma"))]
+    sigma: Option<Sigma>,
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help = help::<NoisySection>("clean_share"))]
     clean_share: Option<f64>,
 }
@@ -70,6 +70,13 @@ impl Noise {
         let named = |flag: Option<&str>, key: &str| flag.map(String::from).or_else(|| common.given(key));
         let (clean, noisy) = (named(data, "data.path"), named(self.noisy.as_deref(), "noisy.path"));
         let options = reading.options(&common.set)?;
+        let stated = self.sigma.is_some() || common.given("noisy.sigma").is_some() || common.config.is_some();
+        if noisy.as_ref().is_some_and(|path| !path.is_empty()) && !stated && !common.resume {
+            return Err(Error::Config(
+                "--noisy without --sigma: give the standard deviation of the noise, --sigma auto to have it estimated, or a file with one for each image"
+                    .into(),
+            ));
+        }
         match (clean, noisy) {
             _ if !common.is_fresh() => Ok(None),
             (Some(path), _) if !path.is_empty() => open_with(&path, &options).map(Some),
@@ -80,7 +87,7 @@ impl Noise {
 
     fn set(&self, noisy: &mut NoisySection) {
         noisy.path = self.noisy.clone().unwrap_or(noisy.path.clone());
-        noisy.sigma = self.sigma.unwrap_or(noisy.sigma);
+        noisy.sigma = self.sigma.clone().unwrap_or(noisy.sigma.clone());
         noisy.clean_share = self.clean_share.unwrap_or(noisy.clean_share);
     }
 }

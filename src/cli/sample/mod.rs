@@ -38,9 +38,12 @@ pub struct Args {
     #[arg(long, conflicts_with = "latents")]
     seeds: Option<Seeds>,
     /// Where `samples` go (safetensors), or `images` [n, height, width, channels] and their `labels` (.npz), which
-    /// every command reads as a data set
+    /// every command reads as a data set: bytes where the data were bytes, else numbers in the units of the data
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Where each sample goes, called by its seed: 000000.png of 8 or 16 bits where the data were such, else .npy
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
     /// Where a picture of all samples goes
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
@@ -96,8 +99,10 @@ fn interval(text: &str) -> std::result::Result<(f64, f64), String> {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    if args.output.is_none() && args.png.is_none() && args.trajectory.is_none() {
-        return Err(Error::Config("nowhere to put the samples: give --output, --png or --trajectory".into()));
+    if args.output.is_none() && args.output_dir.is_none() && args.png.is_none() && args.trajectory.is_none() {
+        return Err(Error::Config(
+            "nowhere to put the samples: give --output, --output-dir, --png or --trajectory".into(),
+        ));
     }
     output::check([
         ("--output", Form::Samples, args.output.as_ref()),
@@ -133,7 +138,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let _writing = interrupt::writing();
     let count: usize = drawn.iter().map(|part| part.samples.shape()[0]).sum();
     let labels = request.labels.as_ref().map(|labels| labels.narrow(0, count));
-    args.write(&model, &drawn, labels.transpose()?.as_ref())?;
+    args.write(&model, &drawn, labels.transpose()?.as_ref(), &request.samples)?;
     let nfe = drawn.iter().map(|part| part.nfe).max().unwrap_or(0);
     say(&format!("{count} samples, {nfe} denoiser calls each ({})", args.solver.solver))?;
     if let Some(missing) = request.samples.get(count) {
@@ -184,7 +189,7 @@ impl Args {
         };
         let tensors = output::ending(path) == "safetensors" || !data::is_picture(path)?;
         let images = if tensors { model.in_own_units(&samples(model, path, "x")?)? } else { picture(path, model)? };
-        let sigma = sigma / model.units().map_or(Ok(1.0), |units| units.of_noise())?;
+        let sigma = sigma / model.units().map_or(1.0, |units| units.of_noise());
         let n = images.shape()[0];
         let seeds: Vec<u32> = self.seeds.clone().map_or_else(|| (0..n as u32).collect(), |seeds| seeds.0);
         let images = match (n, seeds.len()) {

@@ -7,18 +7,23 @@ use veridical::report::{ImageGrid, png};
 use veridical::tensor::{Shape, file};
 use veridical::{Error, Result, Tensor, ops};
 
-use super::super::output;
+use super::super::{output, stack};
 use super::Args;
 
 impl Args {
-    /// Writes what was asked for; `labels` `[n, classes]` are those that the samples were drawn with.
-    pub(super) fn write(&self, model: &Model, drawn: &[Drawn], labels: Option<&Tensor>) -> Result<()> {
+    /// Writes what was asked for; `labels` `[n, classes]` are those that the samples were drawn with,
+    /// and `seeds` what they were drawn from.
+    pub(super) fn write(&self, model: &Model, drawn: &[Drawn], labels: Option<&Tensor>, seeds: &[u32]) -> Result<()> {
         if let Some(path) = &self.output {
             let samples = joined(drawn.iter().map(|part| &part.samples))?;
             match &*output::ending(path) {
                 "npz" => npy::write_images(path, &images(model, &samples, labels)?)?,
                 _ => write_samples(path, "samples", &model.in_user_units(&samples)?)?,
             }
+        }
+        if let Some(folder) = &self.output_dir {
+            let images = images(model, &joined(drawn.iter().map(|part| &part.samples))?, labels)?;
+            stack::write(folder, &images, seeds.iter().map(|seed| format!("{seed:06}")))?;
         }
         if let Some(path) = &self.trajectory {
             let steps = drawn[0].trajectory.len();

@@ -25,7 +25,7 @@ use crate::{Error, Result};
 pub fn picture(path: impl AsRef<Path>, colour: bool, options: &ReadOptions) -> Result<DataSet> {
     let path = path.as_ref();
     let header = picture::header(path)?;
-    let target = Target { colour, wide: header.wide };
+    let target = Target { colour, wide: header.wide, alpha: false };
     let (image, reading) = stack::images(path, &[path.to_path_buf()], &[header], (vec![0], 1), target, options)?;
     Ok(DataSet::read(path.to_string_lossy(), image, None, Vec::new(), reading))
 }
@@ -57,9 +57,9 @@ pub(super) fn open(dir: &Path, name: &str, options: &ReadOptions) -> Result<Opti
         (labelled.classes, held_out.classes) = (classes, classes);
     }
     // What the pictures of one part have decides of both.
-    let headers = stack::headers(&labelled.files)?;
-    let test_headers = held_out.as_ref().map(|part| stack::headers(&part.files)).transpose()?;
-    let target = Target::default().with(&headers).with(test_headers.as_deref().unwrap_or_default());
+    let headers = stack::headers(&labelled.files, options)?;
+    let test_headers = held_out.as_ref().map(|part| stack::headers(&part.files, options)).transpose()?;
+    let target = Target::default().with(&headers, options).with(test_headers.as_deref().unwrap_or_default(), options);
     let mut left_out = labelled.left_out.clone();
     let (set, mut reading) = labelled.images(dir, &headers, target, options)?;
     let mut kept = None;

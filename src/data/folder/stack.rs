@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use image::DynamicImage;
+use image::metadata::Orientation;
 use rayon::prelude::*;
 
 use crate::data::picture::{self, Header, Picture};
@@ -19,21 +20,31 @@ pub struct Target {
     pub colour: bool,
     /// As f32, where any picture has 16 bits; else as bytes.
     pub wide: bool,
+    /// With alpha, where that is wanted and any picture has it.
+    pub alpha: bool,
 }
 
 impl Target {
-    pub fn with(self, headers: &[Header]) -> Self {
+    pub fn with(self, headers: &[Header], options: &ReadOptions) -> Self {
         Target {
+            alpha: self.alpha || options.alpha && headers.iter().any(|header| header.alpha),
             colour: self.colour || headers.iter().any(|header| header.colour),
             wide: self.wide || headers.iter().any(|header| header.wide),
         }
     }
 }
 
-/// The headers of all pictures, which must be of one size.
-pub fn headers(files: &[PathBuf]) -> Result<Vec<Header>> {
+/// The headers of all pictures, which must be of one size, or become so.
+pub fn headers(files: &[PathBuf], options: &ReadOptions) -> Result<Vec<Header>> {
     let headers: Vec<Header> = files.par_iter().map(|file| picture::header(file)).collect::<Result<_>>()?;
     let Some(first) = headers.first() else { return Ok(headers) };
+    for (header, file) in headers.iter().zip(files) {
+        let size = [header.height as usize, header.width as usize];
+        options.sizing.becomes(size).map_err(|what| Error::format(file, what))?;
+    }
+    if !options.sizing.is_none() {
+        return Ok(headers);
+    }
     match headers.iter().position(|header| (header.width, header.height) != (first.width, first.height)) {
         None => Ok(headers),
         Some(i) => {
@@ -41,7 +52,7 @@ pub fn headers(files: &[PathBuf]) -> Result<Vec<Header>> {
             Err(Error::format(
                 &files[i],
                 format!(
-                    "is {} x {} pixels, but {} is {width} x {height}; all must have one size",
+                    "is {} x {} pixels (width, height), but {} is {width} x {height}; --size HEIGHTxWIDTH brings all to one size, --crop says how",
                     other.width,
                     other.height,
                     escaped(&files[0])
@@ -61,14 +72,16 @@ pub fn images(
     options: &ReadOptions,
 ) -> Result<(Images, Reading)> {
     let Some(Header { width, height, .. }) = headers.first() else { return Err(Error::format(root, "no pictures")) };
-    let size = [*height as usize, *width as usize, if target.colour { 3 } else { 1 }];
+    let becomes = options.sizing.becomes([*height as usize, *width as usize]);
+    let [height, width] = becomes.map_err(|what| Error::format(root, what))?;
+    let size = [height, width, if target.colour { 3 } else { 1 } + usize::from(target.alpha)];
     let values = size.iter().product::<usize>();
     let width_of_value = if target.wide { 4 } else { 1 };
     let total = (values as u64).saturating_mul(files.len() as u64);
     if total.saturating_mul(width_of_value) > source::MAX_BYTES {
         return Err(Error::format(
             root,
-            format!("{} pictures of {width} x {height} do not fit in memory", files.len()),
+            format!("{} pictures of {height} x {width} do not fit in memory", files.len()),
         ));
     }
     let mut kept = Kept { root: root.to_path_buf(), ..Kept::default() };
@@ -78,8 +91,8 @@ pub fn images(
     };
     let images = if target.wide {
         let mut pixels: Vec<f32> = source::room(root, total)?;
-        let facts = decode(files, &mut pixels, values, (*width, *height), |image, pixels| {
-            let words = picture::words(image, target.colour);
+        let facts = decode(files, headers, &mut pixels, values, options, |image, pixels| {
+            let words = picture::words(image, target.colour, target.alpha);
             pixels.iter_mut().zip(&words).for_each(|(pixel, &word)| *pixel = word.into());
             range(words)
         })?;
@@ -91,16 +104,19 @@ pub fn images(
         Images::new(pixels, labels, size, classes)?.with_units(units)
     } else {
         let mut pixels = source::room(root, total)?;
-        let facts = decode(files, &mut pixels, values, (*width, *height), |image, pixels| {
-            let bytes = picture::bytes(image, target.colour);
+        let facts = decode(files, headers, &mut pixels, values, options, |image, pixels| {
+            let bytes = picture::bytes(image, target.colour, target.alpha);
             pixels.copy_from_slice(&bytes);
             range(bytes)
         })?;
         keep(facts);
+        kept.units = Units::bytes();
         Images::from_bytes(pixels, labels, size, classes)
     };
     kept.check_depth()?;
-    Ok((images?, kept.reading()))
+    let mut reading = kept.reading();
+    reading.converted.extend(options.sizing.said());
+    Ok((images?, reading))
 }
 
 /// The units of values of 16 bits: all that there can be where they take up a good part of it, else their own spread.
@@ -148,19 +164,21 @@ fn range<T: Into<u16>>(values: Vec<T>) -> [u16; 2] {
 /// Decodes every file into its part of `pixels`; `fill` gives back the least and the greatest value.
 fn decode<T: Send>(
     files: &[PathBuf],
+    headers: &[Header],
     pixels: &mut [T],
     values: usize,
-    size: (u32, u32),
+    options: &ReadOptions,
     fill: impl Fn(DynamicImage, &mut [T]) -> [u16; 2] + Sync,
 ) -> Result<Vec<Facts>> {
-    let pictures = pixels.par_chunks_mut(values.max(1)).zip(files);
-    let each = pictures.map(|(pixels, file)| {
+    let pictures = pixels.par_chunks_mut(values.max(1)).zip(files).zip(headers).enumerate();
+    let each = pictures.map(|(index, ((pixels, file), before))| {
         let picture = picture::decoded(file)?;
-        if (picture.header.width, picture.header.height) != size {
+        if (picture.header.width, picture.header.height) != (before.width, before.height) {
             return Err(Error::format(file, "changed while it was read"));
         }
         let Picture { header, frames, cmyk, image } = picture;
-        let transparent = picture::transparent(&image);
+        let transparent = !options.alpha && picture::transparent(&image);
+        let image = options.sizing.picture(image, index as u32)?;
         Ok(Facts { header, frames, cmyk, transparent, range: fill(image, pixels) })
     });
     each.collect()
@@ -179,6 +197,7 @@ pub struct Kept {
     animated: Examples,
     transparent: Examples,
     cmyk: Examples,
+    turned: Examples,
     coloured: Examples,
     greyed: Examples,
 }
@@ -194,6 +213,7 @@ impl Kept {
             (facts.frames > 1, &mut self.animated),
             (facts.transparent, &mut self.transparent),
             (facts.cmyk, &mut self.cmyk),
+            (facts.header.turned != Orientation::NoTransforms, &mut self.turned),
             (colour && !facts.header.colour, &mut self.coloured),
             (!colour && facts.header.colour, &mut self.greyed),
         ] {
@@ -219,6 +239,7 @@ impl Kept {
         let converted = [
             self.greyed.say("picture made grey", "pictures made grey"),
             self.coloured.say("grey picture made red, green and blue", "grey pictures made red, green and blue"),
+            self.turned.say("picture turned as its EXIF data say", "pictures turned as their EXIF data say"),
             self.cmyk.say("picture made red, green and blue of CMYK", "pictures made red, green and blue of CMYK"),
             self.transparent.say(
                 "picture that is transparent in places, without its alpha",

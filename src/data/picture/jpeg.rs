@@ -1,12 +1,13 @@
 //! JPEG, decoded so that damage is an error: by default decoders fill what they cannot read with grey.
 
+use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::{Header, MAX_SIDE, Picture, scans};
+use super::{Header, MAX_SIDE, Picture, scans, seen};
 
 type Decoder<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
 
@@ -23,7 +24,10 @@ fn opened(bytes: &[u8]) -> Result<(Decoder<'_>, Header, ColorSpace), String> {
     };
     let colour = colours != ColorSpace::Luma;
     decoder.set_options(options.jpeg_set_out_colorspace(if colour { ColorSpace::RGB } else { ColorSpace::Luma }));
-    let header = Header { form: "JPEG", width: width as u32, height: height as u32, colour, wide: false };
+    let turned = decoder.exif().and_then(|chunk| Orientation::from_exif_chunk(chunk));
+    let turned = turned.unwrap_or(Orientation::NoTransforms);
+    let (width, height) = seen((width as u32, height as u32), turned);
+    let header = Header { form: "JPEG", width, height, turned, colour, alpha: false, wide: false };
     Ok((decoder, header, colours))
 }
 
@@ -37,11 +41,13 @@ pub fn decoded(bytes: &[u8]) -> Result<Picture, String> {
         return Err("the JPEG picture is cut short or damaged: not all of its pixels are there".into());
     }
     let pixels = decoder.decode().map_err(|e| e.to_string())?;
+    let (width, height) = seen((header.width, header.height), header.turned); // back again
     let image = match header.colour {
-        true => RgbImage::from_raw(header.width, header.height, pixels).map(DynamicImage::from),
-        false => GrayImage::from_raw(header.width, header.height, pixels).map(DynamicImage::from),
+        true => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
+        false => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
     };
-    let image = image.ok_or("a JPEG picture of fewer pixels than its header says")?;
+    let mut image = image.ok_or("a JPEG picture of fewer pixels than its header says")?;
+    image.apply_orientation(header.turned);
     let cmyk = matches!(colours, ColorSpace::CMYK | ColorSpace::YCCK);
     Ok(Picture { header, image, frames: 1, cmyk })
 }

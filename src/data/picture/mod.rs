@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Once;
 
+use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::{Error, Result, files};
@@ -76,9 +77,13 @@ fn form(bytes: &[u8]) -> Option<(ImageFormat, &'static str)> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub form: &'static str,
+    /// As it is to be seen: turned as `turned` says.
     pub width: u32,
     pub height: u32,
+    /// How the camera was held, by its EXIF data.
+    pub turned: Orientation,
     pub colour: bool,
+    pub alpha: bool,
     /// 16 bits a value instead of 8 at most.
     pub wide: bool,
 }
@@ -99,10 +104,12 @@ pub(super) fn header(path: &Path) -> Result<Header> {
         std::io::Seek::rewind(&mut file).map_err(failed)?;
         let mut reader = ImageReader::with_format(file, format);
         reader.limits(limits());
-        let decoder = reader.into_decoder().map_err(|e| Error::format(path, e.to_string()))?;
+        let mut decoder = reader.into_decoder().map_err(|e| Error::format(path, e.to_string()))?;
         let ((width, height), colour) = (decoder.dimensions(), decoder.color_type());
+        let turned = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let wide = depth(colour).map_err(|e| Error::format(path, e))? == 16;
-        Ok(Header { form, width, height, colour: colour.has_color(), wide })
+        let (width, height) = seen((width, height), turned);
+        Ok(Header { form, width, height, turned, colour: colour.has_color(), alpha: colour.has_alpha(), wide })
     })
 }
 
@@ -146,11 +153,13 @@ pub(super) fn decoded(path: &Path) -> Result<Picture> {
         }
         let mut reader = ImageReader::with_format(Cursor::new(&bytes), format);
         reader.limits(limits());
-        let decoder = reader.into_decoder().map_err(|e| damaged(e.to_string()))?;
+        let mut decoder = reader.into_decoder().map_err(|e| damaged(e.to_string()))?;
         let wide = depth(decoder.color_type()).map_err(damaged)? == 16;
-        let image = DynamicImage::from_decoder(decoder).map_err(|e| damaged(e.to_string()))?;
-        let header =
-            Header { form, width: image.width(), height: image.height(), colour: image.color().has_color(), wide };
+        let turned = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let mut image = DynamicImage::from_decoder(decoder).map_err(|e| damaged(e.to_string()))?;
+        image.apply_orientation(turned);
+        let (width, height, kind) = (image.width(), image.height(), image.color());
+        let header = Header { form, width, height, turned, colour: kind.has_color(), alpha: kind.has_alpha(), wide };
         Ok(Picture { header, image, frames, cmyk: false })
     })
 }
@@ -161,14 +170,33 @@ pub(crate) fn rgb(path: &Path) -> Result<image::RgbImage> {
     Ok(decoded(path)?.image.into_rgb8())
 }
 
-/// Red, green and blue, or grey, row by row, in 8 bits.
-pub(super) fn bytes(image: DynamicImage, colour: bool) -> Vec<u8> {
-    if colour { image.into_rgb8().into_raw() } else { image.into_luma8().into_raw() }
+/// Red, green and blue, or grey, and alpha if that is wanted, row by row, in 8 bits.
+pub(super) fn bytes(image: DynamicImage, colour: bool, alpha: bool) -> Vec<u8> {
+    match (colour, alpha) {
+        (true, false) => image.into_rgb8().into_raw(),
+        (false, false) => image.into_luma8().into_raw(),
+        (true, true) => image.into_rgba8().into_raw(),
+        (false, true) => image.into_luma_alpha8().into_raw(),
+    }
 }
 
 /// As [`bytes`], in 16 bits.
-pub(super) fn words(image: DynamicImage, colour: bool) -> Vec<u16> {
-    if colour { image.into_rgb16().into_raw() } else { image.into_luma16().into_raw() }
+pub(super) fn words(image: DynamicImage, colour: bool, alpha: bool) -> Vec<u16> {
+    match (colour, alpha) {
+        (true, false) => image.into_rgb16().into_raw(),
+        (false, false) => image.into_luma16().into_raw(),
+        (true, true) => image.into_rgba16().into_raw(),
+        (false, true) => image.into_luma_alpha16().into_raw(),
+    }
+}
+
+/// Width and height of a picture that is turned so.
+fn seen((width, height): (u32, u32), turned: Orientation) -> (u32, u32) {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    match turned {
+        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
+        _ => (width, height),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -34,8 +34,8 @@ impl Tensor {
         let colour = image.color();
         let shape = [image.height() as usize, image.width() as usize, if colour.has_color() { 3 } else { 1 }];
         let pixels: Vec<f32> = match depth(colour) {
-            Ok(8) => bytes(image.clone(), colour.has_color()).into_iter().map(of_byte).collect(),
-            Ok(_) => words(image.clone(), colour.has_color()).into_iter().map(of_word).collect(),
+            Ok(8) => bytes(image.clone(), colour.has_color(), false).into_iter().map(of_byte).collect(),
+            Ok(_) => words(image.clone(), colour.has_color(), false).into_iter().map(of_word).collect(),
             Err(_) => {
                 let what = format!(
                     "values of type {colour:?}; `into_rgb16` makes 16 bits of them, `from_slice` takes the numbers"

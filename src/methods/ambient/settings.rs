@@ -69,6 +69,7 @@ impl MethodSettings for AmbientSettings {
 
     fn check(&self, run: &RunConfig) -> Result<()> {
         let ambient = &self.ambient;
+        self.noisy.check()?;
         let moves = |a: &Augment| a.scale + a.rotate_frac + a.aniso + a.translate_frac > 0.0;
         if matches!(ambient.images, TrainedOn::Both | TrainedOn::Noisy) && run.augment.p > 0.0 && moves(&run.augment) {
             return Err(Error::Config(
@@ -83,9 +84,11 @@ impl MethodSettings for AmbientSettings {
 impl AmbientSettings {
     /// The images to train on, and the objective. Errors if the images that are asked for are not there.
     pub fn task(&self, run: &RunConfig, data: &NoisyData) -> Result<(DataSet, AmbientTweedie)> {
+        let of_noisy =
+            || (0..data.noisy.as_ref().map_or(0, |set| set.len())).map(|i| data.levels.of(i)).collect::<Vec<_>>();
         let (images, levels) = match self.ambient.images {
             TrainedOn::Clean => (data.clean()?.clone(), vec![0.0; data.clean()?.len()]),
-            TrainedOn::Noisy => (data.noisy()?.clone(), vec![data.sigma; data.noisy()?.len()]),
+            TrainedOn::Noisy => (data.noisy()?.clone(), of_noisy()),
             TrainedOn::AllClean => {
                 let all = data.all_clean()?;
                 let count = all.len();
@@ -93,11 +96,8 @@ impl AmbientSettings {
             }
             TrainedOn::Both => {
                 let sets: Vec<_> = data.clean.iter().chain(&data.noisy).collect();
-                let level = |clean: bool| if clean { 0.0 } else { data.sigma };
-                let levels = [(&data.clean, true), (&data.noisy, false)]
-                    .iter()
-                    .flat_map(|(set, clean)| vec![level(*clean); set.as_ref().map_or(0, |set| set.len())])
-                    .collect();
+                let mut levels = vec![0.0; data.clean.as_ref().map_or(0, |set| set.len())];
+                levels.extend(of_noisy());
                 (joined(&sets)?, levels)
             }
         };

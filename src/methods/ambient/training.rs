@@ -33,8 +33,8 @@ impl AmbientTraining {
         settings.run = settings.run.completed(&set.train)?;
         let mut prepared = Prepared::new(&settings.run, &set)?.with_objective(objective.clone());
         let (low, high) = prepared.model().denoiser().sigma_range();
-        if !(low..=high).contains(&data.sigma) {
-            let what = format!("noisy.sigma = {}: the model knows levels from {low} to {high}", data.sigma);
+        if let Some(sigma) = data.levels.range().into_iter().find(|sigma| !(low..=high).contains(sigma)) {
+            let what = format!("noisy.sigma = {sigma}: the model knows levels from {low} to {high}");
             return Err(Error::Config(what));
         }
         prepared.rehearse()?;

@@ -53,7 +53,7 @@ pub use settings::{RoundOptimizer, SfbdSection, SfbdSettings, Store};
 use super::denoising::denoise;
 use super::fine_tune;
 use super::judge::Judge;
-use super::noisy::{NoisyData, joined};
+use super::noisy::{NoiseLevels, NoisyData, joined};
 use crate::data::DataSet;
 #[cfg(feature = "formats")]
 use crate::data::npy;
@@ -99,7 +99,7 @@ impl<'a> Sfbd<'a> {
         let mut settings = settings.clone();
         data.noisy()?;
         data.check(&settings.run)?;
-        settings.method.check_grid(&settings.run, data.sigma)?;
+        data.levels.range().into_iter().try_for_each(|sigma| settings.method.check_grid(&settings.run, sigma))?;
         let clean = data.set(data.clean()?.clone());
         let given = match settings.method.sfbd.model.as_str() {
             "" => None,
@@ -111,12 +111,18 @@ impl<'a> Sfbd<'a> {
         };
         settings.run = settings.run.completed(&clean.train)?;
         let mut prepared = Prepared::new(&settings.run, &clean)?;
-        let denoiser = settings.method.rehearsed(&settings.run, prepared.model(), data.sigma)?;
+        let rehearsed = |sigma| settings.method.rehearsed(&settings.run, prepared.model(), sigma);
+        let [least, most] = data.levels.range();
+        rehearsed(least)?;
+        let denoiser = rehearsed(most)?;
         prepared.rehearse()?;
         drop(prepared);
         let real = data.test.as_ref().unwrap_or(&clean.train);
         let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
-        let identity = format!("clean {}, noisy {}", clean.train.fingerprint(), data.noisy()?.fingerprint());
+        let mut identity = format!("clean {}, noisy {}", clean.train.fingerprint(), data.noisy()?.fingerprint());
+        if let NoiseLevels::Each(_) = data.levels {
+            identity += &format!(", {}", data.levels.fingerprint());
+        }
         Ok(Sfbd { settings, data, clean, denoiser, judge, identity, given })
     }
 
@@ -168,19 +174,28 @@ impl<'a> Sfbd<'a> {
 
     /// Line 3, `E_k`: the noisy images denoised by the model, from `(y, sigma)` to 0.
     fn denoise_all(&self, k: u32, phi: &Model, stages: &mut Stages) -> Result<Denoised> {
-        let (noisy, needed, sigma) = (self.data.noisy()?, self.needed(k, phi)?, self.data.sigma);
+        let (noisy, needed, levels) = (self.data.noisy()?, self.needed(k, phi)?, &self.data.levels);
         let directory = round::directory(stages.place(), k);
         let of =
             if needed.len() < noisy.len() { format!("the {} that are drawn of ", needed.len()) } else { String::new() };
-        stages.note(&format!("round {k}: denoising {of}{} images of noise {sigma}", noisy.len()));
+        stages.note(&format!(
+            "round {k}: denoising {of}{} images of noise {}",
+            noisy.len(),
+            levels.said(self.data.unit())
+        ));
         if !Stages::begun(&directory) {
             self.say_other_arithmetic(k - 1, phi, stages)?;
         }
         let seed = RandomKey::stage_seed(self.settings.run.train.seed, k)?;
-        let follows_from =
-            format!("{} {} {sigma} {seed} {:?}", phi.weights.fingerprint()?, noisy.fingerprint(), self.denoiser);
+        let follows_from = format!(
+            "{} {} {} {seed} {:?}",
+            phi.weights.fingerprint()?,
+            noisy.fingerprint(),
+            levels.fingerprint(),
+            self.denoiser
+        );
         round::denoised(&directory.join("denoised"), noisy, needed, &follows_from, stages, |indices| {
-            denoise(&self.denoiser, phi, noisy, indices, sigma, seed)
+            denoise(&self.denoiser, phi, noisy, indices, levels, seed)
         })
     }
 

@@ -48,7 +48,7 @@ pub(super) fn page(
         state(end),
         count(&data.clean),
         count(&data.noisy),
-        data.sigma,
+        data.levels.said(data.unit()),
         rounds.len()
     ));
     let values = data.noisy.as_ref().map_or(1, |set| set.values());

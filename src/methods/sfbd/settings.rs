@@ -77,6 +77,7 @@ impl MethodSettings for SfbdSettings {
 
     fn check(&self, run: &RunConfig) -> Result<()> {
         let (sfbd, online) = (&self.sfbd, &self.online);
+        self.noisy.check()?;
         if sfbd.files && !cfg!(feature = "formats") {
             let what = "sfbd.files = true writes archives, which this build does not: its feature `formats` is off";
             return Err(Error::Config(what.into()));

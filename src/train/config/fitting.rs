@@ -53,7 +53,8 @@ impl RunConfig {
                     Some(at) if at.is_empty() => "no attention".into(),
                     _ => format!("attention at {}", model("attn_resolutions")),
                 };
-                format!("{kind}, {channels} channels x {}, {blocks} blocks a level, {attention}", model("channel_mult"))
+                let noun = if blocks == "1" { "block" } else { "blocks" };
+                format!("{kind}, {channels} channels x {}, {blocks} {noun} a level, {attention}", model("channel_mult"))
             }
         };
         format!(

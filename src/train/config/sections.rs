@@ -17,6 +17,16 @@ crate::settings! {
         layout: AxisOrder = AxisOrder::Auto;
         /// What becomes of numbers that are no bytes.
         standardise: Standardise = Standardise::Auto;
+        /// The column of a table that holds the class, by its name or counted from 1; empty: one called class, label,
+        /// target or y, if there is one; none: none.
+        class_column: String = String::new();
+        /// Height and width that pictures are resized to, as in 64 or 24x32; empty: they keep theirs.
+        size: String = String::new();
+        /// Which piece of a picture is taken: center or random (the largest of the shape of size), none (all of it,
+        /// stretched), or a size, of which the pixels in the middle are taken as they are.
+        crop: String = "center".into();
+        /// Whether the alpha of pictures is kept, as one channel more.
+        alpha: bool = false;
         /// Whether the network is told the class.
         labels: bool = true;
         /// In which order the samples come.
@@ -25,9 +35,22 @@ crate::settings! {
 }
 
 impl Data {
-    /// How the data are read.
-    pub fn options(&self) -> ReadOptions {
-        ReadOptions { standardise: self.standardise, layout: self.layout, ..ReadOptions::default() }
+    /// How the data are read. Errors on what is no size.
+    pub fn options(&self) -> Result<ReadOptions> {
+        let class_column = Some(self.class_column.clone()).filter(|name| !name.is_empty());
+        let (standardise, layout, alpha) = (self.standardise, self.layout, self.alpha);
+        Ok(ReadOptions {
+            standardise,
+            layout,
+            class_column,
+            alpha,
+            #[cfg(feature = "formats")]
+            sizing: crate::data::resize::Sizing {
+                size: Some(&self.size).filter(|size| !size.is_empty()).map(|size| size.parse()).transpose()?,
+                crop: self.crop.parse()?,
+            },
+            ..ReadOptions::default()
+        })
     }
 }
 

@@ -1,9 +1,17 @@
 //! Clean images beside noisy ones: what the methods for noisy data learn from.
 
+mod estimate;
+mod levels;
+mod sigma;
+
+pub use estimate::{Estimate, estimate};
+pub use levels::NoiseLevels;
+pub use sigma::Sigma;
+
 use crate::data::{self, DataSet, Images, ReadOptions, Reading, Units};
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose, RandomKey, Samples, permutation};
-use crate::settings::{Above, AboveUpTo, MAX_SEED};
+use crate::settings::{AboveUpTo, MAX_SEED};
 use crate::train::RunConfig;
 use crate::train::config::Data;
 
@@ -14,10 +22,10 @@ pub struct NoisyData {
     pub name: String,
     /// Images without noise.
     pub clean: Option<Images>,
-    /// Images with noise of level `sigma`, in f32; their values leave [-1, 1].
+    /// Images with noise of these `levels`, in f32; their values leave [-1, 1].
     pub noisy: Option<Images>,
-    /// Standard deviation of the noise, as a model sees it: of pixels in [-1, 1], or of standardised numbers.
-    pub sigma: f64,
+    /// Standard deviations of the noise, as a model sees them: of pixels in [-1, 1], or of standardised numbers.
+    pub levels: NoiseLevels,
     /// The noisy images without their noise, where the noise was made here. Nothing is trained on them but the ceiling.
     pub originals: Option<Images>,
     /// Images that nothing is trained on.
@@ -34,8 +42,9 @@ crate::settings! {
         /// Images that have noise already (.npy and .npz hold values beyond \[-1, 1\]); empty: it is put on images of
         /// data.path.
         path: String = String::new();
-        /// Standard deviation of the noise: of bytes for pixels in \[-1, 1\], of all else in the units of the data.
-        sigma: f64 = 0.59, in Above(0.0);
+        /// Standard deviation of the noise, of bytes for pixels in \[-1, 1\], of all else in the units of the data: a number,
+        /// auto (it is estimated), or a file with one for each image (.npy, or a line each) or each pixel (.npy).
+        sigma: Sigma = Sigma::Number(0.59);
         /// Without a path: share of the images of data.path that stay clean.
         clean_share: f64 = 0.1, in AboveUpTo(0.0, 1.0);
         /// The seed of the split and of the noise, one draw for each image: the same whatever train.seed is.
@@ -44,25 +53,41 @@ crate::settings! {
 }
 
 impl NoisySection {
+    /// Errors on a number that is no noise level.
+    pub fn check(&self) -> Result<()> {
+        match self.sigma {
+            Sigma::Number(sigma) if !(sigma.is_finite() && sigma > 0.0) => {
+                Err(Error::Config(format!("noisy.sigma = {sigma:?}, expected above 0, auto, or a file")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the data. Errors where [`data::open`] does, and if clean and noisy images differ in size or there are
     /// none.
     ///
     /// `opened` is what was opened of it before: the clean images, or the noisy ones where there are no clean ones.
     pub fn open(&self, data: &Data, opened: Option<DataSet>) -> Result<NoisyData> {
-        let (options, clean) = (data.options(), data.path.as_str());
+        let (options, clean) = (data.options()?, data.path.as_str());
         let noisy = ReadOptions { noisy: true, ..options.clone() };
         let first = |path: &str, options: &ReadOptions| match opened {
             Some(set) if set.name == path => Ok(set),
             _ => data::open_with(path, options),
         };
-        match (clean.is_empty(), self.path.is_empty()) {
-            (true, true) => Err(Error::Config("no data: say where clean images are with --data PATH".into())),
-            (true, false) => NoisyData::given(None, first(&self.path, &noisy)?, self.sigma),
-            (false, true) => NoisyData::simulated(first(clean, &options)?, self.clean_share, self.sigma, self.seed),
-            (false, false) => {
+        self.check()?;
+        match (clean.is_empty(), self.path.is_empty(), &self.sigma) {
+            (true, true, _) => Err(Error::Config("no data: say where clean images are with --data PATH".into())),
+            (true, false, sigma) => NoisyData::given(None, first(&self.path, &noisy)?, sigma),
+            (false, true, Sigma::Number(sigma)) => {
+                NoisyData::simulated(first(clean, &options)?, self.clean_share, *sigma, self.seed)
+            }
+            (false, true, sigma) => Err(Error::Config(format!(
+                "noisy.sigma = \"{sigma}\", but there are no noisy images (noisy.path): noise that is made here has the level of a number"
+            ))),
+            (false, false, sigma) => {
                 let clean = first(clean, &options)?;
                 let noisy = data::open_with(&self.path, &noisy.in_units(clean.train.units()))?;
-                NoisyData::given(Some(clean), noisy, self.sigma)
+                NoisyData::given(Some(clean), noisy, sigma)
             }
         }
     }
@@ -73,7 +98,8 @@ impl NoisyData {
     /// a pure function of `seed` and an image's index. Errors if the share leaves no clean image.
     pub fn simulated(set: DataSet, clean_share: f64, sigma: f64, seed: u64) -> Result<Self> {
         let (count, accounts) = (set.train.len(), vec![set.account()]);
-        let sigma = sigma / set.train.units().of_noise()?;
+        let levels = levels::in_model(sigma, set.train.units());
+        let sigma = levels.pooled();
         let kept = (clean_share * count as f64).round() as usize;
         if kept == 0 {
             let what = format!("noisy.clean_share = {clean_share} of {count} images leaves no clean image; give more");
@@ -93,11 +119,12 @@ impl NoisyData {
         };
         let clean = Some(subset(&set.train, clean)?);
         let (name, test, class_names) = (set.name, set.test, set.class_names);
-        Ok(NoisyData { name, clean, noisy, sigma, originals, test, class_names, accounts })
+        Ok(NoisyData { name, clean, noisy, levels, originals, test, class_names, accounts })
     }
 
-    /// A clean set and images that have their noise already. Errors if they differ in size.
-    pub fn given(clean: Option<DataSet>, noisy: DataSet, sigma: f64) -> Result<Self> {
+    /// A clean set and images that have their noise already, of a level in the units of the data. Errors if they differ
+    /// in size or in units, and where a level is wanting.
+    pub fn given(clean: Option<DataSet>, noisy: DataSet, sigma: &Sigma) -> Result<Self> {
         let same = clean.as_ref().is_none_or(|clean| clean.train.size() == noisy.train.size());
         if let (Some(clean), false) = (&clean, same) {
             let (a, b) = (clean.train.size(), noisy.train.size());
@@ -106,9 +133,13 @@ impl NoisyData {
                 clean.name, noisy.name
             )));
         }
-        let accounts = clean.iter().chain([&noisy]).map(DataSet::account).collect();
+        let mut accounts: Vec<String> = clean.iter().chain([&noisy]).map(DataSet::account).collect();
         let units = noisy.train.units();
-        let sigma = sigma / units.of_noise()?;
+        if units.are_of_channels() {
+            accounts.push(
+                "noise levels are in standard deviations of each column, for columns have scales of their own".into(),
+            );
+        }
         if let Some(clean) = clean.as_ref().filter(|clean| clean.train.units() != units)
             && !(clean.train.units().is_unit_size() && units.is_unit_size())
         {
@@ -119,12 +150,25 @@ impl NoisyData {
                 noisy.name
             )));
         }
-        let name = noisy.name.clone();
+        let (levels, train) = match sigma {
+            Sigma::Number(sigma) => (levels::in_model(*sigma, units), noisy.train),
+            Sigma::File(path) => {
+                let (levels, train, said) = levels::of_file(path, noisy.train)?;
+                accounts.extend(said);
+                (levels, train)
+            }
+            Sigma::Auto => {
+                let found = estimate(&noisy.train, clean.as_ref().map(|clean| &clean.train))?;
+                accounts.push(found.said(units.of_noise()));
+                (NoiseLevels::One(found.sigma), noisy.train)
+            }
+        };
+        let name = noisy.name;
         let (clean, test, class_names) = match clean {
             None => (None, noisy.test, noisy.class_names),
             Some(clean) => (Some(clean.train), clean.test, clean.class_names),
         };
-        Ok(NoisyData { name, clean, noisy: Some(noisy.train), sigma, originals: None, test, class_names, accounts })
+        Ok(NoisyData { name, clean, noisy: Some(train), levels, originals: None, test, class_names, accounts })
     }
 
     /// The clean images. Errors if there are none.
@@ -160,16 +204,16 @@ impl NoisyData {
     /// detail, which the clean ones show. `None` without both kinds of images, or if the noisy ones vary less.
     pub fn measured_sigma(&self) -> Option<f64> {
         let (clean, noisy) = (self.clean.as_ref()?, self.noisy.as_ref()?);
-        let variance = detail(noisy) - detail(clean);
-        (variance > 0.0).then(|| variance.sqrt())
+        estimate(noisy, Some(clean)).ok().map(|found| found.sigma)
     }
 
     /// Errors unless the noise lies between the levels that the samplers know.
     pub fn check(&self, run: &RunConfig) -> Result<()> {
         let (low, high) = (run.sampling.sigma_min, run.sampling.sigma_max);
-        if self.sigma <= low || self.sigma >= high {
+        let [least, most] = self.levels.range();
+        if least <= low || most >= high {
             let unit = self.unit();
-            let (stated, low, high) = (self.sigma * unit, low * unit, high * unit);
+            let (stated, low, high) = (self.levels.said(unit), low * unit, high * unit);
             let scaled = if unit == 1.0 { String::new() } else { format!(" in units of {unit}") };
             return Err(Error::Config(format!(
                 "noisy.sigma = {stated}: it must lie between sampling.sigma_min = {low} and sampling.sigma_max = {high}{scaled}"
@@ -181,13 +225,13 @@ impl NoisyData {
     /// What a noise level of a model is multiplied by to have it in the units of the data.
     pub fn unit(&self) -> f64 {
         let images = self.noisy.as_ref().or(self.clean.as_ref());
-        images.and_then(|images| images.units().of_noise().ok()).unwrap_or(1.0)
+        images.map_or(1.0, |images| images.units().of_noise())
     }
 
     /// What is suspicious about the stated noise level, for a person to read.
     pub fn warning(&self) -> Option<String> {
         self.noisy.as_ref().zip(self.clean.as_ref())?;
-        let stated = self.sigma * self.unit();
+        let stated = self.levels.pooled() * self.unit();
         match self.measured_sigma().map(|sigma| sigma * self.unit()) {
             Some(measured) if (measured / stated).ln().abs() < 0.2 => None,
             Some(measured) => Some(format!(
@@ -225,28 +269,6 @@ pub(super) fn joined(sets: &[&Images]) -> Result<Images> {
     Images::new(pixels, labels, size, classes)?.with_units(units)
 }
 
-/// Mean square of the diagonal detail `(a - b - c + d) / 2` of neighbouring pixels, in which noise keeps its variance
-/// while pictures have little; for points, the variance itself.
-fn detail(images: &Images) -> f64 {
-    let [height, width, channels] = images.size();
-    if height < 2 || width < 2 {
-        return images.deviation().powi(2);
-    }
-    let pixels = images.pixels();
-    let (mut sum, mut count) = (0.0, 0.0);
-    for image in pixels.chunks_exact(images.values()) {
-        let at = |y: usize, x: usize, c: usize| f64::from(image[(y * width + x) * channels + c]);
-        for (y, x) in (0..height / 2).flat_map(|y| (0..width / 2).map(move |x| (2 * y, 2 * x))) {
-            for c in 0..channels {
-                let d = (at(y, x, c) - at(y, x + 1, c) - at(y + 1, x, c) + at(y + 1, x + 1, c)) / 2.0;
-                sum += d * d;
-                count += 1.0;
-            }
-        }
-    }
-    sum / f64::max(count, 1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,7 +302,7 @@ mod tests {
             let data = NoisyData::simulated(digits(), 0.2, sigma, 0).unwrap();
             approx::assert_relative_eq!(data.measured_sigma().unwrap(), sigma, max_relative = 0.1);
             assert!(data.warning().is_none());
-            let wrong = NoisyData { sigma: 2.0 * sigma, ..data };
+            let wrong = NoisyData { levels: NoiseLevels::One(2.0 * sigma), ..data };
             assert!(wrong.warning().unwrap().contains("look like noise of about"));
         }
     }
@@ -293,10 +315,10 @@ mod tests {
         };
         says(NoisyData::simulated(digits(), 1e-4, 0.5, 0), "leaves no clean image");
         let other = DataSet { train: Images::new(vec![0.0; 9], vec![0], [3, 3, 1], 1).unwrap(), ..digits() };
-        says(NoisyData::given(Some(digits()), other, 0.5), "[3, 3, 1]");
+        says(NoisyData::given(Some(digits()), other, &Sigma::Number(0.5)), "[3, 3, 1]");
         let clean = NoisyData::simulated(digits(), 1.0, 0.5, 0).unwrap();
         assert!(clean.noisy().unwrap_err().to_string().contains("no noisy images"));
-        let noisy = NoisyData::given(None, digits(), 0.5).unwrap();
+        let noisy = NoisyData::given(None, digits(), &Sigma::Number(0.5)).unwrap();
         assert!(noisy.clean().unwrap_err().to_string().contains("no clean images"));
     }
 }

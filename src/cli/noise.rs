@@ -1,0 +1,71 @@
+//! `veridical noise`: how much noise there is.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use veridical::data::{ReadOptions, open_with};
+use veridical::files::write_atomic;
+use veridical::methods::noisy::estimate;
+use veridical::{Error, Result};
+
+use super::data::Reading;
+use super::output::{self, Form};
+use super::progress::note;
+use super::{Ended, interrupt, say};
+
+/// Estimate the level of the noise of images.
+///
+/// Beside clean images (--clean): by how much more the noisy ones vary from pixel to pixel. Without: by the smallest
+/// variance that patches of the images have in any direction, which is the noise's where pictures are simpler than their
+/// patches could be, and too large where they have detail everywhere. The error bar says how much parts of the data
+/// differ, not how far either assumption is from the truth. For white noise of one level.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Noisy images: a folder or file (pictures, .npy, .npz, IDX, …)
+    #[arg(long, value_name = "PATH")]
+    data: String,
+    /// Clean images of the same kind
+    #[arg(long, value_name = "PATH")]
+    clean: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
+    /// Write the estimate as JSON, too: `sigma`, `stderr`, `images`, `beside_clean`
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> Result<Ended> {
+    output::check([("--json", Form::Json, args.json.as_ref())])?;
+    let options = args.reading.options(&[])?;
+    let clean = args.clean.as_ref().map(|path| open_with(path, &options)).transpose()?;
+    let mut noisy = ReadOptions { noisy: true, ..options };
+    if let Some(clean) = &clean {
+        note(&clean.account());
+        noisy = noisy.in_units(clean.train.units());
+    }
+    let noisy = open_with(&args.data, &noisy)?;
+    note(&noisy.account());
+    if let Some(clean) = clean.as_ref().filter(|clean| clean.train.size() != noisy.train.size()) {
+        let (a, b) = (clean.train.size(), noisy.train.size());
+        return Err(Error::Config(format!(
+            "the clean images are {a:?} (height, width, channels), the noisy ones {b:?}"
+        )));
+    }
+    if noisy.train.units().are_of_channels() {
+        note("levels are in standard deviations of each column, for columns have scales of their own");
+    }
+    let found = estimate(&noisy.train, clean.as_ref().map(|clean| &clean.train))?;
+    let unit = noisy.train.units().of_noise();
+    let _writing = interrupt::writing();
+    say(&found.said(unit))?;
+    if let Some(path) = &args.json {
+        let report = json!({
+            "sigma": found.sigma * unit,
+            "stderr": found.stderr * unit,
+            "images": noisy.train.len(),
+            "beside_clean": found.beside_clean,
+        });
+        write_atomic(path, format!("{report:#}\n").as_bytes())?;
+    }
+    Ok(interrupt::ended())
+}

@@ -1,0 +1,166 @@
+//! Tables: text files of rows with a number in each column, `.csv` or `.tsv`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::npy::{Array, Kind, Type, Values};
+use super::{DataSet, ReadOptions, arrays, source};
+use crate::escape::escaped;
+use crate::{Error, Result};
+
+/// Columns of these names hold classes, where nothing else says which does.
+const CLASS: [&str; 5] = ["class", "label", "labels", "target", "y"];
+/// Classes of a column of words at most.
+const MAX_WORDS: usize = 1000;
+
+/// Reads a table: a point a row, a dimension a column, without the column of classes if there is one. The first row is a
+/// header if it has anything but numbers.
+///
+/// Errors on rows of another length, on what is no number and on numbers that are not finite, with line and column.
+pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
+    let bytes = source::all(path, &mut source::open(path)?, source::MAX_BYTES)?;
+    let named = |what: String| Error::format(path, what);
+    let first = bytes.split(|&b| b == b'\n').next().unwrap_or_default();
+    let count = |byte: u8| first.iter().filter(|&&b| b == byte).count();
+    let delimiter = [b'\t', b';', b','].into_iter().max_by_key(|&byte| count(byte)).unwrap_or(b',');
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).trim(csv::Trim::All).from_reader(&bytes[..]);
+    let mut rows = reader.records().enumerate().map(|(row, record)| {
+        let ragged = |e: csv::Error| match e.kind() {
+            csv::ErrorKind::UnequalLengths { expected_len, len, pos } => {
+                let line = pos.as_ref().map_or(row as u64 + 1, csv::Position::line);
+                named(format!("line {line} has {len} columns, the first has {expected_len}"))
+            }
+            _ => named(e.to_string()),
+        };
+        record.map_err(ragged)
+    });
+    let Some(head) = rows.next().transpose()? else { return Err(named("no rows".into())) };
+    let is_header = head.iter().any(|field| field.parse::<f64>().is_err() && !field.is_empty());
+    let header: Option<Vec<String>> = is_header.then(|| head.iter().map(String::from).collect());
+    let class = class_column(header.as_deref(), head.len(), options).map_err(named)?;
+    let dims = head.len() - usize::from(class.is_some());
+    let column = |i: usize| match &header {
+        Some(names) => format!("{} ({})", i + 1, escaped(&names[i])),
+        None => (i + 1).to_string(),
+    };
+    let (mut values, mut words) = (Vec::new(), Vec::new());
+    for record in (!is_header).then_some(Ok(head)).into_iter().chain(rows) {
+        let record = record?;
+        let line = record.position().map_or(1, csv::Position::line);
+        for (i, field) in record.iter().enumerate() {
+            if class == Some(i) {
+                words.push(field.to_string());
+                continue;
+            }
+            let number = field.parse::<f64>().ok().filter(|x| x.is_finite());
+            values.push(number.ok_or_else(|| {
+                named(format!(
+                    "line {line}, column {}: {}, where a number is expected; take the column away, or name it by --class-column if it is the class",
+                    column(i),
+                    if field.is_empty() { "nothing".into() } else { escaped(field).to_string() }
+                ))
+            })?);
+        }
+    }
+    if values.is_empty() || dims == 0 {
+        return Err(named("no numbers: a table has a row for each sample and a column for each dimension".into()));
+    }
+    let array = Array { shape: vec![values.len() / dims, dims], values: Values::F64(values) };
+    let labels = class.map(|_| classes(&words)).transpose().map_err(named)?;
+    let form = format!("table{}", if is_header { " with a header" } else { "" });
+    let said = class.map(|i| format!("column {} is the class", column(i)));
+    arrays::table(name, (array, Type { kind: Kind::Float, width: 8 }), labels, (form, said), options).map_err(named)
+}
+
+/// Which column holds the class: the one that is asked for, by name or counted from 1, or one with such a name.
+fn class_column(header: Option<&[String]>, columns: usize, options: &ReadOptions) -> Result<Option<usize>, String> {
+    let Some(asked) = &options.class_column else {
+        let named = |names: &[String]| names.iter().position(|name| CLASS.contains(&&*name.to_lowercase()));
+        return Ok(header.and_then(named));
+    };
+    if asked.is_empty() || asked == "none" {
+        return Ok(None);
+    }
+    let by_name = header.and_then(|names| names.iter().position(|name| name == asked));
+    let by_number = || asked.parse::<usize>().ok().filter(|i| (1..=columns).contains(i)).map(|i| i - 1);
+    match by_name.or_else(by_number) {
+        Some(i) => Ok(Some(i)),
+        None => {
+            let known = header.map_or(format!("{columns} columns without names"), |names| {
+                format!(
+                    "the columns {}",
+                    names.iter().map(|name| escaped(name).to_string()).collect::<Vec<_>>().join(", ")
+                )
+            });
+            Err(format!("no column {}: there are {known}", escaped(asked)))
+        }
+    }
+}
+
+/// The classes of words, in the order of whole numbers or of the alphabet, and their names.
+fn classes(words: &[String]) -> Result<(Vec<u32>, Vec<String>), String> {
+    let numbers: Option<Vec<i64>> = words.iter().map(|word| word.parse().ok()).collect();
+    let mut known: Vec<(Option<i64>, &String)> =
+        words.iter().enumerate().map(|(i, word)| (numbers.as_ref().map(|numbers| numbers[i]), word)).collect();
+    known.sort();
+    known.dedup();
+    if known.len() > MAX_WORDS {
+        return Err(format!("the column of classes has {} of them; a class has more than one sample", known.len()));
+    }
+    let order: BTreeMap<&String, u32> = known.iter().enumerate().map(|(i, (_, word))| (*word, i as u32)).collect();
+    Ok((words.iter().map(|word| order[word]).collect(), known.into_iter().map(|(_, word)| word.clone()).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::open_with;
+
+    fn read(text: &str, options: &ReadOptions) -> Result<DataSet> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, text).unwrap();
+        open_with(&path, options)
+    }
+
+    #[test]
+    fn rows_are_points_and_one_column_may_be_the_class() {
+        let plain = ReadOptions::default();
+        let set = read("a,b,class\n1,0.5,cat\n-1,1.5,dog\n0.25,2,cat\n", &plain).unwrap();
+        assert_eq!((set.train.size(), set.train.labels(), set.train.classes()), ([1, 1, 2], &[0, 1, 0][..], 2));
+        assert_eq!(
+            (&set.train.pixels()[..], &set.class_names[..]),
+            (&[1.0, 0.5, -1.0, 1.5, 0.25, 2.0][..], &["cat", "dog"].map(String::from)[..])
+        );
+        let account = set.account();
+        assert!(
+            account.contains("table with a header") && account.contains("column 3 (class) is the class"),
+            "{account}"
+        );
+        // Without a header, with other separators, spaces and a class by its number.
+        let options = ReadOptions { class_column: Some("1".into()), ..ReadOptions::default() };
+        let set = read("10; 1.0; 0.5\r\n9; -1.0;1.5\r\n", &options).unwrap();
+        assert_eq!((set.train.labels(), &set.class_names[..]), (&[1, 0][..], &["9", "10"].map(String::from)[..]));
+        assert_eq!(read("1\t2\n-1\t0\n", &plain).unwrap().train.size(), [1, 1, 2]);
+        // Columns of very different scales are standardised each by itself.
+        let set = read("x,y\n1000,0.001\n3000,0.003\n", &plain).unwrap();
+        assert_eq!(set.train.units().all_to_user(&set.train.pixels(), 2), [1000.0, 0.001, 3000.0, 0.003]);
+        assert!((set.train.pixels()[0] + 0.5).abs() < 1e-6 && set.account().contains("each channel standardised"));
+    }
+
+    #[test]
+    fn what_is_no_number_is_named_by_line_and_column() {
+        let error = |text: &str| read(text, &ReadOptions::default()).unwrap_err().to_string();
+        assert!(error("a,b\n1,2\n3\n").contains("line 3 has 1 columns, the first has 2"));
+        assert!(error("a,b\n1,2\n3,x\n").contains("line 3, column 2 (b): x, where a number"));
+        assert!(error("1,2\n3,\n").contains("line 2, column 2: nothing"));
+        assert!(error("1,2\n3,nan\n").contains("line 2, column 2: nan"));
+        assert!(error("a,b\n").contains("no numbers"));
+        assert!(error("").contains("no rows"));
+        let options = ReadOptions { class_column: Some("c".into()), ..ReadOptions::default() };
+        assert!(
+            read("a,b\n1,2\n", &options).unwrap_err().to_string().contains("no column c: there are the columns a, b")
+        );
+    }
+}
