@@ -154,8 +154,8 @@ impl Units {
         }
     }
 
-    /// What a noise level in units of the user is divided by for the model. Of bytes it is 1, for their noise is said in
-    /// [-1, 1]; where channels have scales of their own a level is in standard deviations of each.
+    /// What a noise level in units of the user is divided by for the model. Of bytes it is 1, for their noise is said
+    /// in [-1, 1]; where channels have scales of their own a level is in standard deviations of each.
     pub fn of_noise(&self) -> f64 {
         match (self.numbers, &self.scale[..]) {
             (Numbers::Uint8, _) => 1.0,

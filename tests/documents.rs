@@ -234,6 +234,32 @@ fn learning_from_noisy_images() {
 }
 
 #[test]
+fn your_own_data() {
+    let place = Place::new();
+    place.pictures("pictures", 12);
+    fs::create_dir(place.path("mixed")).unwrap();
+    for i in 0..6 {
+        let (w, h) = (30 + i, 24 - i);
+        let pixels = bytes(i.into(), (w * h) as usize);
+        image::GrayImage::from_raw(w, h, pixels).unwrap().save(place.path(&format!("mixed/{i}.png"))).unwrap();
+    }
+    let array = |name: &str, shape: &[usize], of: &dyn Fn(usize) -> f32| {
+        let values: Vec<f32> = (0..shape.iter().product()).map(of).collect();
+        let tensor = Tensor::from_slice(&values, shape, &Device::Cpu).unwrap();
+        npy::write(place.path(name), &Array::of(&tensor).unwrap()).unwrap();
+    };
+    let pattern = bytes(7, 20 * 144);
+    let clean = |i: usize| if (i / 12 + i / 144) % 12 < 5 { 1500.0 } else { 900.0 };
+    array("stack.npy", &[20, 12, 12], &clean);
+    array("noisy_stack.npy", &[20, 12, 12], &|i| clean(i) + 140.0 * (f32::from(pattern[i]) / 255.0 - 0.5));
+    array("levels.npy", &[20], &|i| 30.0 + i as f32);
+    array("signals.npy", &[20, 32], &|i| ((i % 32) as f32 / 5.0 + (i / 32) as f32).sin());
+    let rows: String = (0..30).map(|i| format!("{},{}.5,{}\n", i % 7, 100 * (i % 5), ["a", "b"][i % 2])).collect();
+    place.write("table.csv", format!("width,weight,class\n{rows}").as_bytes());
+    place.type_in("docs/guides/your-data.md");
+}
+
+#[test]
 fn games() {
     let place = Place::new();
     place.idx("mnist", 300, 50);

@@ -16,16 +16,16 @@ use super::output::{self, Form};
 use super::progress::{Progress, note};
 use super::{Ended, device, interrupt, model, stack};
 
-/// Denoise data with a model: what is to be expected of each image given its noisy version, or draws of what it may have
-/// been.
+/// Denoise data with a model: what is to be expected of each image given its noisy version, or draws of what it may
+/// have been.
 ///
-/// With --data and --sigma: noisy data of any form, in their own units. Without --draws the result is the posterior mean,
-/// one evaluation of the model; with --draws K it is K draws from the posterior by the backward SDE, with their mean and
-/// standard deviation.
+/// With --data and --sigma: noisy data of any form, in their own units. Without --draws the result is the posterior
+/// mean, one evaluation of the model; with --draws K it is K draws from the posterior by the backward SDE, with their
+/// mean and standard deviation.
 ///
 /// With --input, to check a model against its origin: a safetensors file with `x` [N,C,H,W], `sigma` [N] and, where the
-/// model takes them, `class_labels` [N,K] and `augment_labels` [N,A] (both may be left out); the output holds `denoised`
-/// [N,C,H,W] in f32.
+/// model takes them, `class_labels` [N,K] and `augment_labels` [N,A] (both may be left out); the output holds
+/// `denoised` [N,C,H,W] in f32.
 #[derive(clap::Args)]
 pub struct Args {
     /// The model file, or the directory of a run
@@ -55,8 +55,8 @@ pub struct Args {
     /// Noisy samples, noise levels and labels as tensors (safetensors)
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Where the result goes. Of --data: .npy, .npz (with --draws `mean`, `sd` and `draws`), or a folder of a file each;
-    /// of --input: safetensors
+    /// Where the result goes. Of --data: .npy, .npz (with --draws `mean`, `sd` and `draws`), or a folder of a file
+    /// each; of --input: safetensors
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)

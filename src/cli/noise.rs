@@ -16,9 +16,9 @@ use super::{Ended, interrupt, say};
 /// Estimate the level of the noise of images.
 ///
 /// Beside clean images (--clean): by how much more the noisy ones vary from pixel to pixel. Without: by the smallest
-/// variance that patches of the images have in any direction, which is the noise's where pictures are simpler than their
-/// patches could be, and too large where they have detail everywhere. The error bar says how much parts of the data
-/// differ, not how far either assumption is from the truth. For white noise of one level.
+/// variance that patches of the images have in any direction, which is the noise's where pictures are simpler than
+/// their patches could be, and too large where they have detail everywhere. The error bar says how much parts of the
+/// data differ, not how far either assumption is from the truth. For white noise of one level.
 #[derive(clap::Args)]
 pub struct Args {
     /// Noisy images: a folder or file (pictures, .npy, .npz, IDX, …)

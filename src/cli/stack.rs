@@ -9,8 +9,8 @@ use veridical::data::{Images, Numbers};
 use veridical::files::write_atomic;
 use veridical::{Error, Result};
 
-/// The array of images in the units of their files: `[n, h, w]` or `[n, h, w, c]`, signals `[n, l]` or `[n, l, c]`, points
-/// `[n, d]`.
+/// The array of images in the units of their files: `[n, h, w]` or `[n, h, w, c]`, signals `[n, l]` or `[n, l, c]`,
+/// points `[n, d]`.
 pub fn array(images: &Images) -> Array {
     let n = images.len();
     let shape = match images.size() {

@@ -136,8 +136,8 @@ impl Sizing {
         }
     }
 
-    /// All images of a set, in f32 where they are resized and were no bytes. Errors, in words, where there is not enough
-    /// to crop, and on points and signals.
+    /// All images of a set, in f32 where they are resized and were no bytes. Errors, in words, where there is not
+    /// enough to crop, and on points and signals.
     pub fn images(&self, images: Images) -> Result<Images, String> {
         let [h, w, c] = images.size();
         if self.is_none() {

@@ -13,8 +13,8 @@ const CLASS: [&str; 5] = ["class", "label", "labels", "target", "y"];
 /// Classes of a column of words at most.
 const MAX_WORDS: usize = 1000;
 
-/// Reads a table: a point a row, a dimension a column, without the column of classes if there is one. The first row is a
-/// header if it has anything but numbers.
+/// Reads a table: a point a row, a dimension a column, without the column of classes if there is one. The first row is
+/// a header if it has anything but numbers.
 ///
 /// Errors on rows of another length, on what is no number and on numbers that are not finite, with line and column.
 pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {

@@ -79,6 +79,12 @@ impl Denoiser {
         self.config.label_dim()
     }
 
+    /// The probability with which training kept a sample's class from the network, if the network's options say it: 0
+    /// where it knows nothing of samples without a class.
+    pub fn label_dropout(&self) -> Option<f64> {
+        self.config.to_fields().ok()?.get("label_dropout")?.as_f64()
+    }
+
     /// Size of the augmentation label that the network takes; 0 if it takes none.
     pub fn augment_dim(&self) -> usize {
         self.config.augment_dim()

@@ -109,9 +109,9 @@ pub fn posterior_mean(model: &Model, noisy: &Images, indices: &[u32], levels: &N
     Ok(denoised)
 }
 
-/// A draw for each of the images at `indices` from what they may have been without their noise, by the backward SDE from
-/// the level of each on the part below it of a grid of `steps` levels. A draw is a pure function of seed, its number and
-/// the image's index.
+/// A draw for each of the images at `indices` from what they may have been without their noise, by the backward SDE
+/// from the level of each on the part below it of a grid of `steps` levels. A draw is a pure function of seed, its
+/// number and the image's index.
 ///
 /// Errors where [`denoise`] does.
 pub fn posterior_draws(

@@ -17,6 +17,7 @@ pub const CSC: [&str; 4] = ["digits", "points", "fashion", "cifar10"];
 fn unconditional(name: &str, images: u64) -> Result<RunConfig> {
     let mut run = RunConfig::build(Some(name), None, &[])?;
     run.data.labels = false;
+    run.model.remove("label_dropout");
     run.train.images = images;
     Ok(run)
 }

@@ -1,5 +1,5 @@
-//! People and their files: what each has is learned by one command, without a preset, and what comes out is in the units
-//! and the form of what went in.
+//! People and their files: what each has is learned by one command, without a preset, and what comes out is in the
+//! units and the form of what went in.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -283,7 +283,8 @@ fn everybody_learns_from_their_own_files() {
     }
 }
 
-/// A denoiser that knows nothing yet gives back what it got where there is hardly any noise: the numbers are the user's.
+/// A denoiser that knows nothing yet gives back what it got where there is hardly any noise: the numbers are the
+/// user's.
 #[test]
 fn units_survive_the_way_through_a_model() {
     let place = Place::new();

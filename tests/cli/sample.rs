@@ -39,6 +39,7 @@ impl Place {
     pub fn pictures() -> Self {
         let config = SongConfig {
             label_dim: 3,
+            label_dropout: 0.1,
             model_channels: 8,
             channel_mult: vec![1],
             num_blocks: 1,
@@ -49,7 +50,7 @@ impl Place {
     }
 
     pub fn points(label_dim: usize) -> Self {
-        Place::new(NetworkConfig::from(MlpConfig { label_dim, ..MlpConfig::new(2) }), 2, 0.0)
+        Place::new(NetworkConfig::from(MlpConfig { label_dim, label_dropout: 0.1, ..MlpConfig::new(2) }), 2, 0.0)
     }
 
     pub fn file(&self, name: &str) -> String {
@@ -277,6 +278,13 @@ fn guidance_changes_the_samples() {
     assert_eq!(with(&["3", "--guidance-interval", "100,200"]), plain);
     assert!(other.refuses(2, &["--guidance", "2", "--output", "x"]).contains("--guidance-model"));
     assert!(place.refuses(2, &["--guidance", "2", "--guidance-interval", "3,1", "--output", "x"]).contains("interval"));
+    // Whoever never saw a sample without its class cannot say what one would be.
+    let told = MlpConfig { label_dim: 3, ..MlpConfig::new(2) };
+    let told = Place::new(NetworkConfig::from(told), 2, 0.0);
+    for flags in [&["--guidance", "2"][..], &["--no-class"]] {
+        assert!(told.refuses(2, &[flags, &["--output", "x"]].concat()).contains("model.label_dropout = 0"));
+    }
+    told.drawn(&["--seeds", "0-1", "--class", "1", "--guidance", "2", "--guidance-model", &other.model]);
 }
 
 #[test]

@@ -121,6 +121,14 @@ pub fn run(args: Args) -> Result<Ended> {
             return Err(Error::Config("the model has no classes: --guidance needs a --guidance-model".into()));
         }
     }
+    let without_class = args.no_class || sampler.guidance.is_some() && reference.is_none();
+    if without_class && model.denoiser().label_dropout() == Some(0.0) {
+        return Err(Error::Config(
+            "the model was trained with model.label_dropout = 0: it never saw a sample without its class, so --no-class and --guidance \
+             (but for --guidance-model) mean nothing; train with 0.1"
+                .into(),
+        ));
+    }
     let (start, samples) = args.start(&model)?;
     args.check(&model, &sampler, samples.len())?;
     let labels = args.labels(&model, &samples)?;

@@ -1,9 +1,10 @@
 //! The noise level of images that do not say it.
 //!
 //! Beside clean images: noise adds its variance to that of the finest detail, so the difference of the two is the
-//! noise's. Alone: the median size of that detail is the noise's where most of an image has no other, and the covariance
-//! of small patches has small eigenvalues that are the noise's variance alone, as pictures lie near fewer dimensions
-//! than patches have (Chen, Zhu & Heng 2015, "An Efficient Statistical Method for Image Noise Level Estimation", ICCV).
+//! noise's. Alone: the median size of that detail is the noise's where most of an image has no other, and the
+//! covariance of small patches has small eigenvalues that are the noise's variance alone, as pictures lie near fewer
+//! dimensions than patches have (Chen, Zhu & Heng 2015, "An Efficient Statistical Method for Image Noise Level
+//! Estimation", ICCV).
 
 use faer::Mat;
 
@@ -17,8 +18,8 @@ use crate::random::{Purpose, RandomKey, permutation};
 pub struct Estimate {
     /// Standard deviation of the noise.
     pub sigma: f64,
-    /// Its standard error, from how much parts of the data differ. What a method takes for noise that is none is no part
-    /// of it.
+    /// Its standard error, from how much parts of the data differ. What a method takes for noise that is none is no
+    /// part of it.
     pub stderr: f64,
     /// Whether clean images helped.
     pub beside_clean: bool,
@@ -42,8 +43,8 @@ const LENGTH: usize = 12;
 
 /// The level of the noise of images, with the help of clean ones if there are any.
 ///
-/// Errors where it cannot be told: of fewer than 4 images, of points without clean ones, and where the noisy images vary
-/// no more than the clean ones.
+/// Errors where it cannot be told: of fewer than 4 images, of points without clean ones, and where the noisy images
+/// vary no more than the clean ones.
 pub fn estimate(noisy: &Images, clean: Option<&Images>) -> Result<Estimate> {
     match clean.filter(|clean| clean.len() >= 2) {
         Some(clean) => beside(noisy, clean),
@@ -73,9 +74,9 @@ fn mean(values: &[f64]) -> [f64; 2] {
     [mean, (squares / (n - 1.0).max(1.0) / n).sqrt()]
 }
 
-/// Of each image the mean square of the diagonal detail `(a - b - c + d) / 2` of neighbouring pixels, in which noise keeps
-/// its variance while pictures have little; of signals, of `(a - b) / sqrt(2)`; of points, of their distance from the
-/// mean.
+/// Of each image the mean square of the diagonal detail `(a - b - c + d) / 2` of neighbouring pixels, in which noise
+/// keeps its variance while pictures have little; of signals, of `(a - b) / sqrt(2)`; of points, of their distance from
+/// the mean.
 pub(super) fn details(images: &Images) -> Vec<f64> {
     let [height, width, _] = images.size();
     let (pixels, values) = (images.pixels(), images.values());

@@ -42,8 +42,9 @@ crate::settings! {
         /// Images that have noise already (.npy and .npz hold values beyond \[-1, 1\]); empty: it is put on images of
         /// data.path.
         path: String = String::new();
-        /// Standard deviation of the noise, of bytes for pixels in \[-1, 1\], of all else in the units of the data: a number,
-        /// auto (it is estimated), or a file with one for each image (.npy, or a line each) or each pixel (.npy).
+        /// Standard deviation of the noise, of bytes for pixels in \[-1, 1\], of all else in the units of the data: a
+        /// number, auto (it is estimated), or a file with one for each image (.npy, or a line each) or each pixel
+        /// (.npy).
         sigma: Sigma = Sigma::Number(0.59);
         /// Without a path: share of the images of data.path that stay clean.
         clean_share: f64 = 0.1, in AboveUpTo(0.0, 1.0);

@@ -206,7 +206,7 @@ mod tests {
     fn known_data_get_what_their_presets_have() {
         for (name, size) in [("digits", [8, 8, 1]), ("mnist", [28, 28, 1]), ("points", [1, 1, 2])] {
             let preset = RunConfig::build(Some(name), None, &[]).unwrap();
-            let mut config = RunConfig::fitting(&images(size, 1, 2000), false);
+            let mut config = RunConfig::fitting(&images(size, if name == "points" { 1 } else { 10 }, 2000), false);
             assert!((0.4..0.7).contains(&config.model["sigma_data"].as_float().unwrap()));
             config.model.insert("sigma_data".into(), preset.model["sigma_data"].clone());
             (config.data.path, config.train.batch) = (preset.data.path.clone(), preset.train.batch);

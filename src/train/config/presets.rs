@@ -83,6 +83,7 @@ fn mnist_like(sigma_data: f64) -> RunConfig {
             num_blocks = 1
             attn_resolutions = [7]
             dropout = 0.05
+            label_dropout = 0.1
         },
     );
     config.model.insert("sigma_data".into(), sigma_data.into());
@@ -160,6 +161,7 @@ pub(super) fn named(name: &str) -> Result<RunConfig> {
                     num_blocks = 1
                     attn_resolutions = [4]
                     dropout = 0.05
+                    label_dropout = 0.1
                 },
             );
             config.optimizer.lr = 3e-3;
