@@ -55,8 +55,8 @@ pub struct Args {
     /// Noisy samples, noise levels and labels as tensors (safetensors)
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Where the result goes. Of --data: .npy, .npz (with --draws `mean`, `sd` and `draws`), or a folder of a file
-    /// each; of --input: safetensors
+    /// Where the result goes. Of --data: .npy, .tif, .npz (with --draws `mean`, `sd` and `draws`), or a folder of a
+    /// file each; of --input: safetensors
     #[arg(long, value_name = "PATH")]
     output: PathBuf,
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
@@ -72,6 +72,7 @@ const AT_ONCE: usize = 256;
 enum Output {
     Array,
     Archive,
+    Tiff,
     Folder,
 }
 
@@ -164,10 +165,11 @@ impl Args {
         let form = match &*output::ending(&self.output) {
             "npy" => Output::Array,
             "npz" => Output::Archive,
+            "tif" | "tiff" => Output::Tiff,
             "" => Output::Folder,
             ending => {
                 return Err(Error::Config(format!(
-                    "--output {}: what is written is .npy, .npz, or a folder; no .{ending}",
+                    "--output {}: what is written is .npy, .npz, .tif, or a folder; no .{ending}",
                     self.output.display()
                 )));
             }
@@ -182,7 +184,7 @@ impl Args {
             let what = "the folder holds something already: give another, or empty it";
             return Err(Error::Config(format!("--output {}: {what}", self.output.display())));
         }
-        if self.draws.is_some() && form == Output::Array {
+        if self.draws.is_some() && matches!(form, Output::Array | Output::Tiff) {
             let what = "draws have a mean, a standard deviation and themselves: end the name in .npz, or give a folder";
             return Err(Error::Config(format!("--output {}: {what}", self.output.display())));
         }
@@ -193,6 +195,7 @@ impl Args {
         match form {
             Output::Array => npy::write(&self.output, &stack::array(images)),
             Output::Archive => npy::write_images(&self.output, images),
+            Output::Tiff => stack::write_tiff(&self.output, images),
             Output::Folder => stack::write(&self.output, images, (0..).map(|i| format!("{i:06}"))),
         }
     }

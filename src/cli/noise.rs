@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use veridical::data::{ReadOptions, open_with};
+use veridical::data::{Numbers, ReadOptions, open_with};
 use veridical::files::write_atomic;
-use veridical::methods::noisy::estimate;
+use veridical::methods::noisy::{CountNoise, count_noise, estimate};
 use veridical::{Error, Result};
 
 use super::data::Reading;
@@ -19,6 +19,10 @@ use super::{Ended, interrupt, say};
 /// variance that patches of the images have in any direction, which is the noise's where pictures are simpler than
 /// their patches could be, and too large where they have detail everywhere. The error bar says how much parts of the
 /// data differ, not how far either assumption is from the truth. For white noise of one level.
+///
+/// Of counts (whole numbers that are no bytes, or with --offset) also the gain of the detector, by how the variance
+/// grows with the mean, and the noise of its read-out. Without --offset the images do not tell offset from read-out
+/// noise: what the line of the variance lacks at 0 is taken for the former, what it has for the latter.
 #[derive(clap::Args)]
 pub struct Args {
     /// Noisy images: a folder or file (pictures, .npy, .npz, IDX, …)
@@ -29,7 +33,11 @@ pub struct Args {
     clean: Option<String>,
     #[command(flatten)]
     reading: Reading,
-    /// Write the estimate as JSON, too: `sigma`, `stderr`, `images`, `beside_clean`
+    /// The number that stands for no photons, of counts
+    #[arg(long, allow_negative_numbers = true)]
+    offset: Option<f64>,
+    /// Write the estimate as JSON, too: `sigma`, `stderr`, `images`, `beside_clean`, and of counts `gain`,
+    /// `gain_stderr`, `offset`, `read_noise`
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -56,15 +64,37 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let found = estimate(&noisy.train, clean.as_ref().map(|clean| &clean.train))?;
     let unit = noisy.train.units().of_noise();
+    let whole = matches!(noisy.train.units().numbers(), Numbers::Uint16 | Numbers::Int16);
+    let counts = match args.offset.is_some() || whole {
+        false => None,
+        true => match count_noise(&noisy.train, args.offset) {
+            Err(error) if args.offset.is_none() => {
+                note(&format!("no gain: {error}"));
+                None
+            }
+            counts => Some(counts?),
+        },
+    };
     let _writing = interrupt::writing();
     say(&found.said(unit))?;
+    if let Some(CountNoise { gain, gain_stderr, offset, read_noise }) = counts {
+        say(&format!(
+            "as counts: gain {gain:.4} ± {gain_stderr:.4}, offset {offset:.2}, read-out noise {read_noise:.3}"
+        ))?;
+    }
     if let Some(path) = &args.json {
-        let report = json!({
+        let mut report = json!({
             "sigma": found.sigma * unit,
             "stderr": found.stderr * unit,
             "images": noisy.train.len(),
             "beside_clean": found.beside_clean,
         });
+        if let Some(counts) = counts {
+            report["gain"] = counts.gain.into();
+            report["gain_stderr"] = counts.gain_stderr.into();
+            report["offset"] = counts.offset.into();
+            report["read_noise"] = counts.read_noise.into();
+        }
         write_atomic(path, format!("{report:#}\n").as_bytes())?;
     }
     Ok(interrupt::ended())

@@ -9,7 +9,8 @@ use veridical::{Error, Result};
 use super::interrupt;
 
 /// The endings of names that say a form; a file of another form under such a name would mislead whoever opens it.
-const ENDINGS: &str = "bin csv gif gz h5 html jpeg jpg json npy npz parquet pkl png pt pth safetensors txt zip";
+const ENDINGS: &str =
+    "bin csv gif gz h5 html jpeg jpg json npy npz parquet pkl png pt pth safetensors tif tiff txt zip";
 
 /// What a file holds, which the ending of its name must not contradict.
 #[derive(Clone, Copy)]
@@ -28,8 +29,8 @@ impl Form {
     fn endings(self) -> &'static [&'static str] {
         match self {
             Form::Tensors => &["safetensors"],
-            Form::Samples => &["safetensors", "npz"],
-            Form::Numbers => &["npy", "npz"],
+            Form::Samples => &["safetensors", "npz", "tif", "tiff"],
+            Form::Numbers => &["npy", "npz", "tif", "tiff"],
             Form::Picture => &["png"],
             Form::Json => &["json"],
         }

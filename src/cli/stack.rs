@@ -1,9 +1,11 @@
 //! Images as people's files: one array of all, or a picture each.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
 use image::{DynamicImage, ImageBuffer, ImageFormat};
+use tiff::encoder::{TiffEncoder, colortype};
 use veridical::data::npy::{self, Array, Values};
 use veridical::data::{Images, Numbers};
 use veridical::files::write_atomic;
@@ -46,17 +48,50 @@ pub fn write(folder: &Path, images: &Images, names: impl Iterator<Item = String>
     Ok(())
 }
 
+/// Writes images as the pages of a TIFF file, of 8 or 16 bits where the data were such, else of floating-point numbers.
+/// Errors on output, and on images of other than one or three channels.
+pub fn write_tiff(path: &Path, images: &Images) -> Result<()> {
+    let [h, w, c] = images.size();
+    let failed = |e: tiff::TiffError| Error::format(path, e.to_string());
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut file).map_err(failed)?;
+    let (width, height) = (w as u32, h as u32);
+    for i in 0..images.len() as u32 {
+        let page = images.select(&[i])?;
+        match (c, page.user_values(), images.units().numbers()) {
+            (1, Values::U8(v), _) => encoder.write_image::<colortype::Gray8>(width, height, &v),
+            (3, Values::U8(v), _) => encoder.write_image::<colortype::RGB8>(width, height, &v),
+            (1, _, Numbers::Uint16) => encoder.write_image::<colortype::Gray16>(width, height, &words(&page)),
+            (3, _, Numbers::Uint16) => encoder.write_image::<colortype::RGB16>(width, height, &words(&page)),
+            (1, Values::F32(v), _) => encoder.write_image::<colortype::Gray32Float>(width, height, &v),
+            (3, Values::F32(v), _) => encoder.write_image::<colortype::RGB32Float>(width, height, &v),
+            _ => {
+                let what = format!("images of {c} channels are no TIFF pages here; end the name in .npy or .npz");
+                return Err(Error::Config(format!("{}: {what}", path.display())));
+            }
+        }
+        .map_err(failed)?;
+    }
+    drop(encoder);
+    write_atomic(path, &file.into_inner())
+}
+
+/// The nearest whole numbers of 16 bits.
+fn words(images: &Images) -> Vec<u16> {
+    let (units, channels) = (images.units(), images.size()[2]);
+    let nearest = |(i, x): (usize, &f32)| units.numbers().nearest(units.to_user((*x).into(), i % channels)) as u16;
+    images.pixels().iter().enumerate().map(nearest).collect()
+}
+
 /// A picture of 8 or 16 bits.
 fn png(image: &Images) -> Result<Vec<u8>> {
     let [h, w, c] = image.size();
     let (width, height) = (w as u32, h as u32);
-    let units = image.units();
-    let nearest = |(i, x): (usize, &f32)| units.numbers().nearest(units.to_user((*x).into(), i % c));
     let picture = match image.user_values() {
         Values::U8(bytes) if c == 1 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
         Values::U8(bytes) => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
         _ => {
-            let words: Vec<u16> = image.pixels().iter().enumerate().map(|at| nearest(at) as u16).collect();
+            let words = words(image);
             match c {
                 1 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageLuma16),
                 _ => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageRgb16),
@@ -66,7 +101,7 @@ fn png(image: &Images) -> Result<Vec<u8>> {
     let failed = |what: String| Error::argument("png", what);
     let picture = picture.ok_or_else(|| failed(format!("{h} x {w} x {c} values")))?;
     let mut bytes = Vec::new();
-    let sink = &mut std::io::Cursor::new(&mut bytes);
+    let sink = &mut Cursor::new(&mut bytes);
     picture.write_to(sink, ImageFormat::Png).map_err(|e| failed(e.to_string()))?;
     Ok(bytes)
 }

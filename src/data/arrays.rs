@@ -42,17 +42,28 @@ const NARROW: f64 = 8.0;
 /// Errors on axes that cannot be told, on labels that do not fit, on values that are not finite, and where all are the
 /// same.
 pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
-    let named = |what: String| Error::format(path, what);
     let mut start = [0; 2];
     source::fill(path, &mut source::open(path)?, &mut start, "the header")?;
     if start != *b"PK" {
-        let mut said = Reading { form: ".npy".into(), ..Reading::default() };
-        let set = Read::of(npy::typed(path)?, options, &mut said).map_err(named)?;
-        let count = set.count;
-        let images = set.images(vec![0; count], 1, options).map_err(|e| named(e.to_string()))?;
-        return Ok(DataSet::read(name, images, None, Vec::new(), said));
+        return whole(path, name, ".npy", npy::typed(path)?, options);
     }
     archived(path, name, options)
+}
+
+/// All images of one array, of a file of this form. Errors as [`open`].
+pub(super) fn whole(
+    path: &Path,
+    name: &str,
+    form: &str,
+    array: (Array, Type),
+    options: &ReadOptions,
+) -> Result<DataSet> {
+    let named = |what: String| Error::format(path, what);
+    let mut said = Reading { form: form.into(), ..Reading::default() };
+    let set = Read::of(array, options, &mut said).map_err(named)?;
+    let count = set.count;
+    let images = set.images(vec![0; count], 1, options).map_err(|e| named(e.to_string()))?;
+    Ok(DataSet::read(name, images, None, Vec::new(), said))
 }
 
 /// The points of a table, with their classes and the names of these if it has some; `said` are its form and what there

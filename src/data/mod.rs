@@ -30,6 +30,8 @@ pub mod synthetic;
 #[cfg(feature = "formats")]
 mod table;
 mod text;
+#[cfg(feature = "formats")]
+mod tiff;
 mod window;
 
 pub use crate::units::{Numbers, Units};

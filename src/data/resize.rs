@@ -152,16 +152,22 @@ impl Sizing {
         for index in 0..images.len() as u32 {
             let [top, left, high, wide] = self.piece([h, w], index).map_err(failed)?;
             let (image, _) = images.gather(&[index]).map_err(failed)?;
+            // The filter clips to [0, 1]; it overshoots by less than the room that is left here.
+            let (least, most) = image.iter().fold((f32::MAX, f32::MIN), |(a, b), &x| (a.min(x), b.max(x)));
+            let spread = if most > least { 2.0 * (most - least) } else { 1.0 };
+            let (pack, unpack) = (|x: f32| (x - least) / spread + 0.25, |x: f32| (x - 0.25) * spread + least);
             let plane = |channel: usize| {
                 let at = |x: u32, y: u32| image[((top + y as usize) * w + left + x as usize) * c + channel];
-                let piece = ImageBuffer::from_fn(wide as u32, high as u32, |x, y| Luma([at(x, y)]));
+                let piece = ImageBuffer::from_fn(wide as u32, high as u32, |x, y| Luma([pack(at(x, y))]));
                 match [high, wide] == to {
                     true => piece.into_raw(),
                     false => imageops::resize(&piece, to[1] as u32, to[0] as u32, FilterType::Lanczos3).into_raw(),
                 }
             };
             let planes: Vec<Vec<f32>> = (0..c).map(plane).collect();
-            pixels.extend((0..to[0] * to[1]).flat_map(|pixel| planes.iter().map(move |plane| plane[pixel])));
+            let whole = images.units().ends().is_some();
+            let back = |x: f32| if whole { unpack(x).clamp(-1.0, 1.0) } else { unpack(x) };
+            pixels.extend((0..to[0] * to[1]).flat_map(|pixel| planes.iter().map(move |plane| back(plane[pixel]))));
         }
         let resized = Images::new(pixels, images.labels().to_vec(), [to[0], to[1], c], images.classes());
         resized.and_then(|resized| resized.with_units(images.units().clone())).map_err(failed)

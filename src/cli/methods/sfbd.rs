@@ -35,6 +35,9 @@ pub struct Args {
     reading: Reading,
     #[command(flatten)]
     noise: Noise,
+    /// Training images in all: a third of them in pre-training (none with --model), the others in the rounds, or online
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
+    images: Option<u64>,
     #[arg(long, value_name = "K", help = help::<SfbdSection>("rounds"))]
     rounds: Option<u32>,
     #[arg(long, value_name = "NAME", help = help::<SfbdSection>("denoiser"))]
@@ -65,6 +68,13 @@ pub fn run(args: Args) -> Result<Ended> {
         sfbd.denoiser = args.denoiser.clone().unwrap_or(sfbd.denoiser.clone());
         sfbd.model = args.model.clone().unwrap_or(sfbd.model.clone());
         online.enabled |= args.online;
+        if let Some(images) = args.images {
+            let first = if sfbd.model.is_empty() { images.div_ceil(3) } else { 0 };
+            with.run.train.images = first.max(1);
+            sfbd.round_images = (images - first).div_ceil(sfbd.rounds.max(1).into()).max(1);
+            online.images = (images - first).max(1);
+            online.ramp_images = online.ramp_images.min(online.images / 4);
+        }
     })?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);

@@ -18,6 +18,7 @@ impl Args {
             let samples = joined(drawn.iter().map(|part| &part.samples))?;
             match &*output::ending(path) {
                 "npz" => npy::write_images(path, &images(model, &samples, labels)?)?,
+                "tif" | "tiff" => stack::write_tiff(path, &images(model, &samples, labels)?)?,
                 _ => write_samples(path, "samples", &model.in_user_units(&samples)?)?,
             }
         }

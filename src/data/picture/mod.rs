@@ -214,7 +214,9 @@ fn depth(colour: ColorType) -> Result<u32, String> {
     match colour {
         ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => Ok(8),
         ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => Ok(16),
-        other => Err(format!("values of type {other:?}; save it with 8 or 16 bits, or the numbers as .npy")),
+        other => {
+            Err(format!("values of type {other:?}; give the path of the file itself, or save it with 8 or 16 bits"))
+        }
     }
 }
 

@@ -67,7 +67,7 @@ fn beside(noisy: &Images, clean: &Images) -> Result<Estimate> {
 }
 
 /// Mean and standard error.
-fn mean(values: &[f64]) -> [f64; 2] {
+pub(super) fn mean(values: &[f64]) -> [f64; 2] {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
@@ -101,14 +101,35 @@ pub(super) fn details(images: &Images) -> Vec<f64> {
 }
 
 /// Gives `each` the diagonal details of an image, or the differences of a signal.
-fn detail(image: &[f32], [height, width, channels]: [usize; 3], mut each: impl FnMut(f64)) {
+fn detail(image: &[f32], size: [usize; 3], mut each: impl FnMut(f64)) {
+    block_details(image, size, |block| each(block.detail));
+}
+
+/// A block of 2 x 2 pixels of a channel, or two neighbours of a signal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    pub mean: f64,
+    /// The diagonal detail, or the difference.
+    pub detail: f64,
+    /// The sum of squares of the details along rows and columns, which white noise makes independent of the other two.
+    pub slope: f64,
+}
+
+/// Gives `each` every block of an image.
+pub(super) fn block_details(image: &[f32], [height, width, channels]: [usize; 3], mut each: impl FnMut(Block)) {
     let at = |y: usize, x: usize, c: usize| f64::from(image[(y * width + x) * channels + c]);
+    let pair = |a: f64, b: f64| Block { mean: (a + b) / 2.0, detail: (a - b) / 2f64.sqrt(), slope: 0.0 };
     for c in 0..channels {
         for (y, x) in (0..(height / 2).max(1)).flat_map(|y| (0..(width / 2).max(1)).map(move |x| (2 * y, 2 * x))) {
             each(match (height, width) {
-                (1, _) => (at(y, x, c) - at(y, x + 1, c)) / 2f64.sqrt(),
-                (_, 1) => (at(y, x, c) - at(y + 1, x, c)) / 2f64.sqrt(),
-                _ => (at(y, x, c) - at(y, x + 1, c) - at(y + 1, x, c) + at(y + 1, x + 1, c)) / 2.0,
+                (1, _) => pair(at(y, x, c), at(y, x + 1, c)),
+                (_, 1) => pair(at(y, x, c), at(y + 1, x, c)),
+                _ => {
+                    let [p, q, r, s] = [at(y, x, c), at(y, x + 1, c), at(y + 1, x, c), at(y + 1, x + 1, c)];
+                    let (along, across) = ((p - q + r - s) / 2.0, (p + q - r - s) / 2.0);
+                    let (mean, detail) = ((p + q + r + s) / 4.0, (p - q - r + s) / 2.0);
+                    Block { mean, detail, slope: along * along + across * across }
+                }
             });
         }
     }

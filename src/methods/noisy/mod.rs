@@ -1,9 +1,11 @@
 //! Clean images beside noisy ones: what the methods for noisy data learn from.
 
+mod counts;
 mod estimate;
 mod levels;
 mod sigma;
 
+pub use counts::{CountNoise, count_noise};
 pub use estimate::{Estimate, estimate};
 pub use levels::NoiseLevels;
 pub use sigma::Sigma;

@@ -17,8 +17,8 @@ crate::settings! {
         layout: AxisOrder = AxisOrder::Auto;
         /// What becomes of numbers that are no bytes.
         standardise: Standardise = Standardise::Auto;
-        /// The column of a table that holds the class, by its name or counted from 1; empty: one called class, label,
-        /// target or y, if there is one; none: none.
+        /// The column of a table that holds the class, by its name or counted from 1; empty: one called class, label or
+        /// target, if there is one; none: none.
         class_column: String = String::new();
         /// Height and width that pictures are resized to, as in 64 or 24x32; empty: they keep theirs.
         size: String = String::new();

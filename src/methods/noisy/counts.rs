@@ -1,0 +1,156 @@
+//! The noise of counts: photons through a detector.
+//!
+//! A pixel is `offset + gain n + e` with `n` of a Poisson law and `e` normal noise of the read-out, so that its
+//! variance grows with its mean: `gain (mean - offset) + read_noise^2` (Janesick 2007, "Photon Transfer"; Foi et al.
+//! 2008, "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data"). Slope and height of
+//! that line are what images show. What of the height is offset and what read-out noise they do not.
+
+use super::estimate::{Block, block_details, mean};
+use crate::data::Images;
+use crate::error::{Error, Result};
+
+/// What counts say of the detector, in the units of the data.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CountNoise {
+    /// Numbers for each photon: how the variance grows with the mean.
+    pub gain: f64,
+    /// Its standard error, from how much parts of the data differ.
+    pub gain_stderr: f64,
+    /// The number that stands for no photons: the one that is given, or where the line of the variance is 0, if that is
+    /// above 0.
+    pub offset: f64,
+    /// Standard deviation at the offset.
+    pub read_noise: f64,
+}
+
+/// Groups of blocks of about the same brightness.
+const GROUPS: usize = 16;
+/// Blocks in a group at least.
+const LEAST: usize = 60;
+/// One block in so many of a group takes part.
+const FLATTEST: usize = 3;
+/// Parts of the data whose differences tell the error.
+const PARTS: usize = 8;
+/// `median |x|` of a normal law of unit variance.
+const NORMAL: f64 = 0.674_489_750_196_081_7;
+
+/// The line of the variance over the mean, of images in the units of their files; `offset` where it is known.
+///
+/// Errors on points and signals, on too few pixels, and where the variance does not grow with the mean.
+pub fn count_noise(images: &Images, offset: Option<f64>) -> Result<CountNoise> {
+    let [height, width, channels] = images.size();
+    if height < 2 || width < 2 {
+        return Err(Error::Config("the noise of counts is told from pictures of two rows and columns or more".into()));
+    }
+    let pixels = images.units().all_to_user(&images.pixels(), channels);
+    let mut blocks: Vec<Vec<Block>> = Vec::with_capacity(images.len());
+    for image in pixels.chunks_exact(images.values()) {
+        let mut of_image = Vec::new();
+        block_details(image, images.size(), |block| of_image.push(block));
+        blocks.push(of_image);
+    }
+    let all: Vec<Block> = blocks.iter().flatten().copied().collect();
+    let [gain, height] = line(all)?;
+    let part = blocks.len().div_ceil(PARTS).max(1);
+    let gains: Vec<f64> =
+        blocks.chunks(part).filter_map(|part| line(part.concat()).ok()).map(|[gain, _]| gain).collect();
+    let gain_stderr = if gains.len() > 1 { mean(&gains)[1] } else { f64::NAN };
+    let offset = offset.unwrap_or((-height / gain).max(0.0));
+    let read_noise = (height + gain * offset).max(0.0).sqrt();
+    Ok(CountNoise { gain, gain_stderr, offset, read_noise })
+}
+
+/// Slope and height at 0 of the variance over the mean.
+fn line(mut blocks: Vec<Block>) -> Result<[f64; 2]> {
+    let groups = GROUPS.min(blocks.len() / LEAST);
+    if groups < 3 {
+        return Err(Error::Config("there are too few pixels to tell the noise of counts".into()));
+    }
+    blocks.sort_by(|a, b| a.mean.total_cmp(&b.mean));
+    let size = blocks.len().div_ceil(groups);
+    let points: Vec<[f64; 3]> = blocks
+        .chunks_mut(size)
+        .map(|group| {
+            // The flattest of them: on an edge there is more than noise.
+            group.sort_by(|a, b| a.slope.total_cmp(&b.slope));
+            let some = (group.len() / FLATTEST).max(1);
+            let flat = &mut group[..some];
+            let mean = flat.iter().map(|block| block.mean).sum::<f64>() / flat.len() as f64;
+            let middle = flat.len() / 2;
+            let (_, median, _) = flat.select_nth_unstable_by(middle, |a, b| a.detail.abs().total_cmp(&b.detail.abs()));
+            [mean, (median.detail / NORMAL).powi(2), flat.len() as f64]
+        })
+        .collect();
+    // A variance is known to a share of itself: the weights follow from the line, which follows from them.
+    let mut variances: Vec<f64> = points.iter().map(|[_, variance, _]| variance.max(1e-12)).collect();
+    let mut found = [0.0; 2];
+    for _ in 0..5 {
+        let (mut w, mut x, mut y, mut xx, mut xy) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for ([mean, variance, count], known) in points.iter().zip(&variances) {
+            let weight = count / (known * known);
+            (w, x, y) = (w + weight, x + weight * mean, y + weight * variance);
+            (xx, xy) = (xx + weight * mean * mean, xy + weight * mean * variance);
+        }
+        let slope = (w * xy - x * y) / (w * xx - x * x);
+        found = [slope, (y - slope * x) / w];
+        let least = points.iter().map(|[_, variance, _]| *variance).fold(f64::INFINITY, f64::min).max(1e-12);
+        variances = points.iter().map(|[mean, ..]| (found[1] + slope * mean).max(least / 2.0)).collect();
+    }
+    match found[0].is_finite() && found[0] > 0.0 {
+        true => Ok(found),
+        false => Err(Error::Config(
+            "the variance does not grow with the mean, as that of counts does: the noise is of another kind".into(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Normal, Purpose, RandomKey, Samples, fill};
+
+    /// Photons, nearly: a normal law has the mean and the variance of a Poisson law.
+    fn counts(gain: f64, offset: f64, read_noise: f64) -> Images {
+        let (n, side) = (120, 16);
+        let values = n * side * side;
+        let mut noise = vec![0f32; 2 * values];
+        let stream = RandomKey::new(3, Purpose::Custom).stream().unwrap();
+        fill(Normal, &stream, Samples::From(0), 2 * values, &mut noise).unwrap();
+        let pixel = |i: usize| {
+            let (image, y) = (i / (side * side), i / side % side);
+            let photons = 30.0 + 20.0 * (image % 10) as f64 + if y < 9 { 150.0 } else { 0.0 };
+            let counted = photons + photons.sqrt() * f64::from(noise[i]);
+            (offset + gain * counted + read_noise * f64::from(noise[values + i])) as f32
+        };
+        Images::new((0..values).map(pixel).collect(), vec![0; n], [side, side, 1], 1).unwrap()
+    }
+
+    #[test]
+    fn gain_and_read_noise_are_found() {
+        for (gain, offset, read_noise) in [(2.5, 100.0, 3.0), (0.2, 0.0, 0.5), (1.0, 400.0, 10.0)] {
+            let found = count_noise(&counts(gain, offset, read_noise), Some(offset)).unwrap();
+            assert!((found.gain / gain - 1.0).abs() < 0.1, "{found:?} for {gain}");
+            assert!(found.gain_stderr > 0.0 && found.gain_stderr < 0.3 * gain, "{found:?}");
+            // The line is known well where there are pixels, and they lie far from the offset.
+            let variance = (found.read_noise.powi(2) - read_noise.powi(2)).abs();
+            assert!(variance < 0.1 * (gain * gain * 100.0 + read_noise.powi(2)), "{found:?} for {read_noise}");
+        }
+        // Without a stated offset all of what the line lacks is taken for one.
+        let found = count_noise(&counts(2.5, 100.0, 0.0), None).unwrap();
+        assert!((found.offset - 100.0).abs() < 25.0 && found.read_noise < 10.0, "{found:?}");
+    }
+
+    #[test]
+    fn what_is_no_count_is_an_error() {
+        let error = count_noise(&Images::new(vec![0.5; 10], vec![0; 5], [1, 1, 2], 1).unwrap(), None);
+        assert!(error.unwrap_err().to_string().contains("pictures"));
+        let few = Images::new(vec![0.5; 16], vec![0], [4, 4, 1], 1).unwrap();
+        assert!(count_noise(&few, None).unwrap_err().to_string().contains("too few"));
+        let mut noise = vec![0f32; 40 * 256];
+        let stream = RandomKey::new(3, Purpose::Custom).stream().unwrap();
+        fill(Normal, &stream, Samples::From(0), 40 * 256, &mut noise).unwrap();
+        let falling = |i: usize| (i / 256) as f32 + noise[i] * (1.0 - (i / 256) as f32 / 50.0);
+        let images = Images::new((0..40 * 256).map(falling).collect(), vec![0; 40], [16, 16, 1], 1).unwrap();
+        assert!(count_noise(&images, None).unwrap_err().to_string().contains("does not grow"));
+    }
+}
