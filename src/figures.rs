@@ -10,6 +10,18 @@ pub fn fixed(number: f64, digits: usize) -> String {
     }
 }
 
+/// A number with so many digits that count, and no zeros at its end; with an exponent where it is very small or large.
+pub fn significant(number: f64, digits: usize) -> String {
+    if number == 0.0 || !number.is_finite() {
+        return number.to_string();
+    }
+    let rounded: f64 = format!("{number:.*e}", digits.max(1) - 1).parse().unwrap_or(number);
+    match (1e-4..1e15).contains(&rounded.abs()) {
+        true => rounded.to_string(),
+        false => format!("{rounded:e}"),
+    }
+}
+
 /// A number as people read it: 55733891 as 55,733,891.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -37,6 +49,15 @@ mod tests {
             (fixed(-0.4, 0), fixed(f64::NEG_INFINITY, 2), fixed(f64::NAN, 2)),
             ("0".into(), "-inf".into(), "NaN".into())
         );
+    }
+
+    #[test]
+    fn digits_that_count_are_kept() {
+        let texts =
+            [(0.0, "0"), (1.0123e-6, "1.012e-6"), (40.00000000000001, "40"), (1234.56, "1235"), (-0.05, "-0.05")];
+        for (number, text) in texts {
+            assert_eq!(significant(number, 4), text);
+        }
     }
 
     #[test]

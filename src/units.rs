@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
+use crate::figures::significant;
 use crate::{Error, Result};
 
 /// What files of a data set hold, and what is written of its kind.
@@ -101,6 +102,14 @@ impl Units {
         }
     }
 
+    /// The same for one channel more, which is spread as `alpha` is.
+    #[cfg(feature = "formats")]
+    pub(crate) fn beside_alpha(&self, channels: usize, alpha: &Units) -> Self {
+        let of = |i: usize| if i + 1 == channels { alpha.of(0) } else { self.of(i) };
+        let (offset, scale) = (0..channels).map(of).unzip();
+        Units { numbers: self.numbers, offset, scale }
+    }
+
     /// What files hold.
     pub fn numbers(&self) -> Numbers {
         self.numbers
@@ -154,6 +163,18 @@ impl Units {
         }
     }
 
+    /// As [`all_to_user`](Self::all_to_user), in f64.
+    pub fn all_to_user_f64(&self, values: &[f32], channels: usize) -> Vec<f64> {
+        values.iter().enumerate().map(|(i, &x)| self.to_user(x.into(), i % channels)).collect()
+    }
+
+    /// Whether 32 bits are too few for these numbers: their spread would be lost beside their offset.
+    pub fn need_f64(&self) -> bool {
+        let far = |(offset, scale): (&f64, &f64)| offset.abs() > 1e4 * scale;
+        let extreme = |x: &f64| !(1e-30..1e30).contains(x);
+        self.offset.iter().zip(&self.scale).any(far) || self.scale.iter().any(extreme)
+    }
+
     /// What a noise level in units of the user is divided by for the model. Of bytes it is 1, for their noise is said
     /// in [-1, 1]; where channels have scales of their own a level is in standard deviations of each.
     pub fn of_noise(&self) -> f64 {
@@ -185,6 +206,10 @@ impl Units {
     }
 }
 
+fn formula(offset: f64, scale: f64) -> String {
+    format!("(x - {}) / {}", significant(offset, 15), significant(scale, 6))
+}
+
 /// A mean to as many digits as matter beside the smallest spread.
 fn short(mean: f64, moments: &[[f64; 2]]) -> f64 {
     let least = moments.iter().map(|[_, deviation]| *deviation).fold(f64::INFINITY, f64::min);
@@ -210,10 +235,9 @@ impl Display for Units {
         }
         match (self.ends(), &self.offset[..], &self.scale[..]) {
             (Some([low, high]), _, _) => write!(f, "{low} to {high} is read as [-1, 1]"),
-            (_, [offset], [scale]) => write!(f, "standardised: (x - {offset}) / {scale}"),
+            (_, &[offset], &[scale]) => write!(f, "standardised: {}", formula(offset, scale)),
             (_, offsets, scales) => {
-                let shown =
-                    offsets.iter().zip(scales).take(3).map(|(offset, scale)| format!("(x - {offset}) / {scale}"));
+                let shown = offsets.iter().zip(scales).take(3).map(|(&offset, &scale)| formula(offset, scale));
                 let more = if scales.len() > 3 { ", …" } else { "" };
                 write!(f, "each channel standardised: {}{more}", shown.collect::<Vec<_>>().join(", "))
             }

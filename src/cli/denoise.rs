@@ -102,6 +102,11 @@ fn people(args: &Args, path: &str, sigma: &Sigma) -> Result<Ended> {
         Some(units) => options.in_units(units),
         None => options,
     };
+    let shape = model.denoiser().sample_shape();
+    let options = match shape[..] {
+        [h, w, c] => options.beside([h, w, c]),
+        _ => options.beside([1, 1, shape.iter().product()]),
+    };
     let clean = args.clean.as_ref().map(|path| open_with(path, &of_model(options.clone()))).transpose()?;
     let noisy = open_with(path, &of_model(ReadOptions { noisy: true, ..options }))?;
     fits(&model, &noisy.train, path)?;
@@ -203,12 +208,12 @@ impl Args {
     /// `draws` follow each other in `all`, each with all images.
     fn write_draws(&self, form: Output, noisy: &Images, all: &[f32], draws: usize) -> Result<()> {
         let (n, channels) = (noisy.len() * noisy.values(), noisy.size()[2]);
-        let user: Vec<f32> = all.chunks_exact(n).flat_map(|draw| noisy.units().all_to_user(draw, channels)).collect();
+        let user: Vec<f64> =
+            all.chunks_exact(n).flat_map(|draw| noisy.units().all_to_user_f64(draw, channels)).collect();
         let of = |i: usize| (0..draws).map(move |draw| draw * n + i);
-        let means: Vec<f64> = (0..n).map(|i| of(i).map(|at| f64::from(user[at])).sum::<f64>() / draws as f64).collect();
-        let spread = |i: usize| of(i).map(|at| (f64::from(user[at]) - means[i]).powi(2)).sum::<f64>();
-        let deviations = (0..n).map(|i| (spread(i) / (draws.max(2) - 1) as f64).sqrt() as f32).collect();
-        let means: Vec<f32> = means.into_iter().map(|mean| mean as f32).collect();
+        let means: Vec<f64> = (0..n).map(|i| of(i).map(|at| user[at]).sum::<f64>() / draws as f64).collect();
+        let spread = |i: usize| of(i).map(|at| (user[at] - means[i]).powi(2)).sum::<f64>();
+        let deviations: Vec<f64> = (0..n).map(|i| (spread(i) / (draws.max(2) - 1) as f64).sqrt()).collect();
         if form == Output::Folder {
             for (draw, pixels) in all.chunks_exact(n).enumerate() {
                 let images = noisy.with_pixels(pixels.to_vec(), noisy.labels().to_vec())?;
@@ -218,7 +223,14 @@ impl Args {
         }
         let shape = stack::array(noisy).shape;
         let of_all = [&[draws][..], &shape].concat();
-        let array = |shape: &[usize], values: Vec<f32>| Array { shape: shape.to_vec(), values: Values::F32(values) };
+        let wide = noisy.units().need_f64();
+        let array = |shape: &[usize], values: Vec<f64>| Array {
+            shape: shape.to_vec(),
+            values: match wide {
+                true => Values::F64(values),
+                false => Values::F32(values.into_iter().map(|x| x as f32).collect()),
+            },
+        };
         let arrays = BTreeMap::from([
             ("mean".to_string(), array(&shape, means)),
             ("sd".to_string(), array(&shape, deviations)),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use veridical::data::{self, Images, ReadOptions, Units, npy};
+use veridical::data::{self, Images, ReadOptions, npy};
 use veridical::escape::escaped;
 use veridical::evaluate::ImageClassifier;
 use veridical::evaluate::{Comparison, FeatureSpace, Features, compare};
@@ -85,6 +85,9 @@ pub fn run(args: Args) -> Result<Ended> {
     Ok(interrupt::ended())
 }
 
+/// Samples that nearest neighbours can be told of.
+const LEAST: usize = 6;
+
 /// The comparison of images, and that of training with test images if it is wanted.
 fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Result<(Comparison, Option<Comparison>)> {
     let space = match args.features.as_str() {
@@ -93,7 +96,11 @@ fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Resul
     };
     let data = data::open_with(real, &args.reading.options(&[])?)?;
     note(&data.account());
-    let generated = generated_images(generated, data.train.units())?;
+    let generated = generated_images(generated, &data.train, args.reading.options(&[])?.alpha)?;
+    if generated.len() < LEAST || data.train.len() < LEAST {
+        let (made, real) = (generated.len(), data.train.len());
+        return Err(Error::Config(format!("{made} generated and {real} real samples: give {LEAST} of each or more")));
+    }
     if generated.size() != data.train.size() {
         let (a, b) = (generated.size(), data.train.size());
         return Err(Error::Config(format!(
@@ -145,10 +152,12 @@ fn given(path: &Path) -> Result<Features> {
 }
 
 /// `samples` `[n, channels, height, width]` or `[n, dims]` of a safetensors file, or the training part of a data set.
-fn generated_images(path: &Path, units: &Units) -> Result<Images> {
+fn generated_images(path: &Path, real: &Images, alpha: bool) -> Result<Images> {
+    let units = real.units();
     if output::ending(path) != "safetensors" {
         // Whatever a model that was trained badly has drawn.
-        let set = data::open_with(path, &ReadOptions::noisy().in_units(units))?;
+        let options = ReadOptions { alpha, ..ReadOptions::noisy().in_units(units).beside(real.size()) };
+        let set = data::open_with(path, &options)?;
         note(&set.account());
         return Ok(set.train);
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use veridical::data::{self, Images, Numbers, ReadOptions, Units};
+use veridical::data::{self, Images, Numbers, Units};
 use veridical::diffusion::likelihood::{Integrator, Likelihood, Trace, bits_per_dim, dequantize};
 use veridical::diffusion::{Conditioned, Model, one_hot};
 use veridical::figures::fixed;
@@ -12,6 +12,7 @@ use veridical::ops::random::SampleIds;
 use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
+use super::data::Reading;
 use super::output::{self, Form};
 use super::progress::{Progress, note};
 use super::{Ended, compute, device, interrupt, model, positive, say};
@@ -30,6 +31,8 @@ pub struct Args {
     /// brings any
     #[arg(long, value_name = "DATA", required_unless_present = "input", conflicts_with = "input")]
     data: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
     /// Or tensors: `x` [n, channels, height, width] or [n, dims], and `class_labels` if the model takes classes
     /// (safetensors); without `x` the `samples` that `veridical sample` writes
     #[arg(long, value_name = "FILE")]
@@ -121,11 +124,15 @@ impl Measured {
         Ok(Measured::Tensors { x, labels })
     }
 
-    fn of_set(spec: &str, model: &Model) -> Result<Self> {
+    fn of_set(spec: &str, reading: &Reading, model: &Model) -> Result<Self> {
         if spec.ends_with(".safetensors") {
             return Err(Error::Config(format!("--data {spec}: no data set but tensors; give them by --input")));
         }
-        let mut options = ReadOptions::default();
+        let shape = model.denoiser().sample_shape();
+        let mut options = match shape[..] {
+            [h, w, c] => reading.options(&[])?.beside([h, w, c]),
+            _ => reading.options(&[])?.beside([1, 1, shape.iter().product()]),
+        };
         if let Some(units) = model.units() {
             options = options.in_units(units);
         }
@@ -133,6 +140,7 @@ impl Measured {
         note(&set.account());
         let which = if set.test.is_some() { "test" } else { "training" };
         let images = set.test.unwrap_or(set.train);
+        model.check_units(images.units())?;
         let shape = model.denoiser().sample_shape();
         let fits = match shape[..] {
             [dims] => images.values() == dims,
@@ -190,12 +198,15 @@ pub fn run(args: Args) -> Result<Ended> {
     let model = model::load(&args.model, &device)?;
     let sample = model.denoiser().sample_shape();
     let dims: usize = sample.iter().product();
-    let own = model.units().filter(|units| !units.is_unit_size());
-    let of_bytes = model.units().is_none_or(|units| units.numbers() == Numbers::Uint8 || units.is_plain());
-    let levels = args.levels.unwrap_or(if sample.len() == 3 && sample[0] > 1 && of_bytes { 256 } else { 0 });
+    let own = model.units().filter(|units| !units.is_plain() && units.numbers() != Numbers::Uint8);
+    let of_images = sample.len() == 3 && sample[0] > 1 && own.is_none();
+    let levels = args.levels.unwrap_or(match model.units().and_then(Units::ends) {
+        Some([0.0, 1.0]) => 2,
+        _ if of_images => 256,
+        _ => 0,
+    });
     if levels > 0 && own.is_some() {
-        let what =
-            "--levels: the model was trained on standardised numbers, of which only the density is known; leave it out";
+        let what = "--levels: the model was trained on numbers that are no bytes, of which the density is measured; leave it out";
         return Err(Error::Config(what.into()));
     }
     // What a log-density of the model is above that of the numbers in their files.
@@ -206,7 +217,7 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let spread = levels > 0 && !args.no_dequantize;
     let measured = match (&args.data, &args.input) {
-        (Some(spec), _) => Measured::of_set(spec, &model)?,
+        (Some(spec), _) => Measured::of_set(spec, &args.reading, &model)?,
         (None, Some(path)) => Measured::of_file(path, &model)?,
         _ => return Err(Error::Config("nothing to measure: give --data or --input".into())),
     };

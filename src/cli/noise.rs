@@ -59,6 +59,9 @@ pub fn run(args: Args) -> Result<Ended> {
             "the clean images are {a:?} (height, width, channels), the noisy ones {b:?}"
         )));
     }
+    if noisy.train.units().numbers() == Numbers::Uint8 {
+        note("levels are of pixels in [-1, 1], for these are bytes");
+    }
     if noisy.train.units().are_of_channels() {
         note("levels are in standard deviations of each column, for columns have scales of their own");
     }

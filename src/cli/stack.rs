@@ -25,10 +25,10 @@ pub fn array(images: &Images) -> Array {
     Array { shape, values: images.user_values() }
 }
 
-/// Whether images can be pictures: of one or three channels, in whole numbers.
+/// Whether images can be pictures: grey or in colour, perhaps with alpha, in whole numbers.
 pub fn are_pictures(images: &Images) -> bool {
     let [h, _, c] = images.size();
-    h > 1 && matches!(c, 1 | 3) && matches!(images.units().numbers(), Numbers::Uint8 | Numbers::Uint16)
+    h > 1 && (1..=4).contains(&c) && matches!(images.units().numbers(), Numbers::Uint8 | Numbers::Uint16)
 }
 
 /// Writes each image as a file of its name in `folder`, which is made: PNG of 8 or 16 bits where the data were such,
@@ -63,6 +63,8 @@ pub fn write_tiff(path: &Path, images: &Images) -> Result<()> {
             (3, Values::U8(v), _) => encoder.write_image::<colortype::RGB8>(width, height, &v),
             (1, _, Numbers::Uint16) => encoder.write_image::<colortype::Gray16>(width, height, &words(&page)),
             (3, _, Numbers::Uint16) => encoder.write_image::<colortype::RGB16>(width, height, &words(&page)),
+            (1, Values::F64(v), _) => encoder.write_image::<colortype::Gray64Float>(width, height, &v),
+            (3, Values::F64(v), _) => encoder.write_image::<colortype::RGB64Float>(width, height, &v),
             (1, Values::F32(v), _) => encoder.write_image::<colortype::Gray32Float>(width, height, &v),
             (3, Values::F32(v), _) => encoder.write_image::<colortype::RGB32Float>(width, height, &v),
             _ => {
@@ -88,12 +90,18 @@ fn png(image: &Images) -> Result<Vec<u8>> {
     let [h, w, c] = image.size();
     let (width, height) = (w as u32, h as u32);
     let picture = match image.user_values() {
-        Values::U8(bytes) if c == 1 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
-        Values::U8(bytes) => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+        Values::U8(bytes) => match c {
+            1 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
+            2 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLumaA8),
+            3 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgb8),
+            _ => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
+        },
         _ => {
             let words = words(image);
             match c {
                 1 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageLuma16),
+                2 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageLumaA16),
+                4 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageRgba16),
                 _ => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageRgb16),
             }
         }

@@ -214,7 +214,7 @@ impl Read {
         said.form = format!("{} {shape} of {numbers}", said.form).trim_start().into();
         let floats = matches!(array.values, Values::F32(_) | Values::F64(_));
         let resemblance = || resemblance(&array);
-        let (axes, guess) = Axes::of(&array.shape, options.layout, !floats, resemblance)?;
+        let (axes, guess) = Axes::of(&array.shape, options.layout, options.like, !floats, resemblance)?;
         if array.values.is_empty() {
             return Err(format!("no images: an array {shape}"));
         }
@@ -232,6 +232,9 @@ impl Read {
         units.check_channels(axes.size[2]).map_err(|e| e.to_string())?;
         said.range = Some(range);
         said.units = units.clone();
+        if options.units.is_some() && !units.is_plain() {
+            said.warnings.extend(strange(&array, &axes, &units));
+        }
         #[cfg(feature = "formats")]
         said.converted.extend(options.sizing.said());
         if matches!(array.values, Values::F64(_)) {
@@ -289,6 +292,13 @@ fn units(
         _ => Numbers::Float,
     };
     let fits_bytes = least >= 0.0 && most <= 255.0;
+    if let Some(of) = options.units.as_ref().filter(|of| of.ends().is_some()) {
+        // The same numbers mean the same: words beside words, and truth values that came back as bytes.
+        let truth = whole == Numbers::Uint8 && of.ends() == Some([0.0, 1.0]) && most <= 1.0;
+        if truth || whole == of.numbers() && whole != Numbers::Float && whole != Numbers::Uint8 {
+            return Ok(of.clone());
+        }
+    }
     match (options.standardise, numbers.kind) {
         (_, Kind::Bool) => return Ok(Units::spread(Numbers::Uint8, [0.0, 1.0])),
         (Standardise::None, Kind::Unsigned) if numbers.width == 1 => return Ok(Units::bytes()),
@@ -313,20 +323,26 @@ fn units(
     };
     let moments = moments(array, axes, each);
     if let (Some(of), Kind::Float) = (&options.units, numbers.kind) {
-        // Beside images of bytes floating-point numbers are of [-1, 1] or of 0 to 255, whatever noise they have.
-        let possible = options.noisy || least >= 0.0 && most <= 255.0;
-        let spread = moments.iter().any(|[_, deviation]| *deviation >= 8.0);
-        let bright = of.ends() == Some([0.0, 255.0]) && possible && spread;
+        // Beside images of whole numbers floating-point numbers are of [-1, 1] or of those, whatever noise they have.
+        let ends = of.ends().filter(|[low, high]| high - low > 2.0);
+        let possible = ends.is_some_and(|[low, high]| options.noisy || least >= low && most <= high);
+        let spread = ends.is_some_and(|[low, high]| moments.iter().any(|[_, d]| *d >= (high - low) / 32.0));
+        let bright = possible && spread;
         if !bright && !options.noisy && (least < -FAR || most > FAR) {
             return Err(format!(
                 "numbers from {least} to {most}, but the data (or the model) that they belong to are of about unit size: {of}"
             ));
         }
-        return Ok(if bright { Units::spread(Numbers::Float, [0.0, 255.0]) } else { Units::plain() });
+        return Ok(match (bright, of.numbers()) {
+            (true, Numbers::Uint8) => Units::spread(Numbers::Float, [0.0, 255.0]),
+            (true, _) => of.clone(),
+            (false, _) => Units::plain(),
+        });
     }
     if options.standardise == Standardise::Auto && numbers.kind == Kind::Float {
         let unit = |&[mean, deviation]: &[f64; 2]| {
-            let spread = deviation == 0.0 || (UNIT[0]..=UNIT[1]).contains(&deviation);
+            let constant = deviation <= 1e-12 * mean.abs() || least == most;
+            let spread = constant || (UNIT[0]..=UNIT[1]).contains(&deviation);
             spread && mean.abs() <= UNIT[1].max(10.0 * deviation)
         };
         let plain = match (axes.are_points(), least < 0.0) {
@@ -347,7 +363,10 @@ fn units(
     Units::standardising(whole, &moments).map_err(|channel| {
         let which = match (moments.len(), axes.are_points()) {
             (1, _) => "all numbers".into(),
-            (_, true) => format!("all numbers of column {channel} (counted from 0)"),
+            (_, true) => match options.columns.get(channel) {
+                Some(name) => format!("all numbers of the column {}", escaped(name)),
+                None => format!("all numbers of column {} (counted from 1)", channel + 1),
+            },
             (_, false) => format!("all numbers of channel {channel} (counted from 0)"),
         };
         let rest = if moments.len() > 1 { "take it away, or set" } else { "there is nothing to learn; set" };
@@ -369,10 +388,30 @@ pub(super) fn sized(images: Images, options: &ReadOptions) -> Result<Images> {
     }
 }
 
+/// Words on numbers that hardly belong to the data whose units they are to be in.
+fn strange(array: &Array, axes: &Axes, units: &Units) -> Option<String> {
+    // More than any noise that models are made for.
+    const MOST: f64 = 100.0;
+    let far = |(channel, [mean, deviation]): (usize, &[f64; 2])| {
+        let one = units.to_model(1.0, channel) - units.to_model(0.0, channel);
+        deviation * one > MOST || units.to_model(*mean, channel).abs() > MOST
+    };
+    let moments = moments(array, axes, true);
+    moments.iter().enumerate().any(far).then(|| {
+        "these numbers lie so far from those that they are to belong to, by place or by spread, that they seem to be something else".into()
+    })
+}
+
 /// Mean and standard deviation of all numbers, or of those of each channel.
 fn moments(array: &Array, axes: &Axes, each: bool) -> Vec<[f64; 2]> {
     let channels = if each { axes.size[2] } else { 1 };
     let channel = |place: usize| if each { axes.channel(place) } else { 0 };
+    // Squares of tiny numbers would vanish, those of huge ones overflow.
+    let largest = match &array.values {
+        Values::F64(v) => v.iter().fold(0f64, |most, x| most.max(x.abs())),
+        _ => 1.0,
+    };
+    let unit = if (1e-100..1e100).contains(&largest) || largest == 0.0 { 1.0 } else { largest };
     let sums = |of: &dyn Fn(usize, f64) -> f64| {
         let mut sums = vec![0f64; channels];
         let mut add = |(place, x): (usize, f64)| sums[channel(place)] += of(channel(place), x);
@@ -380,14 +419,14 @@ fn moments(array: &Array, axes: &Axes, each: bool) -> Vec<[f64; 2]> {
             Values::U8(v) => v.iter().map(|&x| x.into()).enumerate().for_each(&mut add),
             Values::I64(v) => v.iter().map(|&x| x as f64).enumerate().for_each(&mut add),
             Values::F32(v) => v.iter().map(|&x| x.into()).enumerate().for_each(&mut add),
-            Values::F64(v) => v.iter().copied().enumerate().for_each(&mut add),
+            Values::F64(v) => v.iter().map(|x| x / unit).enumerate().for_each(&mut add),
         }
         let count = array.values.len() as f64 / channels as f64;
         sums.into_iter().map(|sum| sum / count).collect::<Vec<f64>>()
     };
     let means = sums(&|_, x| x);
     let variances = sums(&|channel, x| (x - means[channel]).powi(2));
-    means.iter().zip(variances).map(|(&mean, variance)| [mean, variance.sqrt()]).collect()
+    means.iter().zip(variances).map(|(&mean, variance)| [mean * unit, variance.sqrt() * unit]).collect()
 }
 
 /// The mean correlation of neighbouring columns of a table.
@@ -433,8 +472,7 @@ fn range(array: &Array, values: usize) -> Result<[f64; 2], String> {
             v.iter().fold(none, |range, &x| widen(range, x.into()))
         }
         Values::F64(v) => {
-            // As f32, too, which holds less.
-            finite(v.iter().position(|&x| !(x as f32).is_finite()), &|i| format!("{:?}", v[i]))?;
+            finite(v.iter().position(|x| !x.is_finite()), &|i| format!("{:?}", v[i]))?;
             v.iter().fold(none, |range, &x| widen(range, x))
         }
     })

@@ -25,9 +25,13 @@ impl Axes {
     pub fn of(
         shape: &[usize],
         order: AxisOrder,
+        like: Option<[usize; 3]>,
         bytes: bool,
         resemblance: impl Fn() -> f64,
     ) -> Result<(Self, Option<String>), String> {
+        if let (AxisOrder::Auto, Some(found)) = (order, like.and_then(|like| Self::beside(shape, like))) {
+            return Ok((found, None));
+        }
         let axes = |count, size, channels_first| Axes { count, size, channels_first };
         let plain = |axes: Axes| Ok((axes, None));
         match (order, shape) {
@@ -49,9 +53,7 @@ impl Axes {
                 // As PyTorch has them: four rows of many channels are no image.
                 let few_first = a <= COLOURS && b > COLOURS && c > COLOURS;
                 match (c <= COLOURS, few_first, a == b, b == c) {
-                    (true, ..) if (3..=COLOURS).contains(&a) && (3..=COLOURS).contains(&c) && b > COLOURS => {
-                        Err(two(shape))
-                    }
+                    (true, ..) if (3..=COLOURS).contains(&a) && (3..=COLOURS).contains(&c) && b >= a => Err(two(shape)),
                     (_, true, ..) => plain(first),
                     (true, false, ..) => plain(last),
                     (false, false, true, false) => plain(last),
@@ -66,6 +68,20 @@ impl Axes {
                 Err(format!("shape {shape:?}, and data.layout = \"{order}\" is for {} axes", order.name().len()))
             }
         }
+    }
+
+    /// The reading by which samples have this size.
+    fn beside(shape: &[usize], like: [usize; 3]) -> Option<Self> {
+        let &[count, ref of @ ..] = shape else { return None };
+        let readings: Vec<([usize; 3], bool)> = match *of {
+            [d] => vec![([1, 1, d], false), ([1, d, 1], false), ([d.isqrt(), d.isqrt(), 1], false)],
+            [a, b] => vec![([a, b, 1], false), ([1, a, b], false), ([1, b, a], true)],
+            [a, b, c] => vec![([a, b, c], false), ([b, c, a], true)],
+            _ => Vec::new(),
+        };
+        let whole = |size: &[usize; 3]| size.iter().product::<usize>() == of.iter().product::<usize>();
+        let found = readings.into_iter().find(|(size, _)| *size == like && whole(size));
+        found.map(|(size, channels_first)| Axes { count, size, channels_first })
     }
 
     /// Whether an array `[n, l, c]` is taken as signals.
@@ -140,7 +156,7 @@ mod tests {
     use super::*;
 
     fn size(shape: &[usize], bytes: bool, resemblance: f64) -> Result<([usize; 3], bool), String> {
-        Axes::of(shape, AxisOrder::Auto, bytes, || resemblance).map(|(axes, _)| (axes.size, axes.channels_first))
+        Axes::of(shape, AxisOrder::Auto, None, bytes, || resemblance).map(|(axes, _)| (axes.size, axes.channels_first))
     }
 
     #[test]
@@ -166,12 +182,21 @@ mod tests {
 
     #[test]
     fn a_shape_of_two_readings_names_both() {
-        for shape in [[9, 64, 64, 64], [9, 10, 48, 64], [9, 3, 32, 3]] {
+        for shape in [[9, 64, 64, 64], [9, 10, 48, 64], [9, 3, 32, 3], [9, 4, 4, 4]] {
             let error = size(&shape, false, 0.0).unwrap_err();
             assert!(error.contains("--layout nhwc") && error.contains("--layout nchw"), "{error}");
         }
+        for (shape, like, expected) in [
+            (&[9, 3, 5, 3][..], [3, 5, 3], false),
+            (&[9, 4, 6, 8], [6, 8, 4], true),
+            (&[9, 2, 128], [1, 128, 2], true),
+            (&[9, 128], [1, 1, 128], false),
+        ] {
+            let (axes, _) = Axes::of(shape, AxisOrder::Auto, Some(like), false, || 0.9).unwrap();
+            assert_eq!((axes.size, axes.channels_first), (like, expected), "{shape:?} beside {like:?}");
+        }
         assert!(size(&[9], false, 0.0).unwrap_err().contains("expected [n, h, w, c]"));
-        let error = Axes::of(&[9, 4], AxisOrder::Last, false, || 0.0).unwrap_err();
+        let error = Axes::of(&[9, 4], AxisOrder::Last, None, false, || 0.0).unwrap_err();
         assert!(error.contains("is for 4 axes"), "{error}");
     }
 }

@@ -142,7 +142,8 @@ impl Images {
         }
     }
 
-    /// All pixels in the units of the files that they came from: bytes as bytes, everything else in f32.
+    /// All pixels in the units of the files that they came from: bytes as bytes, everything else in
+    /// f32, or in f64 where that would lose what tells the numbers apart.
     pub fn user_values(&self) -> Values {
         let channels = self.size[2];
         match (&self.pixels, self.units.numbers()) {
@@ -152,6 +153,7 @@ impl Images {
                 let user = |x: f32| self.units.to_user(x.into(), 0).round_ties_even().clamp(low, high) as u8;
                 Values::U8(self.pixels().iter().map(|&x| user(x)).collect())
             }
+            _ if self.units.need_f64() => Values::F64(self.units.all_to_user_f64(&self.pixels(), channels)),
             _ => Values::F32(self.units.all_to_user(&self.pixels(), channels)),
         }
     }

@@ -53,6 +53,10 @@ pub struct ReadOptions {
     pub sizing: super::resize::Sizing,
     /// Whether the alpha of pictures is kept, as one channel more.
     pub alpha: bool,
+    /// The size of the samples that these belong beside, which decides between readings of an array's axes.
+    pub like: Option<[usize; 3]>,
+    /// What the columns are called, for messages; the reader of tables fills it in.
+    pub columns: Vec<String>,
     /// The images have noise: values below 0 may lie anywhere.
     pub noisy: bool,
     /// The units of data that were read before, which these belong to. Where those were standardised, so are these, by
@@ -64,6 +68,12 @@ impl ReadOptions {
     /// For images that have noise already.
     pub fn noisy() -> Self {
         ReadOptions { noisy: true, ..Self::default() }
+    }
+
+    /// The same for data beside samples of this size.
+    #[must_use]
+    pub fn beside(self, size: [usize; 3]) -> Self {
+        ReadOptions { like: Some(size), ..self }
     }
 
     /// The same for data that are to be in these units.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Images, Units};
 use crate::escape::escaped;
+use crate::figures::significant;
 
 /// Classes of more are shown by their first and last.
 const CLASSES_SHOWN: usize = 20;
@@ -87,7 +88,11 @@ impl Reading {
 
 /// A number with four digits behind the point at most.
 fn short(x: f64) -> String {
-    if x.fract() == 0.0 { x.to_string() } else { format!("{x:.4}") }
+    match x.fract() == 0.0 || (0.01..1e6).contains(&x.abs()) {
+        true if x.fract() == 0.0 => x.to_string(),
+        true => format!("{x:.4}"),
+        false => significant(x, 5),
+    }
 }
 
 fn named(class: usize, names: &[String]) -> String {

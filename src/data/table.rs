@@ -20,11 +20,24 @@ const MAX_WORDS: usize = 1000;
 pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let bytes = source::all(path, &mut source::open(path)?, source::MAX_BYTES)?;
     let named = |what: String| Error::format(path, what);
-    let first = bytes.split(|&b| b == b'\n').next().unwrap_or_default();
-    let count = |byte: u8| first.iter().filter(|&&b| b == byte).count();
-    let delimiter = [b'\t', b';', b','].into_iter().max_by_key(|&byte| count(byte)).unwrap_or(b',');
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    if std::str::from_utf8(bytes).is_err() {
+        return Err(named("no UTF-8 text; save the table as UTF-8".into()));
+    }
+    // Whatever separates columns does so in the first row, outside of quotes; a comma may be one of numbers elsewhere.
+    let mut quoted = false;
+    let line = bytes.split(|&b| b == b'\n').next().unwrap_or_default();
+    let outside: Vec<u8> = line
+        .iter()
+        .copied()
+        .filter(|&b| {
+            quoted ^= b == b'"';
+            !quoted
+        })
+        .collect();
+    let delimiter = [b'\t', b';'].into_iter().find(|byte| outside.contains(byte)).unwrap_or(b',');
     let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).trim(csv::Trim::All).from_reader(&bytes[..]);
+        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).trim(csv::Trim::All).from_reader(bytes);
     let mut rows = reader.records().enumerate().map(|(row, record)| {
         let ragged = |e: csv::Error| match e.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, pos } => {
@@ -36,7 +49,8 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         record.map_err(ragged)
     });
     let Some(head) = rows.next().transpose()? else { return Err(named("no rows".into())) };
-    let is_header = head.iter().any(|field| field.parse::<f64>().is_err() && !field.is_empty());
+    let second = rows.next().transpose()?;
+    let is_header = is_header(&head, second.as_ref());
     let header: Option<Vec<String>> = is_header.then(|| head.iter().map(String::from).collect());
     let class = class_column(header.as_deref(), head.len(), options).map_err(named)?;
     let dims = head.len() - usize::from(class.is_some());
@@ -45,23 +59,33 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         None => (i + 1).to_string(),
     };
     let (mut values, mut words) = (Vec::new(), Vec::new());
-    for record in (!is_header).then_some(Ok(head)).into_iter().chain(rows) {
+    for record in (!is_header).then_some(Ok(head)).into_iter().chain(second.map(Ok)).chain(rows) {
         let record = record?;
         let line = record.position().map_or(1, csv::Position::line);
         for (i, field) in record.iter().enumerate() {
             if class == Some(i) {
+                if field.is_empty() {
+                    let what = format!("line {line}, column {}: nothing, where a class is expected", column(i));
+                    return Err(named(what));
+                }
                 words.push(field.to_string());
                 continue;
             }
             let number = field.parse::<f64>().ok().filter(|x| x.is_finite());
             values.push(number.ok_or_else(|| {
-                named(format!(
-                    "line {line}, column {}: {}, where a number is expected; take the column away, or name it by --class-column if it is the class",
-                    column(i),
-                    if field.is_empty() { "nothing".into() } else { escaped(field).to_string() }
-                ))
+                let shown = if field.is_empty() { "nothing".into() } else { escaped(field).to_string() };
+                let advice = match delimiter == b';' && field.replace(',', ".").parse::<f64>().is_ok() {
+                    true => "write numbers with a point",
+                    false => "take the column away, or name it by --class-column if it is the class",
+                };
+                named(format!("line {line}, column {}: {shown}, where a number is expected; {advice}", column(i)))
             })?);
         }
+    }
+    // A column that is only called so is one of numbers if it has fractions.
+    let fractions = words.iter().any(|word| word.parse::<f64>().is_ok_and(|x| x.fract() != 0.0));
+    if options.class_column.is_none() && fractions {
+        return open(path, name, &ReadOptions { class_column: Some("none".into()), ..options.clone() });
     }
     if values.is_empty() || dims == 0 {
         return Err(named("no numbers: a table has a row for each sample and a column for each dimension".into()));
@@ -70,7 +94,19 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let labels = class.map(|_| classes(&words)).transpose().map_err(named)?;
     let form = format!("table{}", if is_header { " with a header" } else { "" });
     let said = class.map(|i| format!("column {} is the class", column(i)));
+    let names = (0..dims + usize::from(class.is_some())).filter(|i| class != Some(*i)).map(column);
+    let options = &ReadOptions { columns: names.collect(), ..options.clone() };
     arrays::table(name, (array, Type { kind: Kind::Float, width: 8 }), labels, (form, said), options).map_err(named)
+}
+
+/// Whether the first row names the columns: all of it is words, or some of it where the second row has numbers.
+fn is_header(first: &csv::StringRecord, second: Option<&csv::StringRecord>) -> bool {
+    let is_word = |field: &str| !field.is_empty() && field.parse::<f64>().is_err();
+    let all = first.iter().all(|field| field.is_empty() || is_word(field));
+    let beside = |second: &csv::StringRecord| {
+        first.iter().zip(second.iter()).any(|(a, b)| is_word(a) && b.parse::<f64>().is_ok())
+    };
+    all && first.iter().any(is_word) || second.is_some_and(beside)
 }
 
 /// Which column holds the class: the one that is asked for, by name or counted from 1, or one with such a name.
@@ -143,6 +179,11 @@ mod tests {
         let set = read("10; 1.0; 0.5\r\n9; -1.0;1.5\r\n", &options).unwrap();
         assert_eq!((set.train.labels(), &set.class_names[..]), (&[1, 0][..], &["9", "10"].map(String::from)[..]));
         assert_eq!(read("1\t2\n-1\t0\n", &plain).unwrap().train.size(), [1, 1, 2]);
+        let options = ReadOptions { class_column: Some("3".into()), ..ReadOptions::default() };
+        let set = read("1,2,cat\n0,-1,dog\n-1,0,cat\n", &options).unwrap();
+        assert_eq!((set.train.len(), set.train.labels()), (3, &[0, 1, 0][..]));
+        let set = read("\u{feff}\"a;x\",target\n1,0.5\n-1,1.5\n", &plain).unwrap();
+        assert_eq!((set.train.size(), set.train.classes()), ([1, 1, 2], 1));
         // Columns of very different scales are standardised each by itself.
         let set = read("x,y\n1000,0.001\n3000,0.003\n", &plain).unwrap();
         let user = set.train.units().all_to_user(&set.train.pixels(), 2);
@@ -159,6 +200,9 @@ mod tests {
         assert!(error("a,b\n1,2\n3,x\n").contains("line 3, column 2 (b): x, where a number"));
         assert!(error("1,2\n3,\n").contains("line 2, column 2: nothing"));
         assert!(error("1,2\n3,nan\n").contains("line 2, column 2: nan"));
+        assert!(error("1,5;2,5\n0,5;1,5\n").contains("write numbers with a point"));
+        assert!(error("m,class\n1,a\n2,\n").contains("line 3, column 2 (class): nothing, where a class"));
+        assert!(error("class,a,b\nx,1000,7\ny,2000,7\n").contains("all numbers of the column 3 (b) are 7"));
         assert!(error("a,b\n").contains("no numbers"));
         assert!(error("").contains("no rows"));
         let options = ReadOptions { class_column: Some("c".into()), ..ReadOptions::default() };

@@ -51,7 +51,7 @@ pub fn run(args: Args) -> Result<Ended> {
         }
         Some(set) => presets::ambient_fitting(args.common.fitting(set)?),
     };
-    let brief = opened.as_ref().filter(|set| !set.is_built_in()).map(|_| fitting.run.in_brief());
+    let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
     let settings = args.common.settings(&args.out, fitting, presets::ambient, |with: &mut With<AmbientSettings>| {
         let AmbientSettings { noisy, ambient, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
@@ -66,7 +66,9 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let data = settings.method.noisy.open(&settings.run.data, opened)?;
     data.accounts.iter().for_each(|account| note(account));
-    brief.iter().for_each(|brief| note(&format!("settings from the data: {brief} (config.toml has all of them)")));
+    if derived {
+        note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
+    }
     let training = AmbientTraining::new(&settings, &data)?;
     data.warning().iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;

@@ -58,7 +58,7 @@ pub fn run(args: Args) -> Result<Ended> {
         }
         Some(set) => presets::sfbd_fitting(args.common.fitting(set)?),
     };
-    let brief = opened.as_ref().filter(|set| !set.is_built_in()).map(|_| fitting.run.in_brief());
+    let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
     let settings = args.common.settings(&args.out, fitting, presets::sfbd, |with: &mut With<SfbdSettings>| {
         let SfbdSettings { noisy, sfbd, online, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
@@ -81,7 +81,9 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let data = settings.method.noisy.open(&settings.run.data, opened)?;
     data.accounts.iter().for_each(|account| note(account));
-    brief.iter().for_each(|brief| note(&format!("settings from the data: {brief} (config.toml has all of them)")));
+    if derived {
+        note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
+    }
     let sfbd = Sfbd::new(&settings, &data)?;
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
     note(&format!("{} clean and {} noisy images", count(&data.clean), count(&data.noisy)));

@@ -97,7 +97,8 @@ pub fn images(
             range(words)
         })?;
         let range = keep(facts);
-        let units = of_words(&pixels, size[2], range, options).map_err(|what| Error::format(root, what))?;
+        let colours = size[2] - usize::from(target.alpha);
+        let units = of_words(&pixels, [size[2], colours], range, options).map_err(|what| Error::format(root, what))?;
         let seen = |(i, x): (usize, &mut f32)| *x = units.to_model((*x).into(), i % size[2]) as f32;
         pixels.par_iter_mut().enumerate().for_each(seen);
         kept.units = units.clone();
@@ -121,29 +122,43 @@ pub fn images(
 
 /// The units of values of 16 bits: all that there can be where they take up a good part of it, else their own spread.
 /// Errors, in words, where all are the same.
-fn of_words(words: &[f32], channels: usize, range: [f64; 2], options: &ReadOptions) -> Result<Units, String> {
-    if let Some(units) = options.units.as_ref().filter(|units| !units.is_unit_size()) {
+fn of_words(
+    words: &[f32],
+    [all, colours]: [usize; 2],
+    range: [f64; 2],
+    options: &ReadOptions,
+) -> Result<Units, String> {
+    let whole = |units: &&Units| !units.is_unit_size() || units.numbers() == Numbers::Uint16;
+    if let Some(units) = options.units.as_ref().filter(whole) {
         return Ok(units.clone());
     }
+    let full = Units::spread(Numbers::Uint16, [0.0, 65535.0]);
+    // Alpha is no brightness.
+    let of_colours = || words.chunks_exact(all).flat_map(|pixel| &pixel[..colours]).map(|&x| f64::from(x));
+    let [least, most] = match all == colours {
+        true => range,
+        false => of_colours().fold([f64::MAX, 0.0], |[least, most], x| [least.min(x), most.max(x)]),
+    };
     match options.standardise {
-        Standardise::None => return Ok(Units::spread(Numbers::Uint16, [0.0, 65535.0])),
-        Standardise::Auto if range[1] - range[0] >= 65535.0 / 8.0 => {
-            return Ok(Units::spread(Numbers::Uint16, [0.0, 65535.0]));
-        }
+        Standardise::None => return Ok(full),
+        Standardise::Auto if most - least >= 65535.0 / 8.0 => return Ok(full),
         _ => {}
     }
-    let channels = if options.standardise == Standardise::Channel { channels } else { 1 };
-    let moments: Vec<[f64; 2]> = (0..channels)
-        .map(|channel| {
-            let of_channel = || words.iter().skip(channel).step_by(channels).map(|&x| f64::from(x));
-            let count = (words.len() / channels) as f64;
-            let mean = of_channel().sum::<f64>() / count;
-            [mean, (of_channel().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt()]
-        })
-        .collect();
-    Units::standardising(Numbers::Uint16, &moments).map_err(|channel| {
+    let each = options.standardise == Standardise::Channel;
+    let moments_of = |channels: std::ops::Range<usize>| {
+        let numbers = || words.chunks_exact(all).flat_map(|pixel| &pixel[channels.clone()]).map(|&x| f64::from(x));
+        let count = (words.len() / all * channels.len()) as f64;
+        let mean = numbers().sum::<f64>() / count;
+        [mean, (numbers().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt()]
+    };
+    let moments: Vec<[f64; 2]> = match each {
+        true => (0..colours).map(|channel| moments_of(channel..channel + 1)).collect(),
+        false => vec![moments_of(0..colours)],
+    };
+    let units = Units::standardising(Numbers::Uint16, &moments).map_err(|channel| {
         format!("all values of 16 bits are {}, which has no scale: there is nothing to learn", moments[channel][0])
-    })
+    })?;
+    Ok(if all == colours { units } else { units.beside_alpha(all, &full) })
 }
 
 /// What is told of a picture when its pixels are gone.

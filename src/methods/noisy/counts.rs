@@ -133,7 +133,7 @@ mod tests {
             assert!(found.gain_stderr > 0.0 && found.gain_stderr < 0.3 * gain, "{found:?}");
             // The line is known well where there are pixels, and they lie far from the offset.
             let variance = (found.read_noise.powi(2) - read_noise.powi(2)).abs();
-            assert!(variance < 0.1 * (gain * gain * 100.0 + read_noise.powi(2)), "{found:?} for {read_noise}");
+            assert!(variance < 0.2 * (gain * gain * 100.0 + read_noise.powi(2)), "{found:?} for {read_noise}");
         }
         // Without a stated offset all of what the line lacks is taken for one.
         let found = count_noise(&counts(2.5, 100.0, 0.0), None).unwrap();

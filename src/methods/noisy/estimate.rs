@@ -10,6 +10,7 @@ use faer::Mat;
 
 use crate::data::Images;
 use crate::error::{Error, Result};
+use crate::figures::significant;
 use crate::linear_algebra::svd;
 use crate::random::{Purpose, RandomKey, permutation};
 
@@ -29,7 +30,8 @@ impl Estimate {
     /// In words, as multiples of `unit`.
     pub fn said(&self, unit: f64) -> String {
         let how = if self.beside_clean { "from noisy and clean images" } else { "from the noisy images alone" };
-        format!("noise estimated {how}: sigma {:.4} ± {:.4}", self.sigma * unit, self.stderr * unit)
+        let (sigma, error) = (significant(self.sigma * unit, 4), significant(self.stderr * unit, 2));
+        format!("noise estimated {how}: sigma {sigma} ± {error}")
     }
 }
 
@@ -139,7 +141,7 @@ fn alone(noisy: &Images) -> Result<Estimate> {
     let [height, width, _] = noisy.size();
     if height == 1 && width == 1 {
         return Err(Error::Config(
-            "points have no neighbours that would tell noise from what they are: the level of their noise is estimated beside clean ones (--data) only"
+            "points have no neighbours that would tell noise from what they are: the level of their noise is estimated beside clean ones only"
                 .into(),
         ));
     }

@@ -7,6 +7,7 @@ use crate::data::npy::{self, Array};
 use crate::data::{Images, Units};
 use crate::error::{Error, Result};
 use crate::escape::escaped;
+use crate::figures::significant;
 use crate::files;
 use crate::random::{self, Purpose, RandomKey, Samples};
 
@@ -78,10 +79,10 @@ impl NoiseLevels {
     /// In words, as multiples of `unit`.
     pub fn said(&self, unit: f64) -> String {
         match self {
-            NoiseLevels::One(sigma) => (sigma * unit).to_string(),
+            NoiseLevels::One(sigma) => significant(sigma * unit, 6),
             NoiseLevels::Each(levels) => {
-                let [least, most] = self.range().map(|sigma| sigma * unit);
-                format!("{least:.4} to {most:.4} (one for each of {} images)", levels.len())
+                let [least, most] = self.range().map(|sigma| significant(sigma * unit, 4));
+                format!("{least} to {most} (one for each of {} images)", levels.len())
             }
         }
     }
@@ -127,9 +128,10 @@ pub(super) fn of_file(path: &str, noisy: Images) -> Result<(NoiseLevels, Images,
         y + missing as f32 * noise
     });
     let levelled = noisy.with_pixels(levelled.collect(), noisy.labels().to_vec())?;
+    let uneven = (0..n).any(|i| of(i).iter().any(|sigma| *sigma < highest[i]));
     let said = "noise was put on the pixels that had less, so that all of an image have as much as its noisiest";
     let levels = NoiseLevels::Each(highest.into_iter().map(|sigma| sigma / unit).collect());
-    Ok((levels, levelled, Some(said.into())))
+    Ok((levels, levelled, uneven.then(|| said.into())))
 }
 
 fn read(at: &Path, n: usize, values: usize, [h, w, c]: [usize; 3]) -> Result<Read> {

@@ -89,7 +89,8 @@ impl NoisySection {
             ))),
             (false, false, sigma) => {
                 let clean = first(clean, &options)?;
-                let noisy = data::open_with(&self.path, &noisy.in_units(clean.train.units()))?;
+                let noisy =
+                    data::open_with(&self.path, &noisy.in_units(clean.train.units()).beside(clean.train.size()))?;
                 NoisyData::given(Some(clean), noisy, sigma)
             }
         }
@@ -154,6 +155,9 @@ impl NoisyData {
             )));
         }
         let (levels, train) = match sigma {
+            Sigma::Number(sigma) if !(sigma.is_finite() && *sigma > 0.0) => {
+                return Err(Error::Config(format!("a noise level of {sigma}, expected above 0, auto, or a file")));
+            }
             Sigma::Number(sigma) => (levels::in_model(*sigma, units), noisy.train),
             Sigma::File(path) => {
                 let (levels, train, said) = levels::of_file(path, noisy.train)?;
