@@ -130,10 +130,8 @@ fn archived(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let alike = options.clone().in_units(&train.read.units);
     let mut test =
         images.map(|images| part(&mut archive, &images, marks.as_deref(), &alike, &mut of_test)).transpose()?;
-    if let Some(test) = &test {
-        if test.read.size != train.read.size {
-            return Err(named(format!("test images are {:?}, the others {:?}", test.read.size, train.read.size)));
-        }
+    if let Some(test) = test.as_ref().filter(|test| test.read.size != train.read.size) {
+        return Err(named(format!("test images are {:?}, the others {:?}", test.read.size, train.read.size)));
     }
     let stated = match archive.get(CLASSES)? {
         Some((array, _)) if array.values.len() == 1 => Some(array.to_labels()?[0] as usize),

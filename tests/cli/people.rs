@@ -177,7 +177,7 @@ fn everybody_learns_from_their_own_files() {
     });
     array(&place.at("four.npy"), &[8, 8, 8, 4], |i| of(i / 4, 8, 8) + 0.1 * (i % 4) as f64);
     array(&place.at("signals.npy"), &[20, 40], |i| {
-        40.0 + 8.0 * ((i % 40) as f64 / 40.0 * (1 + i / 40 % 4) as f64 * 6.283 + (i / 40) as f64).sin()
+        40.0 + 8.0 * ((i % 40) as f64 / 40.0 * (1 + i / 40 % 4) as f64 * 6.25 + (i / 40) as f64).sin()
     });
     let numbers = noise(20 * 10);
     let mut table = (0..10).map(|c| format!("c{c}")).collect::<Vec<_>>().join(",") + "\n";

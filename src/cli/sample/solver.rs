@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use veridical::diffusion::sigmas::vp_betas;
 use veridical::diffusion::solvers::{
-    BFunction, Churn, Correction, NAMES, Options, SampleScale, Schedule, Sde, named, unknown_option,
+    BFunction, Churn, Correction, NAMES, Options, SampleScale, Schedule, Sde, canonical, named, unknown_option,
 };
 use veridical::diffusion::{Grid, Model, Sampler};
 use veridical::{Error, Result};
@@ -14,13 +14,21 @@ use crate::cli::positive;
 /// Noise levels above 0, unless --steps says how many.
 const STEPS: usize = 18;
 
+/// A solver's name, by whatever it is called.
+fn known(text: &str) -> std::result::Result<String, String> {
+    match canonical(text) {
+        Some(name) => Ok(name.into()),
+        None => Err(format!("`{text}` is no solver; there are {}", NAMES.join(", "))),
+    }
+}
+
 #[derive(clap::Args)]
 #[command(next_help_heading = "Solver")]
 pub struct Args {
     /// The solver: euler, heun, dpm2, dpm2-ancestral, euler-ancestral, dpmpp-2s, dpmpp-2m, dpmpp-3m, dpmpp-sde,
     /// dpmpp-2m-sde, dpmpp-3m-sde, unipc-2, unipc-3, ipndm, lms, deis, edm-general, euler-maruyama, reverse-diffusion,
-    /// predictor-corrector or rk45
-    #[arg(long, default_value = "heun", value_parser = NAMES, hide_possible_values = true)]
+    /// predictor-corrector or rk45; or the name that k-diffusion and diffusers give one, such as ddim, euler_a, dpm++2m
+    #[arg(long, default_value = "heun", value_parser = known)]
     pub solver: String,
     /// Noise levels above 0 [default: 18]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]

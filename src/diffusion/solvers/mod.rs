@@ -57,7 +57,7 @@ pub use euler_maruyama::EulerMaruyama;
 pub use heun::{Heun, heun};
 pub use ipndm::Ipndm;
 pub use lms::{Lms, lms_coefficients};
-pub use named::{NAMES, Options, named, unknown_option};
+pub use named::{NAMES, Options, canonical, named, unknown_option};
 pub use noise::{FreshNoise, Noise};
 pub use predictor_corrector::PredictorCorrector;
 pub use reverse_diffusion::ReverseDiffusion;

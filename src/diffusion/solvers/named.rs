@@ -68,12 +68,28 @@ pub struct Options {
     pub max_steps: Option<usize>,
 }
 
-/// The solver that the command line calls `name`, one of [`NAMES`].
+/// The name among [`NAMES`] of a solver that k-diffusion, diffusers or the usual interfaces call `name`: `ddim`,
+/// `euler_a`, `dpm++2m`, `DPM++ 2M SDE`, `sample_dpm_2`, `unipc`. `None` where there is no such solver here.
+pub fn canonical(name: &str) -> Option<&'static str> {
+    let plain = name.to_lowercase().replace("dpm++", "dpmpp-").replace(['_', ' '], "-").replace("--", "-");
+    let plain = plain.strip_prefix("sample-").unwrap_or(&plain);
+    let plain = match plain {
+        "ddim" => "euler",
+        "euler-a" => "euler-ancestral",
+        "dpm-2" => "dpm2",
+        "dpm-2-a" | "dpm2-a" | "dpm-2-ancestral" => "dpm2-ancestral",
+        "unipc" => "unipc-2",
+        other => other,
+    };
+    NAMES.into_iter().find(|known| *known == plain)
+}
+
+/// The solver that the command line calls `name`, one of [`NAMES`] or [another name](canonical) of one.
 ///
 /// Errors on other names, on options that it does not have, and on numbers that make no sense.
 pub fn named(name: &str, options: &Options) -> Result<Arc<dyn Solver>> {
     let mut left = *options;
-    let solver = build(name, &mut left)?;
+    let solver = build(canonical(name).unwrap_or(name), &mut left)?;
     match first_set(&left) {
         None => Ok(solver),
         Some(option) => Err(Error::Config(format!("{name} has no option {option}; leave it out"))),
@@ -84,7 +100,7 @@ pub fn named(name: &str, options: &Options) -> Result<Arc<dyn Solver>> {
 /// for every other reason.
 pub fn unknown_option(name: &str, options: &Options) -> Result<Option<&'static str>> {
     let mut left = *options;
-    build(name, &mut left)?;
+    build(canonical(name).unwrap_or(name), &mut left)?;
     Ok(first_set(&left))
 }
 
@@ -195,5 +211,29 @@ fn check(o: &Options) -> Result<()> {
         (Some(steps), _) if steps > 1000 => Err(Error::Config(format!("corrector_steps is at most 1000, got {steps}"))),
         (_, Some(0)) => Err(Error::Config("max_steps must be at least 1".into())),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn solvers_are_known_by_what_others_call_them() {
+        for (other, name) in [
+            ("ddim", "euler"),
+            ("euler_a", "euler-ancestral"),
+            ("sample_euler_ancestral", "euler-ancestral"),
+            ("dpm++2m", "dpmpp-2m"),
+            ("DPM++ 2M SDE", "dpmpp-2m-sde"),
+            ("dpmpp_3m_sde", "dpmpp-3m-sde"),
+            ("sample_dpm_2", "dpm2"),
+            ("unipc", "unipc-2"),
+        ] {
+            assert_eq!(canonical(other), Some(name), "{other}");
+            assert!(named(other, &Options::default()).is_ok());
+        }
+        NAMES.into_iter().for_each(|name| assert_eq!(canonical(name), Some(name)));
+        assert!(canonical("magic").is_none() && named("magic", &Options::default()).is_err());
     }
 }

@@ -88,9 +88,9 @@ impl Labelled {
 #[derive(Debug)]
 pub enum GameData {
     /// Images with a class each.
-    Images(DataSet),
+    Images(Box<DataSet>),
     /// Rows of a table with any number of labels each, standardised.
-    Table(MultiLabelSet),
+    Table(Box<MultiLabelSet>),
 }
 
 impl GameData {
@@ -101,11 +101,11 @@ impl GameData {
             return Err(Error::Config("no data: say what to learn from with --data PATH".into()));
         }
         if !is_table(Path::new(path)) {
-            return data::open(path).map(GameData::Images);
+            return data::open(path).map(|set| GameData::Images(Box::new(set)));
         }
         let mut set = MultiLabelSet::open(path, &MultiLabelOptions::default())?;
         set.standardise()?;
-        Ok(GameData::Table(set))
+        Ok(GameData::Table(Box::new(set)))
     }
 
     /// What was read, for a person.
