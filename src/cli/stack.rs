@@ -74,7 +74,6 @@ pub fn write_tiff(path: &Path, images: &Images) -> Result<()> {
         }
         .map_err(failed)?;
     }
-    drop(encoder);
     write_atomic(path, &file.into_inner())
 }
 
