@@ -25,10 +25,12 @@
 //!
 //! ```no_run
 //! use veridical::data;
+//! use veridical::methods::noisy::Sigma;
 //! use veridical::methods::{NoisyData, Sfbd, presets};
 //! use veridical::train::{Existing, RunDir, RunOptions};
 //! # fn main() -> veridical::Result<()> {
-//! let images = NoisyData::given(Some(data::open("clean/")?), data::open("noisy.npz")?, 0.59)?; // or fields of your own
+//! let (clean, noisy) = (data::open("clean/")?, data::open_noisy("noisy.npz")?);
+//! let images = NoisyData::given(Some(clean), noisy, &Sigma::Number(0.59))?; // or fields of your own
 //! let settings = presets::sfbd("mnist")?.build(None, &["sfbd.denoiser=\"sde\"".into()])?;
 //! let place = RunDir::create("runs/mine", Existing::Refuse)?;
 //! let outcome = Sfbd::new(&settings, &images)?.run(&place, RunOptions::default(), &mut ())?;
