@@ -21,11 +21,15 @@ mod gpu;
 mod hardware;
 #[path = "cli/info.rs"]
 mod info;
+#[path = "cli/kinds.rs"]
+mod kinds;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
 mod locate;
 #[path = "cli/methods.rs"]
 mod methods;
+#[path = "cli/noise.rs"]
+mod noise;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/people.rs"]

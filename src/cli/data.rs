@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use veridical::Result;
-use veridical::data::{self, AxisOrder, DataSet, ReadOptions, Standardise};
+use veridical::data::{self, AxisOrder, DataSet, Images, ReadOptions, Standardise};
 use veridical::diffusion::Model;
 use veridical::settings::help;
 use veridical::tensor::TensorFile;
 use veridical::train::config::Data;
+use veridical::{Error, Result};
 
 use super::words::words;
 
@@ -68,6 +68,29 @@ impl Reading {
 pub fn given(set: &[String], key: &str) -> Option<String> {
     let value = |set: &String| Some(set.split_once('=').filter(|(name, _)| name.trim() == key)?.1.trim().to_string());
     set.iter().rev().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_string())
+}
+
+/// How data are read that a model is to take: in its units, and beside its samples.
+pub fn for_model(options: ReadOptions, model: &Model) -> ReadOptions {
+    let options = match model.denoiser().sample_shape()[..] {
+        [h, w, c] => options.beside([h, w, c]),
+        ref dims => options.beside([1, 1, dims.iter().product()]),
+    };
+    match model.units() {
+        Some(units) => options.in_units(units),
+        None => options,
+    }
+}
+
+/// Errors unless images are of the model's size and in its units.
+pub fn check_fit(model: &Model, images: &Images, path: &str) -> Result<()> {
+    let (shape, size) = (model.denoiser().sample_shape(), images.size());
+    if shape[..] != size && shape[..] != [images.values()] {
+        return Err(Error::Config(format!(
+            "--data {path}: the data are {size:?} (height, width, channels), the model takes {shape:?}"
+        )));
+    }
+    model.check_units(images.units())
 }
 
 /// A data set, in the units of the model that is to go on learning from it, if any.

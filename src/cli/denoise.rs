@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use veridical::data::npy::{self, Array, Values};
 use veridical::data::{Images, ReadOptions, open_with};
-use veridical::diffusion::{Model, write_samples};
+use veridical::diffusion::write_samples;
 use veridical::methods::noisy::{NoisyData, Sigma};
 use veridical::methods::{posterior_draws, posterior_mean};
 use veridical::tensor::TensorFile;
-use veridical::{Device, Error, Result};
+use veridical::{Device, Error, Result, memory};
 
-use super::data::Reading;
+use super::data::{Reading, check_fit, for_model};
 use super::output::{self, Form};
 use super::progress::{Progress, note};
 use super::{Ended, device, interrupt, model, stack};
@@ -97,22 +97,21 @@ fn tensors(args: &Args, input: &Path) -> Result<Ended> {
 fn people(args: &Args, path: &str, sigma: &Sigma) -> Result<Ended> {
     let form = args.form()?;
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
-    let options = args.reading.options(&[])?;
-    let of_model = |options: ReadOptions| match model.units() {
-        Some(units) => options.in_units(units),
-        None => options,
-    };
-    let shape = model.denoiser().sample_shape();
-    let options = match shape[..] {
-        [h, w, c] => options.beside([h, w, c]),
-        _ => options.beside([1, 1, shape.iter().product()]),
-    };
-    let clean = args.clean.as_ref().map(|path| open_with(path, &of_model(options.clone()))).transpose()?;
-    let noisy = open_with(path, &of_model(ReadOptions { noisy: true, ..options }))?;
-    fits(&model, &noisy.train, path)?;
-    model.check_units(noisy.train.units())?;
-    if model.denoiser().label_dim() > 0 && noisy.train.classes() > 1 {
-        model.check_classes(&noisy.class_names)?;
+    let options = for_model(args.reading.options(&[])?, &model);
+    let clean = args.clean.as_ref().map(|path| open_with(path, &options)).transpose()?;
+    let noisy = open_with(path, &ReadOptions { noisy: true, ..options })?;
+    check_fit(&model, &noisy.train, path)?;
+    args.check(form, &noisy.train)?;
+    match (model.denoiser().label_dim(), noisy.train.classes()) {
+        (0, _) => {}
+        (_, 1) if model.denoiser().label_dropout() == Some(0.0) => {
+            return Err(Error::Config(
+                "the data have no classes, and the model never saw a sample without one (model.label_dropout = 0)"
+                    .into(),
+            ));
+        }
+        (_, 1) => note("the data have no classes, so each image is denoised as of none"),
+        _ => model.check_classes(&noisy.class_names)?,
     }
     let data = NoisyData::given(clean, noisy, sigma)?;
     data.accounts.iter().for_each(|account| note(account));
@@ -154,17 +153,6 @@ fn people(args: &Args, path: &str, sigma: &Sigma) -> Result<Ended> {
     Ok(interrupt::ended())
 }
 
-/// Errors unless the images are of the model's size.
-fn fits(model: &Model, images: &Images, path: &str) -> Result<()> {
-    let (shape, size) = (model.denoiser().sample_shape(), images.size());
-    match shape[..] == size || shape[..] == [images.values()] {
-        true => Ok(()),
-        false => Err(Error::Config(format!(
-            "--data {path}: images of {size:?} (height, width, channels), but the model takes {shape:?}"
-        ))),
-    }
-}
-
 impl Args {
     fn form(&self) -> Result<Output> {
         let form = match &*output::ending(&self.output) {
@@ -194,6 +182,22 @@ impl Args {
             return Err(Error::Config(format!("--output {}: {what}", self.output.display())));
         }
         Ok(form)
+    }
+
+    /// Errors now rather than when all is denoised: where the result does not fit in memory, or no such file can hold
+    /// it.
+    fn check(&self, form: Output, images: &Images) -> Result<()> {
+        let values = images.len() as u128 * images.values() as u128;
+        let (bytes, advice) = match self.draws {
+            // Each draw in 32 bits and in 64, and as a file.
+            Some(draws) => (20 * values * u128::from(draws), "take fewer --draws, or denoise fewer at a time"),
+            None => (12 * values, "denoise fewer at a time"),
+        };
+        memory::check(bytes, &format!("the result for {} images", images.len()), advice)?;
+        match form {
+            Output::Tiff => stack::check_tiff(&self.output, images.size()[2]),
+            _ => Ok(()),
+        }
     }
 
     fn write(&self, form: Output, images: &Images) -> Result<()> {

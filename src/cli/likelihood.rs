@@ -12,7 +12,7 @@ use veridical::ops::random::SampleIds;
 use veridical::tensor::{Shape, TensorFile, file};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
-use super::data::Reading;
+use super::data::{Reading, check_fit, for_model};
 use super::output::{self, Form};
 use super::progress::{Progress, note};
 use super::{Ended, compute, device, interrupt, model, positive, say};
@@ -128,28 +128,12 @@ impl Measured {
         if spec.ends_with(".safetensors") {
             return Err(Error::Config(format!("--data {spec}: no data set but tensors; give them by --input")));
         }
-        let shape = model.denoiser().sample_shape();
-        let mut options = match shape[..] {
-            [h, w, c] => reading.options(&[])?.beside([h, w, c]),
-            _ => reading.options(&[])?.beside([1, 1, shape.iter().product()]),
-        };
-        if let Some(units) = model.units() {
-            options = options.in_units(units);
-        }
+        let options = for_model(reading.options(&[])?, model);
         let set = data::open_with(spec, &options)?;
         note(&set.account());
         let which = if set.test.is_some() { "test" } else { "training" };
         let images = set.test.unwrap_or(set.train);
-        model.check_units(images.units())?;
-        let shape = model.denoiser().sample_shape();
-        let fits = match shape[..] {
-            [dims] => images.values() == dims,
-            _ => images.size()[..] == shape[..],
-        };
-        if !fits {
-            let what = format!("the data are {:?} (height, width, channels), the model takes {shape:?}", images.size());
-            return Err(Error::Config(format!("--data {spec}: {what}")));
-        }
+        check_fit(model, &images, spec)?;
         let known = model.denoiser().label_dim();
         let classes = match (known, images.classes()) {
             (0, _) => "the model has no classes",

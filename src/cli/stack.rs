@@ -48,6 +48,17 @@ pub fn write(folder: &Path, images: &Images, names: impl Iterator<Item = String>
     Ok(())
 }
 
+/// Errors unless images of so many channels can be pages of a TIFF file.
+pub fn check_tiff(path: &Path, channels: usize) -> Result<()> {
+    match matches!(channels, 1 | 3) {
+        true => Ok(()),
+        false => {
+            let what = format!("images of {channels} channels are no TIFF pages here; end the name in .npy or .npz");
+            Err(Error::Config(format!("{}: {what}", path.display())))
+        }
+    }
+}
+
 /// Writes images as the pages of a TIFF file, of 8 or 16 bits where the data were such, else of floating-point numbers.
 /// Errors on output, and on images of other than one or three channels.
 pub fn write_tiff(path: &Path, images: &Images) -> Result<()> {
@@ -67,10 +78,7 @@ pub fn write_tiff(path: &Path, images: &Images) -> Result<()> {
             (3, Values::F64(v), _) => encoder.write_image::<colortype::RGB64Float>(width, height, &v),
             (1, Values::F32(v), _) => encoder.write_image::<colortype::Gray32Float>(width, height, &v),
             (3, Values::F32(v), _) => encoder.write_image::<colortype::RGB32Float>(width, height, &v),
-            _ => {
-                let what = format!("images of {c} channels are no TIFF pages here; end the name in .npy or .npz");
-                return Err(Error::Config(format!("{}: {what}", path.display())));
-            }
+            _ => return check_tiff(path, c),
         }
         .map_err(failed)?;
     }

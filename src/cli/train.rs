@@ -115,10 +115,15 @@ pub fn run(args: Args) -> Result<Ended> {
     files(&args.out, outcome.end)
 }
 
+/// The preset of a set that is in the binary.
+pub fn own_preset(set: &DataSet) -> Option<&'static str> {
+    let name = if set.name.ends_with("digits") { "digits" } else { "points" };
+    set.is_built_in().then_some(name)
+}
+
 /// Settings that follow from the data, for the device of this name: those of their presets for sets that are built in.
 pub fn fitting(set: &DataSet, device: Option<&str>) -> Result<RunConfig> {
-    if set.is_built_in() {
-        let name = if set.name.ends_with("digits") { "digits" } else { "points" };
+    if let Some(name) = own_preset(set) {
         return RunConfig::build(Some(name), None, &[]);
     }
     let gpu = match device {

@@ -24,6 +24,8 @@ pub(crate) mod picture;
 mod reading;
 #[cfg(feature = "formats")]
 pub mod resize;
+#[cfg_attr(not(feature = "formats"), allow(dead_code))]
+mod scale;
 mod source;
 pub mod subset;
 pub mod synthetic;

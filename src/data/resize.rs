@@ -98,8 +98,7 @@ impl Sizing {
     /// Top, left, height and width of the piece of picture `index`.
     fn piece(&self, [h, w]: [usize; 2], index: u32) -> Result<[usize; 4]> {
         let (piece, anywhere) = match (self.crop, self.size) {
-            (Crop::Window(Size([y, x])), None) => ([y.min(h), x.min(w)], false),
-            (Crop::Window(Size([y, x])), Some(_)) => ([y.min(h), x.min(w)], false),
+            (Crop::Window(Size([y, x])), _) => ([y.min(h), x.min(w)], false),
             (Crop::Stretch, _) | (_, None) => ([h, w], false),
             (crop, Some(Size([to_h, to_w]))) => {
                 // As high as it can be with the shape that is wanted.

@@ -92,6 +92,12 @@ fn sets_from_arrays() {
     let set = data::open(&path).unwrap().train;
     assert_eq!((set.size(), &set.pixels()[..2]), ([1, 1, 2], &[0.5, 3.0][..]));
 
+    // Bytes beside numbers in [-1, 1] would be compared as if they were of one scale.
+    let floats = Array { shape: vec![2, 2, 2], values: Values::F32(vec![0.5, -0.5, 1.0, -1.0, 0.0, 0.25, 0.5, 1.0]) };
+    let both = [("images".to_string(), floats), ("x_test".to_string(), images.clone())];
+    npy::write_npz(&path, &BTreeMap::from(both)).unwrap();
+    says(data::open(&path).unwrap_err(), "test images have another scale than the others");
+
     npy::write_npz(&path, &BTreeMap::from([("weights".into(), points)])).unwrap();
     says(data::open(&path).unwrap_err(), "found weights");
 

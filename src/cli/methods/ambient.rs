@@ -44,12 +44,10 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Ended> {
     let opened = args.noise.opened(&args.common, args.data.as_deref(), &args.reading)?;
-    let fitting = match &opened {
+    let fitting = match opened.as_ref().map(|set| (set, train::own_preset(set))) {
         None => presets::ambient("digits")?,
-        Some(set) if set.is_built_in() => {
-            presets::ambient(if set.name.ends_with("digits") { "digits" } else { "points" })?
-        }
-        Some(set) => presets::ambient_fitting(args.common.fitting(set)?),
+        Some((_, Some(name))) => presets::ambient(name)?,
+        Some((set, None)) => presets::ambient_fitting(args.common.fitting(set)?),
     };
     let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
     let settings = args.common.settings(&args.out, fitting, presets::ambient, |with: &mut With<AmbientSettings>| {

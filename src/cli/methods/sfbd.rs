@@ -51,12 +51,10 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Ended> {
     let opened = args.noise.opened(&args.common, args.data.as_deref(), &args.reading)?;
-    let fitting = match &opened {
+    let fitting = match opened.as_ref().map(|set| (set, train::own_preset(set))) {
         None => presets::sfbd("digits")?,
-        Some(set) if set.is_built_in() => {
-            presets::sfbd(if set.name.ends_with("digits") { "digits" } else { "points" })?
-        }
-        Some(set) => presets::sfbd_fitting(args.common.fitting(set)?),
+        Some((_, Some(name))) => presets::sfbd(name)?,
+        Some((set, None)) => presets::sfbd_fitting(args.common.fitting(set)?),
     };
     let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
     let settings = args.common.settings(&args.out, fitting, presets::sfbd, |with: &mut With<SfbdSettings>| {

@@ -17,7 +17,7 @@ use veridical::{DType, Device, Error, Result, Tensor, memory};
 use super::interrupt::{self, Keeping};
 use super::output::{self, Form};
 use super::progress::{Progress, note};
-use super::{Ended, compute, device, model, positive, say};
+use super::{Ended, compute, device, model, positive, say, stack};
 
 /// Draw samples from a model.
 ///
@@ -219,6 +219,12 @@ impl Args {
 
     /// Errors now rather than when all samples are drawn: where they do not fit in memory, or no picture can show them.
     fn check(&self, model: &Model, sampler: &Sampler, count: usize) -> Result<()> {
+        if let Some(path) = self.output.as_ref().filter(|path| matches!(&*output::ending(path), "tif" | "tiff")) {
+            stack::check_tiff(path, model.denoiser().sample_shape().last().copied().unwrap_or(1))?;
+        }
+        if let Some(folder) = self.output_dir.as_ref().filter(|folder| folder.exists() && !folder.is_dir()) {
+            return Err(Error::Config(format!("--output-dir {}: a file; give a folder", folder.display())));
+        }
         let values = model.denoiser().sample_shape().iter().product::<usize>() as u128;
         let states = if self.trajectory.is_some() { sampler.sigmas(model, None)?.len() as u128 } else { 0 };
         // Of each sample its tensor, its part of all of them, and what a file is made of; of the states the same.

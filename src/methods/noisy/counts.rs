@@ -5,7 +5,7 @@
 //! 2008, "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data"). Slope and height of
 //! that line are what images show. What of the height is offset and what read-out noise they do not.
 
-use super::estimate::{Block, block_details, mean};
+use super::estimate::{Block, NORMAL, block_details, mean};
 use crate::data::Images;
 use crate::error::{Error, Result};
 
@@ -31,8 +31,6 @@ const LEAST: usize = 60;
 const FLATTEST: usize = 3;
 /// Parts of the data whose differences tell the error.
 const PARTS: usize = 8;
-/// `median |x|` of a normal law of unit variance.
-const NORMAL: f64 = 0.674_489_750_196_081_7;
 
 /// The line of the variance over the mean, of images in the units of their files; `offset` where it is known.
 ///

@@ -35,6 +35,8 @@ impl Estimate {
     }
 }
 
+/// `median |x|` of a normal law of unit variance.
+pub(super) const NORMAL: f64 = 0.674_489_750_196_081_7;
 /// Parts of the data whose differences tell the error.
 const PARTS: usize = 10;
 /// Images that are looked at.
@@ -163,7 +165,6 @@ fn alone(noisy: &Images) -> Result<Estimate> {
 
 /// The median size of the finest detail over that of a normal law of unit variance (Donoho & Johnstone 1994).
 fn of_details(images: &Images, picks: &[u32]) -> Result<f64> {
-    const NORMAL: f64 = 0.674_489_750_196_081_7;
     let mut all = Vec::new();
     let (pixels, _) = images.gather(picks)?;
     pixels.chunks_exact(images.values()).for_each(|image| detail(image, images.size(), |d| all.push(d.abs())));

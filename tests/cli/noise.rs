@@ -1,0 +1,79 @@
+//! Noise of known, estimated and unequal levels, through every command that takes some.
+
+use std::fs;
+use std::path::Path;
+
+use super::people::{Place, SMALL, array, disc, noise};
+use super::{command, fails, succeeds};
+
+#[test]
+fn noise_is_as_it_is_said_or_found() {
+    let place = Place::new();
+    let (clean, noisy) = (place.at("clean.npy"), place.at("noisy.npy"));
+    let of = |i: usize| disc((i / 144) as u32, (i / 12 % 12) as u32, (i % 12) as u32, [12, 12]);
+    let random = noise(40 * 144);
+    array(&clean, &[40, 12, 12], |i| 1000.0 + 500.0 * of(i));
+    array(&noisy, &[40, 12, 12], |i| 1000.0 + 500.0 * of(i) + 80.0 * f64::from(random[i]));
+    let json = place.at("noise.json");
+    for beside in [&["--clean", clean.as_str()][..], &[]] {
+        succeeds(&[&["noise", "--data", &noisy, "--json", &json][..], beside].concat());
+        let found: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+        let (sigma, error) = (found["sigma"].as_f64().unwrap(), found["stderr"].as_f64().unwrap());
+        assert!((sigma - 80.0).abs() < 8.0 && error > 0.0 && error < 8.0, "{found}");
+    }
+    let short = [
+        "--device",
+        "cpu",
+        "--set",
+        "train.images=64",
+        "--set",
+        "sampling.measured=0",
+        "--set",
+        "judge.images=0",
+        "--set",
+        "sfbd.rounds=1",
+        "--set",
+        "sfbd.round_images=64",
+        "--set",
+        "sfbd.steps=4",
+        "--set",
+        "sampling.rows=1",
+    ];
+    let (each, map, bad) = (place.at("each.txt"), place.at("map.npy"), place.at("bad.txt"));
+    fs::write(&each, (0..40).map(|i| format!("{}\n", 60 + i)).collect::<String>()).unwrap();
+    fs::write(&bad, "80\n-1\n").unwrap();
+    array(&map, &[12, 12], |i| 70.0 + (i % 12) as f64);
+    for (name, sigma, said) in [
+        ("auto", "auto", "noise estimated from noisy and clean images: sigma"),
+        ("each", each.as_str(), "60 to 99 (one for each of 40 images)"),
+        ("map", map.as_str(), "noise was put on the pixels that had less"),
+        ("number", "80", "images of noise 80"),
+    ] {
+        let out = place.at(name);
+        let data = ["--data", clean.as_str(), "--noisy", noisy.as_str(), "--sigma", sigma, "--out", out.as_str()];
+        let output = command(&[&["sfbd"][..], &data, &short, &SMALL].concat()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && text.contains(said), "{name}: {text}");
+        let out = place.at(&format!("ambient-{name}"));
+        let data = ["--data", clean.as_str(), "--noisy", noisy.as_str(), "--sigma", sigma, "--out", out.as_str()];
+        let short = ["--device", "cpu", "--images", "64", "--set", "sampling.measured=0", "--set", "judge.images=0"];
+        succeeds(&[&["ambient"][..], &data, &short, &SMALL].concat());
+    }
+    let out = place.at("refused");
+    let refused = |sigma: &[&str], what: &str| {
+        let data = ["sfbd", "--data", &clean, "--noisy", &noisy, "--out", &out];
+        let output = command(&[&data[..], sigma].concat()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(what), "{what:?} is not in {text}");
+        assert!(!Path::new(&out).exists(), "a refusal leaves no trace");
+    };
+    refused(&[], "--sigma auto to have it estimated");
+    refused(&["--sigma", &bad], "2 levels for 40 noisy images");
+    refused(&["--sigma", "-3"], "noisy.sigma = -3.0, expected above 0");
+    refused(&["--sigma", "nowhere.npy"], "nowhere.npy");
+    fs::write(&bad, "1\n".repeat(39) + "-1\n").unwrap();
+    refused(&["--sigma", &bad], "level 39 (counted from 0) is -1");
+    let points = place.at("points.npy");
+    array(&points, &[20, 2], |i| f64::from(random[i]));
+    assert!(fails(2, &["noise", "--data", &points]).contains("no neighbours"));
+}
