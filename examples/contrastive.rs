@@ -81,7 +81,7 @@ impl Encoder {
     fn features_of(&self, weights: &Weights, images: &Images) -> Result<Features> {
         let (cx, size) = (Context::inference(weights).at(Address::new(SEED, 0)), images.size());
         let mut values = Vec::new();
-        for pixels in images.pixels().chunks(AT_ONCE * images.values()) {
+        for pixels in images.pixels()?.chunks(AT_ONCE * images.values()) {
             let x =
                 Tensor::from_slice(pixels, [pixels.len() / images.values(), size[0], size[1], size[2]], &Device::Cpu)?;
             values.extend(self.features(&cx, &x.into())?.value().to_vec::<f32>()?);
@@ -208,7 +208,7 @@ fn main() -> Result<()> {
         println!("linear probe of {name:<22} {:.1} % of the test images", 100.0 * accuracy);
         Ok(())
     };
-    accuracy("raw pixels", &|images| Ok(Features { values: images.pixels().into_owned(), dims: images.values() }))?;
+    accuracy("raw pixels", &|images| Ok(Features { values: images.pixels()?.into_owned(), dims: images.values() }))?;
     accuracy("an untrained encoder", &|images| encoder.features_of(&weights, images))?;
 
     let total = settings.steps * settings.batch as u64;

@@ -8,6 +8,8 @@ mod arrays;
 mod folders;
 #[path = "data/hostile.rs"]
 mod hostile;
+#[path = "data/large.rs"]
+mod large;
 mod locate;
 #[path = "data/multi_label.rs"]
 mod multi_label;
@@ -111,7 +113,7 @@ fn idx_files_under_the_official_names() {
     assert_eq!((set.train.len(), set.train.size(), set.train.classes()), (5, [4, 3, 1], 4));
     assert_eq!(set.train.labels(), [0, 2, 1, 0, 1]);
     let expected: Vec<f32> = pixels.iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect();
-    assert_eq!(set.train.pixels()[..], expected);
+    assert_eq!(set.train.pixels().unwrap()[..], expected);
     assert_eq!(set.train.gather(&[4, 1]).unwrap(), ([&expected[48..60], &expected[12..24]].concat(), vec![1, 2]));
     let kept = set.test.unwrap();
     assert_eq!((kept.len(), kept.classes(), kept.labels()), (2, 4, &[3, 0][..]));

@@ -144,7 +144,7 @@ fn the_classifier_reads_digits_it_has_not_seen() {
     let data = digits::load().unwrap();
     let training = ClassifierTraining { epochs: 4, ..Default::default() };
     let judge = ImageClassifier::train(&data.train, &training, &Device::Cpu).unwrap();
-    let logits = judge.logits(&data.held_out.pixels()).unwrap();
+    let logits = judge.logits(&data.held_out.pixels().unwrap()).unwrap();
     let accuracy = classification(&logits, 10, data.held_out.labels(), 15).unwrap().accuracy;
     assert!(accuracy > 0.93, "{accuracy}");
     assert!(judge.logits(&[0.0; 65]).is_err());

@@ -73,7 +73,7 @@ pub fn run(args: Args) -> Result<Ended> {
     classifier.save(&args.output)?;
     match &data.test {
         Some(test) => {
-            let scores = classification(&classifier.logits(&test.pixels())?, test.classes(), test.labels(), 15)?;
+            let scores = classification(&classifier.logits(&test.pixels()?)?, test.classes(), test.labels(), 15)?;
             say(&format!("accuracy {:.4} on {} test images", scores.accuracy, test.len()))?;
         }
         None => say("no test images: the accuracy is unknown")?,

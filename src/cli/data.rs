@@ -24,6 +24,8 @@ pub struct Reading {
     size: Option<String>,
     #[arg(long, value_name = "PIECE", help = help::<Data>("crop"))]
     crop: Option<String>,
+    #[arg(long, value_name = "GIB", help = help::<Data>("in_memory"))]
+    in_memory: Option<f64>,
     /// Keep the alpha of pictures, as one channel more
     #[arg(long)]
     alpha: bool,
@@ -40,6 +42,7 @@ impl Reading {
             flag.iter().for_each(|text| key.clone_from(text));
         }
         data.alpha |= self.alpha;
+        data.in_memory = self.in_memory.unwrap_or(data.in_memory);
     }
 
     /// What flags and `--set` say, for data that are opened before there are settings.
@@ -57,6 +60,10 @@ impl Reading {
             ("data.crop", &mut settings.crop),
         ] {
             given(set, name).into_iter().for_each(|text| *key = text);
+        }
+        if let Some(text) = given(set, "data.in_memory") {
+            let wrong = |_| Error::Config(format!("data.in_memory = {text}: give a number of GiB"));
+            settings.in_memory = text.parse().map_err(wrong)?;
         }
         settings.alpha = given(set, "data.alpha").is_some_and(|text| text == "true");
         self.set(&mut settings);

@@ -202,7 +202,7 @@ impl Args {
 
     fn write(&self, form: Output, images: &Images) -> Result<()> {
         match form {
-            Output::Array => npy::write(&self.output, &stack::array(images)),
+            Output::Array => npy::write(&self.output, &stack::array(images)?),
             Output::Archive => npy::write_images(&self.output, images),
             Output::Tiff => stack::write_tiff(&self.output, images),
             Output::Folder => stack::write(&self.output, images, (0..).map(|i| format!("{i:06}"))),
@@ -225,7 +225,7 @@ impl Args {
             }
             return Ok(());
         }
-        let shape = stack::array(noisy).shape;
+        let shape = stack::array(noisy)?.shape;
         let of_all = [&[draws][..], &shape].concat();
         let wide = noisy.units().need_f64();
         let array = |shape: &[usize], values: Vec<f64>| Array {

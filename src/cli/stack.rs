@@ -13,7 +13,7 @@ use veridical::{Error, Result};
 
 /// The array of images in the units of their files: `[n, h, w]` or `[n, h, w, c]`, signals `[n, l]` or `[n, l, c]`,
 /// points `[n, d]`.
-pub fn array(images: &Images) -> Array {
+pub fn array(images: &Images) -> Result<Array> {
     let n = images.len();
     let shape = match images.size() {
         [1, 1, d] => vec![n, d],
@@ -22,7 +22,7 @@ pub fn array(images: &Images) -> Array {
         [h, w, 1] => vec![n, h, w],
         [h, w, c] => vec![n, h, w, c],
     };
-    Array { shape, values: images.user_values() }
+    Ok(Array { shape, values: images.user_values()? })
 }
 
 /// Whether images can be pictures: grey or in colour, perhaps with alpha, in whole numbers.
@@ -40,7 +40,7 @@ pub fn write(folder: &Path, images: &Images, names: impl Iterator<Item = String>
         match are_pictures(&one) {
             true => write_atomic(folder.join(format!("{name}.png")), &png(&one)?)?,
             false => {
-                let Array { shape, values } = array(&one);
+                let Array { shape, values } = array(&one)?;
                 npy::write(folder.join(format!("{name}.npy")), &Array { shape: shape[1..].to_vec(), values })?;
             }
         }
@@ -69,11 +69,11 @@ pub fn write_tiff(path: &Path, images: &Images) -> Result<()> {
     let (width, height) = (w as u32, h as u32);
     for i in 0..images.len() as u32 {
         let page = images.select(&[i])?;
-        match (c, page.user_values(), images.units().numbers()) {
+        match (c, page.user_values()?, images.units().numbers()) {
             (1, Values::U8(v), _) => encoder.write_image::<colortype::Gray8>(width, height, &v),
             (3, Values::U8(v), _) => encoder.write_image::<colortype::RGB8>(width, height, &v),
-            (1, _, Numbers::Uint16) => encoder.write_image::<colortype::Gray16>(width, height, &words(&page)),
-            (3, _, Numbers::Uint16) => encoder.write_image::<colortype::RGB16>(width, height, &words(&page)),
+            (1, _, Numbers::Uint16) => encoder.write_image::<colortype::Gray16>(width, height, &words(&page)?),
+            (3, _, Numbers::Uint16) => encoder.write_image::<colortype::RGB16>(width, height, &words(&page)?),
             (1, Values::F64(v), _) => encoder.write_image::<colortype::Gray64Float>(width, height, &v),
             (3, Values::F64(v), _) => encoder.write_image::<colortype::RGB64Float>(width, height, &v),
             (1, Values::F32(v), _) => encoder.write_image::<colortype::Gray32Float>(width, height, &v),
@@ -86,17 +86,17 @@ pub fn write_tiff(path: &Path, images: &Images) -> Result<()> {
 }
 
 /// The nearest whole numbers of 16 bits.
-fn words(images: &Images) -> Vec<u16> {
+fn words(images: &Images) -> Result<Vec<u16>> {
     let (units, channels) = (images.units(), images.size()[2]);
     let nearest = |(i, x): (usize, &f32)| units.numbers().nearest(units.to_user((*x).into(), i % channels)) as u16;
-    images.pixels().iter().enumerate().map(nearest).collect()
+    Ok(images.pixels()?.iter().enumerate().map(nearest).collect())
 }
 
 /// A picture of 8 or 16 bits.
 fn png(image: &Images) -> Result<Vec<u8>> {
     let [h, w, c] = image.size();
     let (width, height) = (w as u32, h as u32);
-    let picture = match image.user_values() {
+    let picture = match image.user_values()? {
         Values::U8(bytes) => match c {
             1 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLuma8),
             2 => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageLumaA8),
@@ -104,7 +104,7 @@ fn png(image: &Images) -> Result<Vec<u8>> {
             _ => ImageBuffer::from_raw(width, height, bytes).map(DynamicImage::ImageRgba8),
         },
         _ => {
-            let words = words(image);
+            let words = words(image)?;
             match c {
                 1 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageLuma16),
                 2 => ImageBuffer::from_raw(width, height, words).map(DynamicImage::ImageLumaA16),

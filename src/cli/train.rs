@@ -21,7 +21,8 @@ use super::{Ended, device, interrupt, say};
 /// Settings come from a preset, then a file, then --set, then the flags below. The run's directory gets config.toml
 /// (complete; good for --config), log.jsonl, samples/, checkpoints/, report.html and at the end model.safetensors.
 /// Ctrl-C and SIGTERM stop it within seconds, with a checkpoint of the last whole step (exit code 130); --resume goes
-/// on as if nothing had happened.
+/// on as if nothing had happened, or with other settings of [optimizer], [loss], [augment] and [sampling], and another
+/// length: a branch of the run, of which its log and report tell.
 #[derive(clap::Args)]
 pub struct Args {
     /// Settings to start from; without a preset or a file they follow from the data
@@ -38,6 +39,9 @@ pub struct Args {
     data: Option<String>,
     #[command(flatten)]
     reading: Reading,
+    /// Mirror pictures left to right at every other sight; samples are mirrored as often
+    #[arg(long, alias = "random-flip")]
+    flip: bool,
     /// Directory of the run
     #[arg(long, default_value = "runs/train")]
     out: PathBuf,
@@ -217,6 +221,7 @@ impl Args {
         let mut config = base.changed(file.as_deref(), &self.set)?;
         config.data.path = self.data.clone().unwrap_or(config.data.path);
         self.reading.set(&mut config.data);
+        config.data.flip |= self.flip;
         config.train.device = self.device.clone().unwrap_or(config.train.device);
         device::name(&config.train.device).map_err(Error::Config)?;
         config.train.seed = self.seed.unwrap_or(config.train.seed);

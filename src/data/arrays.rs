@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::axes::Axes;
+use super::conversion::Conversion;
 use super::labels::MAX_CLASSES;
 #[cfg(feature = "formats")]
 use super::npy::Archive;
-use super::npy::{self, Array, Kind, Type, Values};
-use super::scale::{resemblance, strange, units};
+use super::npy::{self, Array, Type};
+use super::stored::{self, Row};
 use super::{AxisOrder, DataSet, Images, ReadOptions, Reading, Units, labels, source};
 use crate::escape::escaped;
 use crate::{Error, Result};
@@ -35,7 +35,10 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let mut start = [0; 2];
     source::fill(path, &mut source::open(path)?, &mut start, "the header")?;
     if start != *b"PK" {
-        return whole(path, name, ".npy", npy::typed(path)?, options);
+        return match npy::Rows::larger_than(path, options.may_take())? {
+            Some(rows) => stored::arrays::open(rows, name, ".npy", options),
+            None => whole(path, name, ".npy", npy::typed(path)?, options),
+        };
     }
     archived(path, name, options)
 }
@@ -189,79 +192,22 @@ struct Read {
     count: usize,
     /// `[height, width, channels]`.
     size: [usize; 3],
-    pixels: Pixels,
+    pixels: Row,
     units: Units,
-}
-
-enum Pixels {
-    Bytes(Vec<u8>),
-    Floats(Vec<f32>),
 }
 
 impl Read {
     /// Takes an array as images, and tells `said` what it was.
     fn of((array, numbers): (Array, Type), options: &ReadOptions, said: &mut Reading) -> Result<Self, String> {
-        let shape = format!("{:?}", array.shape);
-        said.form = format!("{} {shape} of {numbers}", said.form).trim_start().into();
-        let floats = matches!(array.values, Values::F32(_) | Values::F64(_));
-        let resemblance = || resemblance(&array);
-        let (axes, guess) = Axes::of(&array.shape, options.layout, options.like, !floats, resemblance)?;
-        if array.values.is_empty() {
-            return Err(format!("no images: an array {shape}"));
-        }
-        said.converted.extend(guess);
-        if axes.channels_first {
-            let [h, w, c] = axes.size;
-            let there = if h == 1 { format!("[{c}, {w}]") } else { format!("[{c}, {h}, {w}]") };
-            said.converted.push(format!("channels last: the images are {there} there"));
-        }
-        let range = range(&array, axes.size.iter().product())?;
-        let units = match &options.units {
-            Some(units) if !units.is_unit_size() => units.clone(),
-            _ => units(&array, numbers, &axes, range, options)?,
-        };
-        units.check_channels(axes.size[2]).map_err(|e| e.to_string())?;
-        said.range = Some(range);
-        said.units = units.clone();
-        if options.units.is_some() {
-            said.warnings.extend(strange(&array, &axes, &units));
-        }
-        #[cfg(feature = "formats")]
-        said.converted.extend(options.sizing.said());
-        if matches!(array.values, Values::F64(_)) {
-            said.converted.push("64-bit numbers rounded to 32 bits".into());
-        }
-        let bytes = units == Units::bytes() && range[0] >= 0.0 && range[1] <= 255.0;
-        let mut pixels = match array.values {
-            Values::U8(bytes) if numbers.kind == Kind::Bool && units.is_unit_size() => {
-                Pixels::Bytes(bytes.into_iter().map(|truth| 255 * truth).collect())
-            }
-            Values::U8(values) if bytes => Pixels::Bytes(values),
-            Values::I64(values) if bytes => Pixels::Bytes(values.into_iter().map(|x| x as u8).collect()),
-            values => {
-                let seen = |(place, x): (usize, f64)| units.to_model(x, axes.channel(place)) as f32;
-                Pixels::Floats(match values {
-                    Values::U8(v) => v.into_iter().map(f64::from).enumerate().map(seen).collect(),
-                    Values::I64(v) => v.into_iter().map(|x| x as f64).enumerate().map(seen).collect(),
-                    Values::F32(v) if units.is_plain() => v,
-                    Values::F32(v) => v.into_iter().map(f64::from).enumerate().map(seen).collect(),
-                    Values::F64(v) => v.into_iter().enumerate().map(seen).collect(),
-                })
-            }
-        };
-        if axes.channels_first {
-            pixels = match pixels {
-                Pixels::Bytes(pixels) => Pixels::Bytes(channels_last(&pixels, axes.size)),
-                Pixels::Floats(pixels) => Pixels::Floats(channels_last(&pixels, axes.size)),
-            };
-        }
-        Ok(Read { count: axes.count, size: axes.size, pixels, units })
+        let conversion = Conversion::of(&array, &array.shape, numbers, options, said)?;
+        let pixels = conversion.pixels(array.values);
+        Ok(Read { count: conversion.count(), size: conversion.size(), pixels, units: conversion.units })
     }
 
     fn images(self, labels: Vec<u32>, classes: usize, options: &ReadOptions) -> Result<Images> {
         let images = match self.pixels {
-            Pixels::Bytes(bytes) => Images::from_bytes(bytes, labels, self.size, classes),
-            Pixels::Floats(floats) => Images::new(floats, labels, self.size, classes),
+            Row::Bytes(bytes) => Images::from_bytes(bytes, labels, self.size, classes),
+            Row::Floats(floats) => Images::new(floats, labels, self.size, classes),
         }?
         .with_units(self.units)?;
         sized(images, options)
@@ -277,39 +223,4 @@ pub(super) fn sized(images: Images, options: &ReadOptions) -> Result<Images> {
         let _ = options;
         Ok(images)
     }
-}
-
-/// The least and the greatest value. Errors on one that is not finite.
-fn range(array: &Array, values: usize) -> Result<[f64; 2], String> {
-    let widen = |[least, most]: [f64; 2], x: f64| [least.min(x), most.max(x)];
-    let none = [f64::INFINITY, f64::NEG_INFINITY];
-    let finite = |found: Option<usize>, shown: &dyn Fn(usize) -> String| match found {
-        None => Ok(()),
-        Some(i) => {
-            let what = format!("pixel {} of image {} is not finite: {}", i % values, i / values, shown(i));
-            Err(format!("{what}; every number must be"))
-        }
-    };
-    Ok(match &array.values {
-        Values::U8(v) => v.iter().fold(none, |range, &x| widen(range, x.into())),
-        Values::I64(v) => v.iter().fold(none, |range, &x| widen(range, x as f64)),
-        Values::F32(v) => {
-            finite(v.iter().position(|x| !x.is_finite()), &|i| format!("{:?}", v[i]))?;
-            v.iter().fold(none, |range, &x| widen(range, x.into()))
-        }
-        Values::F64(v) => {
-            finite(v.iter().position(|x| !x.is_finite()), &|i| format!("{:?}", v[i]))?;
-            v.iter().fold(none, |range, &x| widen(range, x))
-        }
-    })
-}
-
-/// `[n, c, h, w]` as `[n, h, w, c]`; `size` is `[h, w, c]`.
-fn channels_last<T: Copy>(pixels: &[T], [h, w, c]: [usize; 3]) -> Vec<T> {
-    let area = h * w;
-    let mut out = Vec::with_capacity(pixels.len());
-    for image in pixels.chunks_exact((area * c).max(1)) {
-        out.extend((0..area).flat_map(|pixel| (0..c).map(move |channel| image[channel * area + pixel])));
-    }
-    out
 }

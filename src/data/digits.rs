@@ -93,14 +93,14 @@ mod tests {
         let all = parse(EMBEDDED).unwrap();
         assert_eq!((all.len(), all.size(), all.classes()), (1797, [8, 8, 1], 10));
         // scikit-learn's load_digits: the grey values sum to 561,718, and these are the class counts.
-        let sum: f64 = all.pixels().iter().map(|&p| f64::from(p + 1.0) * 8.0).sum();
+        let sum: f64 = all.pixels().unwrap().iter().map(|&p| f64::from(p + 1.0) * 8.0).sum();
         assert_eq!(sum, 561_718.0);
         let counts: Vec<_> = (0..10).map(|c| all.of_class(c).len()).collect();
         assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         assert_eq!(all.labels()[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         // First row of the first image: 0 0 5 13 9 1 0 0.
-        assert_eq!(all.pixels()[..8], [-1.0, -1.0, -0.375, 0.625, 0.125, -0.875, -1.0, -1.0]);
-        assert!(all.pixels().iter().all(|p| (-1.0..=1.0).contains(p)));
+        assert_eq!(all.pixels().unwrap()[..8], [-1.0, -1.0, -0.375, 0.625, 0.125, -0.875, -1.0, -1.0]);
+        assert!(all.pixels().unwrap().iter().all(|p| (-1.0..=1.0).contains(p)));
     }
 
     #[test]
@@ -112,8 +112,9 @@ mod tests {
             let share = all.of_class(class).len() as f64 * 297.0 / 1797.0;
             assert!((held_out.of_class(class).len() as f64 - share).abs() < 1.0, "class {class}");
         }
-        let rows =
-            |set: &Images| set.pixels().chunks(64).map(|row| row.iter().map(|p| p.to_bits()).collect()).collect();
+        let rows = |set: &Images| {
+            set.pixels().unwrap().chunks(64).map(|row| row.iter().map(|p| p.to_bits()).collect()).collect()
+        };
         let mut parts: Vec<Vec<u32>> = rows(&train);
         parts.extend::<Vec<_>>(rows(&held_out));
         let mut whole: Vec<Vec<u32>> = rows(&all);
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn malformed_files_are_errors_that_name_the_line() {
         let row = |first: &str, label: &str| format!("{first}{},{label}\n", ",0".repeat(63));
-        assert_eq!(parse(&packed(&row("16", "9"))).unwrap().pixels()[..2], [1.0, -1.0]);
+        assert_eq!(parse(&packed(&row("16", "9"))).unwrap().pixels().unwrap()[..2], [1.0, -1.0]);
         for (text, says) in [
             (String::new(), "no images"),
             (row("17", "1"), "line 1: grey value 17"),

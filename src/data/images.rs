@@ -1,14 +1,16 @@
 use std::borrow::Cow;
 
 use super::npy::Values;
+use super::stored::{Row, Stored};
 use super::{Numbers, Units};
 use crate::pixels::of_byte;
 use crate::{Error, Result};
 
-/// Labelled images in memory: rows of `height * width * channels` values (NHWC), one label each.
+/// Labelled images: rows of `height * width * channels` values (NHWC), one label each.
 ///
 /// Pixels are given out in f32, for pictures in `[-1, 1]`. Sets that come as bytes are kept as bytes, a quarter of the
-/// memory; byte `b` is `b / 127.5 - 1`.
+/// memory; byte `b` is `b / 127.5 - 1`. Sets that take more memory than [they may](super::ReadOptions::in_memory) stay
+/// in their files: images are read when they are wanted, and kept in a cache.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Images {
     pixels: Pixels,
@@ -22,15 +24,7 @@ pub struct Images {
 enum Pixels {
     Bytes(Vec<u8>),
     Floats(Vec<f32>),
-}
-
-impl Pixels {
-    fn len(&self) -> usize {
-        match self {
-            Pixels::Bytes(bytes) => bytes.len(),
-            Pixels::Floats(floats) => floats.len(),
-        }
-    }
+    Stored(Stored),
 }
 
 impl Images {
@@ -58,25 +52,36 @@ impl Images {
         Self::checked(Pixels::Bytes(pixels), labels, size, classes)
     }
 
+    /// As [`new`](Self::new), for images that stay in their files, as many as there are labels.
+    pub(super) fn stored(stored: Stored, labels: Vec<u32>, size: [usize; 3], classes: usize) -> Result<Self> {
+        Self::checked(Pixels::Stored(stored), labels, size, classes)
+    }
+
     fn checked(pixels: Pixels, labels: Vec<u32>, size: [usize; 3], classes: usize) -> Result<Self> {
         let values = size.iter().try_fold(1usize, |product, &s| product.checked_mul(s)).unwrap_or(0);
         if values == 0 || labels.is_empty() {
             return Err(Error::argument("Images::new", format!("no images: {} labels, size {size:?}", labels.len())));
         }
-        if labels.len().checked_mul(values) != Some(pixels.len()) {
+        let found = match &pixels {
+            Pixels::Bytes(bytes) => Some(bytes.len()),
+            Pixels::Floats(floats) => Some(floats.len()),
+            Pixels::Stored(_) => labels.len().checked_mul(values),
+        };
+        if let Some(found) = found.filter(|&found| labels.len().checked_mul(values) != Some(found)) {
             return Err(Error::shape(
                 "Images::new",
                 format!("{} images of {size:?}", labels.len()),
-                format!("{} pixels", pixels.len()),
+                format!("{found} pixels"),
             ));
         }
         if let Some(i) = labels.iter().position(|&label| label as usize >= classes) {
             let what = format!("label {} of image {i} is not below the number of classes, {classes}", labels[i]);
             return Err(Error::argument("Images::new", what));
         }
-        let units = match pixels {
+        let units = match &pixels {
             Pixels::Bytes(_) => Units::bytes(),
-            Pixels::Floats(_) => Units::plain(),
+            Pixels::Stored(stored) if stored.are_bytes() => Units::bytes(),
+            Pixels::Floats(_) | Pixels::Stored(_) => Units::plain(),
         };
         Ok(Images { pixels, labels, size, classes, units })
     }
@@ -123,9 +128,34 @@ impl Images {
         self.classes
     }
 
-    /// The least and the largest value that pixels have; of bytes, that they may have.
+    /// Whether the images stay in their files, and are read when they are wanted.
+    pub fn is_stored(&self) -> bool {
+        matches!(self.pixels, Pixels::Stored(_))
+    }
+
+    /// Begins to read images that will be wanted soon, on threads of its own; nothing where all are in memory.
+    ///
+    /// Errors if an index is out of range.
+    pub fn ahead(&self, indices: &[u32]) -> Result<()> {
+        if let Pixels::Stored(stored) = &self.pixels {
+            self.check_indices("Images::ahead", indices)?;
+            stored.ahead(indices);
+        }
+        Ok(())
+    }
+
+    fn check_indices(&self, op: &'static str, indices: &[u32]) -> Result<()> {
+        match indices.iter().find(|&&index| index as usize >= self.len()) {
+            None => Ok(()),
+            Some(i) => Err(Error::argument(op, format!("index {i} of {} images", self.len()))),
+        }
+    }
+
+    /// The least and the largest value that pixels have; of bytes, that they may have; of a set that stays in its
+    /// files, those of some of its images.
     pub fn range(&self) -> [f32; 2] {
         match &self.pixels {
+            Pixels::Stored(stored) => stored.facts().range,
             Pixels::Bytes(_) => [of_byte(0), of_byte(255)],
             Pixels::Floats(floats) => [
                 floats.iter().copied().fold(f32::INFINITY, f32::min),
@@ -135,27 +165,30 @@ impl Images {
     }
 
     /// All pixels, `[n, height, width, channels]`; made on the spot where the set holds bytes.
-    pub fn pixels(&self) -> Cow<'_, [f32]> {
-        match &self.pixels {
+    ///
+    /// Errors where a set that stays in its files cannot be read, or the memory has no room for it.
+    pub fn pixels(&self) -> Result<Cow<'_, [f32]>> {
+        Ok(match &self.pixels {
             Pixels::Bytes(bytes) => Cow::Owned(bytes.iter().copied().map(of_byte).collect()),
             Pixels::Floats(floats) => Cow::Borrowed(floats),
-        }
+            Pixels::Stored(stored) => Cow::Owned(stored.all(self.len())?),
+        })
     }
 
     /// All pixels in the units of the files that they came from: bytes as bytes, everything else in
-    /// f32, or in f64 where that would lose what tells the numbers apart.
-    pub fn user_values(&self) -> Values {
+    /// f32, or in f64 where that would lose what tells the numbers apart. Errors as [`pixels`](Self::pixels).
+    pub fn user_values(&self) -> Result<Values> {
         let channels = self.size[2];
-        match (&self.pixels, self.units.numbers()) {
+        Ok(match (&self.pixels, self.units.numbers()) {
             (Pixels::Bytes(bytes), _) if self.units == Units::bytes() => Values::U8(bytes.clone()),
             (_, Numbers::Uint8) => {
                 let [low, high] = self.units.ends().unwrap_or([0.0, 255.0]);
                 let user = |x: f32| self.units.to_user(x.into(), 0).round_ties_even().clamp(low, high) as u8;
-                Values::U8(self.pixels().iter().map(|&x| user(x)).collect())
+                Values::U8(self.pixels()?.iter().map(|&x| user(x)).collect())
             }
-            _ if self.units.need_f64() => Values::F64(self.units.all_to_user_f64(&self.pixels(), channels)),
-            _ => Values::F32(self.units.all_to_user(&self.pixels(), channels)),
-        }
+            _ if self.units.need_f64() => Values::F64(self.units.all_to_user_f64(&self.pixels()?, channels)),
+            _ => Values::F32(self.units.all_to_user(&self.pixels()?, channels)),
+        })
     }
 
     /// All labels, `[n]`.
@@ -165,42 +198,49 @@ impl Images {
 
     /// The images at `indices`, in that order, and their labels.
     ///
-    /// Errors if an index is out of range.
+    /// Errors if an index is out of range, and where a set that stays in its files cannot be read.
     pub fn gather(&self, indices: &[u32]) -> Result<(Vec<f32>, Vec<u32>)> {
+        self.check_indices("Images::gather", indices)?;
         let values = self.values();
-        let mut pixels = Vec::with_capacity(indices.len() * values);
-        let mut labels = Vec::with_capacity(indices.len());
-        for &index in indices {
-            let i = index as usize;
-            let Some(&label) = self.labels.get(i) else {
-                return Err(Error::argument("Images::gather", format!("index {i} of {} images", self.len())));
-            };
-            match &self.pixels {
-                Pixels::Bytes(bytes) => {
-                    pixels.extend(bytes[i * values..(i + 1) * values].iter().copied().map(of_byte));
-                }
-                Pixels::Floats(floats) => pixels.extend_from_slice(&floats[i * values..(i + 1) * values]),
-            }
-            labels.push(label);
-        }
-        Ok((pixels, labels))
+        let range = |&index: &u32| index as usize * values..(index as usize + 1) * values;
+        let pixels = match &self.pixels {
+            Pixels::Bytes(bytes) => indices.iter().flat_map(|i| &bytes[range(i)]).copied().map(of_byte).collect(),
+            Pixels::Floats(floats) => indices.iter().flat_map(|i| &floats[range(i)]).copied().collect(),
+            Pixels::Stored(stored) => stored.gather(indices)?,
+        };
+        Ok((pixels, self.labels_of(indices)))
     }
 
-    /// The images at `indices`, in that order, as a set of their own with as many classes. Bytes stay bytes.
+    fn labels_of(&self, indices: &[u32]) -> Vec<u32> {
+        indices.iter().map(|&index| self.labels[index as usize]).collect()
+    }
+
+    /// The images at `indices`, in that order, as a set of their own with as many classes. Bytes stay bytes; of a set
+    /// that stays in its files, more than the cache may hold stay there.
     ///
-    /// Errors if there are none or an index is out of range.
+    /// Errors if there are none or an index is out of range, and where images cannot be read.
     pub fn select(&self, indices: &[u32]) -> Result<Self> {
         let values = self.values();
-        if let Some(i) = indices.iter().find(|&&index| index as usize >= self.len()) {
-            return Err(Error::argument("Images::select", format!("index {i} of {} images", self.len())));
-        }
+        self.check_indices("Images::select", indices)?;
         let range = |&index: &u32| index as usize * values..(index as usize + 1) * values;
         let pixels = match &self.pixels {
             Pixels::Bytes(bytes) => Pixels::Bytes(indices.iter().flat_map(|i| &bytes[range(i)]).copied().collect()),
             Pixels::Floats(floats) => Pixels::Floats(indices.iter().flat_map(|i| &floats[range(i)]).copied().collect()),
+            Pixels::Stored(stored) if stored.takes(indices.len()) > stored.limit() as u128 => {
+                Pixels::Stored(stored.pick(indices))
+            }
+            Pixels::Stored(stored) => {
+                let (mut bytes, mut floats) = (Vec::new(), Vec::new());
+                for row in stored.rows(indices)? {
+                    match &*row {
+                        Row::Bytes(row) => bytes.extend_from_slice(row),
+                        Row::Floats(row) => floats.extend_from_slice(row),
+                    }
+                }
+                if stored.are_bytes() { Pixels::Bytes(bytes) } else { Pixels::Floats(floats) }
+            }
         };
-        let labels = indices.iter().map(|&index| self.labels[index as usize]).collect();
-        Self::checked(pixels, labels, self.size, self.classes)?.with_units(self.units.clone())
+        Self::checked(pixels, self.labels_of(indices), self.size, self.classes)?.with_units(self.units.clone())
     }
 
     /// Indices of the images with this label, rising.
@@ -219,25 +259,23 @@ impl Images {
     pub(super) fn byte_range(&self) -> Option<[f64; 2]> {
         match &self.pixels {
             Pixels::Bytes(bytes) => Some([bytes.iter().min()?, bytes.iter().max()?].map(|&byte| byte.into())),
-            Pixels::Floats(_) => None,
+            Pixels::Floats(_) | Pixels::Stored(_) => None,
         }
     }
 
     /// Population standard deviation of all pixel values around their mean: what a model's `sigma_data` should be near.
+    /// Of a set that stays in its files, that of some of its images.
     pub fn deviation(&self) -> f64 {
-        let mean_of = |of: &dyn Fn(f64) -> f64| {
-            let sum: f64 = match &self.pixels {
-                Pixels::Bytes(bytes) => bytes.iter().map(|&b| of(f64::from(of_byte(b)))).sum(),
-                Pixels::Floats(floats) => floats.iter().map(|&f| of(f64::from(f))).sum(),
-            };
-            sum / self.pixels.len() as f64
-        };
-        let mean = mean_of(&|v| v);
-        mean_of(&|v| (v - mean) * (v - mean)).sqrt()
+        match &self.pixels {
+            Pixels::Bytes(bytes) => deviation(bytes.iter().map(|&byte| of_byte(byte).into())),
+            Pixels::Floats(floats) => deviation(floats.iter().map(|&x| x.into())),
+            Pixels::Stored(stored) => stored.facts().deviation,
+        }
     }
 
     /// A short text that changes when anything of the set does: extents, classes, and checksums (CRC-32) of pixels and
-    /// labels.
+    /// labels. Of a set that stays in its files it is names and lengths of these, and the pixels of some images, that
+    /// count.
     pub fn fingerprint(&self) -> String {
         let crc = |bytes: &mut dyn Iterator<Item = &[u8]>| {
             let mut crc = flate2::Crc::new();
@@ -247,6 +285,9 @@ impl Images {
         let (kind, pixels) = match &self.pixels {
             Pixels::Bytes(bytes) => ("u8", crc(&mut std::iter::once(&bytes[..]))),
             Pixels::Floats(floats) => ("f32", crc(&mut floats.iter().map(bytemuck::bytes_of))),
+            Pixels::Stored(stored) => {
+                (if stored.are_bytes() { "u8 in files" } else { "f32 in files" }, stored.identity())
+            }
         };
         let labels = crc(&mut self.labels.iter().map(bytemuck::bytes_of));
         let [h, w, c] = self.size;
@@ -254,4 +295,11 @@ impl Images {
         let units = if standardised { format!(", {}", self.units) } else { String::new() };
         format!("{}x{h}x{w}x{c} {kind}{units}, {} classes, {pixels:08x}-{labels:08x}", self.len(), self.classes)
     }
+}
+
+/// Population standard deviation around the mean.
+pub(super) fn deviation(values: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    (values.map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt()
 }

@@ -7,6 +7,7 @@ mod arrays;
 mod axes;
 pub mod batches;
 pub mod cifar;
+mod conversion;
 pub mod digits;
 mod entries;
 #[cfg(feature = "formats")]
@@ -27,6 +28,7 @@ pub mod resize;
 #[cfg_attr(not(feature = "formats"), allow(dead_code))]
 mod scale;
 mod source;
+mod stored;
 pub mod subset;
 pub mod synthetic;
 #[cfg(feature = "formats")]

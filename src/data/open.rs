@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::entries::{Kind, entries};
 use super::reading::Examples;
-use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, synthetic};
+use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, npy, synthetic};
 #[cfg(feature = "formats")]
 use super::{folder, table, tiff};
 use crate::escape::escaped;
@@ -75,6 +75,7 @@ impl DataSet {
 /// | a folder with `train` and nothing but `test` or `val` beside it | the same in parts |
 /// | a folder of pictures | images without classes |
 /// | a folder of pictures with the `dataset.json` of EDM | images with the labels that it lists |
+/// | a folder of `.npy` files | an image, a signal or a point each, without classes |
 /// | a `.npz` file | `images` (or `x`) and, if there, `labels` (or `y`); `x_test` and `y_test` |
 /// | a `.npy` file | images, signals or points without classes |
 /// | a `.tif` file | its pages, of whole or floating-point numbers |
@@ -88,9 +89,10 @@ impl DataSet {
 ///
 /// A file or folder that is called as a set in the binary is read as `./digits`; the set beside it is `builtin:digits`.
 ///
-/// Everything is held in memory. One file may take 16 GiB unpacked, and so may all arrays read of a `.npz` together and
-/// all pictures of a folder together (a byte for each value, or four if there are 16 bits); pictures have sides of
-/// 8,192 pixels at most, labels of arrays lie below 2^20. Only regular files are read, no pipes and devices.
+/// Pictures of folders, `.npy` files and stacks stay in their files where they take more than
+/// [they may](ReadOptions::in_memory), and are read when they are wanted. Everything else is held in memory: one file
+/// may take 16 GiB unpacked, and so may all arrays read of a `.npz` together. Pictures have sides of 8,192 pixels at
+/// most, labels of arrays lie below 2^20. Only regular files are read, no pipes and devices.
 ///
 /// Errors with what was looked for and what was found, and where images or labels would be lost; see the readers for
 /// what they check.
@@ -172,13 +174,16 @@ fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     if let Some(set) = folder::open(dir, name, options)? {
         return Ok(set);
     }
+    if let Some(set) = npy::folder::open(dir, name, options)? {
+        return Ok(set);
+    }
     let found: Vec<String> = entries(dir)?
         .iter()
         .take(5)
         .map(|(path, _)| escaped(path.file_name().unwrap_or_default()).to_string())
         .collect();
-    let what = "no data set in this folder: expected IDX files (train-images-idx3-ubyte.gz, …), CIFAR's .bin files, or pictures in \
-                a folder for each class";
+    let what = "no data set in this folder: expected IDX files (train-images-idx3-ubyte.gz, …), CIFAR's .bin files, pictures in \
+                a folder for each class, or .npy files";
     let what = if cfg!(feature = "formats") {
         what.to_string()
     } else {

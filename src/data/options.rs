@@ -51,6 +51,9 @@ pub struct ReadOptions {
     /// How pictures come to one size.
     #[cfg(feature = "formats")]
     pub sizing: super::resize::Sizing,
+    /// Bytes that a set may take in memory, and the cache of one that takes more and stays in its files, which is no
+    /// smaller than 64 MiB; `None`: 2 GiB.
+    pub in_memory: Option<u64>,
     /// Whether the alpha of pictures is kept, as one channel more.
     pub alpha: bool,
     /// The size of the samples that these belong beside, which decides between readings of an array's axes.
@@ -64,7 +67,22 @@ pub struct ReadOptions {
     pub units: Option<Units>,
 }
 
+/// What a set may take in memory if nothing is said.
+const IN_MEMORY: u64 = 2 << 30;
+/// What is held at least of a set that stays in its files.
+const LEAST_CACHE: u64 = 64 << 20;
+
 impl ReadOptions {
+    /// Bytes that a set may take in memory.
+    pub fn may_take(&self) -> u64 {
+        self.in_memory.unwrap_or(IN_MEMORY)
+    }
+
+    /// Bytes that are held of a set that takes more.
+    pub fn cache(&self) -> u64 {
+        self.may_take().max(LEAST_CACHE)
+    }
+
     /// For images that have noise already.
     pub fn noisy() -> Self {
         ReadOptions { noisy: true, ..Self::default() }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 use std::path::Path;
 
-use super::{Images, Units};
+use super::{Images, ReadOptions, Units};
 use crate::escape::escaped;
 use crate::figures::significant;
 
@@ -11,6 +11,9 @@ use crate::figures::significant;
 const CLASSES_SHOWN: usize = 20;
 /// A set whose values take up less than one part in so many of what they could is probably of another scale.
 const NARROW: f64 = 8.0;
+
+/// Standard deviations that are about unit size.
+const UNIT: std::ops::RangeInclusive<f64> = 0.02..=20.0;
 
 /// What the files of a data set held and what became of it; see [`DataSet::account`](super::DataSet::account).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,11 +32,27 @@ pub struct Reading {
     pub converted: Vec<String>,
     /// What lay there and was not read, a clause each.
     pub left_out: Vec<String>,
+    /// How a set is read that stays in its files; empty where it is in memory.
+    pub stored: String,
     /// What looks like a mistake, a sentence each.
     pub warnings: Vec<String>,
 }
 
 impl Reading {
+    /// Notes that a set stays in its files, and that something is only known of some of its images.
+    pub(super) fn on_demand(&mut self, some: usize, all: usize, what: &str, options: &ReadOptions) {
+        let gigabytes = significant(options.cache() as f64 / (1u64 << 30) as f64, 3);
+        let known = match some == all {
+            true => String::new(),
+            false => {
+                format!("; {what} those of {some} images, evenly spaced, the others are looked at as they are read")
+            }
+        };
+        self.stored = format!(
+            "as they are needed, with a cache of {gigabytes} GiB, for the set takes more than --in-memory allows{known}"
+        );
+    }
+
     /// Adds what the images show: spread, a scale that can hardly be meant, classes without images.
     pub(super) fn completed(mut self, train: &Images, class_names: &[String]) -> Self {
         self.deviation = train.deviation();
@@ -43,6 +62,16 @@ impl Reading {
             self.warnings.push(format!(
                 "values reach only from {least} to {most} where {low} to {high} have room, so the images are nearly of one grey; \
                  if that is not meant, scale them before"
+            ));
+        }
+        let [least, most] = train.range().map(f64::from);
+        let (size, far) = (self.deviation, (least + most).abs() / 2.0);
+        if self.units.is_plain() && size > 0.0 && (!UNIT.contains(&size) || far > UNIT.end().max(20.0 * size)) {
+            self.warnings.push(format!(
+                "values from {} to {} are taken as they are, far from unit size, of which networks learn badly; leave out --standardise none, \
+                 or say --standardise all (or channel)",
+                short(least),
+                short(most)
             ));
         }
         let counts = train.class_counts();
@@ -75,6 +104,9 @@ impl Reading {
         text += &format!("; {}", classes(train, class_names));
         if let Some(test) = test {
             text += &format!("; {} test images", test.len());
+        }
+        if !self.stored.is_empty() {
+            text += &format!("\nread: {}", self.stored);
         }
         for (what, clauses) in [("converted", &self.converted), ("left out", &self.left_out)] {
             if !clauses.is_empty() {

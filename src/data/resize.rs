@@ -135,41 +135,56 @@ impl Sizing {
         }
     }
 
-    /// All images of a set, in f32 where they are resized and were no bytes. Errors, in words, where there is not
-    /// enough to crop, and on points and signals.
+    /// All images of a set, in f32 where they are resized. Errors, in words, where there is not enough to crop, and on
+    /// points and signals.
     pub fn images(&self, images: Images) -> Result<Images, String> {
-        let [h, w, c] = images.size();
-        if self.is_none() {
+        // What stays in its files comes out of them in its size.
+        if self.is_none() || images.is_stored() {
             return Ok(images);
         }
+        let (mut pixels, mut size) = (Vec::new(), images.size());
+        let whole = images.units().ends().is_some();
+        let failed = |e: Error| e.to_string();
+        for index in 0..images.len() as u32 {
+            let (image, _) = images.gather(&[index]).map_err(failed)?;
+            let (resized, to) = self.image(&image, images.size(), whole, index)?;
+            pixels.extend(resized);
+            size = to;
+        }
+        let resized = Images::new(pixels, images.labels().to_vec(), size, images.classes());
+        resized.and_then(|resized| resized.with_units(images.units().clone())).map_err(failed)
+    }
+
+    /// Image `index` of a set, `[height, width, channels]`, and the size that it has then; with `whole`, values stay in
+    /// [-1, 1]. Errors as [`images`](Self::images).
+    pub(super) fn image(
+        &self,
+        image: &[f32],
+        [h, w, c]: [usize; 3],
+        whole: bool,
+        index: u32,
+    ) -> Result<(Vec<f32>, [usize; 3]), String> {
         if h == 1 {
             return Err("these are no pictures, and have no size to change: leave out --size and --crop".into());
         }
         let to = self.becomes([h, w])?;
-        let mut pixels = Vec::with_capacity(images.len() * to[0] * to[1] * c);
-        let failed = |e: Error| e.to_string();
-        for index in 0..images.len() as u32 {
-            let [top, left, high, wide] = self.piece([h, w], index).map_err(failed)?;
-            let (image, _) = images.gather(&[index]).map_err(failed)?;
-            // The filter clips to [0, 1]; it overshoots by less than the room that is left here.
-            let (least, most) = image.iter().fold((f32::MAX, f32::MIN), |(a, b), &x| (a.min(x), b.max(x)));
-            let spread = if most > least { 2.0 * (most - least) } else { 1.0 };
-            let (pack, unpack) = (|x: f32| (x - least) / spread + 0.25, |x: f32| (x - 0.25) * spread + least);
-            let plane = |channel: usize| {
-                let at = |x: u32, y: u32| image[((top + y as usize) * w + left + x as usize) * c + channel];
-                let piece = ImageBuffer::from_fn(wide as u32, high as u32, |x, y| Luma([pack(at(x, y))]));
-                match [high, wide] == to {
-                    true => piece.into_raw(),
-                    false => imageops::resize(&piece, to[1] as u32, to[0] as u32, FilterType::Lanczos3).into_raw(),
-                }
-            };
-            let planes: Vec<Vec<f32>> = (0..c).map(plane).collect();
-            let whole = images.units().ends().is_some();
-            let back = |x: f32| if whole { unpack(x).clamp(-1.0, 1.0) } else { unpack(x) };
-            pixels.extend((0..to[0] * to[1]).flat_map(|pixel| planes.iter().map(move |plane| back(plane[pixel]))));
-        }
-        let resized = Images::new(pixels, images.labels().to_vec(), [to[0], to[1], c], images.classes());
-        resized.and_then(|resized| resized.with_units(images.units().clone())).map_err(failed)
+        let [top, left, high, wide] = self.piece([h, w], index).map_err(|e| e.to_string())?;
+        // The filter clips to [0, 1]; it overshoots by less than the room that is left here.
+        let (least, most) = image.iter().fold((f32::MAX, f32::MIN), |(a, b), &x| (a.min(x), b.max(x)));
+        let spread = if most > least { 2.0 * (most - least) } else { 1.0 };
+        let (pack, unpack) = (|x: f32| (x - least) / spread + 0.25, |x: f32| (x - 0.25) * spread + least);
+        let plane = |channel: usize| {
+            let at = |x: u32, y: u32| image[((top + y as usize) * w + left + x as usize) * c + channel];
+            let piece = ImageBuffer::from_fn(wide as u32, high as u32, |x, y| Luma([pack(at(x, y))]));
+            match [high, wide] == to {
+                true => piece.into_raw(),
+                false => imageops::resize(&piece, to[1] as u32, to[0] as u32, FilterType::Lanczos3).into_raw(),
+            }
+        };
+        let planes: Vec<Vec<f32>> = (0..c).map(plane).collect();
+        let back = |x: f32| if whole { unpack(x).clamp(-1.0, 1.0) } else { unpack(x) };
+        let pixels = (0..to[0] * to[1]).flat_map(|pixel| planes.iter().map(move |plane| back(plane[pixel]))).collect();
+        Ok((pixels, [to[0], to[1], c]))
     }
 
     /// What was done, in words.
@@ -215,7 +230,7 @@ mod tests {
             let sizing = sizing(size, crop);
             let of_picture = sizing.picture(picture.clone().into(), 0).unwrap().into_rgb8().into_raw();
             let resized = sizing.images(images.clone()).unwrap();
-            for (got, expected) in resized.pixels().iter().zip(&of_picture) {
+            for (got, expected) in resized.pixels().unwrap().iter().zip(&of_picture) {
                 let got = (got + 1.0) * 127.5;
                 assert!((got.clamp(0.0, 255.0) - f32::from(*expected)).abs() < 1.0, "{got} for {expected}");
             }

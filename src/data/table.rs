@@ -166,7 +166,7 @@ mod tests {
         let set = read("a,b,class\n1,0.5,cat\n-1,1.5,dog\n0.25,2,cat\n", &plain).unwrap();
         assert_eq!((set.train.size(), set.train.labels(), set.train.classes()), ([1, 1, 2], &[0, 1, 0][..], 2));
         assert_eq!(
-            (&set.train.pixels()[..], &set.class_names[..]),
+            (&set.train.pixels().unwrap()[..], &set.class_names[..]),
             (&[1.0, 0.5, -1.0, 1.5, 0.25, 2.0][..], &["cat", "dog"].map(String::from)[..])
         );
         let account = set.account();
@@ -186,11 +186,13 @@ mod tests {
         assert_eq!((set.train.size(), set.train.classes()), ([1, 1, 2], 1));
         // Columns of very different scales are standardised each by itself.
         let set = read("x,y\n1000,0.001\n3000,0.003\n", &plain).unwrap();
-        let user = set.train.units().all_to_user(&set.train.pixels(), 2);
+        let user = set.train.units().all_to_user(&set.train.pixels().unwrap(), 2);
         for (got, expected) in user.iter().zip([1000f32, 0.001, 3000.0, 0.003]) {
             assert!((got / expected - 1.0).abs() < 1e-6, "{got} for {expected}");
         }
-        assert!((set.train.pixels()[0] + 0.5).abs() < 1e-6 && set.account().contains("each channel standardised"));
+        assert!(
+            (set.train.pixels().unwrap()[0] + 0.5).abs() < 1e-6 && set.account().contains("each channel standardised")
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod sigmas;
 pub mod solvers;
 
 pub use augment::AugmentPipe;
+pub(crate) use augment::flip;
 pub use conditioned::Conditioned;
 pub use denoiser::{Denoiser, per_sample};
 pub use exchange::write_samples;

@@ -81,7 +81,7 @@ impl FeatureSpace {
         match self {
             FeatureSpace::Pixels => Ok(Features {
                 name: "pixels".into(),
-                values: images.pixels().iter().map(|&x| x.into()).collect(),
+                values: images.pixels()?.iter().map(|&x| x.into()).collect(),
                 dims: images.values(),
                 probabilities: None,
             }),
@@ -93,7 +93,7 @@ impl FeatureSpace {
                         format!("{:?}", images.size()),
                     ));
                 }
-                let pixels = images.pixels();
+                let pixels = images.pixels()?;
                 let classes = classifier.classes();
                 let (values, logits) = classifier.features_and_logits(&pixels)?;
                 Ok(Features {

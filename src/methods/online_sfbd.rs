@@ -170,7 +170,7 @@ impl<'a> OnlineSfbd<'a> {
 
     /// How many of `count` new images replace their old selves.
     fn replaced(&self, old: &[f32], new: &[f32], count: usize) -> Result<usize> {
-        let (dims, clean) = (self.noisy.values(), self.clean.pixels());
+        let (dims, clean) = (self.noisy.values(), self.clean.pixels()?);
         if !self.by_kid || count < 2 || self.clean.len() < 2 {
             return Ok(count);
         }

@@ -15,7 +15,7 @@ use super::run_dir::RunDir;
 use super::trained::{MODEL_PLAYER, Moment, Trained};
 use super::trainer::{Tick, Trainer};
 use super::{measure, snapshots};
-use crate::data::{Batches, DataSet};
+use crate::data::{Batches, DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::nn::Weights;
@@ -80,6 +80,30 @@ pub(super) struct DiffusionTraining<'a> {
     at: Prepared<'a>,
     trainer: Trainer,
     batches: Batches,
+    /// The same order, some steps ahead, where images stay in their files; `None` where they are in memory.
+    ahead: Option<Ahead>,
+}
+
+/// Batches that are read before their steps come.
+struct Ahead {
+    batches: Batches,
+    /// The next step of which nothing was asked for.
+    next: u64,
+}
+
+/// How many steps ahead images are read.
+const STEPS_AHEAD: u64 = 4;
+
+impl Ahead {
+    /// Has the images of the steps after this one read meanwhile.
+    fn read(&mut self, data: &Images, step: u64) -> Result<()> {
+        let last = step.saturating_add(STEPS_AHEAD);
+        for step in self.next.max(step + 1)..=last {
+            data.ahead(&self.batches.at(step)?)?;
+        }
+        self.next = last + 1;
+        Ok(())
+    }
 }
 
 impl<'a> DiffusionTraining<'a> {
@@ -90,7 +114,9 @@ impl<'a> DiffusionTraining<'a> {
             Trainer::new(at.model.weights.clone(), at.options)?.with_power_averages(&at.config.average.power)?;
         let batches = at.config.batches(at.data.train.len())?;
         let start: Option<Checkpoint> = at.start.take();
-        let mut training = DiffusionTraining { at, trainer, batches };
+        let in_files = at.data.train.is_stored() && at.source.is_none();
+        let ahead = in_files.then(|| Ahead { batches: batches.clone(), next: 0 });
+        let mut training = DiffusionTraining { at, trainer, batches, ahead };
         start.iter().try_for_each(|start| start.restore_players(&mut training))?;
         Ok(training)
     }
@@ -109,6 +135,7 @@ impl<'a> DiffusionTraining<'a> {
             keep_every: train.keep_every,
             settings: self.at.document.clone(),
             free: self.at.free.iter().map(|key| key.to_string()).collect(),
+            branches: self.at.branches.iter().map(|key| key.to_string()).collect(),
             data: self.at.fingerprint.clone(),
         }
     }
@@ -181,6 +208,9 @@ impl Trained for DiffusionTraining<'_> {
         }
         let (at, trainer) = (&self.at, &mut self.trainer);
         let indices = self.batches.at(step)?;
+        if let Some(ahead) = &mut self.ahead {
+            ahead.read(&at.data.train, step)?;
+        }
         let micro = at.config.train.part();
         let tick =
             trainer.step_in_parts(indices.len(), micro, |cx, range| at.loss(cx, step, range.start, &indices[range]));

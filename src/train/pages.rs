@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use image::RgbImage;
+use serde_json::Value;
 
 use super::config::RunConfig;
 use super::observer::End;
@@ -129,6 +130,13 @@ pub(super) fn report(
                 vec!["images a second".into(), shown("images_per_second", &|x| format!("{x:.1}"))],
             ],
         );
+    let branches: Vec<Vec<String>> = ticks.iter().flat_map(branches).collect();
+    if !branches.is_empty() {
+        page = page
+            .section("Branches")
+            .text("The run went on with other settings on the way; the settings at the end of this page are the last.")
+            .table(&["from image", "setting", "was", "is"], &branches);
+    }
     let pictures = pictures(place);
     if let Some((last, earlier)) = pictures.split_last() {
         page =
@@ -172,6 +180,14 @@ pub(super) fn report(
     let page =
         page.section("Data").verbatim(&data.account()).text(&format!("Fingerprint {}.", data.train.fingerprint()));
     Ok(page.section("Settings").verbatim(document).html())
+}
+
+/// What a line of the log tells of a branch: the images seen, and a setting as it was and is.
+fn branches(tick: &Value) -> Vec<Vec<String>> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let seen = grouped(tick["seen"].as_u64().unwrap_or(0));
+    let changes = tick["branch"].as_array().map(Vec::as_slice).unwrap_or_default();
+    changes.iter().map(|c| vec![seen.clone(), text(&c["key"]), text(&c["was"]), text(&c["is"])]).collect()
 }
 
 /// The pictures of `samples/`, the last and some spread evenly over the others, with the images seen.

@@ -28,6 +28,8 @@ pub struct Plan {
     pub settings: String,
     /// Settings (`section.key`, or how they start) that may differ from a checkpoint's.
     pub free: Vec<String>,
+    /// Settings that may differ too, which makes what follows a branch of the run: the log and the report tell of it.
+    pub branches: Vec<String>,
     /// The data's fingerprint: a checkpoint of other data is refused.
     pub data: String,
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::checkpoint::{self, Checkpoint};
-use super::config::RunConfig;
+use super::config::{BRANCHES, RunConfig};
 use super::task::{Batch, Objective, Source};
 use super::trainer::TrainOptions;
 use crate::autograd::Var;
 use crate::data::DataSet;
-use crate::diffusion::{AugmentPipe, Model};
-use crate::error::Result;
+use crate::diffusion::{AugmentPipe, Model, flip};
+use crate::error::{Error, Result};
 use crate::nn::{Conditions, Context, Weights};
 use crate::ops;
 use crate::tensor::{DType, Device, Tensor};
@@ -23,6 +23,8 @@ pub struct Prepared<'a> {
     pub(super) document: String,
     /// Settings besides the usual ones that may differ from a checkpoint's.
     pub(super) free: &'static [&'static str],
+    /// Settings that a run which goes on may change, as a branch.
+    pub(super) branches: &'static [&'static str],
     pub(super) model: Model,
     pub(super) objective: Box<dyn Objective + 'a>,
     pub(super) source: Option<Box<dyn Source + 'a>>,
@@ -39,6 +41,11 @@ impl<'a> Prepared<'a> {
     pub fn new(config: &RunConfig, data: &'a DataSet) -> Result<Self> {
         config.check()?;
         let config = config.completed(&data.train)?;
+        if config.data.flip && data.train.size()[0] == 1 {
+            return Err(Error::Config(
+                "data.flip mirrors pictures, and these are points or signals; leave it out".into(),
+            ));
+        }
         let device = Device::named(&config.train.device)?;
         let mut model = Model::new(&config.model_config(&data.train)?, config.train.seed, &device)?;
         if !config.train.init.is_empty() {
@@ -63,6 +70,7 @@ impl<'a> Prepared<'a> {
             fingerprint,
             document,
             free: &[],
+            branches: BRANCHES,
             model,
             objective,
             source: None,
@@ -92,7 +100,13 @@ impl<'a> Prepared<'a> {
     /// does.
     #[must_use]
     pub fn with_document(self, document: String, free: &'static [&'static str]) -> Self {
-        Prepared { document, free, ..self }
+        Prepared { document, free, branches: &[], ..self }
+    }
+
+    /// Has a run that goes on from a checkpoint of other settings, which start as these do, tell of them as a branch.
+    #[must_use]
+    pub fn with_branches(self, branches: &'static [&'static str]) -> Self {
+        Prepared { branches, ..self }
     }
 
     /// Starts from these weights, the average too, which goes on [without a ramp](RunConfig::for_trained_weights):
@@ -130,6 +144,9 @@ impl<'a> Prepared<'a> {
             Some(source) => source.gather(step, first, indices)?,
         };
         let (n, address) = (labels.len(), cx.address()?);
+        if self.config.data.flip {
+            flip(&mut pixels, self.data.train.size(), (address.seed, address.step), first as u32)?;
+        }
         let told = match &self.pipe {
             None => None,
             Some(pipe) => {

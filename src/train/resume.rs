@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::checkpoint::{self, Checkpoint};
+use super::config::Change;
 use super::observer::Observer;
 use super::plan::{CHECKPOINTS, Plan};
 use super::run_dir::RunDir;
@@ -25,10 +26,11 @@ pub(super) fn resume(
     for problem in problems {
         observer.note(&format!("passed over a checkpoint: {problem}"));
     }
+    let mut changes = Vec::new();
     match &newest {
         None => observer.note("there is no checkpoint yet: from the beginning"),
         Some(checkpoint) => {
-            check_same(checkpoint, plan)?;
+            changes = check_same(checkpoint, plan)?;
             if !checkpoint.is_sealed() {
                 let path = checkpoint.path.display();
                 observer.note(&format!(
@@ -47,15 +49,33 @@ pub(super) fn resume(
         observer.note(&format!("the log begins again: {problem}"));
         place.write("log.jsonl", b"")?;
     }
+    if !changes.is_empty() {
+        branch(&changes, trained.progress(), place, observer)?;
+    }
     trained.resumed(place)?;
     Ok(newest.map(|checkpoint| checkpoint.path))
 }
 
-fn check_same(checkpoint: &Checkpoint, plan: &Plan) -> Result<()> {
+/// Writes into the log that the run goes on with other settings from here, unless that stands there already.
+fn branch(changes: &[Change], (step, seen): (u64, u64), place: &RunDir, observer: &mut dyn Observer) -> Result<()> {
+    let told: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    observer.note(&format!("a branch of the run from step {step} on: {}", told.join("; ")));
+    let line = serde_json::json!({ "step": step, "seen": seen, "branch": changes });
+    let lines = log::read(place.path().join("log.jsonl")).unwrap_or_default();
+    if lines.contains(&line) { Ok(()) } else { place.log()?.append(&line) }
+}
+
+/// The settings that a checkpoint's run goes on without.
+fn check_same(checkpoint: &Checkpoint, plan: &Plan) -> Result<Vec<Change>> {
     let named = |e: Error| Error::Config(format!("{}: {e}", checkpoint.path.display()));
-    config::continues(&plan.settings, &checkpoint.state.config, &plan.free).map_err(named)?;
+    let there = &checkpoint.state.config;
+    let changes = config::continues(&plan.settings, there, &plan.free, &plan.branches).map_err(named)?;
     if checkpoint.state.data != plan.data {
-        let what = format!("the checkpoint is of other data: {} there, {} here", checkpoint.state.data, plan.data);
+        let what = format!(
+            "the checkpoint is of other data: {} there, {} here; go on with those there, or begin another run from this \
+             one's model with --init",
+            checkpoint.state.data, plan.data
+        );
         return Err(named(Error::Config(what)));
     }
     // Every step sees a whole batch: what a state without a checksum can be held against.
@@ -66,5 +86,5 @@ fn check_same(checkpoint: &Checkpoint, plan: &Plan) -> Result<()> {
         let what = format!("{seen} images in {step} steps of {batch}: its state is damaged");
         return Err(named(Error::Config(what)));
     }
-    Ok(())
+    Ok(changes)
 }

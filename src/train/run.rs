@@ -82,7 +82,7 @@ impl<'a> Run<'a> {
         place.check_writable(&files, folders)?;
         let last_checkpoint = match options.resume {
             true => {
-                config::check_same(place.path(), &plan.settings, &plan.free)?;
+                config::check_same(place.path(), &plan.settings, &plan.free, &plan.branches)?;
                 resume::resume(trained, plan, place, observer)?
             }
             false => None,

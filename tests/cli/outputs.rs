@@ -75,7 +75,7 @@ fn samples_under_the_name_of_an_archive_are_a_data_set() {
     let samples = ops::permute(samples, &[0, 2, 3, 1]).unwrap().into_value().to_vec::<f32>().unwrap();
 
     let set = data::open(draw(&[])).unwrap().train;
-    assert_eq!((set.size(), set.pixels().to_vec()), ([8, 8, 3], samples));
+    assert_eq!((set.size(), set.pixels().unwrap().to_vec()), ([8, 8, 3], samples));
     assert_eq!(set.labels(), random_classes(0, &[0, 1, 2, 3, 4], 3).unwrap());
     let set = data::open(draw(&["--class", "1"])).unwrap().train;
     assert_eq!(set.labels(), [1; 5]);

@@ -181,7 +181,7 @@ fn a_checkpoint_of_something_else_is_refused_by_name() {
     succeeds(&place.first(&out, &[]));
     for (setting, says) in [
         ("model.model_channels=16", "model.model_channels is 8 there and 16 here"),
-        ("optimizer.lr=0.5", "optimizer.lr is"),
+        ("optimizer.name=\"sgd\"", "optimizer.name is"),
         ("average.power=[0.1]", "average.power is [] there"),
         ("train.seed=4", "train.seed is 0 there and 4 here"),
         ("data.labels=false", "data.labels is true there"),
@@ -191,7 +191,7 @@ fn a_checkpoint_of_something_else_is_refused_by_name() {
         let error = fails(2, &resume(&out, more));
         // Without labels the network has no classes, which the settings contradict first.
         let contradicted = setting.starts_with("data") && error.contains("model.label_dim is 10");
-        assert!(error.contains(says) || contradicted, "{setting}: {error}");
+        assert!(error.contains(says) && error.contains("--init") || contradicted, "{setting}: {error}");
     }
     // Other data of the same kind: ten grey pictures of 8 by 8.
     let other = place.out("other.npz");
@@ -226,15 +226,57 @@ fn a_finished_run_is_made_longer_where_the_schedule_allows_it_and_else_says_how_
     steps(&inverse, &longer, "5", &["--steps", "10", "--set", "optimizer.schedule_images=40"]);
     succeeds(&inverse.first(&straight, &["--steps", "10", "--set", "optimizer.schedule_images=40"]));
     assert!(model(&longer) == model(&straight));
-    let error = fails(2, &resume(&longer, &["--steps", "12", "--set", "optimizer.schedule_images=0"]));
-    assert!(error.contains("spans 40 images there and 96 here") && error.contains("schedule_images=40"), "{error}");
-    // A cosine that has come to its end has nowhere to go.
+    // A schedule that depends on the length becomes another one, which is told.
+    let told = notes(&resume(&longer, &["--steps", "12", "--set", "optimizer.schedule_images=0"]));
+    assert!(told.contains("a branch of the run from step 10 on: optimizer.schedule_images = 96 (was 40)"), "{told}");
     let cosine = Place::new(&TINY.replace("warm_up = 200", "schedule = \"cosine\""));
     let out = cosine.out("run");
     steps(&cosine, &out, "5", &["--steps", "5"]);
-    let error = fails(2, &resume(&out, &["--steps", "10"]));
-    assert!(error.contains("spans 40 images there and 80 here") && error.contains("--init"), "{error}");
-    assert!(!error.contains("schedule_images="), "{error}");
+    let told = notes(&resume(&out, &["--steps", "10"]));
+    assert!(told.contains("optimizer.schedule_images = 80 (was 40)"), "{told}");
+}
+
+/// What a command that succeeds says on its way.
+fn notes(arguments: &[&str]) -> String {
+    let run = command(arguments).output().unwrap();
+    let notes = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success(), "{notes}");
+    notes
+}
+
+#[test]
+fn a_run_goes_on_with_another_rate_as_a_branch_that_log_and_report_tell_of() {
+    let place = Place::new(TINY);
+    let (branched, straight) = (place.out("branched"), place.out("straight"));
+    succeeds(&place.first(&branched, &["--steps", "5"]));
+    let lower = ["--steps", "10", "--set", "optimizer.lr=0.0005", "--set", "loss.p_std=1.0"];
+    let told = notes(&resume(&branched, &lower));
+    assert!(
+        told.contains("a branch of the run from step 5 on: ") && told.contains("optimizer.lr = 0.0005 (was "),
+        "{told}"
+    );
+    let branches = || -> Vec<serde_json::Value> {
+        let lines = fs::read_to_string(branched.join("log.jsonl")).unwrap();
+        let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["branch"].is_array()).collect()
+    };
+    let [branch] = &branches()[..] else { panic!("{:?}", branches()) };
+    assert_eq!((&branch["step"], branch["branch"].as_array().unwrap().len()), (&5.into(), 2));
+    assert_eq!(branch["branch"][1]["key"], "optimizer.lr");
+    assert_eq!(branch["branch"][1]["is"], 0.0005);
+    // What follows is what the settings say from there on, not what they said before.
+    succeeds(&place.first(&straight, &["--steps", "10"]));
+    let model = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
+    assert!(model(&branched) != model(&straight));
+    // Going on once more is no other branch, and the stored settings are the new ones.
+    let told = notes(&resume(&branched, &["--steps", "12"]));
+    assert!(!told.contains("branch") && branches().len() == 1, "{told}");
+    assert!(fs::read_to_string(branched.join("config.toml")).unwrap().contains("lr = 0.0005"));
+    #[cfg(feature = "report")]
+    {
+        let report = fs::read_to_string(branched.join("report.html")).unwrap();
+        assert!(report.contains("Branches") && report.contains("optimizer.lr"));
+    }
 }
 
 /// Copies a checkpoint, for a test to damage it.

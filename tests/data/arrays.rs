@@ -84,13 +84,13 @@ fn sets_from_arrays() {
     npy::write_npz(&path, &BTreeMap::from([("images".into(), images.clone()), ("labels".into(), labels)])).unwrap();
     let set = data::open(&path).unwrap().train;
     assert_eq!((set.size(), set.labels(), set.classes()), ([2, 2, 1], &[4, 1][..], 5));
-    assert_eq!(set.pixels()[..5], [-1., 1., -1., 1., -0.6]);
+    assert_eq!(set.pixels().unwrap()[..5], [-1., 1., -1., 1., -0.6]);
 
     let points = Array { shape: vec![3, 2], values: Values::F64(vec![0.5, 3.0, -3.0, 1.0, 2.0, 0.0]) };
     let path = place.path().join("points.npy");
     npy::write(&path, &points).unwrap();
     let set = data::open(&path).unwrap().train;
-    assert_eq!((set.size(), &set.pixels()[..2]), ([1, 1, 2], &[0.5, 3.0][..]));
+    assert_eq!((set.size(), &set.pixels().unwrap()[..2]), ([1, 1, 2], &[0.5, 3.0][..]));
 
     // Bytes beside numbers in [-1, 1] would be compared as if they were of one scale.
     let floats = Array { shape: vec![2, 2, 2], values: Values::F32(vec![0.5, -0.5, 1.0, -1.0, 0.0, 0.25, 0.5, 1.0]) };
@@ -156,7 +156,7 @@ fn every_type_of_number_has_a_scale_that_is_said() {
         ("<f4", floats(&[-1.5, 2.25, 1.0, 0.5]), [-1.5, 2.25, 1.0, 0.5], "(taken as they are)"),
     ] {
         let set = data::open(picture(&place, descr, &stored)).unwrap_or_else(|e| panic!("{descr}: {e}"));
-        for (got, expected) in set.train.pixels().iter().zip(expected) {
+        for (got, expected) in set.train.pixels().unwrap().iter().zip(expected) {
             assert!((got - expected).abs() < 1e-6, "{descr} {said}: {got} for {expected}");
         }
         assert!(set.account().contains(said), "{said:?} is not in {}", set.account());
@@ -185,7 +185,7 @@ fn every_type_of_number_has_a_scale_that_is_said() {
         assert!((images.deviation() - 0.5).abs() < 1e-3, "{descr}: {}", images.deviation());
         assert_eq!((units.numbers(), units.ends()), (numbers, None));
         let spread = values.iter().fold(0f64, |most, x: &f64| most.max(x.abs()));
-        for (got, expected) in units.all_to_user_f64(&images.pixels(), 1).iter().zip(values) {
+        for (got, expected) in units.all_to_user_f64(&images.pixels().unwrap(), 1).iter().zip(values) {
             assert!((got - expected).abs() < 1e-6 * spread, "{descr}: {got} for {expected}");
         }
         assert!(set.account().contains("standardised: (x - "), "{}", set.account());
@@ -194,13 +194,13 @@ fn every_type_of_number_has_a_scale_that_is_said() {
         assert_eq!(alike.train, set.train);
         let plain = ReadOptions { standardise: Standardise::None, ..ReadOptions::default() };
         match data::open_with(place.path().join("x.npy"), &plain) {
-            Ok(plain) => assert_eq!(plain.train.pixels()[..], values.map(|x| x as f32)),
+            Ok(plain) => assert_eq!(plain.train.pixels().unwrap()[..], values.map(|x| x as f32)),
             Err(error) => assert!(spread > 1e38 && error.to_string().contains("pixel 1 of image 0"), "{error}"),
         }
     }
     // What has noise already may be anywhere.
     let noisy = picture(&place, "<f4", &floats(&[-300.0, 255.0, 0.0, 1.0]));
-    assert_eq!(data::open_noisy(&noisy).unwrap().train.pixels()[..2], [-300.0, 255.0]);
+    assert_eq!(data::open_noisy(&noisy).unwrap().train.pixels().unwrap()[..2], [-300.0, 255.0]);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn shapes_that_may_mean_two_things() {
     let first = open("|u1", "(1, 3, 5, 6)", &pixels).unwrap();
     assert_eq!(first.train.size(), [5, 6, 3]);
     let expected = [pixels[1], pixels[31], pixels[61]].map(|b| f32::from(b) / 127.5 - 1.0);
-    assert_eq!(first.train.pixels()[3..6], expected);
+    assert_eq!(first.train.pixels().unwrap()[3..6], expected);
     assert!(first.account().contains("channels last: the images are [3, 5, 6] there"), "{}", first.account());
     says(open("|u1", "(90,)", &pixels).unwrap_err(), "expected [n, h, w, c], [n, c, h, w], [n, h, w]");
 }
@@ -288,4 +288,17 @@ fn long_integers_of_python_2() {
         npy::read(place.put("x.npy", &npy_bytes("<f4", "False", "(2LL,)", &floats(&[1.0, 2.0])))).unwrap_err(),
         "extent",
     );
+}
+
+#[test]
+fn numbers_far_from_unit_size_that_are_taken_as_they_are_are_warned_of() {
+    let place = Place::new();
+    let path = place.path().join("x.npy");
+    let values = (0..600).map(|i| 1200.0 + 300.0 * ((i * 37 % 101) as f32 / 50.0 - 1.0)).collect();
+    npy::write(&path, &Array { shape: vec![6, 10, 10], values: Values::F32(values) }).unwrap();
+    let warned = |standardise| {
+        let options = data::ReadOptions { standardise, ..data::ReadOptions::default() };
+        data::open_with(&path, &options).unwrap().account().contains("far from unit size")
+    };
+    assert!(warned(data::Standardise::None) && !warned(data::Standardise::Auto));
 }

@@ -44,7 +44,7 @@ fn jpeg_pictures_are_told_by_their_contents() {
         let set = data::open(place.path()).unwrap().train;
         assert_eq!((set.len(), set.size()), (4, [height as usize, width as usize, channels]));
         let expected: Vec<f32> = picture.as_bytes().iter().map(|&b| f32::from(b)).collect();
-        for (i, got) in set.pixels().iter().enumerate() {
+        for (i, got) in set.pixels().unwrap().iter().enumerate() {
             let (got, expected) = ((got + 1.0) * 127.5, expected[i % expected.len()]);
             assert!((got - expected).abs() < 4.0, "value {i} is {got}, drawn as {expected}");
         }
@@ -72,7 +72,7 @@ fn every_form_is_read_whole_or_not_at_all() {
         let set = read(name, &bytes).unwrap_or_else(|e| panic!("{name}: {e}")).train;
         let expected: Vec<f32> = picture.as_bytes().iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect();
         assert_eq!(
-            (set.size()[2], &set.pixels()[..]),
+            (set.size()[2], &set.pixels().unwrap()[..]),
             (picture.color().channel_count() as usize, &expected[..]),
             "{name}"
         );
@@ -100,7 +100,7 @@ fn jpeg_and_gif_are_read_whole_or_not_at_all() {
     ] {
         let bytes = file(picture, format);
         let set = read(name, &bytes).unwrap().train;
-        for (got, drawn) in set.pixels().iter().zip(picture.as_bytes()) {
+        for (got, drawn) in set.pixels().unwrap().iter().zip(picture.as_bytes()) {
             assert!(((got + 1.0) * 127.5 - f32::from(*drawn)).abs() < most, "{name}: {got} for {drawn}");
         }
         for length in 1..bytes.len() {
@@ -147,7 +147,7 @@ fn progressive_pictures_are_read_whole_or_not_at_all() {
     let whole: Vec<u8> =
         (0..PROGRESSIVE.len() / 2).map(|i| u8::from_str_radix(&PROGRESSIVE[2 * i..2 * i + 2], 16).unwrap()).collect();
     let set = read("a.jpg", &whole).unwrap().train;
-    for (i, got) in set.pixels().iter().enumerate() {
+    for (i, got) in set.pixels().unwrap().iter().enumerate() {
         assert!(((got + 1.0) * 127.5 - 4.0 * i as f32).abs() < 6.0, "value {i} is {got}");
     }
     for length in 1..whole.len() {
@@ -162,7 +162,7 @@ fn sixteen_bits_are_kept() {
     for format in [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Pnm] {
         let set = read("a.png", &file(&wide.clone().into(), format)).unwrap();
         let expected: Vec<f32> = words.iter().map(|&x| (f64::from(x) / 32767.5 - 1.0) as f32).collect();
-        for (got, expected) in set.train.pixels().iter().zip(&expected) {
+        for (got, expected) in set.train.pixels().unwrap().iter().zip(&expected) {
             assert!((got - expected).abs() < 1e-6, "{format:?}: {got} for {expected}");
         }
         let account = set.account();
@@ -176,7 +176,7 @@ fn sixteen_bits_are_kept() {
     // Counts, which take up little of what there can be, are standardised.
     let counts = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(2, 1, vec![103u16, 255]).unwrap();
     let set = read("a.png", &file(&counts.into(), ImageFormat::Png)).unwrap();
-    assert_eq!(set.train.units().all_to_user(&set.train.pixels(), 1), [103.0, 255.0]);
+    assert_eq!(set.train.units().all_to_user(&set.train.pixels().unwrap(), 1), [103.0, 255.0]);
     assert!((set.train.deviation() - 0.5).abs() < 1e-3 && set.account().contains("standardised"), "{}", set.account());
     let dark = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(2, 1, vec![3u16, 3]).unwrap();
     says(read("a.png", &file(&dark.into(), ImageFormat::Png)).unwrap_err(), "all values of 16 bits are 3");
@@ -193,7 +193,7 @@ fn what_is_converted_is_said() {
     place.put("set/opaque.png", &file(&opaque.into(), ImageFormat::Png));
     place.put("set/grey.png", &png(2, 1, &[7, 8]));
     let set = data::open(place.path().join("set")).unwrap();
-    let bytes: Vec<u8> = set.train.pixels().iter().map(|x| ((x + 1.0) * 127.5).round() as u8).collect();
+    let bytes: Vec<u8> = set.train.pixels().unwrap().iter().map(|x| ((x + 1.0) * 127.5).round() as u8).collect();
     assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 7, 7, 7, 8, 8, 8, 1, 2, 3, 4, 5, 6]);
     let expected = "converted: 1 grey picture made red, green and blue (grey.png); \
                     1 picture that is transparent in places, without its alpha (clear.png)";
@@ -212,7 +212,11 @@ fn what_is_converted_is_said() {
         }
     }
     let set = read("a.gif", &gif).unwrap();
-    assert!(set.train.pixels().iter().all(|x| (x - (200.0 / 127.5 - 1.0)).abs() < 0.02), "{:?}", set.train.pixels());
+    assert!(
+        set.train.pixels().unwrap().iter().all(|x| (x - (200.0 / 127.5 - 1.0)).abs() < 0.02),
+        "{:?}",
+        set.train.pixels().unwrap()
+    );
     assert!(
         set.account().contains("left out: 1 file of several pictures, all but the first (a.gif)"),
         "{}",

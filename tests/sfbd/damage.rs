@@ -134,7 +134,7 @@ fn what_was_finished_on_other_data_is_refused() {
     without_round_2(dir.path());
     let mut other = data();
     let noisy = other.noisy.take().unwrap();
-    let mut pixels = noisy.pixels().into_owned();
+    let mut pixels = noisy.pixels().unwrap().into_owned();
     pixels[7] += 0.25;
     let labels = noisy.labels().to_vec();
     other.noisy = Some(veridical::data::Images::new(pixels, labels, noisy.size(), noisy.classes()).unwrap());

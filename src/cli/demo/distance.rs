@@ -19,8 +19,8 @@ impl Distance {
     /// KID with raw pixels as features, and the sliced 2-Wasserstein distance per pixel.
     pub fn to_held_out(pixels: &[f32], held_out: &Images) -> Result<Self> {
         let dims = held_out.values();
-        let kid = metrics::kid(pixels, &held_out.pixels(), dims)?;
-        let swd = metrics::sliced_wasserstein(pixels, &held_out.pixels(), dims, DIRECTIONS, 2.0, DIRECTIONS_SEED)?;
+        let kid = metrics::kid(pixels, &held_out.pixels()?, dims)?;
+        let swd = metrics::sliced_wasserstein(pixels, &held_out.pixels()?, dims, DIRECTIONS, 2.0, DIRECTIONS_SEED)?;
         Ok(Distance { kid, swd })
     }
 

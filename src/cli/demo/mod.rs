@@ -83,7 +83,7 @@ pub fn run(args: Args) -> Result<Ended> {
         after: Distance::to_held_out(&generated, &data.held_out)?,
         real: Distance::of_real(&data, config.per_class)?,
         accuracy: accuracy(&generated, &classes(&config))?,
-        accuracy_real: accuracy(&data.held_out.pixels(), data.held_out.labels())?,
+        accuracy_real: accuracy(&data.held_out.pixels()?, data.held_out.labels())?,
         losses,
         generated,
         started,

@@ -311,5 +311,5 @@ fn picture(path: &Path, model: &Model) -> Result<Tensor> {
     if (height, width) != (h, w) {
         return Err(Error::format(path, format!("{width} by {height} pixels, the model draws {w} by {h}")));
     }
-    Tensor::from_slice(&image.pixels(), [1, h, w, c], device)
+    Tensor::from_slice(&image.pixels()?, [1, h, w, c], device)
 }

@@ -1,6 +1,7 @@
 //! Folders of pictures: one folder a class, in the order of their names, with whatever lies below it.
 
 mod edm;
+mod pictures;
 mod stack;
 mod walk;
 

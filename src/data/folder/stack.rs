@@ -7,8 +7,10 @@ use image::DynamicImage;
 use image::metadata::Orientation;
 use rayon::prelude::*;
 
+use super::pictures::Pictures;
 use crate::data::picture::{self, Header, Picture};
 use crate::data::reading::Examples;
+use crate::data::stored::{self, Row, Stored, arrays::file_length};
 use crate::data::{Images, Numbers, ReadOptions, Reading, Standardise, Units, source};
 use crate::escape::escaped;
 use crate::{Error, Result};
@@ -76,48 +78,70 @@ pub fn images(
     let [height, width] = becomes.map_err(|what| Error::format(root, what))?;
     let size = [height, width, if target.colour { 3 } else { 1 } + usize::from(target.alpha)];
     let values = size.iter().product::<usize>();
-    let width_of_value = if target.wide { 4 } else { 1 };
-    let total = (values as u64).saturating_mul(files.len() as u64);
-    if total.saturating_mul(width_of_value) > source::MAX_BYTES {
-        return Err(Error::format(
-            root,
-            format!("{} pictures of {height} x {width} do not fit in memory", files.len()),
-        ));
-    }
+    let takes = values as u64 * if target.wide { 4 } else { 1 };
+    let in_files = takes.saturating_mul(files.len() as u64) > options.may_take();
     let mut kept = Kept { root: root.to_path_buf(), ..Kept::default() };
-    let mut keep = |facts: Vec<Facts>| {
-        files.iter().zip(&facts).for_each(|(file, facts)| kept.add(facts, file, target.colour));
-        kept.range.unwrap_or_default().map(f64::from)
+    files.iter().zip(headers).for_each(|(file, header)| kept.add_header(header, file, target.colour));
+    kept.check_depth()?;
+    let indices = match in_files {
+        true => stored::sample(files.len(), takes as usize),
+        false => (0..files.len() as u32).collect(),
     };
-    let images = if target.wide {
+    let items: Vec<Item> = indices.iter().map(|&i| (i, &*files[i as usize], &headers[i as usize])).collect();
+    let total = values as u64 * items.len() as u64;
+    let (pixels, units) = if target.wide {
         let mut pixels: Vec<f32> = source::room(root, total)?;
-        let facts = decode(files, headers, &mut pixels, values, options, |image, pixels| {
+        let facts = decode(&items, &mut pixels, values, options, |image, pixels| {
             let words = picture::words(image, target.colour, target.alpha);
             pixels.iter_mut().zip(&words).for_each(|(pixel, &word)| *pixel = word.into());
             range(words)
         })?;
-        let range = keep(facts);
+        let range = kept.add_all(&items, &facts);
         let colours = size[2] - usize::from(target.alpha);
         let units = of_words(&pixels, [size[2], colours], range, options).map_err(|what| Error::format(root, what))?;
         let seen = |(i, x): (usize, &mut f32)| *x = units.to_model((*x).into(), i % size[2]) as f32;
         pixels.par_iter_mut().enumerate().for_each(seen);
-        kept.units = units.clone();
-        Images::new(pixels, labels, size, classes)?.with_units(units)
+        (Row::Floats(pixels), units)
     } else {
         let mut pixels = source::room(root, total)?;
-        let facts = decode(files, headers, &mut pixels, values, options, |image, pixels| {
+        let facts = decode(&items, &mut pixels, values, options, |image, pixels| {
             let bytes = picture::bytes(image, target.colour, target.alpha);
             pixels.copy_from_slice(&bytes);
             range(bytes)
         })?;
-        keep(facts);
-        kept.units = Units::bytes();
-        Images::from_bytes(pixels, labels, size, classes)
+        kept.add_all(&items, &facts);
+        (Row::Bytes(pixels), Units::bytes())
     };
-    kept.check_depth()?;
+    kept.units = units.clone();
     let mut reading = kept.reading();
     reading.converted.extend(options.sizing.said());
-    Ok((images?, reading))
+    let images = if in_files {
+        reading.on_demand(
+            items.len(),
+            files.len(),
+            "values, transparency and number of pictures in a file are",
+            options,
+        );
+        let facts = stored::facts(known(root, files)?.iter().map(Vec::as_slice), &pixels);
+        let pictures = Pictures::new(files, headers, target, (units.clone(), size[2]), options);
+        let stored = Stored::new(pictures, (values, !target.wide), options.cache(), facts);
+        Images::stored(stored, labels, size, classes)
+    } else {
+        match pixels {
+            Row::Bytes(bytes) => Images::from_bytes(bytes, labels, size, classes),
+            Row::Floats(floats) => Images::new(floats, labels, size, classes),
+        }
+    };
+    Ok((images?.with_units(units)?, reading))
+}
+
+/// What tells a set of files from others: their names from `root` on, and how long they are.
+fn known(root: &Path, files: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
+    let of = |file: &PathBuf| {
+        let name = file.strip_prefix(root).unwrap_or(file).to_string_lossy().into_owned();
+        Ok([name.as_bytes(), &file_length(file)?.to_le_bytes()].concat())
+    };
+    files.par_iter().map(of).collect()
 }
 
 /// The units of values of 16 bits: all that there can be where they take up a good part of it, else their own spread.
@@ -161,15 +185,17 @@ fn of_words(
     Ok(if all == colours { units } else { units.beside_alpha(all, &full) })
 }
 
-/// What is told of a picture when its pixels are gone.
+/// What is told of a picture when its pixels are gone, besides its header.
 struct Facts {
-    header: Header,
     frames: usize,
     cmyk: bool,
     transparent: bool,
     /// Least and largest of its values as bytes, or as words of 16 bits.
     range: [u16; 2],
 }
+
+/// A picture of a set: its place, its file and what this said at first.
+type Item<'a> = (u32, &'a Path, &'a Header);
 
 fn range<T: Into<u16>>(values: Vec<T>) -> [u16; 2] {
     let widen = |[least, most]: [u16; 2], value: u16| [least.min(value), most.max(value)];
@@ -178,25 +204,27 @@ fn range<T: Into<u16>>(values: Vec<T>) -> [u16; 2] {
 
 /// Decodes every file into its part of `pixels`; `fill` gives back the least and the greatest value.
 fn decode<T: Send>(
-    files: &[PathBuf],
-    headers: &[Header],
+    items: &[Item],
     pixels: &mut [T],
     values: usize,
     options: &ReadOptions,
     fill: impl Fn(DynamicImage, &mut [T]) -> [u16; 2] + Sync,
 ) -> Result<Vec<Facts>> {
-    let pictures = pixels.par_chunks_mut(values.max(1)).zip(files).zip(headers).enumerate();
-    let each = pictures.map(|(index, ((pixels, file), before))| {
-        let picture = picture::decoded(file)?;
-        if (picture.header.width, picture.header.height) != (before.width, before.height) {
-            return Err(Error::format(file, "changed while it was read"));
-        }
-        let Picture { header, frames, cmyk, image } = picture;
+    let pictures = pixels.par_chunks_mut(values.max(1)).zip(items);
+    let each = pictures.map(|(pixels, &(index, file, before))| {
+        let Picture { frames, cmyk, image, .. } = unchanged(file, before)?;
         let transparent = !options.alpha && picture::transparent(&image);
-        let image = options.sizing.picture(image, index as u32)?;
-        Ok(Facts { header, frames, cmyk, transparent, range: fill(image, pixels) })
+        let image = options.sizing.picture(image, index)?;
+        Ok(Facts { frames, cmyk, transparent, range: fill(image, pixels) })
     });
     each.collect()
+}
+
+/// The picture in a file. Errors if it is another one than when its header was read.
+pub fn unchanged(file: &Path, before: &Header) -> Result<Picture> {
+    let picture = picture::decoded(file)?;
+    let same = (picture.header.width, picture.header.height) == (before.width, before.height);
+    if same { Ok(picture) } else { Err(Error::format(file, "changed while it was read")) }
 }
 
 /// What is to be told of pictures that were decoded.
@@ -218,24 +246,37 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Takes note of a picture that became one of colour or of grey.
-    fn add(&mut self, facts: &Facts, file: &Path, colour: bool) {
-        *self.forms.entry(facts.header.form).or_default() += 1;
-        *if facts.header.wide { &mut self.wide } else { &mut self.narrow } += 1;
-        let [least, most] = facts.range;
-        self.range = Some(self.range.map_or(facts.range, |[a, b]| [a.min(least), b.max(most)]));
+    /// Takes note of a picture that becomes one of colour or of grey.
+    fn add_header(&mut self, header: &Header, file: &Path, colour: bool) {
+        *self.forms.entry(header.form).or_default() += 1;
+        *if header.wide { &mut self.wide } else { &mut self.narrow } += 1;
         for (is, examples) in [
-            (facts.frames > 1, &mut self.animated),
-            (facts.transparent, &mut self.transparent),
-            (facts.cmyk, &mut self.cmyk),
-            (facts.header.turned != Orientation::NoTransforms, &mut self.turned),
-            (colour && !facts.header.colour, &mut self.coloured),
-            (!colour && facts.header.colour, &mut self.greyed),
+            (header.turned != Orientation::NoTransforms, &mut self.turned),
+            (colour && !header.colour, &mut self.coloured),
+            (!colour && header.colour, &mut self.greyed),
         ] {
             if is {
                 examples.add(&self.root, file);
             }
         }
+    }
+
+    /// Takes note of pictures that were decoded, and gives back the least and the greatest of all values.
+    fn add_all(&mut self, items: &[Item], facts: &[Facts]) -> [f64; 2] {
+        for ((_, file, _), facts) in items.iter().zip(facts) {
+            let [least, most] = facts.range;
+            self.range = Some(self.range.map_or(facts.range, |[a, b]| [a.min(least), b.max(most)]));
+            for (is, examples) in [
+                (facts.frames > 1, &mut self.animated),
+                (facts.transparent, &mut self.transparent),
+                (facts.cmyk, &mut self.cmyk),
+            ] {
+                if is {
+                    examples.add(&self.root, file);
+                }
+            }
+        }
+        self.range.unwrap_or_default().map(f64::from)
     }
 
     /// `PNG and JPEG pictures of 8 bits`.

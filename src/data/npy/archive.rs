@@ -54,7 +54,7 @@ pub fn write_images(path: impl AsRef<Path>, images: &Images) -> Result<()> {
         [h, w, c] => vec![images.len(), h, w, c],
     };
     let bytes = images.units().numbers() == Numbers::Uint8;
-    let pixels = Array { shape, values: images.user_values() };
+    let pixels = Array { shape, values: images.user_values()? };
     let mut arrays = BTreeMap::from([("images".to_string(), pixels.clone())]);
     if bytes {
         arrays.insert(ADM.into(), pixels);

@@ -38,6 +38,13 @@ pub struct Header {
     pub shape: Vec<usize>,
 }
 
+impl Header {
+    /// How many numbers there are; `None` if more than can be.
+    pub fn count(&self) -> Option<u64> {
+        self.shape.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent as u64))
+    }
+}
+
 /// Magic number, version, length and dictionary; the array that follows starts on a multiple of 64 bytes.
 pub fn write(descr: &str, shape: &[usize]) -> Vec<u8> {
     let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();

@@ -5,7 +5,9 @@
 
 #[cfg(feature = "formats")]
 mod archive;
+pub(super) mod folder;
 mod header;
+mod rows;
 
 use std::io::Read;
 use std::path::Path;
@@ -16,6 +18,7 @@ pub(super) use archive::{ADM, Archive};
 pub use archive::{read_npz, write_images, write_npz};
 use header::Header;
 pub(super) use header::{Kind, Type};
+pub(super) use rows::Rows;
 
 use super::source;
 use crate::files::write_atomic;
@@ -145,8 +148,8 @@ pub(super) fn typed(path: &Path) -> Result<(Array, Type)> {
     array(path, "", &mut source::open(path)?, &mut { source::MAX_BYTES })
 }
 
-/// `left` is what the array may take in memory, and is less by that afterwards.
-fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Result<(Array, Type)> {
+/// Reads up to the numbers; `length` of the result is where these begin.
+fn head(path: &Path, member: &str, file: &mut dyn Read) -> Result<(Header, u64)> {
     let at = |what: String| Error::format(path, format!("{member}{what}"));
     let head = format!("{member}the .npy header");
     let mut start = [0; 10];
@@ -154,12 +157,12 @@ fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Resu
     if start[..6] != *b"\x93NUMPY" {
         return Err(at(format!("starts with {:02x?}, not as .npy files do", &start[..6])));
     }
-    let length = match start[6] {
-        1 => u64::from(u16::from_le_bytes([start[8], start[9]])),
+    let (length, before) = match start[6] {
+        1 => (u64::from(u16::from_le_bytes([start[8], start[9]])), 10),
         2 | 3 => {
             let mut high = [0; 2];
             source::fill(path, file, &mut high, &head)?;
-            u64::from(u32::from_le_bytes([start[8], start[9], high[0], high[1]]))
+            (u64::from(u32::from_le_bytes([start[8], start[9], high[0], high[1]])), 12)
         }
         other => return Err(at(format!("version {other} of the .npy format, expected 1 to 3"))),
     };
@@ -168,27 +171,39 @@ fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Resu
     }
     let mut text = vec![0; length as usize];
     source::fill(path, file, &mut text, &head)?;
-    let Header { numbers, big_endian, columns_first, shape } = header::parse(&text).map_err(&at)?;
-    let Type { kind, width } = numbers;
-    let count = shape.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent as u64));
-    let count = count.filter(|&count| count <= source::MAX_BYTES);
+    Ok((header::parse(&text).map_err(at)?, before + length))
+}
+
+/// `left` is what the array may take in memory, and is less by that afterwards.
+fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Result<(Array, Type)> {
+    let at = |what: String| Error::format(path, format!("{member}{what}"));
+    let (header, _) = head(path, member, file)?;
+    let Header { numbers, columns_first, shape, .. } = &header;
+    let count = header.count().filter(|&count| count <= source::MAX_BYTES);
     let count = count.ok_or_else(|| at(format!("shape {shape:?}; the file is damaged")))?;
     // As in the file, and as held: see `Values`.
-    let held = match (kind, width) {
+    let held = match (numbers.kind, numbers.width) {
         (Kind::Bool | Kind::Unsigned, 1) => 1,
         (Kind::Float, 2 | 4) => 4,
         _ => 8,
     };
-    let takes = count * held.max(width) as u64;
+    let takes = count * held.max(numbers.width) as u64;
     *left = left.checked_sub(takes).ok_or_else(|| {
         let limit = source::MAX_BYTES;
         at(format!("an array {shape:?} takes {takes} bytes, but {left} are left of the {limit} that a file may take"))
     })?;
-    let mut bytes = source::exactly(path, file, count * width as u64, &format!("{member}an array {shape:?}"))?;
+    let bytes = source::exactly(path, file, count * numbers.width as u64, &format!("{member}an array {shape:?}"))?;
+    let values = values(bytes, *numbers, header.big_endian).map_err(at)?;
+    let values = if *columns_first { rows_first(values, shape) } else { values };
+    Ok((Array { values, shape: header.shape }, header.numbers))
+}
+
+/// The numbers that are written in these bytes.
+fn values(mut bytes: Vec<u8>, Type { kind, width }: Type, big_endian: bool) -> Result<Values, String> {
     if big_endian && width > 1 {
         bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
     }
-    let values = match (kind, width) {
+    Ok(match (kind, width) {
         (Kind::Bool, 1) => Values::U8(bytes.into_iter().map(|b| u8::from(b != 0)).collect()),
         (Kind::Unsigned, 1) => Values::U8(bytes),
         (Kind::Unsigned, 2) => Values::I64(bytes.as_chunks().0.iter().map(|&b| u16::from_le_bytes(b).into()).collect()),
@@ -196,7 +211,7 @@ fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Resu
         (Kind::Unsigned, 8) => {
             let widened: Option<Vec<i64>> =
                 bytes.as_chunks().0.iter().map(|&b| u64::from_le_bytes(b).try_into().ok()).collect();
-            Values::I64(widened.ok_or_else(|| at("whole numbers beyond 2^63".into()))?)
+            Values::I64(widened.ok_or("whole numbers beyond 2^63")?)
         }
         (Kind::Signed, 1) => Values::I64(bytes.iter().map(|&b| (b as i8).into()).collect()),
         (Kind::Signed, 2) => Values::I64(bytes.as_chunks().0.iter().map(|&b| i16::from_le_bytes(b).into()).collect()),
@@ -207,10 +222,8 @@ fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Resu
         }
         (Kind::Float, 4) => Values::F32(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
         (Kind::Float, 8) => Values::F64(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
-        (_, width) => return Err(at(format!("numbers of {width} bytes, which are not read"))),
-    };
-    let values = if columns_first { rows_first(values, &shape) } else { values };
-    Ok((Array { shape, values }, numbers))
+        (_, width) => return Err(format!("numbers of {width} bytes, which are not read")),
+    })
 }
 
 /// From Fortran's order to C's.

@@ -24,6 +24,10 @@ const MAX_SIDE: u32 = 1 << 13;
 /// Files beyond this are no pictures of such sides.
 const MAX_FILE: u64 = 1 << 30;
 
+/// A JPEG picture of more bytes has its header in these, if its EXIF data are not long; whether it goes to its end is
+/// seen when it is decoded.
+const JPEG_HEAD: u64 = 1 << 16;
+
 /// The forms that are read: what a message calls them, and the endings of their names.
 const FORMS: [(ImageFormat, &str, &[&str]); 7] = [
     (ImageFormat::Png, "PNG", &["png", "apng"]),
@@ -97,6 +101,12 @@ pub(super) fn header(path: &Path) -> Result<Header> {
         (&mut file).take(32).read_to_end(&mut start).map_err(failed)?;
         let (format, form) = form(&start).ok_or_else(|| unknown(path, &start))?;
         if format == ImageFormat::Jpeg {
+            (&mut file).take(JPEG_HEAD - start.len() as u64).read_to_end(&mut start).map_err(failed)?;
+            if start.len() as u64 == JPEG_HEAD
+                && let Ok(header) = jpeg::header(&start)
+            {
+                return Ok(header);
+            }
             let bytes = read(path)?;
             let whole = whole::frames(format, &bytes).map_err(|e| format!("the JPEG picture {e}"));
             return whole.and_then(|_| jpeg::header(&bytes)).map_err(|e| Error::format(path, e));

@@ -5,6 +5,7 @@
 //! One affine map per image, carried out between wavelet filters so that nothing aliases. On the host, in parallel over
 //! the samples; what happens to a sample is a pure function of seed, step and sample.
 
+mod flip;
 mod resample;
 mod transform;
 
@@ -16,6 +17,7 @@ use crate::ops::{self, random::Draws};
 use crate::random::{Purpose, RandomKey};
 use crate::tensor::{DType, Device};
 
+pub use flip::flip;
 pub use resample::Planes;
 pub use transform::{Choices, Matrix, Transform};
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::methods::judge::JudgeSection;
 use crate::methods::noisy::{NoisyData, NoisySection, joined};
 use crate::settings::AtLeast;
-use crate::train::config::Augment;
+use crate::train::config::{Augment, BRANCHES};
 use crate::train::{MethodSettings, RunConfig};
 
 crate::choice! {
@@ -66,6 +66,7 @@ crate::sections! {
 
 impl MethodSettings for AmbientSettings {
     const FREE: &'static [&'static str] = &["judge.", "noisy.path"];
+    const BRANCHES: &'static [&'static str] = BRANCHES;
 
     fn check(&self, run: &RunConfig) -> Result<()> {
         let ambient = &self.ambient;

@@ -66,7 +66,8 @@ impl AmbientTraining {
     fn stages(&self, stages: &mut Stages, measured: &mut Option<Comparison>) -> Result<()> {
         let prepared = Prepared::new(&self.settings.run, &self.set)?
             .with_objective(self.objective.clone())
-            .with_document(self.settings.document()?, AmbientSettings::FREE);
+            .with_document(self.settings.document()?, AmbientSettings::FREE)
+            .with_branches(AmbientSettings::BRANCHES);
         let model = stages.train_here(prepared)?;
         if let Some(judge) = &self.judge {
             *measured = Some(judge.model(&model)?);

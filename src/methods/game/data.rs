@@ -138,6 +138,6 @@ fn is_table(path: &Path) -> bool {
 }
 
 /// The darkest value of images: what comes into view at the edge of one that is turned.
-pub(crate) fn darkest(images: &Images) -> f32 {
-    images.pixels().iter().copied().fold(f32::INFINITY, f32::min)
+pub(crate) fn darkest(images: &Images) -> Result<f32> {
+    Ok(images.pixels()?.iter().copied().fold(f32::INFINITY, f32::min))
 }

@@ -73,7 +73,7 @@ impl LabelledImages {
             affine.check()?;
         }
         let fingerprint = format!("{}; {}", images.fingerprint(), held_out.fingerprint());
-        let pixels = images_tensor(&held_out.pixels(), held_out.size(), &Device::Cpu)?;
+        let pixels = images_tensor(&held_out.pixels()?, held_out.size(), &Device::Cpu)?;
         let truth = Truth::Class(held_out.labels().to_vec());
         let held_out = HeldOut { student: pixels.clone(), teacher: pixels, truth };
         let device = device.clone();

@@ -51,7 +51,8 @@ impl KdganRun {
             GameData::Images(data) => {
                 let Labelled { labelled, held_out, mut notes, .. } = Labelled::of(&own.data, data, own.train.seed)?;
                 let size = labelled.size();
-                let mut affine = own.augment.affine(darkest(&labelled)).map(|affine| (affine, own.augment.pretraining));
+                let mut affine =
+                    own.augment.affine(darkest(&labelled)?).map(|affine| (affine, own.augment.pretraining));
                 if size[0] * size[1] == 1 && affine.take().is_some() {
                     notes.push("[augment] turns and moves pictures; these are points, which stay as they are".into());
                 }
@@ -183,6 +184,7 @@ impl KdganRun {
             keep_every: 0,
             settings: document.clone(),
             free: KdganSettings::FREE.iter().map(ToString::to_string).collect(),
+            branches: Vec::new(),
             data: fingerprint,
         };
         let ran = run_trained(&mut game, &plan, place, options, observer)?;

@@ -40,7 +40,7 @@ pub fn count_noise(images: &Images, offset: Option<f64>) -> Result<CountNoise> {
     if height < 2 || width < 2 {
         return Err(Error::Config("the noise of counts is told from pictures of two rows and columns or more".into()));
     }
-    let pixels = images.units().all_to_user(&images.pixels(), channels);
+    let pixels = images.units().all_to_user(&images.pixels()?, channels);
     let mut blocks: Vec<Vec<Block>> = Vec::with_capacity(images.len());
     for image in pixels.chunks_exact(images.values()) {
         let mut of_image = Vec::new();

@@ -57,7 +57,7 @@ pub fn estimate(noisy: &Images, clean: Option<&Images>) -> Result<Estimate> {
 }
 
 fn beside(noisy: &Images, clean: &Images) -> Result<Estimate> {
-    let (noisy, clean) = (mean(&details(noisy)), mean(&details(clean)));
+    let (noisy, clean) = (mean(&details(noisy)?), mean(&details(clean)?));
     let variance = noisy[0] - clean[0];
     let error = (noisy[1].powi(2) + clean[1].powi(2)).sqrt();
     if variance.is_nan() || variance <= 0.0 {
@@ -81,9 +81,9 @@ pub(super) fn mean(values: &[f64]) -> [f64; 2] {
 /// Of each image the mean square of the diagonal detail `(a - b - c + d) / 2` of neighbouring pixels, in which noise
 /// keeps its variance while pictures have little; of signals, of `(a - b) / sqrt(2)`; of points, of their distance from
 /// the mean.
-pub(super) fn details(images: &Images) -> Vec<f64> {
+pub(super) fn details(images: &Images) -> Result<Vec<f64>> {
     let [height, width, _] = images.size();
-    let (pixels, values) = (images.pixels(), images.values());
+    let (pixels, values) = (images.pixels()?, images.values());
     if height == 1 && width == 1 {
         let n = images.len();
         let centre: Vec<f64> =
@@ -91,7 +91,7 @@ pub(super) fn details(images: &Images) -> Vec<f64> {
         let square = |point: &[f32]| {
             point.iter().zip(&centre).map(|(x, m)| (f64::from(*x) - m).powi(2)).sum::<f64>() / values as f64
         };
-        return pixels.chunks_exact(values).map(square).collect();
+        return Ok(pixels.chunks_exact(values).map(square).collect());
     }
     let of = |image: &[f32]| {
         let (mut sum, mut count) = (0.0, 0.0);
@@ -101,7 +101,7 @@ pub(super) fn details(images: &Images) -> Vec<f64> {
         });
         sum / f64::max(count, 1.0)
     };
-    pixels.chunks_exact(values).map(of).collect()
+    Ok(pixels.chunks_exact(values).map(of).collect())
 }
 
 /// Gives `each` the diagonal details of an image, or the differences of a signal.

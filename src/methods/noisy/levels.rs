@@ -121,7 +121,7 @@ pub(super) fn of_file(path: &str, noisy: Images) -> Result<(NoiseLevels, Images,
     let mut more = vec![0f32; n * values];
     let stream = RandomKey::new(0, Purpose::Corruption).at_site(LEVELLING).stream()?;
     random::fill(random::Normal, &stream, Samples::From(0), values, &mut more)?;
-    let pixels = noisy.pixels();
+    let pixels = noisy.pixels()?;
     let levelled = pixels.iter().zip(&more).enumerate().map(|(at, (&y, &noise))| {
         let (image, pixel) = (at / values, at % values);
         let missing = (highest[image].powi(2) - of(image)[pixel].powi(2)).max(0.0).sqrt() / unit;

@@ -257,7 +257,7 @@ fn corrupted(images: &Images, indices: &[u32], sigma: f64, seed: u64) -> Result<
     let mut noise = vec![0f32; images.len() * values];
     let stream = RandomKey::new(seed, Purpose::Corruption).stream()?;
     random::fill(random::Normal, &stream, Samples::Ids(indices), values, &mut noise)?;
-    let pixels = images.pixels().iter().zip(&noise).map(|(x, n)| x + sigma as f32 * n).collect();
+    let pixels = images.pixels()?.iter().zip(&noise).map(|(x, n)| x + sigma as f32 * n).collect();
     images.with_pixels(pixels, images.labels().to_vec())
 }
 
@@ -269,7 +269,10 @@ pub(super) fn subset(images: &Images, indices: &[u32]) -> Result<Images> {
 
 /// Sets one after the other, in f32.
 pub(super) fn joined(sets: &[&Images]) -> Result<Images> {
-    let pixels = sets.iter().flat_map(|set| set.pixels().into_owned()).collect();
+    let mut pixels = Vec::new();
+    for set in sets {
+        pixels.extend_from_slice(&set.pixels()?);
+    }
     let labels = sets.iter().flat_map(|set| set.labels().to_vec()).collect();
     let classes = sets.iter().map(|set| set.classes()).max().unwrap_or(1);
     let (size, units) = sets.first().map_or(([1; 3], Units::plain()), |set| (set.size(), set.units().clone()));
@@ -295,7 +298,13 @@ mod tests {
         let found = |data: &NoisyData| -> Vec<(Vec<u32>, Vec<u32>)> {
             let (truth, noisy) = (data.originals.as_ref().unwrap(), data.noisy().unwrap());
             let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            truth.pixels().chunks(64).zip(noisy.pixels().chunks(64)).map(|(a, b)| (bits(a), bits(b))).collect()
+            truth
+                .pixels()
+                .unwrap()
+                .chunks(64)
+                .zip(noisy.pixels().unwrap().chunks(64))
+                .map(|(a, b)| (bits(a), bits(b)))
+                .collect()
         };
         let many = found(&many);
         let few = found(&few);

@@ -85,7 +85,7 @@ pub(super) fn denoised(
 ) -> Result<Denoised> {
     fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
     let values = noisy.values();
-    let mut pixels = noisy.pixels().into_owned();
+    let mut pixels = noisy.pixels()?.into_owned();
     for indices in needed.chunks(PART) {
         let path = directory.join(format!("part-{:06}.safetensors", indices[0]));
         let metadata = metadata(origin, indices);
@@ -147,6 +147,6 @@ pub(super) fn tidy(directory: &Path) -> Result<()> {
 
 /// Images as bytes, clipped to [-1, 1]: what an 8-bit picture keeps of them.
 pub(super) fn as_bytes(images: &Images) -> Result<Images> {
-    let bytes = images.pixels().iter().map(|&pixel| to_byte(pixel)).collect();
+    let bytes = images.pixels()?.iter().map(|&pixel| to_byte(pixel)).collect();
     Images::from_bytes(bytes, images.labels().to_vec(), images.size(), images.classes())
 }

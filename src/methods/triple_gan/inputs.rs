@@ -76,7 +76,7 @@ impl ImageInputs {
             let what = format!("images {} to train on, {} to measure on; make them alike", of(&labelled), of(held_out));
             return Err(Error::Config(what));
         }
-        let pixels = images_tensor(&held_out.pixels(), held_out.size(), &Device::Cpu)?;
+        let pixels = images_tensor(&held_out.pixels()?, held_out.size(), &Device::Cpu)?;
         let truth = Truth::Class(held_out.labels().to_vec());
         let held_out = HeldOut { student: pixels.clone(), teacher: pixels, truth };
         let (device, orders) = (device.clone(), BTreeMap::new());

@@ -84,7 +84,7 @@ impl TripleGanRun {
             let [height, width, channels] = data.train.size();
             notes.push(format!("no pictures of samples: {height}x{width}x{channels} is none"));
         }
-        let affine = own.augment.affine(darkest(&labelled));
+        let affine = own.augment.affine(darkest(&labelled)?);
         let fingerprint =
             format!("{}; {}; {}", labelled.fingerprint(), unlabelled.fingerprint(), held_out.fingerprint());
         let count = labelled.len();
@@ -205,6 +205,7 @@ impl TripleGanRun {
             keep_every: 0,
             settings: document.clone(),
             free: TripleGanSettings::FREE.iter().map(ToString::to_string).collect(),
+            branches: Vec::new(),
             data: self.fingerprint.clone(),
         };
         let ran = run_trained(&mut game, &plan, place, options, observer)?;

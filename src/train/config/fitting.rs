@@ -228,7 +228,7 @@ mod tests {
             assert_eq!(config.train.batch, 8);
             let model = crate::diffusion::Model::new(&config.model_config(&data).unwrap(), 0, &Device::Cpu).unwrap();
             let shape = [&[5][..], &model.denoiser().sample_shape()].concat();
-            let x = crate::tensor::Tensor::from_slice(&data.pixels(), shape, &Device::Cpu).unwrap();
+            let x = crate::tensor::Tensor::from_slice(&data.pixels().unwrap(), shape, &Device::Cpu).unwrap();
             assert_eq!(model.denoise(&x, 0.5, None).unwrap().shape(), x.shape());
             let text = config.in_brief();
             assert!(text.contains("sigma_data 0.5"), "{text}");

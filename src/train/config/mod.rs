@@ -9,6 +9,7 @@
 //! # Ok::<(), veridical::Error>(())
 //! ```
 
+mod continued;
 mod fitting;
 mod model;
 mod own;
@@ -17,8 +18,6 @@ mod sections;
 mod stored;
 mod with;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use toml::{Table, Value};
 
 use super::trainer::TrainOptions;
@@ -26,8 +25,10 @@ use crate::data::{Batches, Images};
 use crate::diffusion::ModelConfig;
 use crate::error::{Error, Result};
 use crate::nn::{DataShape, NetworkConfig};
-use crate::settings::{Sections, flat, laid_over, parsed, table_of, written};
+use crate::settings::{Sections, laid_over, parsed, table_of, written};
 
+pub(super) use continued::continues;
+pub use continued::{BRANCHES, Change};
 pub use own::{Own, OwnSettings, Settings};
 pub use presets::{names as preset_names, shape as preset_shape};
 pub use sections::{
@@ -65,24 +66,6 @@ impl Default for RunConfig {
         presets::base()
     }
 }
-
-/// Settings that may differ between a checkpoint and the run that goes on from it: they do not change what is computed,
-/// or are meant to be changed (how long, where).
-const FREE: [&str; 13] = [
-    "data.path",
-    "train.init",
-    "train.device",
-    "train.images",
-    "train.micro_batch",
-    "train.log_every",
-    "train.sample_every",
-    "train.checkpoint_every",
-    "train.keep_last",
-    "train.keep_every",
-    "sampling.",
-    "average.snapshot_every",
-    "train.checkpoint_activations",
-];
 
 impl RunConfig {
     /// A preset, or EDM's settings without one, changed by a settings file (its text) and by `section.key=value`
@@ -209,77 +192,6 @@ fn fits(network: &NetworkConfig, data: &DataShape) -> Result<()> {
         return Err(Error::Config(format!("{kind} takes {takes} augmentation labels, but [augment] makes {there}")));
     }
     Ok(())
-}
-
-/// Errors with the settings in which the document `here` differs from `there`, that of a run or a checkpoint, or with
-/// the sections that one of them lacks. What may differ are [`FREE`] and what starts as one of `free` does. Where all
-/// that differs is a length which the learning rate hangs on, it says how to go on.
-pub(super) fn continues(here: &str, there: &str, free: &[impl AsRef<str>]) -> Result<()> {
-    let table = |text: &str| -> Result<Table> {
-        text.parse().map_err(|e: toml::de::Error| Error::Config(format!("settings that cannot be read: {e}")))
-    };
-    let (of_here, of_there) = (table(here)?, table(there)?);
-    let (here, there) = (flat(&of_here), flat(&of_there));
-    let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-    let all_free = FREE.into_iter().chain(free.iter().map(AsRef::as_ref));
-    let is_free = |key: &str| all_free.clone().any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES;
-    let differ: Vec<&String> =
-        keys.into_iter().filter(|key| here.get(*key) != there.get(*key) && !is_free(key)).collect();
-    let lacks = |table: &Table| -> BTreeSet<&str> {
-        let sections = differ.iter().filter_map(|key| key.split_once('.'));
-        sections.map(|(section, _)| section).filter(|section| !table.contains_key(*section)).collect()
-    };
-    let (only_there, only_here) = (lacks(&of_here), lacks(&of_there));
-    if !only_here.is_empty() || !only_there.is_empty() {
-        let list = |sections: BTreeSet<&str>| match sections.is_empty() {
-            true => "nothing more".into(),
-            false => sections.into_iter().map(|section| format!("[{section}]")).collect::<Vec<_>>().join(", "),
-        };
-        let (here, there) = (list(only_here), list(only_there));
-        return Err(Error::Config(format!("a run of another method: its settings have {there}, those here {here}")));
-    }
-    let show = |value: Option<&Value>| value.map_or("nothing".into(), ToString::to_string);
-    if !differ.is_empty() {
-        let differ = differ
-            .into_iter()
-            .map(|key| format!("{key} is {} there and {} here", show(there.get(key)), show(here.get(key))));
-        let differ = differ.collect::<Vec<_>>().join("; ");
-        let what =
-            format!("a run of other settings: {differ}; go on with those there, or begin another run with --config");
-        return Err(Error::Config(what));
-    }
-    match (schedule_length(&there), schedule_length(&here)) {
-        (there, here) if there == here => Ok(()),
-        (there, here) => {
-            let schedule = show(there.0.as_ref());
-            let inverse = there.0 == Some("inverse-sqrt".into());
-            let keep = match (inverse, &there.1) {
-                (true, Some(length)) => format!("keep it as it was (--set {SCHEDULE_IMAGES}={length}), "),
-                _ => String::new(),
-            };
-            Err(Error::Config(format!(
-                "the learning rate's schedule, {schedule}, spans {} images there and {} here, so the run cannot be made longer or shorter \
-                 with the same bits: {keep}resume without changing the length, or start a new run from the model's file with --init, \
-                 where the optimiser begins anew",
-                show(there.1.as_ref()),
-                show(here.1.as_ref())
-            )))
-        }
-    }
-}
-
-/// Compared by what it means, not as it stands: 0 is the run's own length.
-const SCHEDULE_IMAGES: &str = "optimizer.schedule_images";
-
-/// The learning rate's schedule, and the images that it spans; none for a constant one, which no length changes.
-fn schedule_length(settings: &BTreeMap<String, Value>) -> (Option<Value>, Option<Value>) {
-    let schedule = settings.get("optimizer.schedule").cloned();
-    let own = settings.get(SCHEDULE_IMAGES).filter(|images| **images != Value::Integer(0));
-    let length = match schedule == Some("constant".into()) {
-        true => None,
-        false => own.or(settings.get("train.images")).cloned(),
-    };
-    (schedule, length)
 }
 
 fn model_table(model: &ModelConfig) -> Result<Table> {

@@ -27,6 +27,12 @@ crate::settings! {
         crop: String = "center".into();
         /// Whether the alpha of pictures is kept, as one channel more.
         alpha: bool = false;
+        /// GiB that a set may take in memory; a larger one stays in its files and is read as it is needed, with a cache
+        /// of so much.
+        in_memory: f64 = 2.0, in AtLeast(0.0);
+        /// Whether pictures are mirrored left to right at every other sight, of which the network is not told: samples
+        /// are mirrored as often.
+        flip: bool = false;
         /// Whether the network is told the class.
         labels: bool = true;
         /// In which order the samples come.
@@ -44,6 +50,7 @@ impl Data {
             layout,
             class_column,
             alpha,
+            in_memory: Some((self.in_memory * (1u64 << 30) as f64) as u64),
             #[cfg(feature = "formats")]
             sizing: crate::data::resize::Sizing {
                 size: Some(&self.size).filter(|size| !size.is_empty()).map(|size| size.parse()).transpose()?,

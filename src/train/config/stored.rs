@@ -32,13 +32,20 @@ pub fn store(directory: &Path, document: &str) -> Result<()> {
 }
 
 /// Errors if the run in `directory`, which these settings are to go on with, was started with others or by another
-/// method, apart from what may differ (`free`, and what always may). Where there is no run yet there is no error.
-pub fn check_same(directory: &Path, document: &str, free: &[impl AsRef<str>]) -> Result<()> {
+/// method, apart from what may differ (`free`, what always may, and `branches`). Where there is no run yet there is no
+/// error.
+pub fn check_same(
+    directory: &Path,
+    document: &str,
+    free: &[impl AsRef<str>],
+    branches: &[impl AsRef<str>],
+) -> Result<()> {
     if !directory.join(NAME).exists() {
         return Ok(());
     }
     let there = stored(directory)?;
-    continues(document, &there.text, free).map_err(|e| Error::Config(format!("{}: {e}", directory.display())))
+    let named = |e| Error::Config(format!("{}: {e}", directory.display()));
+    continues(document, &there.text, free, branches).map(|_| ()).map_err(named)
 }
 
 /// The settings of the run in `directory`.

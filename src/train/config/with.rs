@@ -14,6 +14,8 @@ pub trait MethodSettings: Sections + Serialize + DeserializeOwned + Clone {
     /// Keys that may differ between a run and what goes on from it, because they do not change what was computed so
     /// far.
     const FREE: &'static [&'static str];
+    /// Settings that a resumed run may change, as a branch that its log and report tell of, as [`BRANCHES`].
+    const BRANCHES: &'static [&'static str] = &[];
 
     /// Errors with the setting that makes no sense beside the others; each is in its range.
     fn check(&self, run: &RunConfig) -> Result<()>;
@@ -59,7 +61,7 @@ impl<S: MethodSettings> With<S> {
     /// Errors with the settings in which `self` differs from the document of the run that it is to go on from, apart
     /// from those that may.
     pub fn continues(&self, document: &str) -> Result<()> {
-        continues(&self.document()?, document, S::FREE)
+        continues(&self.document()?, document, S::FREE, S::BRANCHES).map(|_| ())
     }
 
     /// Keeps the settings in the directory of a run. Where the run is to go on with what is there (`resume`), errors
@@ -67,7 +69,7 @@ impl<S: MethodSettings> With<S> {
     pub fn begin(&self, directory: &Path, resume: bool) -> Result<()> {
         let document = self.document()?;
         if resume {
-            stored::check_same(directory, &document, S::FREE)?;
+            stored::check_same(directory, &document, S::FREE, S::BRANCHES)?;
         }
         stored::store(directory, &document)
     }

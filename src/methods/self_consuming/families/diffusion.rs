@@ -237,7 +237,7 @@ impl Family for Diffusion {
         Ok(match &self.truth {
             Truth::Points { held_out, .. } => vec![distance(held_out)?, variance],
             Truth::Digits { data, judge } => {
-                let real = data.held_out.pixels();
+                let real = data.held_out.pixels()?;
                 let classes = judge.classes();
                 let logits = judge.logits(&generated)?;
                 let read = logits

@@ -1,5 +1,7 @@
 //! Stacks of images in one TIFF file, of whole or floating-point numbers: what microscopes write.
 
+mod rows;
+
 use std::io::Cursor;
 use std::path::Path;
 
@@ -7,7 +9,7 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult};
 
 use super::npy::{Array, Kind, Type, Values};
-use super::{DataSet, ReadOptions, arrays, source};
+use super::{DataSet, ReadOptions, arrays, source, stored};
 use crate::{Error, Result, files};
 
 /// The pages of a file as a data set: grey `[n, h, w]`, or `[n, h, w, c]`.
@@ -16,6 +18,9 @@ use crate::{Error, Result, files};
 /// channels (palettes).
 pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let named = |what: String| Error::format(path, what);
+    if let Some(pages) = rows::Pages::larger_than(path, options.may_take())? {
+        return stored::arrays::open(pages, name, "TIFF pages", options);
+    }
     let bytes = files::read_at_most(path, source::MAX_BYTES, "TIFF file")?;
     let mut decoder = Decoder::new(Cursor::new(&bytes)).map_err(|e| named(e.to_string()))?;
     let mut pages: Option<Pages> = None;
@@ -134,7 +139,7 @@ mod tests {
         let set = read(&stack(&pages)).unwrap();
         assert_eq!((set.train.len(), set.train.size()), (3, [2, 3, 1]));
         let expected: Vec<f32> = pages.iter().flat_map(|(_, _, page)| page).map(|&x| f32::from(x)).collect();
-        for (got, expected) in set.train.units().all_to_user(&set.train.pixels(), 1).iter().zip(&expected) {
+        for (got, expected) in set.train.units().all_to_user(&set.train.pixels().unwrap(), 1).iter().zip(&expected) {
             assert!((got - expected).abs() < 1e-3, "{got} for {expected}");
         }
         assert!(set.account().contains("TIFF pages [3, 2, 3] of uint16"), "{}", set.account());
@@ -142,7 +147,10 @@ mod tests {
         let mut encoder = TiffEncoder::new(&mut floats).unwrap();
         encoder.write_image::<colortype::RGB32Float>(1, 2, &[0.5, -0.5, 1.0, -1.0, 0.25, 0.0]).unwrap();
         let set = read(&floats.into_inner()).unwrap();
-        assert_eq!((set.train.size(), &set.train.pixels()[..]), ([2, 1, 3], &[0.5, -0.5, 1.0, -1.0, 0.25, 0.0][..]));
+        assert_eq!(
+            (set.train.size(), &set.train.pixels().unwrap()[..]),
+            ([2, 1, 3], &[0.5, -0.5, 1.0, -1.0, 0.25, 0.0][..])
+        );
     }
 
     #[test]

@@ -1,0 +1,111 @@
+//! Arrays of which rows are read one by one.
+
+use std::path::Path;
+
+use super::{Facts, Reader, Row, Stored, facts, sample};
+use crate::data::conversion::Conversion;
+use crate::data::npy::{Array, Type, Values};
+use crate::data::{DataSet, Images, ReadOptions, Reading};
+use crate::{Error, Result};
+
+/// An array in a file, of which one row after the other can be had.
+pub trait Rows: Send + Sync {
+    /// The file.
+    fn path(&self) -> &Path;
+    /// Extents, the number of rows first.
+    fn shape(&self) -> &[usize];
+    /// What its numbers are in the file.
+    fn numbers(&self) -> Type;
+    /// Bytes of the file.
+    fn length(&self) -> Result<u64> {
+        file_length(self.path())
+    }
+    /// The numbers of a row. Errors where the file does not give them.
+    fn read(&self, index: u32) -> Result<Values>;
+}
+
+/// An array as a data set that stays in its file, which is of this form. What its numbers mean is found out of some of
+/// its rows.
+///
+/// Errors as for arrays that are read whole; on values that are not finite where they are found.
+pub fn open(rows: impl Rows + 'static, name: &str, form: &str, options: &ReadOptions) -> Result<DataSet> {
+    let (path, shape) = (rows.path().to_path_buf(), rows.shape().to_vec());
+    let named = |what: String| Error::format(&path, what);
+    let count = shape[0];
+    if u32::try_from(count).is_err() {
+        return Err(named(format!("{count} images; at most 2^32 - 1 can be told apart")));
+    }
+    let indices = sample(count, 8 * shape[1..].iter().product::<usize>());
+    let mut values = None;
+    for &index in &indices {
+        append(&mut values, rows.read(index)?).map_err(named)?;
+    }
+    let Some(values) = values else { return Err(named(format!("no images: an array {shape:?}"))) };
+    let some = Array { shape: [&[indices.len()], &shape[1..]].concat(), values };
+    let mut said = Reading { form: form.into(), ..Reading::default() };
+    let conversion = Conversion::of(&some, &shape, rows.numbers(), options, &mut said).map_err(named)?;
+    said.on_demand(indices.len(), count, "values are", options);
+    let (units, reader) = (conversion.units.clone(), Rowwise { rows, conversion, options: options.clone() });
+    let (mut together, size) = reader.row(indices[0])?;
+    for &index in &indices[1..] {
+        match (&mut together, reader.row(index)?.0) {
+            (Row::Bytes(all), Row::Bytes(row)) => all.extend(row),
+            (Row::Floats(all), Row::Floats(row)) => all.extend(row),
+            _ => return Err(named("rows of different kinds".into())),
+        }
+    }
+    let (length, extents) = (reader.rows.length()?.to_le_bytes(), format!("{shape:?}"));
+    let facts: Facts = facts([&length[..], extents.as_bytes()].into_iter(), &together);
+    let bytes = matches!(together, Row::Bytes(_));
+    let stored = Stored::new(reader, (size.iter().product(), bytes), options.cache(), facts);
+    let images = Images::stored(stored, vec![0; count], size, 1)?.with_units(units)?;
+    Ok(DataSet::read(name, images, None, Vec::new(), said))
+}
+
+pub fn file_length(path: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len())
+}
+
+/// Puts values behind others of the same type.
+pub fn append(all: &mut Option<Values>, more: Values) -> Result<(), String> {
+    match (all, more) {
+        (all @ None, more) => *all = Some(more),
+        (Some(Values::U8(all)), Values::U8(more)) => all.extend(more),
+        (Some(Values::I64(all)), Values::I64(more)) => all.extend(more),
+        (Some(Values::F32(all)), Values::F32(more)) => all.extend(more),
+        (Some(Values::F64(all)), Values::F64(more)) => all.extend(more),
+        _ => return Err("numbers of another kind than the first".into()),
+    }
+    Ok(())
+}
+
+/// Rows as images.
+struct Rowwise<R> {
+    rows: R,
+    conversion: Conversion,
+    options: ReadOptions,
+}
+
+impl<R: Rows> Rowwise<R> {
+    /// An image in the size that is asked for, and this size.
+    fn row(&self, index: u32) -> Result<(Row, [usize; 3])> {
+        let named = |what: String| Error::format(self.rows.path(), what);
+        let row = self.conversion.image(self.rows.read(index)?, index).map_err(named)?;
+        let size = self.conversion.size();
+        #[cfg(feature = "formats")]
+        if !self.options.sizing.is_none() {
+            let mut pixels = Vec::with_capacity(size.iter().product());
+            row.append_to(&mut pixels);
+            let whole = self.conversion.units.ends().is_some();
+            let (pixels, size) = self.options.sizing.image(&pixels, size, whole, index).map_err(named)?;
+            return Ok((Row::Floats(pixels), size));
+        }
+        Ok((row, size))
+    }
+}
+
+impl<R: Rows> Reader for Rowwise<R> {
+    fn read(&self, index: u32) -> Result<Row> {
+        Ok(self.row(index)?.0)
+    }
+}
