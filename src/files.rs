@@ -43,6 +43,12 @@ pub fn sync_directory(path: impl AsRef<Path>) {
     }
 }
 
+/// How many bytes a file has.
+pub fn length(path: impl AsRef<Path>) -> Result<u64> {
+    let path = path.as_ref();
+    Ok(fs::metadata(path).map_err(|e| Error::io(path, e))?.len())
+}
+
 /// The bytes of a regular file; errors as [`open`].
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     let path = path.as_ref();

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::npy::Values;
-use super::stored::{Row, Stored};
+use super::stored::{Row, Stored, deviation};
 use super::{Numbers, Units};
 use crate::pixels::of_byte;
 use crate::{Error, Result};
@@ -295,11 +295,4 @@ impl Images {
         let units = if standardised { format!(", {}", self.units) } else { String::new() };
         format!("{}x{h}x{w}x{c} {kind}{units}, {} classes, {pixels:08x}-{labels:08x}", self.len(), self.classes)
     }
-}
-
-/// Population standard deviation around the mean.
-pub(super) fn deviation(values: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
-    let count = values.len() as f64;
-    let mean = values.clone().sum::<f64>() / count;
-    (values.map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt()
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::entries::{Kind, entries};
 use super::reading::Examples;
-use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, npy, synthetic};
+use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, synthetic};
 #[cfg(feature = "formats")]
 use super::{folder, table, tiff};
 use crate::escape::escaped;
@@ -174,7 +174,7 @@ fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     if let Some(set) = folder::open(dir, name, options)? {
         return Ok(set);
     }
-    if let Some(set) = npy::folder::open(dir, name, options)? {
+    if let Some(set) = arrays::folder::open(dir, name, options)? {
         return Ok(set);
     }
     let found: Vec<String> = entries(dir)?

@@ -8,7 +8,7 @@ mod walk;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use stack::Target;
+use pictures::Target;
 use walk::{Found, walk};
 
 use super::entries::{Kind, entries};

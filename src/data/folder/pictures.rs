@@ -1,12 +1,39 @@
-//! Pictures that stay in their files.
+//! Pictures of one size from files of their own, which they may stay in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::stack::{Target, unchanged};
-use crate::Result;
-use crate::data::picture::{self, Header};
+use crate::data::picture::{self, Header, Picture};
 use crate::data::stored::{Reader, Row};
 use crate::data::{ReadOptions, Units};
+use crate::{Error, Result};
+
+/// What all pictures of a set become.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Red, green and blue, where any picture has colours; else grey.
+    pub colour: bool,
+    /// As f32, where any picture has 16 bits; else as bytes.
+    pub wide: bool,
+    /// With alpha, where that is wanted and any picture has it.
+    pub alpha: bool,
+}
+
+impl Target {
+    pub fn with(self, headers: &[Header], options: &ReadOptions) -> Self {
+        Target {
+            alpha: self.alpha || options.alpha && headers.iter().any(|header| header.alpha),
+            colour: self.colour || headers.iter().any(|header| header.colour),
+            wide: self.wide || headers.iter().any(|header| header.wide),
+        }
+    }
+}
+
+/// The picture in a file. Errors if it is another one than when its header was read.
+pub fn unchanged(file: &Path, before: &Header) -> Result<Picture> {
+    let picture = picture::decoded(file)?;
+    let same = (picture.header.width, picture.header.height) == (before.width, before.height);
+    if same { Ok(picture) } else { Err(Error::format(file, "changed while it was read")) }
+}
 
 /// The files of a set, each of which becomes an image as the others do.
 pub struct Pictures {

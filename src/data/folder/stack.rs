@@ -7,34 +7,13 @@ use image::DynamicImage;
 use image::metadata::Orientation;
 use rayon::prelude::*;
 
-use super::pictures::Pictures;
+use super::pictures::{Pictures, Target, unchanged};
 use crate::data::picture::{self, Header, Picture};
 use crate::data::reading::Examples;
-use crate::data::stored::{self, Row, Stored, arrays::file_length};
+use crate::data::stored::{self, Row, Stored};
 use crate::data::{Images, Numbers, ReadOptions, Reading, Standardise, Units, source};
 use crate::escape::escaped;
-use crate::{Error, Result};
-
-/// What all pictures of a set become.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Target {
-    /// Red, green and blue, where any picture has colours; else grey.
-    pub colour: bool,
-    /// As f32, where any picture has 16 bits; else as bytes.
-    pub wide: bool,
-    /// With alpha, where that is wanted and any picture has it.
-    pub alpha: bool,
-}
-
-impl Target {
-    pub fn with(self, headers: &[Header], options: &ReadOptions) -> Self {
-        Target {
-            alpha: self.alpha || options.alpha && headers.iter().any(|header| header.alpha),
-            colour: self.colour || headers.iter().any(|header| header.colour),
-            wide: self.wide || headers.iter().any(|header| header.wide),
-        }
-    }
-}
+use crate::{Error, Result, files};
 
 /// The headers of all pictures, which must be of one size, or become so.
 pub fn headers(files: &[PathBuf], options: &ReadOptions) -> Result<Vec<Header>> {
@@ -139,7 +118,7 @@ pub fn images(
 fn known(root: &Path, files: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
     let of = |file: &PathBuf| {
         let name = file.strip_prefix(root).unwrap_or(file).to_string_lossy().into_owned();
-        Ok([name.as_bytes(), &file_length(file)?.to_le_bytes()].concat())
+        Ok([name.as_bytes(), &files::length(file)?.to_le_bytes()].concat())
     };
     files.par_iter().map(of).collect()
 }
@@ -218,13 +197,6 @@ fn decode<T: Send>(
         Ok(Facts { frames, cmyk, transparent, range: fill(image, pixels) })
     });
     each.collect()
-}
-
-/// The picture in a file. Errors if it is another one than when its header was read.
-pub fn unchanged(file: &Path, before: &Header) -> Result<Picture> {
-    let picture = picture::decoded(file)?;
-    let same = (picture.header.width, picture.header.height) == (before.width, before.height);
-    if same { Ok(picture) } else { Err(Error::format(file, "changed while it was read")) }
 }
 
 /// What is to be told of pictures that were decoded.

@@ -5,7 +5,6 @@
 
 #[cfg(feature = "formats")]
 mod archive;
-pub(super) mod folder;
 mod header;
 mod rows;
 
@@ -18,7 +17,7 @@ pub(super) use archive::{ADM, Archive};
 pub use archive::{read_npz, write_images, write_npz};
 use header::Header;
 pub(super) use header::{Kind, Type};
-pub(super) use rows::Rows;
+pub(super) use rows::{NpyRows, Rows};
 
 use super::source;
 use crate::files::write_atomic;

@@ -7,12 +7,27 @@ use std::sync::{Mutex, PoisonError};
 
 use super::header::{Header, Kind, Type};
 use super::{Values, head, values};
-use crate::data::stored::arrays;
 use crate::{Error, Result, files};
+
+/// An array in a file, of which one row after the other can be had.
+pub trait Rows: Send + Sync {
+    /// The file.
+    fn path(&self) -> &Path;
+    /// Extents, the number of rows first.
+    fn shape(&self) -> &[usize];
+    /// What its numbers are in the file.
+    fn numbers(&self) -> Type;
+    /// Bytes of the file.
+    fn length(&self) -> Result<u64> {
+        files::length(self.path())
+    }
+    /// The numbers of a row. Errors where the file does not give them.
+    fn read(&self, index: u32) -> Result<Values>;
+}
 
 /// A `.npy` file, row after row.
 #[derive(Debug)]
-pub struct Rows {
+pub struct NpyRows {
     path: PathBuf,
     file: Mutex<File>,
     header: Header,
@@ -21,14 +36,14 @@ pub struct Rows {
     row: usize,
 }
 
-impl Rows {
+impl NpyRows {
     /// The rows of a file that would take more than `limit` bytes in memory; `None` of a smaller one, and where rows
     /// do not lie in one piece: in files that are packed or have columns first.
     ///
     /// Errors on a header that is not sound, and on files that are shorter or longer than it says.
     pub fn larger_than(path: &Path, limit: u64) -> Result<Option<Self>> {
         let mut file = files::open(path)?;
-        let length = arrays::file_length(path)?;
+        let length = files::length(path)?;
         let mut magic = [0; 2];
         if length < 10 || file.read_exact(&mut magic).is_err() || magic == [0x1f, 0x8b] {
             return Ok(None);
@@ -51,11 +66,11 @@ impl Rows {
                 format!("an array {shape:?} takes {expected} bytes, found {found}: {what}"),
             ));
         }
-        Ok(Some(Rows { path: path.into(), file: Mutex::new(file), header, first, row }))
+        Ok(Some(NpyRows { path: path.into(), file: Mutex::new(file), header, first, row }))
     }
 }
 
-impl arrays::Rows for Rows {
+impl Rows for NpyRows {
     fn path(&self) -> &Path {
         &self.path
     }

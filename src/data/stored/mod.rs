@@ -1,6 +1,5 @@
-//! Images that stay in their files and are read when they are wanted, so that sets larger than the memory start at once.
+//! Images that stay in their files and are read when they are wanted: sets larger than the memory start at once.
 
-pub mod arrays;
 mod cache;
 
 use std::fmt;
@@ -8,7 +7,6 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::images::deviation;
 use crate::pixels::of_byte;
 use crate::{Result, memory};
 use cache::Cache;
@@ -30,7 +28,8 @@ impl Row {
         }
     }
 
-    fn append_to(&self, pixels: &mut Vec<f32>) {
+    /// Puts the pixels, as a model sees them, behind others.
+    pub fn append_to(&self, pixels: &mut Vec<f32>) {
         match self {
             Row::Bytes(bytes) => pixels.extend(bytes.iter().copied().map(of_byte)),
             Row::Floats(floats) => pixels.extend_from_slice(floats),
@@ -184,4 +183,11 @@ pub fn facts<'a>(parts: impl Iterator<Item = &'a [u8]>, sample: &Row) -> Facts {
         }
     };
     Facts { deviation, range, identity: crc.sum() }
+}
+
+/// Population standard deviation around the mean.
+pub fn deviation(values: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    (values.map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt()
 }

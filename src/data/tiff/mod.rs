@@ -9,7 +9,7 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult};
 
 use super::npy::{Array, Kind, Type, Values};
-use super::{DataSet, ReadOptions, arrays, source, stored};
+use super::{DataSet, ReadOptions, arrays, source};
 use crate::{Error, Result, files};
 
 /// The pages of a file as a data set: grey `[n, h, w]`, or `[n, h, w, c]`.
@@ -19,7 +19,7 @@ use crate::{Error, Result, files};
 pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let named = |what: String| Error::format(path, what);
     if let Some(pages) = rows::Pages::larger_than(path, options.may_take())? {
-        return stored::arrays::open(pages, name, "TIFF pages", options);
+        return arrays::on_demand::open(pages, name, "TIFF pages", options);
     }
     let bytes = files::read_at_most(path, source::MAX_BYTES, "TIFF file")?;
     let mut decoder = Decoder::new(Cursor::new(&bytes)).map_err(|e| named(e.to_string()))?;

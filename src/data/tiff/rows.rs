@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tiff::decoder::Decoder;
 
 use super::{Type, Values, channels, numbers};
-use crate::data::stored::arrays;
+use crate::data::npy::Rows;
 use crate::{Error, Result, files};
 
 /// A stack as an array `[n, h, w]` or `[n, h, w, c]`.
@@ -27,7 +27,7 @@ impl Pages {
         // Nothing that is packed so well is a stack of measurements.
         const PACKED: u64 = 64;
         let at = |page: usize, what: String| Error::format(path, format!("page {page} (counted from 0): {what}"));
-        if arrays::file_length(path)?.saturating_mul(PACKED) <= limit {
+        if files::length(path)?.saturating_mul(PACKED) <= limit {
             return Ok(None);
         }
         let file = BufReader::new(files::open(path)?);
@@ -74,7 +74,7 @@ fn size(decoder: &mut Decoder<BufReader<File>>) -> Result<[usize; 3], String> {
     Ok([height as usize, width as usize, channels(colour)?])
 }
 
-impl arrays::Rows for Pages {
+impl Rows for Pages {
     fn path(&self) -> &Path {
         &self.path
     }

@@ -58,9 +58,9 @@ fn show(value: Option<&Value>) -> String {
 /// The settings, of those that start as one of `branches` does, in which the document `here` differs from `there`, that
 /// of a run or a checkpoint.
 ///
-/// Errors with all others in which they differ, or with the sections that one of them lacks. What may differ besides are
-/// [`FREE`] and what starts as one of `free` does. Where all that differs is a length which the learning rate hangs on,
-/// and that may not change, it says how to go on.
+/// Errors with all others in which they differ, or with the sections that one of them lacks. What may differ besides
+/// are [`FREE`] and what starts as one of `free` does. Where all that differs is a length which the learning rate
+/// hangs on, and that may not change, it says how to go on.
 pub fn continues(
     here: &str,
     there: &str,

@@ -1,28 +1,10 @@
-//! Arrays of which rows are read one by one.
+//! Arrays that stay in their files.
 
-use std::path::Path;
-
-use super::{Facts, Reader, Row, Stored, facts, sample};
 use crate::data::conversion::Conversion;
-use crate::data::npy::{Array, Type, Values};
+use crate::data::npy::{Array, Rows, Values};
+use crate::data::stored::{Facts, Reader, Row, Stored, facts, sample};
 use crate::data::{DataSet, Images, ReadOptions, Reading};
 use crate::{Error, Result};
-
-/// An array in a file, of which one row after the other can be had.
-pub trait Rows: Send + Sync {
-    /// The file.
-    fn path(&self) -> &Path;
-    /// Extents, the number of rows first.
-    fn shape(&self) -> &[usize];
-    /// What its numbers are in the file.
-    fn numbers(&self) -> Type;
-    /// Bytes of the file.
-    fn length(&self) -> Result<u64> {
-        file_length(self.path())
-    }
-    /// The numbers of a row. Errors where the file does not give them.
-    fn read(&self, index: u32) -> Result<Values>;
-}
 
 /// An array as a data set that stays in its file, which is of this form. What its numbers mean is found out of some of
 /// its rows.
@@ -60,10 +42,6 @@ pub fn open(rows: impl Rows + 'static, name: &str, form: &str, options: &ReadOpt
     let stored = Stored::new(reader, (size.iter().product(), bytes), options.cache(), facts);
     let images = Images::stored(stored, vec![0; count], size, 1)?.with_units(units)?;
     Ok(DataSet::read(name, images, None, Vec::new(), said))
-}
-
-pub fn file_length(path: &Path) -> Result<u64> {
-    Ok(std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len())
 }
 
 /// Puts values behind others of the same type.

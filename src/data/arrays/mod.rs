@@ -1,5 +1,8 @@
 //! Data sets in NumPy's files.
 
+pub(super) mod folder;
+pub(super) mod on_demand;
+
 use std::path::Path;
 
 use super::conversion::Conversion;
@@ -7,7 +10,7 @@ use super::labels::MAX_CLASSES;
 #[cfg(feature = "formats")]
 use super::npy::Archive;
 use super::npy::{self, Array, Type};
-use super::stored::{self, Row};
+use super::stored::Row;
 use super::{AxisOrder, DataSet, Images, ReadOptions, Reading, Units, labels, source};
 use crate::escape::escaped;
 use crate::{Error, Result};
@@ -35,8 +38,8 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let mut start = [0; 2];
     source::fill(path, &mut source::open(path)?, &mut start, "the header")?;
     if start != *b"PK" {
-        return match npy::Rows::larger_than(path, options.may_take())? {
-            Some(rows) => stored::arrays::open(rows, name, ".npy", options),
+        return match npy::NpyRows::larger_than(path, options.may_take())? {
+            Some(rows) => on_demand::open(rows, name, ".npy", options),
             None => whole(path, name, ".npy", npy::typed(path)?, options),
         };
     }

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::header::Type;
-use super::{Array, Values, typed};
+use super::{on_demand, whole};
 use crate::data::entries::entries;
+use crate::data::npy::{Array, Rows, Type, Values, typed};
 use crate::data::reading::Examples;
-use crate::data::stored::arrays::{self, Rows, append, file_length};
 use crate::data::{DataSet, ReadOptions};
 use crate::escape::escaped;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// The files of a folder as an array, of which each is a row.
 struct Files {
@@ -37,14 +36,14 @@ pub fn open(folder: &Path, name: &str, options: &ReadOptions) -> Result<Option<D
     let takes = shape.iter().map(|&extent| extent as u128).product::<u128>() * held;
     let rows = Files { folder: folder.into(), files, shape: shape.clone(), numbers };
     let mut set = if takes > u128::from(options.may_take()) {
-        arrays::open(rows, name, ".npy files", options)?
+        on_demand::open(rows, name, ".npy files", options)?
     } else {
         let mut values = Some(values);
         for index in 1..rows.files.len() as u32 {
-            append(&mut values, rows.read(index)?).map_err(|what| Error::format(folder, what))?;
+            on_demand::append(&mut values, rows.read(index)?).map_err(|what| Error::format(folder, what))?;
         }
         let values = values.unwrap_or(Values::U8(Vec::new()));
-        crate::data::arrays::whole(folder, name, ".npy files", (Array { shape, values }, numbers), options)?
+        whole(folder, name, ".npy files", (Array { shape, values }, numbers), options)?
     };
     let others = Examples::of(folder, all.iter().map(PathBuf::as_path).filter(|path| !is_array(&&path.to_path_buf())));
     set.reading.left_out.extend(others.say("thing beside", "things beside"));
@@ -65,7 +64,7 @@ impl Rows for Files {
     }
 
     fn length(&self) -> Result<u64> {
-        self.files.iter().map(|file| file_length(file)).sum()
+        self.files.iter().map(|file| files::length(file)).sum()
     }
 
     fn read(&self, index: u32) -> Result<Values> {
