@@ -7,13 +7,14 @@ use veridical::data::npy::{self, Array, Values};
 use veridical::data::{Images, ReadOptions, open_with};
 use veridical::diffusion::write_samples;
 use veridical::methods::noisy::{NoisyData, Sigma};
-use veridical::methods::{posterior_draws, posterior_mean};
+use veridical::methods::posterior_draws;
 use veridical::tensor::TensorFile;
-use veridical::{Device, Error, Result, memory};
+use veridical::{Device, Error, Result};
 
 use super::data::{Reading, check_fit, check_size, for_model};
+use super::destination::{Destination, in_parts, mean};
 use super::output::{self, Form};
-use super::progress::{Progress, note};
+use super::progress::note;
 use super::{Ended, device, interrupt, model, stack};
 
 /// Denoise data with a model: what is to be expected of each image given its noisy version, or draws of what it may
@@ -66,18 +67,6 @@ pub struct Args {
     device: String,
 }
 
-/// Images that are denoised between two looks at whether to stop.
-const AT_ONCE: usize = 256;
-
-/// What the result is written as.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Output {
-    Array,
-    Archive,
-    Tiff,
-    Folder,
-}
-
 pub fn run(args: Args) -> Result<Ended> {
     match (&args.input, &args.data) {
         (Some(input), _) => tensors(&args, input),
@@ -97,7 +86,7 @@ fn tensors(args: &Args, input: &Path) -> Result<Ended> {
 }
 
 fn people(args: &Args, path: &str) -> Result<Ended> {
-    let form = args.form()?;
+    let destination = Destination::new("--output", &args.output, args.draws)?;
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
     let transformed = model.units().filter(|units| units.transform().is_some());
     let mut options = for_model(args.reading.options(&[])?, &model);
@@ -110,7 +99,7 @@ fn people(args: &Args, path: &str) -> Result<Ended> {
         None => check_fit(&model, &noisy.train, path)?,
         Some(_) => check_size(&model, &noisy.train, path)?,
     }
-    args.check(form, &noisy.train)?;
+    destination.check(&noisy.train)?;
     match (model.denoiser().label_dim(), noisy.train.classes()) {
         (0, _) => {}
         (_, 1) if model.denoiser().label_dropout() == Some(0.0) => {
@@ -135,100 +124,30 @@ fn people(args: &Args, path: &str) -> Result<Ended> {
     data.accounts.iter().for_each(|account| note(account));
     let noisy = data.noisy()?;
     let n = noisy.len();
-    let parts = |what: &'static str, of: &mut dyn FnMut(&[u32]) -> Result<()>| -> Result<()> {
-        let mut progress = Progress::new(what, n as u64);
-        for first in (0..n).step_by(AT_ONCE) {
-            let indices: Vec<u32> = (first..n.min(first + AT_ONCE)).map(|i| i as u32).collect();
-            of(&indices)?;
-            progress.tick((first + indices.len()) as u64, None);
-        }
-        progress.finish();
-        Ok(())
-    };
-    let labels = || noisy.labels().to_vec();
     let Some(draws) = args.draws else {
-        let mut pixels = Vec::with_capacity(n * noisy.values());
-        parts("denoising", &mut |indices| {
-            pixels.extend(posterior_mean(&model, noisy, indices, &data.levels)?);
-            Ok(())
-        })?;
+        let denoised = mean(&model, noisy, &data.levels)?;
         let _writing = interrupt::writing();
-        args.write(form, &noisy.with_pixels(pixels, labels())?)?;
+        destination.write(&denoised)?;
         note(&format!("{n} images denoised on {}", model.weights.device()));
         return Ok(interrupt::ended());
     };
     let mut all = Vec::with_capacity(draws as usize * n * noisy.values());
     for draw in 0..draws {
-        parts("drawing", &mut |indices| {
+        in_parts("drawing", n, &mut |indices| {
             let (steps, seed) = (args.steps as usize, args.seed);
             all.extend(posterior_draws(&model, noisy, indices, &data.levels, steps, (seed, draw))?);
             Ok(())
         })?;
     }
     let _writing = interrupt::writing();
-    args.write_draws(form, noisy, &all, draws as usize)?;
+    args.write_draws(&destination, noisy, &all, draws as usize)?;
     note(&format!("{draws} draws for each of {n} images on {}", model.weights.device()));
     Ok(interrupt::ended())
 }
 
 impl Args {
-    fn form(&self) -> Result<Output> {
-        let form = match &*output::ending(&self.output) {
-            "npy" => Output::Array,
-            "npz" => Output::Archive,
-            "tif" | "tiff" => Output::Tiff,
-            "" => Output::Folder,
-            ending => {
-                return Err(Error::Config(format!(
-                    "--output {}: what is written is .npy, .npz, .tif, or a folder; no .{ending}",
-                    self.output.display()
-                )));
-            }
-        };
-        if form != Output::Folder {
-            output::check([("--output", Form::Numbers, Some(&self.output))])?;
-        }
-        if form == Output::Folder
-            && self.output.is_dir()
-            && self.output.read_dir().is_ok_and(|mut all| all.next().is_some())
-        {
-            let what = "the folder holds something already: give another, or empty it";
-            return Err(Error::Config(format!("--output {}: {what}", self.output.display())));
-        }
-        if self.draws.is_some() && matches!(form, Output::Array | Output::Tiff) {
-            let what = "draws have a mean, a standard deviation and themselves: end the name in .npz, or give a folder";
-            return Err(Error::Config(format!("--output {}: {what}", self.output.display())));
-        }
-        Ok(form)
-    }
-
-    /// Errors now rather than when all is denoised: where the result does not fit in memory, or no such file can hold
-    /// it.
-    fn check(&self, form: Output, images: &Images) -> Result<()> {
-        let values = images.len() as u128 * images.values() as u128;
-        let (bytes, advice) = match self.draws {
-            // Each draw in 32 bits and in 64, and as a file.
-            Some(draws) => (20 * values * u128::from(draws), "take fewer --draws, or denoise fewer at a time"),
-            None => (12 * values, "denoise fewer at a time"),
-        };
-        memory::check(bytes, &format!("the result for {} images", images.len()), advice)?;
-        match form {
-            Output::Tiff => stack::check_tiff(&self.output, images.size()[2]),
-            _ => Ok(()),
-        }
-    }
-
-    fn write(&self, form: Output, images: &Images) -> Result<()> {
-        match form {
-            Output::Array => npy::write(&self.output, &stack::array(images)?),
-            Output::Archive => npy::write_images(&self.output, images),
-            Output::Tiff => stack::write_tiff(&self.output, images),
-            Output::Folder => stack::write(&self.output, images, (0..).map(|i| format!("{i:06}"))),
-        }
-    }
-
     /// `draws` follow each other in `all`, each with all images.
-    fn write_draws(&self, form: Output, noisy: &Images, all: &[f32], draws: usize) -> Result<()> {
+    fn write_draws(&self, to: &Destination, noisy: &Images, all: &[f32], draws: usize) -> Result<()> {
         let (n, channels) = (noisy.len() * noisy.values(), noisy.size()[2]);
         let user: Vec<f64> =
             all.chunks_exact(n).flat_map(|draw| noisy.units().all_to_user_f64(draw, channels)).collect();
@@ -236,7 +155,7 @@ impl Args {
         let means: Vec<f64> = (0..n).map(|i| of(i).map(|at| user[at]).sum::<f64>() / draws as f64).collect();
         let spread = |i: usize| of(i).map(|at| (user[at] - means[i]).powi(2)).sum::<f64>();
         let deviations: Vec<f64> = (0..n).map(|i| (spread(i) / (draws.max(2) - 1) as f64).sqrt()).collect();
-        if form == Output::Folder {
+        if to.is_folder() {
             for (draw, pixels) in all.chunks_exact(n).enumerate() {
                 let images = noisy.with_pixels(pixels.to_vec(), noisy.labels().to_vec())?;
                 stack::write(&self.output.join(format!("draw{draw:03}")), &images, (0..).map(|i| format!("{i:06}")))?;

@@ -9,6 +9,7 @@ mod collapse;
 mod data;
 mod demo;
 mod denoise;
+mod destination;
 mod device;
 mod ema;
 mod evaluate;

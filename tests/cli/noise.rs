@@ -51,14 +51,26 @@ fn noise_is_as_it_is_said_or_found() {
     ] {
         let out = place.at(name);
         let data = ["--data", clean.as_str(), "--noisy", noisy.as_str(), "--sigma", sigma, "--out", out.as_str()];
-        let output = command(&[&["sfbd"][..], &data, &short, &SMALL].concat()).output().unwrap();
+        let folder = place.at(&format!("{name}-folder"));
+        let output = command(&[&["sfbd", "--denoised", &folder][..], &data, &short, &SMALL].concat()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && text.contains(said), "{name}: {text}");
+        assert!(text.contains("40 denoised images in ") && Path::new(&folder).join("000039.npy").exists(), "{text}");
         let out = place.at(&format!("ambient-{name}"));
+        let denoised = place.at(&format!("{name}-denoised.npy"));
         let data = ["--data", clean.as_str(), "--noisy", noisy.as_str(), "--sigma", sigma, "--out", out.as_str()];
         let short = ["--device", "cpu", "--images", "64", "--set", "sampling.measured=0", "--set", "judge.images=0"];
-        succeeds(&[&["ambient"][..], &data, &short, &SMALL].concat());
+        succeeds(&[&["ambient", "--denoised", &denoised][..], &data, &short, &SMALL].concat());
+        // What the run leaves of its noisy images is what the model makes of them afterwards.
+        let again = place.at(&format!("{name}-again.npy"));
+        let of_run = ["denoise", "--model", &out, "--data", &noisy, "--sigma", sigma, "--clean", &clean];
+        succeeds(&[&of_run[..], &["--device", "cpu", "--output", &again]].concat());
+        assert!(fs::read(&denoised).unwrap() == fs::read(&again).unwrap(), "{name}");
     }
+    let out = place.at("not-begun");
+    let data = ["--data", clean.as_str(), "--noisy", noisy.as_str(), "--sigma", "80", "--out", out.as_str()];
+    let error = fails(2, &[&["sfbd", "--denoised", "x.jpg"][..], &data].concat());
+    assert!(error.contains("--denoised x.jpg: what is written is") && !Path::new(&out).exists(), "{error}");
     let out = place.at("refused");
     let refused = |sigma: &[&str], what: &str| {
         let data = ["sfbd", "--data", &clean, "--noisy", &noisy, "--out", &out];

@@ -7,11 +7,12 @@ use veridical::figures::fixed;
 use veridical::methods::ambient::AmbientSection;
 use veridical::methods::{AmbientLoss, AmbientSettings, AmbientTraining, TrainedOn, presets};
 use veridical::settings::help;
-use veridical::train::With;
 use veridical::train::config::TrainSection;
+use veridical::train::{End, With};
 
 use super::{Common, Noise};
 use crate::cli::data::Reading;
+use crate::cli::destination::Destination;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
 use crate::cli::words::words;
@@ -34,6 +35,10 @@ pub struct Args {
     reading: Reading,
     #[command(flatten)]
     noise: Noise,
+    /// Write the noisy images as the model denoises them at the end, in their own units and order: .npy, .npz, .tif, or
+    /// a folder of a file each
+    #[arg(long, value_name = "PATH")]
+    denoised: Option<PathBuf>,
     #[arg(long, value_name = "WHICH", value_parser = words::<TrainedOn>(), hide_possible_values = true, help = help::<AmbientSection>("images"))]
     on: Option<TrainedOn>,
     #[arg(long, value_name = "NAME", value_parser = words::<AmbientLoss>(), hide_possible_values = true, help = help::<AmbientSection>("loss"))]
@@ -62,7 +67,9 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
+    let denoised = args.denoised.as_ref().map(|path| Destination::new("--denoised", path, None)).transpose()?;
     let data = settings.method.noisy.open(&settings.run.data, opened)?;
+    denoised.iter().try_for_each(|to| to.check_noisy(&data))?;
     data.accounts.iter().for_each(|account| note(account));
     if derived {
         note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
@@ -76,6 +83,10 @@ pub fn run(args: Args) -> Result<Ended> {
     say(&format!("{} after {} steps", train::ended(outcome.end), outcome.steps))?;
     if let Some(c) = measured {
         say(&format!("Fréchet {}  KID {}", fixed(c.frechet_distance, 4), fixed(c.kid, 5)))?;
+    }
+    match &denoised {
+        Some(to) if outcome.end != End::Stopped => to.write_denoised(&args.out, &data, &settings.run.train.device)?,
+        _ => {}
     }
     train::files(&args.out, outcome.end)
 }

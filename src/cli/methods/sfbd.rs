@@ -7,10 +7,11 @@ use veridical::figures::fixed;
 use veridical::methods::sfbd::SfbdSection;
 use veridical::methods::{Sfbd, SfbdSettings, presets};
 use veridical::settings::help;
-use veridical::train::With;
+use veridical::train::{End, With};
 
 use super::{Common, Noise};
 use crate::cli::data::Reading;
+use crate::cli::destination::Destination;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
 use crate::cli::{Ended, say};
@@ -35,6 +36,10 @@ pub struct Args {
     reading: Reading,
     #[command(flatten)]
     noise: Noise,
+    /// Write the noisy images as the model denoises them at the end, in their own units and order: .npy, .npz, .tif, or
+    /// a folder of a file each
+    #[arg(long, value_name = "PATH")]
+    denoised: Option<PathBuf>,
     /// Training images in all: a third of them in pre-training (none with --model), the others in the rounds, or online
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
     images: Option<u64>,
@@ -77,7 +82,9 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
+    let denoised = args.denoised.as_ref().map(|path| Destination::new("--denoised", path, None)).transpose()?;
     let data = settings.method.noisy.open(&settings.run.data, opened)?;
+    denoised.iter().try_for_each(|to| to.check_noisy(&data))?;
     data.accounts.iter().for_each(|account| note(account));
     if derived {
         note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
@@ -98,6 +105,10 @@ pub fn run(args: Args) -> Result<Ended> {
             let (frechet, kid) = (fixed(c.frechet_distance, 4), fixed(c.kid, 5));
             say(&format!("{name:<10} Fréchet {frechet}  KID {kid}{error}"))?;
         }
+    }
+    match &denoised {
+        Some(to) if outcome.end != End::Stopped => to.write_denoised(&args.out, &data, &settings.run.train.device)?,
+        _ => {}
     }
     train::files(&args.out, outcome.end)
 }
