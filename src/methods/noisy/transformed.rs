@@ -284,7 +284,7 @@ mod tests {
 
     /// Mean and standard deviation of what noise does, as a model sees it.
     fn difference(data: &NoisyData) -> [f64; 2] {
-        let (clean, noisy) = (data.clean().unwrap().pixels(), data.noisy().unwrap().pixels());
+        let (clean, noisy) = (data.clean().unwrap().pixels().unwrap(), data.noisy().unwrap().pixels().unwrap());
         let all: Vec<f64> = noisy.iter().zip(clean.iter()).map(|(y, x)| f64::from(y - x)).collect();
         let mean = all.iter().sum::<f64>() / all.len() as f64;
         [mean, (all.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / all.len() as f64).sqrt()]
@@ -303,7 +303,7 @@ mod tests {
         assert!(data.warning().is_none(), "{:?}", data.warning());
         // The clean images come back, and are standardised.
         let images = data.clean().unwrap();
-        for (found, expected) in images.units().all_to_user(&images.pixels(), 1).iter().zip(&clean) {
+        for (found, expected) in images.units().all_to_user(&images.pixels().unwrap(), 1).iter().zip(&clean) {
             assert!((f64::from(*found) - expected).abs() < 1e-3 * expected, "{found}, expected {expected}");
         }
         approx::assert_relative_eq!(images.deviation(), 0.5, max_relative = 1e-3);
@@ -351,7 +351,7 @@ mod tests {
         std::fs::write(file.path(), "0.2\n".repeat(30) + &"0.9\n".repeat(30)).unwrap();
         let sigma = Sigma::File(file.path().to_str().unwrap().into());
         let data = NoisyData::multiplicative(Some(set("clean", clean)), set("noisy", noisy), &sigma).unwrap();
-        let (clean, noisy) = (data.clean().unwrap().pixels(), data.noisy().unwrap().pixels());
+        let (clean, noisy) = (data.clean().unwrap().pixels().unwrap(), data.noisy().unwrap().pixels().unwrap());
         let half = clean.len() / 2;
         for part in [0..half, half..2 * half] {
             let mean = part.clone().map(|i| f64::from(noisy[i] - clean[i])).sum::<f64>() / half as f64;
