@@ -11,6 +11,8 @@ mod conversion;
 pub mod digits;
 mod entries;
 #[cfg(feature = "formats")]
+mod fits;
+#[cfg(feature = "formats")]
 mod folder;
 pub mod idx;
 mod images;

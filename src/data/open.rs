@@ -6,7 +6,7 @@ use super::entries::{Kind, entries};
 use super::reading::Examples;
 use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, synthetic};
 #[cfg(feature = "formats")]
-use super::{folder, table, tiff};
+use super::{fits, folder, table, tiff};
 use crate::escape::escaped;
 use crate::{Error, Result, files};
 
@@ -79,6 +79,7 @@ impl DataSet {
 /// | a `.npz` file | `images` (or `x`) and, if there, `labels` (or `y`); `x_test` and `y_test` |
 /// | a `.npy` file | images, signals or points without classes |
 /// | a `.tif` file | its pages, of whole or floating-point numbers |
+/// | a `.fits` file | its images, of one unit or of several that are alike |
 /// | a `.csv` or `.tsv` file | points: a row each, a column for each number and perhaps one for the class |
 /// | a `.bin` file, an IDX file | CIFAR records, MNIST images (with the labels beside them) |
 ///
@@ -213,6 +214,10 @@ fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
         return tiff::open(path, given, options);
     }
     #[cfg(feature = "formats")]
+    if ends(".fits") || ends(".fit") || ends(".fts") {
+        return fits::open(path, given, options);
+    }
+    #[cfg(feature = "formats")]
     if ends(".csv") || ends(".tsv") {
         return table::open(path, given, options);
     }
@@ -227,7 +232,7 @@ fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
     }
     Err(Error::format(
         path,
-        "the name says no form that is read: .npz, .npy, .csv, .tsv, .bin (CIFAR), -ubyte (IDX), each also .gz, and .tif; other pictures are read by the folder",
+        "the name says no form that is read: .npz, .npy, .csv, .tsv, .fits, .bin (CIFAR), -ubyte (IDX), each also .gz, and .tif; other pictures are read by the folder",
     ))
 }
 

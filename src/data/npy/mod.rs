@@ -198,7 +198,7 @@ fn array(path: &Path, member: &str, file: &mut dyn Read, left: &mut u64) -> Resu
 }
 
 /// The numbers that are written in these bytes.
-fn values(mut bytes: Vec<u8>, Type { kind, width }: Type, big_endian: bool) -> Result<Values, String> {
+pub(super) fn values(mut bytes: Vec<u8>, Type { kind, width }: Type, big_endian: bool) -> Result<Values, String> {
     if big_endian && width > 1 {
         bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
     }

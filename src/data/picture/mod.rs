@@ -242,7 +242,7 @@ thread_local! {
 }
 
 /// Runs a decoder; its panic becomes an error that names the file.
-fn fenced<T>(path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn fenced<T>(path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let before = std::panic::take_hook();
