@@ -296,12 +296,13 @@ impl<'a> Terminal<'a> {
 }
 
 impl Observer for Terminal<'_> {
-    fn started(&mut self, &Started { parameters, ref device, first, steps }: &Started) {
+    fn started(&mut self, &Started { parameters, ref device, first, steps, ref leaves }: &Started) {
         let out = self.out.display();
         note(&format!(
             "{parameters} parameters on {device}; {} steps from {first} on, into {out}",
             steps - first.min(steps)
         ));
+        note(&format!("on disk: {}", leaves.join("; ")));
         self.finish();
     }
 
