@@ -57,15 +57,15 @@ pub struct Args {
     input: Option<PathBuf>,
     /// Where the result goes. Of --data: .npy, .tif, .npz (with --draws `mean`, `sd` and `draws`), or a folder of a
     /// file each; of --input: safetensors
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, visible_alias = "out", value_name = "PATH")]
     output: PathBuf,
+    /// Images denoised at once; no image depends on it
+    #[arg(long, value_name = "IMAGES", default_value_t = 256, requires = "data", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
     #[arg(long, default_value = "best", value_parser = device::name)]
     device: String,
 }
-
-/// Images that are denoised between two looks at whether to stop.
-const AT_ONCE: usize = 256;
 
 /// What the result is written as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn tensors(args: &Args, input: &Path) -> Result<Ended> {
 fn people(args: &Args, path: &str, sigma: &Sigma) -> Result<Ended> {
     let form = args.form()?;
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
-    let options = for_model(args.reading.options(&[])?, &model);
+    let options = for_model(args.reading.options(&[])?, &model)?;
     let clean = args.clean.as_ref().map(|path| open_with(path, &options)).transpose()?;
     let noisy = open_with(path, &ReadOptions { noisy: true, ..options })?;
     check_fit(&model, &noisy.train, path)?;
@@ -116,11 +116,11 @@ fn people(args: &Args, path: &str, sigma: &Sigma) -> Result<Ended> {
     let data = NoisyData::given(clean, noisy, sigma)?;
     data.accounts.iter().for_each(|account| note(account));
     let noisy = data.noisy()?;
-    let n = noisy.len();
+    let (n, at_once) = (noisy.len(), args.batch as usize);
     let parts = |what: &'static str, of: &mut dyn FnMut(&[u32]) -> Result<()>| -> Result<()> {
         let mut progress = Progress::new(what, n as u64);
-        for first in (0..n).step_by(AT_ONCE) {
-            let indices: Vec<u32> = (first..n.min(first + AT_ONCE)).map(|i| i as u32).collect();
+        for first in (0..n).step_by(at_once) {
+            let indices: Vec<u32> = (first..n.min(first + at_once)).map(|i| i as u32).collect();
             of(&indices)?;
             progress.tick((first + indices.len()) as u64, None);
         }
