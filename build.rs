@@ -1,6 +1,7 @@
 //! Finds the kernels, compiles them with nvcc (feature `cuda`) and with the host C++ compiler (feature `emulator`), and
-//! writes the table of both to `$OUT_DIR/kernels.rs`, which `src/backend/kernels.rs` includes, and their parameter
-//! structs to `$OUT_DIR/params.rs`, for `src/backend/params.rs`.
+//! writes the table of both to `$OUT_DIR/kernels.rs`, which `src/backend/kernels.rs` includes, their parameter structs
+//! to `$OUT_DIR/params.rs`, for `src/backend/params.rs`, and which commit this is to `$OUT_DIR/commit.rs`, for the
+//! command.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -11,6 +12,8 @@
 //! | `VERIDICAL_KERNEL_REPORT` | `1`: say where the table of registers, shared memory and stack per kernel is |
 //! | `CXX`, `CXXFLAGS` | the host compiler of the emulator, as the `cc` crate reads them |
 
+#[path = "build/commit.rs"]
+mod commit;
 #[cfg(feature = "emulator")]
 #[path = "build/host.rs"]
 mod host;
@@ -50,6 +53,12 @@ fn run() -> Result<(), String> {
     println!("cargo::rerun-if-changed=kernels");
 
     let out = PathBuf::from(variable("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?);
+    let commit = commit::Commit::of(&root);
+    for path in commit.watched(&root) {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    scan::write_if_changed(&out.join("commit.rs"), &commit.rust())?;
     let mut sources = scan::folder(Path::new("kernels"))?;
     scan::write_if_changed(&out.join("params.rs"), &params::rust(&params::all(&sources)?))?;
     let on_gpu = cfg!(feature = "cuda") && variable("VERIDICAL_TEST_KERNELS").is_some_and(|value| value == "1");
@@ -61,15 +70,21 @@ fn run() -> Result<(), String> {
     scan::reject_duplicates(&sources)?;
     params::all(&sources)?;
 
-    let fatbins = if cfg!(feature = "cuda") { cuda(&sources, &headers, &out)? } else { None };
-    if fatbins.is_some() {
+    let compiled = if cfg!(feature = "cuda") { cuda(&sources, &headers, &out)? } else { Err("feature") };
+    if compiled.is_ok() {
         println!("cargo::rustc-cfg=has_cuda_kernels");
         if on_gpu {
             println!("cargo::rustc-cfg=has_cuda_test_kernels");
         }
     }
     let mut table = kernel_table(&sources);
-    fatbin_table(&mut table, fatbins.as_deref().unwrap_or(&[]));
+    fatbin_table(&mut table, compiled.as_ref().map_or(&[][..], |compiled| &compiled.fatbins));
+    let _ = writeln!(
+        table,
+        "/// nvcc's version and the architectures, or why there is no machine code.\n\
+         pub(crate) static CUDA: Result<(&str, &str), &str> = {:?};",
+        compiled.as_ref().map(|compiled| (&compiled.nvcc, &compiled.archs))
+    );
 
     #[cfg(not(feature = "emulator"))]
     drop(on_host);
@@ -98,14 +113,27 @@ fn test_kernels() -> Result<Vec<Source>, String> {
     scan::folder(folder)
 }
 
-/// Compiles for the GPU if that is wanted and possible: (file stem, fatbin) of every source, or none without nvcc.
-fn cuda(sources: &[Source], headers: &[Header], out: &Path) -> Result<Option<Vec<(String, PathBuf)>>, String> {
+/// What nvcc made.
+struct Compiled {
+    /// File stem and fatbin of every source.
+    fatbins: Vec<(String, PathBuf)>,
+    /// nvcc's version.
+    nvcc: String,
+    archs: String,
+}
+
+/// Compiles for the GPU if that is wanted and possible, or says in a word why not: `off`, `docs`, or `nvcc`, which is
+/// not there.
+fn cuda(sources: &[Source], headers: &[Header], out: &Path) -> Result<Result<Compiled, &'static str>, String> {
     let wish = variable("VERIDICAL_CUDA").unwrap_or_default();
     if !["", "required", "off"].contains(&wish.as_str()) {
         return Err(format!("VERIDICAL_CUDA is \"{wish}\"; it may be `required` or `off`, or not set"));
     }
-    if wish == "off" || variable("DOCS_RS").is_some() {
-        return Ok(None);
+    if wish == "off" {
+        return Ok(Err("off"));
+    }
+    if variable("DOCS_RS").is_some() {
+        return Ok(Err("docs"));
     }
     let Some(nvcc) = nvcc::find()? else {
         let searched = "nvcc was not found (searched NVCC, CUDA_HOME, CUDA_PATH and PATH)";
@@ -113,9 +141,10 @@ fn cuda(sources: &[Source], headers: &[Header], out: &Path) -> Result<Option<Vec
             return Err(format!("{searched}, and VERIDICAL_CUDA=required asks for it"));
         }
         println!("cargo::warning={searched}: building for the CPU only");
-        return Ok(None);
+        return Ok(Err("nvcc"));
     };
-    nvcc::compile(&nvcc, sources, headers, out).map(Some)
+    let fatbins = nvcc::compile(&nvcc, sources, headers, out)?;
+    Ok(Ok(Compiled { fatbins, nvcc: nvcc::release(&nvcc::version(&nvcc)?), archs: nvcc::archs() }))
 }
 
 /// A variable that is set to something.

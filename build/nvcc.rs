@@ -28,6 +28,24 @@ pub fn find() -> Result<Option<PathBuf>, String> {
     Ok(folders.map(|folder| folder.join(&program)).find(|nvcc| nvcc.is_file()))
 }
 
+/// All that nvcc says of its version.
+pub fn version(nvcc: &Path) -> Result<String, String> {
+    let said = Command::new(nvcc).arg("--version").output().map_err(|e| format!("{}: {e}", nvcc.display()))?;
+    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+}
+
+/// The number in that, such as 13.0.88.
+pub fn release(said: &str) -> String {
+    let number =
+        said.lines().find_map(|line| line.split_once("release ")?.1.split_once(", V")).map(|(_, number)| number);
+    number.unwrap_or("of an unknown version").trim().to_string()
+}
+
+/// The architectures that are compiled for.
+pub fn archs() -> String {
+    variable("VERIDICAL_CUDA_ARCHS").unwrap_or_else(|| ARCHS.to_string())
+}
+
 /// Compiles every source, refuses spills and serialized wgmma, and writes the report.
 pub fn compile(
     nvcc: &Path,
@@ -35,9 +53,7 @@ pub fn compile(
     headers: &[Header],
     out: &Path,
 ) -> Result<Vec<(String, PathBuf)>, String> {
-    let version = Command::new(nvcc).arg("--version").output().map_err(|e| format!("{}: {e}", nvcc.display()))?;
-    let version = String::from_utf8_lossy(&version.stdout).into_owned();
-    let archs = variable("VERIDICAL_CUDA_ARCHS").unwrap_or_else(|| ARCHS.to_string());
+    let (version, archs) = (version(nvcc)?, archs());
     let codes = archs.split(',').map(|arch| generate_code(arch.trim())).collect::<Result<Vec<_>, _>>()?;
 
     let folder = out.join("cuda");
@@ -168,6 +184,14 @@ mod tests {
         let warning = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to \
             non wgmma instructions defining accumulator registers in the function 'x'";
         assert!(accept(warning).unwrap_err().contains("serialized"));
+    }
+
+    #[test]
+    fn the_version_is_found_in_what_nvcc_says() {
+        let said = "nvcc: NVIDIA (R) Cuda compiler driver\nCopyright (c) 2005-2025 NVIDIA Corporation\n\
+            Cuda compilation tools, release 13.0, V13.0.88\nBuild cuda_13.0.r13.0/compiler.36424714_0\n";
+        assert_eq!(release(said), "13.0.88");
+        assert_eq!(release("clang"), "of an unknown version");
     }
 
     #[test]

@@ -35,6 +35,15 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// So many bytes as people read them, to three digits: 1234567 as 1.23 MB.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    // What would be rounded to the next unit is of that.
+    let rounded: f64 = format!("{:.2e}", bytes as f64).parse().unwrap_or(bytes as f64);
+    let unit = UNITS.iter().enumerate().rev().find(|(i, _)| rounded >= 1000f64.powi(*i as i32)).map_or(0, |(i, _)| i);
+    format!("{} {}", significant(rounded / 1000f64.powi(unit as i32), 3), UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +67,12 @@ mod tests {
         for (number, text) in texts {
             assert_eq!(significant(number, 4), text);
         }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let texts = [0, 999, 1000, 1_234_567, 999_999, 56_000_000_000].map(size);
+        assert_eq!(texts, ["0 B", "999 B", "1 kB", "1.23 MB", "1 MB", "56 GB"]);
     }
 
     #[test]

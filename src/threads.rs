@@ -102,6 +102,10 @@ fn wanted(text: Option<&OsStr>, processors: usize) -> Result<(usize, Vec<String>
                 format!("{VARIABLE} is {shown}, far more than the {processors} processors: {most} threads are started");
             Ok((most, vec![note]))
         }
+        number if number > processors => {
+            let note = format!("{VARIABLE} is {shown}, more than the {processors} processors, which they share");
+            Ok((number, vec![note]))
+        }
         number => Ok((number, Vec::new())),
     }
 }
@@ -131,12 +135,14 @@ mod tests {
             (count, notes.concat())
         };
         assert_eq!(wanted(None, 4).unwrap(), (4, vec![]));
-        for (text, count) in [("1", 1), ("3", 3), ("007", 7), ("256", 256)] {
+        for (text, count) in [("1", 1), ("3", 3), ("004", 4)] {
             assert_eq!(said(text), (count, String::new()), "{text}");
         }
         for (text, count, says) in [
             ("", 4, "is empty"),
             ("0", 4, "is 0"),
+            ("007", 7, "is 007, more than the 4 processors"),
+            ("256", 256, "more than the 4 processors"),
             ("257", 256, "is 257"),
             ("100000", 256, "256 threads are started"),
             ("99999999999999999999999", 256, "is 99999999999999999999999"),
@@ -144,7 +150,9 @@ mod tests {
             let (found, note) = said(text);
             assert!(found == count && note.contains(says) && note.starts_with(VARIABLE), "{text}: {found}, {note}");
         }
-        assert_eq!(wanted(Some(OsStr::new("1000")), 100).unwrap(), (1000, vec![]));
+        assert_eq!(wanted(Some(OsStr::new("1000")), 1000).unwrap(), (1000, vec![]));
+        let (count, notes) = wanted(Some(OsStr::new("1000")), 100).unwrap();
+        assert!(count == 1000 && notes.len() == 1, "{notes:?}");
         for text in ["abc", "-1", "+2", "1.5", "4 ", "0x4", "\u{664}", "two\nlines"] {
             let error = of(text).unwrap_err();
             assert!(

@@ -1,6 +1,9 @@
 //! The build script: the tests inside its files, and what needs files or nvcc.
 
 #[allow(dead_code)]
+#[path = "../build/commit.rs"]
+mod commit;
+#[allow(dead_code)]
 #[path = "../build/jobs.rs"]
 mod jobs;
 #[allow(dead_code)]

@@ -12,6 +12,8 @@ mod data;
 mod demo;
 #[path = "cli/denoise.rs"]
 mod denoise;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/evaluate.rs"]
 mod evaluate;
 #[path = "cli/games.rs"]
@@ -19,6 +21,8 @@ mod games;
 #[path = "cli/gpu.rs"]
 mod gpu;
 mod hardware;
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/info.rs"]
 mod info;
 #[path = "cli/kinds.rs"]
@@ -28,6 +32,8 @@ mod likelihood;
 mod locate;
 #[path = "cli/methods.rs"]
 mod methods;
+#[path = "cli/names.rs"]
+mod names;
 #[path = "cli/noise.rs"]
 mod noise;
 #[path = "cli/noise_models.rs"]
@@ -42,6 +48,8 @@ mod rehearsal;
 mod resume;
 #[path = "cli/sample.rs"]
 mod sample;
+#[path = "cli/shell.rs"]
+mod shell;
 #[path = "cli/stop.rs"]
 mod stop;
 #[path = "cli/train.rs"]

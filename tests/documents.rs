@@ -268,6 +268,11 @@ fn your_own_data() {
 }
 
 #[test]
+fn the_command_line() {
+    Place::new().type_in("docs/command-line.md");
+}
+
+#[test]
 fn games() {
     let place = Place::new();
     place.idx("mnist", 300, 50);

@@ -10,6 +10,8 @@ pub(crate) mod dtype;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod gpu;
+mod gpu_info;
+pub mod inventory;
 pub(crate) mod kernels;
 mod math;
 pub(crate) mod params;

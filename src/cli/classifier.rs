@@ -7,9 +7,10 @@ use veridical::evaluate::{ClassifierTraining, ImageClassifier};
 use veridical::metrics::classification;
 use veridical::{Device, Error, Result, memory};
 
+use super::data::Reading;
 use super::output::{self, Form};
 use super::progress::note;
-use super::{Ended, device, interrupt, say};
+use super::{Ended, device, interrupt, positive, say};
 
 /// Train a small classifier of images, whose features `veridical evaluate` can measure distances on.
 ///
@@ -19,8 +20,10 @@ pub struct Args {
     /// Labelled images: a data set as for `veridical train`
     #[arg(long, value_name = "DATA")]
     data: String,
+    #[command(flatten)]
+    reading: Reading,
     /// Where the classifier goes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "out", value_name = "FILE")]
     output: PathBuf,
     /// Passes over the training images; without it 3, more for sets of fewer than 50,000
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -28,6 +31,12 @@ pub struct Args {
     /// Channels of the convolutions; between two the resolution is halved
     #[arg(long, value_delimiter = ',', default_values_t = [32, 64])]
     channels: Vec<usize>,
+    /// Images a step
+    #[arg(long, value_name = "IMAGES", default_value_t = ClassifierTraining::default().batch as u32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+    /// AdamW's learning rate; it falls along half a cosine
+    #[arg(long, value_name = "RATE", default_value_t = ClassifierTraining::default().learning_rate, value_parser = positive)]
+    lr: f64,
     /// The seed of first weights, order and dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -42,7 +51,7 @@ const LEARNT_FROM: u64 = 150_000;
 pub fn run(args: Args) -> Result<Ended> {
     output::check([("--output", Form::Tensors, Some(&args.output))])?;
     let device = Device::named(&args.device)?;
-    let data = data::open(&args.data)?;
+    let data = data::open_with(&args.data, &args.reading.options(&[])?)?;
     note(&data.account());
     if data.train.classes() < 2 {
         return Err(Error::Config(format!("{}: a classifier needs images of two classes at least", args.data)));
@@ -50,6 +59,8 @@ pub fn run(args: Args) -> Result<Ended> {
     let training = ClassifierTraining {
         epochs: args.epochs.unwrap_or_else(|| LEARNT_FROM.div_ceil(data.train.len() as u64).clamp(3, 30)),
         channels: args.channels,
+        batch: args.batch as usize,
+        learning_rate: args.lr,
         seed: args.seed,
         ..ClassifierTraining::default()
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use veridical::data::{self, AxisOrder, DataSet, Images, ReadOptions, Standardise};
+use veridical::data::{self, AxisOrder, DataSet, Images, ReadOptions, Standardise, Units};
 use veridical::diffusion::Model;
 use veridical::settings::help;
 use veridical::tensor::TensorFile;
@@ -77,15 +77,27 @@ pub fn given(set: &[String], key: &str) -> Option<String> {
     set.iter().rev().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_string())
 }
 
-/// How data are read that a model is to take: in its units, and beside its samples.
-pub fn for_model(options: ReadOptions, model: &Model) -> ReadOptions {
+/// How data are read that a model is to take: in its units, and beside its samples. Errors where they are asked to be
+/// standardised otherwise.
+pub fn for_model(options: ReadOptions, model: &Model) -> Result<ReadOptions> {
     let options = match model.denoiser().sample_shape()[..] {
         [h, w, c] => options.beside([h, w, c]),
         ref dims => options.beside([1, 1, dims.iter().product()]),
     };
     match model.units() {
-        Some(units) => options.in_units(units),
-        None => options,
+        Some(units) => in_units_of_model(options, units),
+        None => Ok(options),
+    }
+}
+
+fn in_units_of_model(options: ReadOptions, units: &Units) -> Result<ReadOptions> {
+    match options.standardise {
+        Standardise::Auto => Ok(options.in_units(units)),
+        // What the model was trained on was taken as it is, too.
+        Standardise::None if units.is_plain() => Ok(options.in_units(units)),
+        asked => Err(Error::Config(format!(
+            "--standardise {asked} (data.standardise): the data are taken in the model's own units ({units}); leave it out"
+        ))),
     }
 }
 
@@ -112,7 +124,7 @@ pub fn open(path: &str, options: ReadOptions, model: &str) -> Result<DataSet> {
         return data::open_with(path, &options);
     }
     match Model::units_of_file(&TensorFile::open(Path::new(model))?)? {
-        Some(units) => data::open_with(path, &options.in_units(&units)),
+        Some(units) => data::open_with(path, &in_units_of_model(options, &units)?),
         None => data::open_with(path, &options),
     }
 }

@@ -60,8 +60,11 @@ pub struct Args {
     input: Option<PathBuf>,
     /// Where the result goes. Of --data: .npy, .tif, .npz (with --draws `mean`, `sd` and `draws`), or a folder of a
     /// file each; of --input: safetensors
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, visible_alias = "out", value_name = "PATH")]
     output: PathBuf,
+    /// Images denoised at once; no image depends on it
+    #[arg(long, value_name = "IMAGES", default_value_t = 256, requires = "data", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
     #[arg(long, default_value = "best", value_parser = device::name)]
     device: String,
@@ -89,7 +92,7 @@ fn people(args: &Args, path: &str) -> Result<Ended> {
     let destination = Destination::new("--output", &args.output, args.draws)?;
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
     let transformed = model.units().filter(|units| units.transform().is_some());
-    let mut options = for_model(args.reading.options(&[])?, &model);
+    let mut options = for_model(args.reading.options(&[])?, &model)?;
     if transformed.is_some() {
         options.units = None; // what the model sees is made of the numbers of the files
     }
@@ -123,9 +126,9 @@ fn people(args: &Args, path: &str) -> Result<Ended> {
     };
     data.accounts.iter().for_each(|account| note(account));
     let noisy = data.noisy()?;
-    let n = noisy.len();
+    let (n, at_once) = (noisy.len(), args.batch as usize);
     let Some(draws) = args.draws else {
-        let denoised = mean(&model, noisy, &data.levels)?;
+        let denoised = mean(&model, noisy, &data.levels, at_once)?;
         let _writing = interrupt::writing();
         destination.write(&denoised)?;
         note(&format!("{n} images denoised on {}", model.weights.device()));
@@ -133,7 +136,7 @@ fn people(args: &Args, path: &str) -> Result<Ended> {
     };
     let mut all = Vec::with_capacity(draws as usize * n * noisy.values());
     for draw in 0..draws {
-        in_parts("drawing", n, &mut |indices| {
+        in_parts("drawing", (n, at_once), &mut |indices| {
             let (steps, seed) = (args.steps as usize, args.seed);
             all.extend(posterior_draws(&model, noisy, indices, &data.levels, steps, (seed, draw))?);
             Ok(())

@@ -13,8 +13,8 @@ use super::output::{self, Form};
 use super::progress::{Progress, note};
 use super::{interrupt, model, stack};
 
-/// Images that are denoised between two looks at whether to stop.
-const AT_ONCE: usize = 256;
+/// Images that are denoised between two looks at whether to stop, if nothing is said.
+pub const AT_ONCE: usize = 256;
 
 /// A file or folder that is to get images.
 pub struct Destination {
@@ -92,7 +92,7 @@ impl Destination {
     /// Writes the noisy images of a run as its model denoises them.
     pub fn write_denoised(&self, run: &Path, data: &NoisyData, device: &str) -> Result<()> {
         let model = model::load(run, &Device::named(device)?)?;
-        let denoised = mean(&model, data.noisy()?, &data.levels)?;
+        let denoised = mean(&model, data.noisy()?, &data.levels, AT_ONCE)?;
         let _writing = interrupt::writing();
         self.write(&denoised)?;
         note(&format!("{} denoised images in {}", denoised.len(), self.path.display()));
@@ -111,11 +111,15 @@ impl Destination {
     }
 }
 
-/// Calls `of` with the places of so many images, some at a time, and shows how far it is.
-pub fn in_parts(what: &'static str, n: usize, of: &mut dyn FnMut(&[u32]) -> Result<()>) -> Result<()> {
+/// Calls `of` with the places of `n` images, so many at a time, and shows how far it is.
+pub fn in_parts(
+    what: &'static str,
+    (n, at_once): (usize, usize),
+    of: &mut dyn FnMut(&[u32]) -> Result<()>,
+) -> Result<()> {
     let mut progress = Progress::new(what, n as u64);
-    for first in (0..n).step_by(AT_ONCE) {
-        let indices: Vec<u32> = (first..n.min(first + AT_ONCE)).map(|i| i as u32).collect();
+    for first in (0..n).step_by(at_once) {
+        let indices: Vec<u32> = (first..n.min(first + at_once)).map(|i| i as u32).collect();
         of(&indices)?;
         progress.tick((first + indices.len()) as u64, None);
     }
@@ -124,9 +128,9 @@ pub fn in_parts(what: &'static str, n: usize, of: &mut dyn FnMut(&[u32]) -> Resu
 }
 
 /// The posterior mean of each image, one evaluation of the model, in the units of the data.
-pub fn mean(model: &Model, noisy: &Images, levels: &NoiseLevels) -> Result<Images> {
+pub fn mean(model: &Model, noisy: &Images, levels: &NoiseLevels, at_once: usize) -> Result<Images> {
     let mut pixels = Vec::with_capacity(noisy.len() * noisy.values());
-    in_parts("denoising", noisy.len(), &mut |indices| {
+    in_parts("denoising", (noisy.len(), at_once), &mut |indices| {
         pixels.extend(posterior_mean(model, noisy, indices, levels)?);
         Ok(())
     })?;

@@ -6,7 +6,7 @@ use veridical::train::snapshots;
 use veridical::{Error, Result};
 
 use super::output::{self, Form};
-use super::{Ended, interrupt, say};
+use super::{Ended, interrupt, model, say};
 
 /// Reconstruct averaged weights of any width from the snapshots of a run.
 ///
@@ -14,8 +14,8 @@ use super::{Ended, interrupt, say};
 /// width is the standard deviation of the average's profile, relative to the length of the run (Karras et al. 2023).
 #[derive(clap::Args)]
 pub struct Args {
-    /// Directory of the run
-    #[arg(long)]
+    /// Directory of the run, or a model file in it
+    #[arg(long, visible_alias = "model")]
     run: PathBuf,
     /// Widths, between 0 and 0.3, separated by commas
     #[arg(long, value_delimiter = ',', required = true)]
@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(long)]
     images: Option<u64>,
     /// Where to write the model; with several widths, each is added to the name
-    #[arg(long)]
+    #[arg(long, visible_alias = "out", value_name = "FILE")]
     output: PathBuf,
 }
 
@@ -39,11 +39,12 @@ pub fn run(args: Args) -> Result<Ended> {
     };
     let paths: Vec<PathBuf> = args.std.iter().map(path).collect();
     output::check(paths.iter().map(|path| ("--output", Form::Tensors, Some(path))))?;
+    let run = model::run(&args.run);
     for (std, path) in args.std.iter().zip(&paths) {
         if interrupt::requested() {
             break;
         }
-        let model = snapshots::reconstruct(&args.run, *std, args.images)?;
+        let model = snapshots::reconstruct(run, *std, args.images)?;
         let _writing = interrupt::writing();
         model.save(path)?;
         say(&format!("{std} {}", path.display()))?;

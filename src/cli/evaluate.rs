@@ -15,7 +15,7 @@ use veridical::{DType, Device, Error, Result, ops};
 use super::data::Reading;
 use super::output::{self, Form};
 use super::progress::note;
-use super::{Ended, device, interrupt, say};
+use super::{Ended, device, interrupt, model, say};
 
 /// Measure how far generated samples are from real ones.
 ///
@@ -26,15 +26,15 @@ use super::{Ended, device, interrupt, say};
 #[derive(clap::Args)]
 pub struct Args {
     /// Real images: a data set as for `veridical train`; its test images are compared with if it has some
-    #[arg(long, value_name = "DATA", required_unless_present = "real_features")]
+    #[arg(long, visible_alias = "data", value_name = "DATA", required_unless_present = "real_features")]
     real: Option<String>,
     #[command(flatten)]
     reading: Reading,
     /// Generated images: the output of `veridical sample`, or a data set
     #[arg(long, value_name = "FILE", required_unless_present = "generated_features")]
     generated: Option<PathBuf>,
-    /// `pixels`, or the file of a classifier
-    #[arg(long, default_value = "pixels", value_name = "pixels|FILE")]
+    /// `pixels`, or a classifier: a file, or the directory of a run of kdgan or triple-gan
+    #[arg(long, default_value = "pixels", value_name = "pixels|MODEL")]
     features: String,
     /// Compare with the training images even if there are test images
     #[arg(long)]
@@ -92,7 +92,10 @@ const LEAST: usize = 6;
 fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Result<(Comparison, Option<Comparison>)> {
     let space = match args.features.as_str() {
         "pixels" => FeatureSpace::Pixels,
-        file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(file, &Device::named(&args.device)?)?)),
+        file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(
+            model::classifier(file.as_ref())?,
+            &Device::named(&args.device)?,
+        )?)),
     };
     let data = data::open_with(real, &args.reading.options(&[])?)?;
     note(&data.account());
@@ -156,6 +159,8 @@ fn generated_images(path: &Path, real: &Images, alpha: bool) -> Result<Images> {
     let units = real.units();
     if output::ending(path) != "safetensors" {
         // Whatever a model that was trained badly has drawn.
+        // Arrays have what they have.
+        let alpha = alpha && path.is_dir();
         let options = ReadOptions { alpha, ..ReadOptions::noisy().in_units(units).beside(real.size()) };
         let set = data::open_with(path, &options)?;
         note(&set.account());

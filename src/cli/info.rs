@@ -9,22 +9,27 @@ use veridical::escape::{escaped, escaped_json};
 use veridical::evaluate::{ClassifierDescription, classifier_of_file};
 use veridical::figures::grouped;
 use veridical::tensor::TensorFile;
-use veridical::{Result, nn};
+use veridical::{Error, Result, nn};
 
-use super::{Ended, say};
+use super::{Ended, model, say};
 
 /// Show what a model file holds: architecture, preconditioning, labels, parameters and tensors.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model file, or any other safetensors file
-    file: PathBuf,
+    /// A model file, or any other safetensors file, or the directory of a run
+    #[arg(value_name = "MODEL", required_unless_present = "model")]
+    file: Option<PathBuf>,
+    /// The same, by the name that other commands have for it
+    #[arg(long, value_name = "MODEL", conflicts_with = "file")]
+    model: Option<PathBuf>,
     /// As one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    let file = TensorFile::open(&args.file)?;
+    let Some(given) = args.file.or(args.model) else { return Err(Error::Config("which model? give a file".into())) };
+    let file = TensorFile::open(model::file(&given)?)?;
     let info = describe(&file);
     if args.json {
         say(&escaped_json(&info.to_string()))?;

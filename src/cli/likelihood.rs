@@ -81,7 +81,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write `bits_per_dim` [n] and `nats` [n] of every sample (safetensors)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "out", value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
@@ -128,7 +128,7 @@ impl Measured {
         if spec.ends_with(".safetensors") {
             return Err(Error::Config(format!("--data {spec}: no data set but tensors; give them by --input")));
         }
-        let options = for_model(reading.options(&[])?, model);
+        let options = for_model(reading.options(&[])?, model)?;
         let set = data::open_with(spec, &options)?;
         note(&set.account());
         let which = if set.test.is_some() { "test" } else { "training" };

@@ -11,8 +11,10 @@ mod demo;
 mod denoise;
 mod destination;
 mod device;
+mod doctor;
 mod ema;
 mod evaluate;
+mod examples;
 mod info;
 mod interrupt;
 mod likelihood;
@@ -22,23 +24,41 @@ mod noise;
 mod output;
 mod progress;
 mod sample;
+mod shell;
 mod stack;
 mod train;
+mod version;
 mod words;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use examples::EXAMPLES;
 use veridical::escape::escaped_lines;
+use veridical::methods::{kdgan, presets, triple_gan};
 use veridical::{DType, Error, Result, threads};
 
 /// Learn the true data distribution, even when the data you have is not it.
 #[derive(Parser)]
-#[command(name = "veridical", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "veridical",
+    version,
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// No progress and no accounts on standard error: errors and results alone
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Print the version; --version also commit, features and kernels of this build
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    version: Option<bool>,
 }
 
 #[derive(Subcommand)]
@@ -60,6 +80,9 @@ enum Command {
     Info(info::Args),
     Sample(Box<sample::Args>),
     Likelihood(likelihood::Args),
+    Doctor(doctor::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 /// How a command ended that did not fail.
@@ -74,20 +97,29 @@ impl Ended {
 }
 
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = whole().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    let cli = match parsed {
         Ok(cli) => cli,
+        Err(asked)
+            if asked.kind() == ErrorKind::DisplayVersion && std::env::args_os().any(|arg| arg == "--version") =>
+        {
+            return ExitCode::from(if say(&version::long()).is_ok() { 0 } else { 1 });
+        }
         Err(usage) => {
             // Help and version go to standard output and are no failure; clap knows which it is.
             let _ = usage.print();
             return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
         }
     };
+    if cli.quiet {
+        progress::be_quiet();
+    }
     interrupt::catch();
     match threads::start().and_then(|notes| run(cli.command, &notes)) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
         Err(Error::Stopped) => {
-            progress::note("stopped before the first new step");
+            progress::warn("stopped before the first new step");
             ExitCode::from(Ended::INTERRUPTED)
         }
         Err(error) => {
@@ -95,6 +127,24 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// The command with all that is known of it.
+fn whole() -> clap::Command {
+    let presets: [(&str, &'static [&'static str]); 5] = [
+        ("sfbd", &presets::NOISY),
+        ("ambient", &presets::NOISY),
+        ("csc", &presets::CSC),
+        ("kdgan", &kdgan::presets::NAMES),
+        ("triple-gan", &triple_gan::presets::NAMES),
+    ];
+    let command = presets.into_iter().fold(Cli::command(), |command, (name, presets)| {
+        let named = |preset: clap::Arg| preset.value_parser(PossibleValuesParser::new(presets));
+        command.mut_subcommand(name, |command| command.mut_arg("preset", named))
+    });
+    EXAMPLES.into_iter().fold(command, |command, (name, lines)| {
+        command.mut_subcommand(name, |command| command.after_long_help(examples::shown(lines)))
+    })
 }
 
 /// Does what a command says, after what there is to say of the threads.
@@ -118,6 +168,9 @@ fn run(command: Command, notes: &[String]) -> Result<Ended> {
         Command::Info(args) => info::run(args),
         Command::Sample(args) => sample::run(*args),
         Command::Likelihood(args) => likelihood::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => shell::completions(args, whole()),
+        Command::Man(args) => shell::man(args, whole()),
     }
 }
 
@@ -145,7 +198,12 @@ fn compute(name: &str) -> DType {
 /// Writes a line of results, in which nothing that stood in a file acts on the terminal. A reader that went away
 /// (`veridical demo | head -1`) is its own business.
 fn say(line: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{}", escaped_lines(line)) {
+    written(writeln!(std::io::stdout(), "{}", escaped_lines(line)))
+}
+
+/// What became of writing to standard output.
+fn written(outcome: std::io::Result<()>) -> Result<()> {
+    match outcome {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("standard output", e)),
         _ => Ok(()),
     }
@@ -153,18 +211,94 @@ fn say(line: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use std::collections::BTreeSet;
 
-    use super::Cli;
+    use super::whole;
+    use crate::cli::examples::EXAMPLES;
 
     #[test]
     fn every_flag_says_what_it_is_for() {
-        Cli::command().debug_assert();
-        for command in Cli::command().get_subcommands() {
+        whole().debug_assert();
+        for command in whole().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty(), "{}: no help", command.get_name());
             for flag in command.get_arguments() {
                 let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
                 assert!(!help.is_empty(), "{} {}: no help", command.get_name(), flag.get_id());
             }
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples_that_it_takes() {
+        let names: BTreeSet<String> = whole().get_subcommands().map(|command| command.get_name().to_string()).collect();
+        assert_eq!(names, EXAMPLES.iter().map(|(name, _)| name.to_string()).collect());
+        for (name, lines) in EXAMPLES {
+            for line in lines {
+                assert!(line.len() <= 96, "{line}: help would break the line");
+                let found = whole().try_get_matches_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
+                assert_eq!(found.subcommand_name(), Some(name), "{line}");
+            }
+        }
+    }
+
+    /// Commands that help speaks of are there.
+    #[test]
+    fn help_speaks_of_commands_that_there_are() {
+        let names: BTreeSet<String> = whole().get_subcommands().map(|command| command.get_name().to_string()).collect();
+        for mut command in whole().get_subcommands().cloned() {
+            let help = command.render_long_help().to_string();
+            let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            for spoken in help.split("`veridical ").skip(1) {
+                let name = spoken.split(['`', ' ']).next().unwrap_or_default();
+                assert!(names.contains(name), "{}: `veridical {name}`", command.get_name());
+            }
+        }
+    }
+
+    /// What several commands have is called the same in each.
+    #[test]
+    fn names_are_the_same_everywhere() {
+        let has = |command: &str, flag: &str| {
+            let command = whole().find_subcommand(command).cloned().unwrap();
+            command.get_arguments().any(|arg| {
+                let names = arg.get_long().into_iter().chain(arg.get_visible_aliases().unwrap_or_default());
+                names.into_iter().any(|name| name == flag)
+            })
+        };
+        let trains = ["train", "sfbd", "ambient", "csc", "kdgan", "triple-gan"];
+        let learns = [&trains[..], &["classifier", "collapse"]].concat();
+        let models = ["train", "sfbd", "csc", "ema", "denoise", "info", "sample", "likelihood"];
+        let data = [&learns[..], &["denoise", "noise", "evaluate", "likelihood"]].concat();
+        let writes = [&learns[..], &["demo", "denoise", "ema", "sample", "likelihood"]].concat();
+        let batches = [&learns[..], &["demo", "denoise", "sample", "likelihood", "bench"]].concat();
+        let computes = [&learns[..], &["demo", "denoise", "sample", "likelihood", "bench", "evaluate"]].concat();
+        let random = [&learns[..], &["demo", "denoise", "likelihood", "evaluate"]].concat();
+        for (flag, commands) in [
+            ("model", &models[..]),
+            ("data", &data),
+            ("out", &writes),
+            ("output", &writes),
+            ("batch", &batches),
+            ("lr", &[&learns[..], &["demo"]].concat()),
+            ("device", &computes),
+            ("seed", &random),
+            ("preset", &[&trains[..], &["bench"]].concat()),
+            ("images", &["train", "sfbd", "ambient", "csc"]),
+            ("json", &["doctor", "bench", "noise", "evaluate", "likelihood", "collapse", "info"]),
+        ] {
+            for command in commands {
+                assert!(has(command, flag), "{command} has no --{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn presets_are_listed() {
+        for command in ["train", "sfbd", "ambient", "csc", "kdgan", "triple-gan", "bench"] {
+            let mut command = whole().find_subcommand(command).cloned().unwrap();
+            let help = command.render_help().to_string();
+            assert!(help.contains("[possible values: "), "{help}");
         }
     }
 }

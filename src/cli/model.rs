@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use veridical::diffusion::Model;
 use veridical::escape::escaped;
+use veridical::train::{RunDir, model_file};
 use veridical::{Device, Error, Result};
 
 use super::progress::note;
@@ -33,6 +34,36 @@ pub fn file(given: &Path) -> Result<PathBuf> {
     };
     note(&format!("model {}", escaped(&newest)));
     Ok(newest)
+}
+
+/// The same for a settings file, which can name UTF-8 paths only.
+pub fn setting(given: &Path) -> Result<String> {
+    let file = file(given)?;
+    file.to_str()
+        .map(String::from)
+        .ok_or_else(|| Error::Config(format!("--model {}: a settings file can name UTF-8 paths only", escaped(&file))))
+}
+
+/// The file of a classifier: the directory of a run of a game stands for the one that it was played for, which is said.
+pub fn classifier(given: &Path) -> Result<PathBuf> {
+    if !given.is_dir() {
+        return Ok(given.to_path_buf());
+    }
+    let files = ["student", "classifier"].map(|player| given.join(model_file(player)));
+    let Some(found) = files.into_iter().find(|file| file.is_file()) else {
+        let what = "no classifier in this directory: neither models/student.safetensors nor models/classifier.safetensors, \
+                    as runs of kdgan and triple-gan leave them";
+        return Err(Error::format(given, what));
+    };
+    note(&format!("classifier {}", escaped(&found)));
+    Ok(found)
+}
+
+/// The directory of a run that is meant: a model file stands for the run that it lies in, be it at its end or in a
+/// checkpoint.
+pub fn run(given: &Path) -> &Path {
+    let above = given.ancestors().skip(1).take(3).find(|folder| RunDir::is_run(folder));
+    if given.is_file() { above.unwrap_or(given) } else { given }
 }
 
 /// The weights of the newest checkpoint.

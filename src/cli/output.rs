@@ -8,10 +8,6 @@ use veridical::{Error, Result};
 
 use super::interrupt;
 
-/// The endings of names that say a form; a file of another form under such a name would mislead whoever opens it.
-const ENDINGS: &str =
-    "bin csv gif gz h5 html jpeg jpg json npy npz parquet pkl png pt pth safetensors tif tiff txt zip";
-
 /// What a file holds, which the ending of its name must not contradict.
 #[derive(Clone, Copy)]
 pub enum Form {
@@ -23,6 +19,8 @@ pub enum Form {
     Numbers,
     Picture,
     Json,
+    /// JSON, an object a line.
+    JsonLines,
 }
 
 impl Form {
@@ -33,12 +31,14 @@ impl Form {
             Form::Numbers => &["npy", "npz", "tif", "tiff"],
             Form::Picture => &["png"],
             Form::Json => &["json"],
+            Form::JsonLines => &["jsonl", "json"],
         }
     }
 }
 
 /// Errors unless a file can be written under every path that was given: flags by name, what they write, where.
-/// A name may have no ending, or one that says no form. Nothing is left behind.
+/// A name may have no ending, or a number for one (`model-0.05`). Any other than that of a form that is written is
+/// refused: it would mislead whoever opens the file, or what was meant by it is not to be had. Nothing is left behind.
 pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a PathBuf>)>) -> Result<()> {
     let _writing = interrupt::writing();
     let mut taken: Vec<(&str, &PathBuf)> = Vec::new();
@@ -49,7 +49,7 @@ pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a Pa
             return Err(Error::Config(what));
         }
         let ending = ending(path);
-        if ENDINGS.split(' ').any(|known| known == ending) && !form.endings().contains(&&*ending) {
+        if !ending.bytes().all(|byte| byte.is_ascii_digit()) && !form.endings().contains(&&*ending) {
             let forms = form.endings().join(" or .");
             return Err(Error::Config(format!(
                 "{flag} {}: what is written is .{forms}; end the name so",

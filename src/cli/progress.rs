@@ -1,6 +1,7 @@
 //! How far a loop is, on standard error: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,6 +12,18 @@ use veridical::figures::fixed;
 const FIRST_RATE: Duration = Duration::from_millis(500);
 /// Between two lines where there is no terminal.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// Whether neither progress nor accounts are wanted.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From here on there is no progress, and no [`note`]s.
+pub fn be_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
 
 pub struct Progress {
     what: &'static str,
@@ -30,7 +43,7 @@ impl Progress {
 
     /// The bar of a loop that goes on where `first` were done before.
     pub fn from(what: &'static str, first: u64, total: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = (std::io::stderr().is_terminal() && !is_quiet()).then(|| {
             let bar = ProgressBar::new(total);
             let style = ProgressStyle::with_template("{prefix:<10} {bar:32} {pos:>5}/{len} {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -44,6 +57,9 @@ impl Progress {
     pub fn tick(&mut self, done: u64, loss: Option<f64>) {
         if let Some(loss) = loss {
             self.mean = (0.98 * self.mean.0 + 0.02 * loss, 0.98 * self.mean.1 + 0.02);
+        }
+        if is_quiet() {
+            return;
         }
         let elapsed = self.started.elapsed();
         let now = done.saturating_sub(self.first);
@@ -73,8 +89,16 @@ impl Progress {
     }
 }
 
-/// A line of news on standard error, in which nothing that stood in a file acts on the terminal.
+/// A line of news on standard error, in which nothing that stood in a file acts on the terminal. Who asked for quiet is
+/// not told.
 pub fn note(text: &str) {
+    if !is_quiet() {
+        warn(text);
+    }
+}
+
+/// The same of what is told in any case: that a result is not whole.
+pub fn warn(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", escaped_lines(text));
 }
 

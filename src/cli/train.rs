@@ -8,13 +8,13 @@ use veridical::data::{DataSet, Images};
 use veridical::diffusion::ModelConfig;
 use veridical::settings::help;
 use veridical::tensor::TensorFile;
-use veridical::train::config::{self, TrainSection, preset_names, preset_shape};
+use veridical::train::config::{self, OptimizerSection, TrainSection, preset_names, preset_shape};
 use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Started, Tick};
 use veridical::{Device, Error, Result, files};
 
 use super::data::{Reading, given, open};
 use super::progress::{Progress, note};
-use super::{Ended, device, interrupt, say};
+use super::{Ended, device, interrupt, model, say};
 
 /// Train a diffusion model.
 ///
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, alias = "random-flip")]
     flip: bool,
     /// Directory of the run
-    #[arg(long, default_value = "runs/train")]
+    #[arg(long, visible_alias = "output", default_value = "runs/train")]
     out: PathBuf,
     /// Go on from the newest checkpoint in --out, with its settings
     #[arg(long, conflicts_with_all = ["preset", "config", "overwrite"])]
@@ -51,24 +51,47 @@ pub struct Args {
     /// Replace the run that is in --out
     #[arg(long)]
     overwrite: bool,
-    #[arg(long, value_name = "FILE", conflicts_with = "resume", help = help::<TrainSection>("init"))]
+    /// A model to start from, of the same architecture: a file, or the directory of a run
+    #[arg(long, visible_alias = "model", value_name = "MODEL", conflicts_with = "resume")]
     init: Option<PathBuf>,
-    #[arg(long, value_parser = device::name, help = help::<TrainSection>("device"))]
+    #[arg(long, value_parser = device::name, help = help::<TrainSection>("device") + " [default: best]")]
     device: Option<String>,
-    /// Makes everything random: the same seed gives the same model
+    /// Makes everything random: the same seed gives the same model [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Training steps in all
     #[arg(long, conflicts_with = "images", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     steps: Option<u64>,
-    #[arg(long, help = help::<TrainSection>("images"))]
+    #[arg(long, help = help::<TrainSection>("images") + BY_PRESET)]
     images: Option<u64>,
+    #[command(flatten)]
+    steps_of: Steps,
     /// Stop after so many minutes, with everything complete (exit code 0)
     #[arg(long)]
     minutes: Option<f64>,
     /// Write the settings, every key with its meaning, to standard output, and do nothing
     #[arg(long)]
     print_config: bool,
+}
+
+/// What help says of the default of a setting that presets choose.
+pub const BY_PRESET: &str = " [default: the preset's, or what follows from the data]";
+
+/// What a step of training is, of a diffusion model.
+#[derive(clap::Args)]
+pub struct Steps {
+    #[arg(long, value_name = "IMAGES", help = help::<TrainSection>("batch") + BY_PRESET)]
+    batch: Option<usize>,
+    #[arg(long, value_name = "RATE", help = help::<OptimizerSection>("lr") + BY_PRESET)]
+    lr: Option<f64>,
+}
+
+impl Steps {
+    /// Puts what flags say into the settings.
+    pub fn set(&self, run: &mut RunConfig) {
+        run.train.batch = self.batch.unwrap_or(run.train.batch);
+        run.optimizer.lr = self.lr.unwrap_or(run.optimizer.lr);
+    }
 }
 
 /// What becomes of a run that is stopped.
@@ -78,6 +101,7 @@ pub const RESUMABLE: &str = "what is in progress is dropped, and what is whole k
 const MAX_BYTES: u64 = 1 << 18;
 
 pub fn run(args: Args) -> Result<Ended> {
+    let args = Args { init: args.init.as_deref().map(model::file).transpose()?, ..args };
     let opened = args.opened()?;
     let mut config = args.settings(opened.as_ref())?;
     if args.print_config {
@@ -225,6 +249,7 @@ impl Args {
         config.train.device = self.device.clone().unwrap_or(config.train.device);
         device::name(&config.train.device).map_err(Error::Config)?;
         config.train.seed = self.seed.unwrap_or(config.train.seed);
+        self.steps_of.set(&mut config);
         if let Some(path) = &self.init {
             config.train.init = path.to_str().map(String::from).ok_or_else(|| {
                 Error::Config(format!("--init {}: a settings file can name UTF-8 paths only", path.display()))
@@ -301,12 +326,13 @@ impl<'a> Terminal<'a> {
 }
 
 impl Observer for Terminal<'_> {
-    fn started(&mut self, &Started { parameters, ref device, first, steps }: &Started) {
+    fn started(&mut self, &Started { parameters, ref device, first, steps, ref leaves }: &Started) {
         let out = self.out.display();
         note(&format!(
             "{parameters} parameters on {device}; {} steps from {first} on, into {out}",
             steps - first.min(steps)
         ));
+        note(&format!("on disk: {}", leaves.join("; ")));
         self.finish();
     }
 

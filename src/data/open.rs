@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::entries::{Kind, entries};
+use super::options::Choice;
 use super::reading::Examples;
 use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, synthetic};
 #[cfg(feature = "formats")]
-use super::{fits, folder, table, tiff};
+use super::{Numbers, fits, folder, table, tiff};
 use crate::escape::escaped;
 use crate::{Error, Result, files};
 
@@ -46,6 +47,12 @@ impl DataSet {
     ) -> Self {
         let reading = reading.completed(&train, &class_names);
         DataSet { name: name.into(), train, test, class_names, reading }
+    }
+
+    /// The set with a warning of each option that it was opened with and has no use for: all but those `used`.
+    fn using(mut self, used: &[Choice], options: &ReadOptions) -> Self {
+        self.reading.warnings.extend(options.without_use(used));
+        self
     }
 
     /// Whether the set is in the binary instead of in files.
@@ -173,10 +180,13 @@ fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     }
     #[cfg(feature = "formats")]
     if let Some(set) = folder::open(dir, name, options)? {
-        return Ok(set);
+        let words = (set.train.units().numbers() == Numbers::Uint16).then_some(Choice::Standardise);
+        let alpha = set.train.size()[2].is_multiple_of(2).then_some(Choice::Alpha);
+        let used: Vec<Choice> = words.into_iter().chain(alpha).collect();
+        return Ok(set.using(&used, options));
     }
     if let Some(set) = arrays::folder::open(dir, name, options)? {
-        return Ok(set);
+        return Ok(set.using(&[Choice::Layout, Choice::Standardise], options));
     }
     let found: Vec<String> = entries(dir)?
         .iter()
@@ -207,19 +217,19 @@ fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends = |ending: &str| name.ends_with(ending) || name.ends_with(&format!("{ending}.gz"));
     if ends(".npz") || ends(".npy") {
-        return arrays::open(path, given, options);
+        return Ok(arrays::open(path, given, options)?.using(&[Choice::Layout, Choice::Standardise], options));
     }
     #[cfg(feature = "formats")]
     if name.ends_with(".tif") || name.ends_with(".tiff") {
-        return tiff::open(path, given, options);
+        return Ok(tiff::open(path, given, options)?.using(&[Choice::Layout, Choice::Standardise], options));
     }
     #[cfg(feature = "formats")]
     if ends(".fits") || ends(".fit") || ends(".fts") {
-        return fits::open(path, given, options);
+        return Ok(fits::open(path, given, options)?.using(&[Choice::Layout, Choice::Standardise], options));
     }
     #[cfg(feature = "formats")]
     if ends(".csv") || ends(".tsv") {
-        return table::open(path, given, options);
+        return Ok(table::open(path, given, options)?.using(&[Choice::ClassColumn, Choice::Standardise], options));
     }
     if ends(".bin") {
         let cifar::Records { pixels, labels, classes } = cifar::read(path)?;
@@ -236,10 +246,9 @@ fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
     ))
 }
 
-/// The set in the size that is asked for.
+/// The set in the size that is asked for; nothing else can be asked of it.
 fn sized(set: DataSet, options: &ReadOptions) -> Result<DataSet> {
-    #[cfg(not(feature = "formats"))]
-    let _ = options;
+    let set = set.using(&[], options);
     #[cfg(feature = "formats")]
     if let Some(said) = options.sizing.said() {
         let resized = |images: Images| options.sizing.images(images).map_err(Error::Config);

@@ -71,6 +71,14 @@ pub struct ReadOptions {
 const IN_MEMORY: u64 = 2 << 30;
 /// What is held at least of a set that stays in its files.
 const LEAST_CACHE: u64 = 64 << 20;
+/// The options that not every form of data has a use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    Layout,
+    ClassColumn,
+    Standardise,
+    Alpha,
+}
 
 impl ReadOptions {
     /// Bytes that a set may take in memory.
@@ -98,5 +106,48 @@ impl ReadOptions {
     #[must_use]
     pub fn in_units(self, units: &Units) -> Self {
         ReadOptions { units: Some(units.clone()), ..self }
+    }
+
+    /// Words on what was asked for and has no use where only `used` have one, if there is such a thing.
+    pub(super) fn without_use(&self, used: &[Choice]) -> Vec<String> {
+        let asked = [
+            (Choice::Layout, self.layout != AxisOrder::Auto, "--layout (data.layout) is for arrays"),
+            (
+                Choice::ClassColumn,
+                self.class_column.as_ref().is_some_and(|name| !name.is_empty() && name != "none"),
+                "--class-column (data.class_column) is for tables",
+            ),
+            (
+                Choice::Standardise,
+                self.standardise != Standardise::Auto,
+                "--standardise (data.standardise) is for numbers that are no bytes",
+            ),
+            (Choice::Alpha, self.alpha, "--alpha (data.alpha) is for pictures that have some"),
+        ];
+        let idle = asked.into_iter().filter(|(choice, asked, _)| *asked && !used.contains(choice));
+        idle.map(|(_, _, what)| format!("{what}, and changes nothing here")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_use_is_named() {
+        assert!(ReadOptions::default().without_use(&[]).is_empty());
+        let all = ReadOptions {
+            layout: AxisOrder::Grey,
+            class_column: Some("a".into()),
+            standardise: Standardise::All,
+            alpha: true,
+            ..ReadOptions::default()
+        };
+        let said = all.without_use(&[Choice::Layout, Choice::Alpha]);
+        assert_eq!(said.len(), 2);
+        assert!(said[0].starts_with("--class-column") && said[1].starts_with("--standardise"), "{said:?}");
+        assert!(all.without_use(&[Choice::Layout, Choice::ClassColumn, Choice::Standardise, Choice::Alpha]).is_empty());
+        let none = ReadOptions { class_column: Some("none".into()), ..ReadOptions::default() };
+        assert!(none.without_use(&[]).is_empty());
     }
 }

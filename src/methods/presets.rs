@@ -129,7 +129,7 @@ pub fn csc(name: &str) -> Result<With<CscSettings>> {
     run.average.half_life = images as f64 / 10.0;
     run = run.for_trained_weights();
     run.average.power.clear();
-    run.average.snapshot_every = 0;
+    (run.average.snapshot_every, run.average.keep_snapshots) = (0, 0);
     run.augment.p = 0.0;
     let mut method = CscSettings::default();
     if name == "points" {

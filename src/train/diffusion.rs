@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, Checkpoint};
-use super::config::RunConfig;
+use super::config::{Average, RunConfig};
 use super::log::{self, Log};
 use super::observer::{End, Observer};
 #[cfg(feature = "report")]
@@ -18,6 +18,7 @@ use super::{measure, snapshots};
 use crate::data::{Batches, DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
+use crate::figures::{grouped, size};
 use crate::nn::Weights;
 
 /// What a run made.
@@ -145,6 +146,10 @@ impl<'a> DiffusionTraining<'a> {
         self.at.model.with_weights(&self.trainer.average()?)
     }
 
+    fn snapshot(&self, place: &RunDir) -> Result<()> {
+        snapshots::store(place.path(), &self.trainer, &self.at.model, self.at.config.average.keep_snapshots)
+    }
+
     fn picture_name(&self) -> String {
         format!("samples/{:012}.png", self.trainer.seen())
     }
@@ -252,15 +257,35 @@ impl Trained for DiffusionTraining<'_> {
     fn kept(&mut self, place: &RunDir, tick: &Tick) -> Result<()> {
         let config = &self.at.config;
         match snapshots::due(tick.seen, config.train.batch as u64, config.average.snapshot_every) {
-            true => snapshots::store(place.path(), &self.trainer, &self.at.model),
+            true => self.snapshot(place),
             false => Ok(()),
         }
+    }
+
+    fn leaves(&self, images: u64) -> Vec<String> {
+        let Average { ref power, snapshot_every: every, keep_snapshots: keep, .. } = self.at.config.average;
+        if every == 0 {
+            return Vec::new();
+        }
+        if power.is_empty() {
+            return vec!["no snapshots in spite of average.snapshot_every, for average.power names no widths".into()];
+        }
+        let one = power.len() as u64 * checkpoint::weights(&self.trainer);
+        // One at the end, too.
+        let count = (images / every).saturating_add(u64::from(!images.is_multiple_of(every)));
+        let stay = if keep == 0 { count } else { count.min(keep) };
+        let kept = match keep {
+            0 => format!("all {stay} kept (average.keep_snapshots keeps fewer)"),
+            _ => format!("the newest {stay} kept (average.keep_snapshots)"),
+        };
+        let (one, all, every) = (size(one), size(one.saturating_mul(stay)), grouped(every));
+        vec![format!("snapshots of {one} every {every} images (average.snapshot_every), {kept}, {all}")]
     }
 
     fn ended(&mut self, place: &RunDir, end: End) -> Result<()> {
         // Not where a run was stopped: the average that is reconstructed must not depend on that.
         match end == End::Finished && self.at.config.average.snapshot_every != 0 {
-            true => snapshots::store(place.path(), &self.trainer, &self.at.model),
+            true => self.snapshot(place),
             false => Ok(()),
         }
     }

@@ -28,6 +28,9 @@ pub struct Started {
     pub first: u64,
     /// Steps of the whole run.
     pub steps: u64,
+    /// What it will leave on disk, with sizes, a clause each, for a person: checkpoints and how many are kept, and what
+    /// is [kept besides](super::Trained::leaves).
+    pub leaves: Vec<String>,
 }
 
 /// Nobody looks.

@@ -13,6 +13,7 @@ use super::trained::{Moment, Trained};
 use super::trainer::Tick;
 use super::{config, log, resume};
 use crate::error::{Error, Result};
+use crate::figures::size;
 use crate::stop;
 use crate::tensor::Device;
 
@@ -110,7 +111,8 @@ impl<'a> Run<'a> {
         let players = self.trained.players();
         let parameters = players.iter().map(|(_, trainer)| trainer.weights().layout().parameter_count()).sum();
         let device = players.first().map_or(Device::Cpu, |(_, trainer)| trainer.weights().device());
-        observer.started(&Started { parameters, device, first, steps });
+        let leaves = self.leaves()?;
+        observer.started(&Started { parameters, device, first, steps, leaves });
         if self.last_checkpoint.is_some() && self.shows(first) {
             self.show(Moment::MadeUp, observer)?;
         }
@@ -138,6 +140,27 @@ impl<'a> Run<'a> {
             self.after(&tick, rate, observer)?;
         }
         Ok(End::Finished)
+    }
+
+    /// What the run will leave on disk.
+    fn leaves(&self) -> Result<Vec<String>> {
+        let Plan { keep_last, keep_every, checkpoint_every, .. } = *self.plan;
+        let bytes = checkpoint::bytes(self.trained)?;
+        let checkpoints = match (checkpoint_every, keep_every) {
+            (0, _) => format!("a checkpoint of {} at the end", size(bytes)),
+            (_, 0) => format!("checkpoints of {}, the newest {keep_last} kept (train.keep_last)", size(bytes)),
+            (_, every) => {
+                // Those of other steps than multiples of both are not made, or not kept.
+                let kept = self.plan.steps / lcm(every, checkpoint_every);
+                let all = size(bytes.saturating_mul(kept.saturating_add(keep_last as u64)));
+                format!(
+                    "checkpoints of {}, the newest {keep_last} kept (train.keep_last) and those of every {every} steps \
+                     (train.keep_every), up to {all}",
+                    size(bytes)
+                )
+            }
+        };
+        Ok([vec![checkpoints], self.trained.leaves(self.plan.samples)].concat())
     }
 
     /// Whether something is to be shown after a step, the last one aside.
@@ -258,4 +281,13 @@ impl<'a> Run<'a> {
         }
         Ok(checkpoint)
     }
+}
+
+/// The least common multiple of two numbers above 0.
+fn lcm(a: u64, b: u64) -> u64 {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    (a / x.max(1)).saturating_mul(b).max(1)
 }

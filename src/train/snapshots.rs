@@ -18,13 +18,30 @@ fn name(seen: u64, width: f64) -> String {
     format!("{seen:012}-{width:.3}.safetensors")
 }
 
-/// Stores the power-function averages of `trainer`, which trains `model`, in the run's directory.
-pub fn store(run: &Path, trainer: &Trainer, model: &Model) -> Result<()> {
+/// Stores the power-function averages of `trainer`, which trains `model`, in the run's directory, where the newest
+/// `keep` snapshots then stay (0: all). Errors on output.
+pub fn store(run: &Path, trainer: &Trainer, model: &Model, keep: u64) -> Result<()> {
     let folder = run.join(FOLDER);
     fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     for (width, weights) in trainer.power_averages()? {
         let path = folder.join(name(trainer.seen(), width));
         model.with_weights(&weights)?.save(path)?;
+    }
+    prune(run, keep)
+}
+
+/// Removes all but the newest `keep` snapshots of a run (0: none), each of all its widths. Errors where one cannot be
+/// removed.
+fn prune(run: &Path, keep: u64) -> Result<()> {
+    if keep == 0 {
+        return Ok(());
+    }
+    let all = list(run).unwrap_or_default();
+    let mut times: Vec<u64> = all.iter().map(|(snapshot, _)| snapshot.seen as u64).collect();
+    times.dedup();
+    let Some(&first) = times.iter().rev().nth(keep as usize - 1) else { return Ok(()) };
+    for (_, path) in all.iter().filter(|(snapshot, _)| (snapshot.seen as u64) < first) {
+        fs::remove_file(path).map_err(|e| Error::io(path, e))?;
     }
     Ok(())
 }

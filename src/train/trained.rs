@@ -80,6 +80,13 @@ pub trait Trained {
         Ok(())
     }
 
+    /// What [`kept`](Self::kept) will leave on disk in a run of so many samples, with sizes, a clause each, for a
+    /// person.
+    fn leaves(&self, samples: u64) -> Vec<String> {
+        let _ = samples;
+        Vec::new()
+    }
+
     /// Asked at the end of a run, after its last checkpoint was written and before its models are: for what is kept
     /// beside checkpoints.
     fn ended(&mut self, place: &RunDir, end: End) -> Result<()> {

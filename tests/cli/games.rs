@@ -287,7 +287,7 @@ fn what_cannot_be_played_says_so_before_a_directory_is_made() {
             &["--set", "data.validation=5000"],
             "data.validation = 5000, but beside the 100 labelled",
         );
-        place.refused(command, &["--preset", "imagenet"], "no preset");
+        place.refused(command, &["--preset", "imagenet"], "[possible values: ");
         place.refused(command, &["--set", "augment.rotation=200"], "augment.rotation = 200.0");
     }
     place.refused(&KDGAN, &["--set", "kdgan.tau=0"], "kdgan.tau = 0.0, expected above 0");

@@ -85,5 +85,5 @@ fn a_file_that_is_no_sound_model_is_described_too() {
     std::fs::write(&path, [0xff; 64]).unwrap();
     assert!(fails(1, &["info", name]).contains("some.safetensors"));
     assert!(fails(1, &["info", "/nonexistent"]).contains("/nonexistent"));
-    assert!(fails(2, &["info"]).contains("FILE"));
+    assert!(fails(2, &["info"]).contains("MODEL"));
 }

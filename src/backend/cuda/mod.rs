@@ -2,6 +2,7 @@
 
 mod driver;
 mod errors;
+mod listing;
 mod module;
 mod staging;
 
@@ -12,12 +13,11 @@ use cudarc::driver::{CudaContext, DriverError};
 
 use super::ceiling;
 use super::gpu::Gpu;
+use super::gpu_info::OLDEST;
 use crate::error::{Error, Result};
 use driver::Cuda;
 use errors::text;
-
-/// The oldest GPU that the kernels run on: `mma.sync` in bf16 and `cp.async` came with it.
-const OLDEST: (i32, i32) = (8, 0);
+pub(super) use listing::list;
 
 static OPEN: LazyLock<Mutex<HashMap<usize, Gpu>>> = LazyLock::new(Mutex::default);
 

@@ -10,8 +10,10 @@ mod timing;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use clap::builder::PossibleValuesParser;
 use task::Task;
 use veridical::backend::ceiling::Ceiling;
+use veridical::train::config::preset_names;
 use veridical::{DType, Device, Result};
 
 use super::output::{self, Form};
@@ -46,7 +48,9 @@ pub struct Args {
     /// `digits` is small
     #[arg(
         long,
+        visible_alias = "preset",
         value_name = "PRESET",
+        value_parser = PossibleValuesParser::new(preset_names()),
         num_args = 0..=1,
         default_missing_value = "cifar10-ddpmpp",
         conflicts_with_all = ["op", "direction"]
@@ -81,7 +85,7 @@ impl Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    output::check([("--json", Form::Json, args.json.as_ref())])?;
+    output::check([("--json", Form::JsonLines, args.json.as_ref())])?;
     let _keeping = interrupt::keeping("the case in progress is dropped");
     let device = Device::named(&args.device)?;
     let ceilings = Ceilings::new(&args, &device);

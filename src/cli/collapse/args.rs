@@ -85,7 +85,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0.5)]
     pub noise: f64,
     /// The text to learn, UTF-8; its last tenth is held out (transformer)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "data", value_name = "FILE")]
     #[serde(serialize_with = "as_name")]
     pub text: Option<PathBuf>,
     /// Characters of a sample (transformer)
@@ -123,7 +123,7 @@ pub struct Args {
     #[serde(skip)]
     pub json: Option<PathBuf>,
     /// Directory for report, chart and figures; an earlier run's is replaced
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, visible_alias = "output", value_name = "DIR")]
     #[serde(skip)]
     pub out: Option<PathBuf>,
     /// Write into --out even if it holds other files

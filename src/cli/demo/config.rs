@@ -13,7 +13,7 @@ use veridical::train::config::ScheduleKind;
 use veridical::train::{TrainOptions, With};
 use veridical::{Error, Result, files};
 
-use crate::cli::device;
+use crate::cli::{device, positive};
 
 /// Learn real handwritten digits and draw new ones.
 ///
@@ -22,17 +22,23 @@ use crate::cli::device;
 /// and SIGTERM stop it within seconds; the model that was learned by then is kept (exit code 130).
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
+    /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU) [default: best]
     #[arg(long, value_parser = device::name)]
     device: Option<String>,
-    /// Makes everything random: the same seed gives the same digits
+    /// Makes everything random: the same seed gives the same digits [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
-    /// Training steps
+    /// Images a step [default: 64]
+    #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    batch: Option<u32>,
+    /// Learning rate [default: 0.003]
+    #[arg(long, value_name = "RATE", value_parser = positive)]
+    lr: Option<f64>,
+    /// Training steps [default: 1200]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=MAX_STEPS))]
     steps: Option<u64>,
     /// Directory for the results; an earlier run's is replaced
-    #[arg(long, default_value = "runs/demo")]
+    #[arg(long, visible_alias = "output", default_value = "runs/demo")]
     pub out: PathBuf,
     /// Write into --out even if it holds other files
     #[arg(long)]
@@ -233,6 +239,8 @@ impl Args {
         config.device = self.device.clone().unwrap_or(config.device);
         config.seed = self.seed.unwrap_or(config.seed);
         config.steps = self.steps.unwrap_or(config.steps);
+        config.batch = self.batch.map_or(config.batch, |batch| batch as usize);
+        config.learning_rate = self.lr.unwrap_or(config.learning_rate);
         Ok(config)
     }
 }

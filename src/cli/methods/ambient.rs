@@ -14,7 +14,7 @@ use super::{Common, Noise};
 use crate::cli::data::Reading;
 use crate::cli::destination::Destination;
 use crate::cli::progress::note;
-use crate::cli::train::{self, Terminal};
+use crate::cli::train::{self, BY_PRESET, Steps, Terminal};
 use crate::cli::words::words;
 use crate::cli::{Ended, say};
 
@@ -26,7 +26,7 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Directory of the run
-    #[arg(long, default_value = "runs/ambient")]
+    #[arg(long, visible_alias = "output", default_value = "runs/ambient")]
     out: PathBuf,
     /// Clean images: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME; empty for none
     #[arg(long, value_name = "PATH")]
@@ -43,8 +43,10 @@ pub struct Args {
     on: Option<TrainedOn>,
     #[arg(long, value_name = "NAME", value_parser = words::<AmbientLoss>(), hide_possible_values = true, help = help::<AmbientSection>("loss"))]
     loss: Option<AmbientLoss>,
-    #[arg(long, help = help::<TrainSection>("images"))]
+    #[arg(long, help = help::<TrainSection>("images") + BY_PRESET)]
     images: Option<u64>,
+    #[command(flatten)]
+    steps: Steps,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
@@ -59,6 +61,7 @@ pub fn run(args: Args) -> Result<Ended> {
         let AmbientSettings { noisy, ambient, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
         args.reading.set(&mut with.run.data);
+        args.steps.set(&mut with.run);
         args.noise.set(noisy);
         ambient.images = args.on.unwrap_or(ambient.images);
         ambient.loss = args.loss.unwrap_or(ambient.loss);

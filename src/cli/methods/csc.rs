@@ -13,9 +13,9 @@ use veridical::{Error, Result};
 use super::Common;
 use crate::cli::data::{Reading, open};
 use crate::cli::progress::note;
-use crate::cli::train::{self, Terminal};
+use crate::cli::train::{self, BY_PRESET, Steps, Terminal};
 use crate::cli::words::words;
-use crate::cli::{Ended, say};
+use crate::cli::{Ended, model, say};
 
 /// Fine-tune a trained model for the coarse solver that it is sampled with (contrastive sampling chains, CDM, or
 /// plainly).
@@ -27,11 +27,11 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Directory of the run
-    #[arg(long, default_value = "runs/csc")]
+    #[arg(long, visible_alias = "output", default_value = "runs/csc")]
     out: PathBuf,
-    /// The trained model
-    #[arg(long, value_name = "FILE")]
-    model: Option<String>,
+    /// The trained model: a file, or the directory of a run
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
     /// The images that it was trained on: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
@@ -39,17 +39,21 @@ pub struct Args {
     reading: Reading,
     #[arg(long, value_name = "NAME", value_parser = words::<FineTuningKind>(), hide_possible_values = true, help = help::<CscSection>("method"))]
     method: Option<FineTuningKind>,
-    #[arg(long, help = help::<TrainSection>("images"))]
+    #[arg(long, help = help::<TrainSection>("images") + BY_PRESET)]
     images: Option<u64>,
+    #[command(flatten)]
+    steps: Steps,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    let model = args.model.as_deref().map(model::setting).transpose()?;
     let settings =
         args.common.settings(&args.out, presets::csc("digits")?, presets::csc, |with: &mut With<CscSettings>| {
             let csc = &mut with.method.csc;
             with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
             args.reading.set(&mut with.run.data);
-            csc.model = args.model.clone().unwrap_or(csc.model.clone());
+            args.steps.set(&mut with.run);
+            csc.model = model.clone().unwrap_or(csc.model.clone());
             csc.method = args.method.unwrap_or(csc.method);
             with.run.train.images = args.images.unwrap_or(with.run.train.images);
         })?;

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use veridical::Result;
 use veridical::methods::KdganSettings;
 use veridical::methods::game::Scores;
-use veridical::methods::kdgan::{KdganMethod, KdganOutcome, KdganRun, KdganSection, presets};
+use veridical::methods::kdgan::{KdganMethod, KdganOutcome, KdganRun, KdganSection, StepsSection, presets};
 use veridical::settings::help;
 use veridical::train::Own;
 
 use super::Common;
 use super::labels::{Labels, Opened};
 use crate::cli::progress::note;
-use crate::cli::train::{self, Terminal};
+use crate::cli::train::{self, BY_PRESET, Terminal};
 use crate::cli::words::words;
 use crate::cli::{Ended, say};
 
@@ -26,7 +26,7 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Directory of the run
-    #[arg(long, default_value = "runs/kdgan")]
+    #[arg(long, visible_alias = "output", default_value = "runs/kdgan")]
     out: PathBuf,
     /// Images with classes: a folder or file (IDX, CIFAR, pictures, .npz), or digits; or an ARFF file with many labels
     #[arg(long, value_name = "PATH")]
@@ -35,6 +35,12 @@ pub struct Args {
     labels: Labels,
     #[arg(long, value_name = "NAME", value_parser = words::<KdganMethod>(), help = help::<KdganSection>("method"))]
     method: Option<KdganMethod>,
+    #[arg(long, value_name = "EXAMPLES", help = help::<StepsSection>("batch") + BY_PRESET)]
+    batch: Option<usize>,
+    /// Adam's learning rate of all players (student.lr, teacher.lr and teacher.discriminator_lr) [default: the
+    /// preset's]
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
@@ -47,6 +53,10 @@ pub fn run(args: Args) -> Result<Ended> {
             own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
             args.labels.set(&mut own.data);
             own.kdgan.method = args.method.unwrap_or(own.kdgan.method);
+            own.steps.batch = args.batch.unwrap_or(own.steps.batch);
+            for rate in [&mut own.student.lr, &mut own.teacher.lr, &mut own.teacher.discriminator_lr] {
+                *rate = args.lr.unwrap_or(*rate);
+            }
         })?;
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);

@@ -39,10 +39,10 @@ pub struct Common {
     /// Replace the run that is in --out
     #[arg(long)]
     overwrite: bool,
-    #[arg(long, value_parser = device::name, help = help::<TrainSection>("device"))]
+    #[arg(long, value_parser = device::name, help = help::<TrainSection>("device") + " [default: best]")]
     device: Option<String>,
     /// Makes everything random but what has a seed of its own (--print-config says what): the same seed gives the same
-    /// model
+    /// model [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Stop after so many minutes, with everything complete (exit code 0)

@@ -13,8 +13,8 @@ use super::{Common, Noise};
 use crate::cli::data::Reading;
 use crate::cli::destination::Destination;
 use crate::cli::progress::note;
-use crate::cli::train::{self, Terminal};
-use crate::cli::{Ended, say};
+use crate::cli::train::{self, Steps, Terminal};
+use crate::cli::{Ended, model, say};
 
 /// Learn from a few clean images and many noisy ones, by denoising and fine-tuning in rounds (SFBD).
 ///
@@ -27,7 +27,7 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Directory of the run
-    #[arg(long, default_value = "runs/sfbd")]
+    #[arg(long, visible_alias = "output", default_value = "runs/sfbd")]
     out: PathBuf,
     /// Clean images: a folder or file (IDX, CIFAR, pictures, .npz), digits, or synthetic:NAME
     #[arg(long, value_name = "PATH")]
@@ -43,6 +43,8 @@ pub struct Args {
     /// Training images in all: a third of them in pre-training (none with --model), the others in the rounds, or online
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
     images: Option<u64>,
+    #[command(flatten)]
+    steps: Steps,
     #[arg(long, value_name = "K", help = help::<SfbdSection>("rounds"))]
     rounds: Option<u32>,
     #[arg(long, value_name = "NAME", help = help::<SfbdSection>("denoiser"))]
@@ -50,11 +52,13 @@ pub struct Args {
     /// No rounds, but a buffer of denoised images that is refreshed while it is trained on (Online SFBD)
     #[arg(long)]
     online: bool,
-    #[arg(long, value_name = "FILE", help = help::<SfbdSection>("model"))]
-    model: Option<String>,
+    /// A trained model to start from, in place of pre-training on the clean images: a file, or the directory of a run
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    let model = args.model.as_deref().map(model::setting).transpose()?;
     let opened = args.noise.opened(&args.common, args.data.as_deref(), &args.reading)?;
     let fitting = match opened.as_ref().map(|set| (set, train::own_preset(set))) {
         None => presets::sfbd("digits")?,
@@ -66,10 +70,11 @@ pub fn run(args: Args) -> Result<Ended> {
         let SfbdSettings { noisy, sfbd, online, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
         args.reading.set(&mut with.run.data);
+        args.steps.set(&mut with.run);
         args.noise.set(noisy);
         sfbd.rounds = args.rounds.unwrap_or(sfbd.rounds);
         sfbd.denoiser = args.denoiser.clone().unwrap_or(sfbd.denoiser.clone());
-        sfbd.model = args.model.clone().unwrap_or(sfbd.model.clone());
+        sfbd.model = model.clone().unwrap_or(sfbd.model.clone());
         online.enabled |= args.online;
         if let Some(images) = args.images {
             let first = if sfbd.model.is_empty() { images.div_ceil(3) } else { 0 };

@@ -14,7 +14,7 @@ use veridical::{Error, Result};
 use super::Common;
 use super::labels::{Labels, Opened};
 use crate::cli::progress::note;
-use crate::cli::train::{self, Terminal};
+use crate::cli::train::{self, BY_PRESET, Terminal};
 use crate::cli::words::words;
 use crate::cli::{Ended, say};
 
@@ -27,7 +27,7 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Directory of the run
-    #[arg(long, default_value = "runs/triple-gan")]
+    #[arg(long, visible_alias = "output", default_value = "runs/triple-gan")]
     out: PathBuf,
     /// Images with classes: a folder or file (IDX, CIFAR, pictures, .npz), or digits
     #[arg(long, value_name = "PATH")]
@@ -36,6 +36,12 @@ pub struct Args {
     labels: Labels,
     #[arg(long, value_name = "NAME", value_parser = words::<Baseline>(), help = help::<TripleGanSection>("baseline"))]
     baseline: Option<Baseline>,
+    /// Images of each kind in a step (triple_gan.labelled, unlabelled, generated and joined, where some join)
+    /// [default: the preset's]
+    #[arg(long, value_name = "IMAGES")]
+    batch: Option<usize>,
+    #[arg(long, value_name = "RATE", help = help::<TripleGanSection>("lr") + BY_PRESET)]
+    lr: Option<f64>,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
@@ -53,7 +59,12 @@ pub fn run(args: Args) -> Result<Ended> {
             let Own(own) = own;
             own.data.path = opened.given.clone().unwrap_or(own.data.path.clone());
             args.labels.set(&mut own.data);
-            own.triple_gan.baseline = args.baseline.unwrap_or(own.triple_gan.baseline);
+            let game = &mut own.triple_gan;
+            game.baseline = args.baseline.unwrap_or(game.baseline);
+            game.lr = args.lr.unwrap_or(game.lr);
+            for images in [&mut game.labelled, &mut game.unlabelled, &mut game.generated, &mut game.joined] {
+                *images = args.batch.filter(|_| *images > 0).unwrap_or(*images);
+            }
         },
     )?;
     if args.common.printed(&settings)? {

@@ -16,7 +16,7 @@ use veridical::{DType, Device, Error, Result, Tensor, memory};
 
 use super::interrupt::{self, Keeping};
 use super::output::{self, Form};
-use super::progress::{Progress, note};
+use super::progress::{Progress, note, warn};
 use super::{Ended, compute, device, model, positive, say, stack};
 
 /// Draw samples from a model.
@@ -38,8 +38,9 @@ pub struct Args {
     #[arg(long, conflicts_with = "latents")]
     seeds: Option<Seeds>,
     /// Where `samples` go (safetensors), or `images` [n, height, width, channels] and their `labels` (.npz), which
-    /// every command reads as a data set: bytes where the data were bytes, else numbers in the units of the data
-    #[arg(long, value_name = "FILE")]
+    /// every command reads as a data set: bytes where the data were bytes, else numbers in the units of the data; or
+    /// the pages of a TIFF file (.tif)
+    #[arg(long, visible_alias = "out", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Where each sample goes, called by its seed: 000000.png of 8 or 16 bits where the data were such, else .npy
     #[arg(long, value_name = "DIR")]
@@ -64,8 +65,8 @@ pub struct Args {
     /// No class, from a model that has some
     #[arg(long, conflicts_with_all = ["class", "class_labels"])]
     no_class: bool,
-    /// The model to guide with (autoguidance)
-    #[arg(long, value_name = "FILE", requires = "guidance")]
+    /// The model to guide with (autoguidance): a file, or the directory of a run
+    #[arg(long, value_name = "MODEL", requires = "guidance")]
     guidance_model: Option<PathBuf>,
     /// Guide between these noise levels only
     #[arg(long, value_name = "LOW,HIGH", requires = "guidance", value_parser = interval)]
@@ -151,7 +152,7 @@ pub fn run(args: Args) -> Result<Ended> {
     say(&format!("{count} samples, {nfe} denoiser calls each ({})", args.solver.solver))?;
     if let Some(missing) = request.samples.get(count) {
         let total = request.samples.len();
-        note(&format!("stopped: seed {missing} and those after it were not drawn, {} of {total}", total - count));
+        warn(&format!("stopped: seed {missing} and those after it were not drawn, {} of {total}", total - count));
     }
     Ok(interrupt::ended())
 }

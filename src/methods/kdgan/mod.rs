@@ -41,7 +41,7 @@ mod settings;
 pub use game::{Kdgan, Lesson, Move, Players};
 pub use outcome::KdganOutcome;
 pub use run::KdganRun;
-pub use settings::{DistillationKind, EstimatorKind, KdganMethod, KdganSection, KdganSettings, Variant};
+pub use settings::{DistillationKind, EstimatorKind, KdganMethod, KdganSection, KdganSettings, StepsSection, Variant};
 
 use std::ops::Range;
 

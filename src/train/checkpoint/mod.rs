@@ -11,7 +11,7 @@
 mod players;
 mod upkeep;
 
-pub(super) use players::check_names;
+pub(super) use players::{bytes, check_names, weights};
 pub use upkeep::{prune, recover};
 
 use std::collections::BTreeMap;

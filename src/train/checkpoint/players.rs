@@ -65,6 +65,24 @@ pub(in crate::train) fn check_names(trained: &dyn Trained) -> Result<()> {
     trained.state()?.into_iter().try_for_each(|(name, _)| own(name))
 }
 
+/// About as many bytes as [`write`] writes. Errors as [`Trained::state`] does.
+pub(in crate::train) fn bytes(trained: &dyn Trained) -> Result<u64> {
+    let mut bytes: usize = trained.state()?.iter().map(|(_, bytes)| bytes.len()).sum();
+    for (_, trainer) in trained.players() {
+        let copies = 1 + usize::from(trainer.has_average()) + trainer.power_averages()?.len();
+        let buffers: usize = trainer.optimizer().state().iter().map(|(_, buffer)| buffer.len()).sum();
+        bytes += copies * weights(trainer) as usize + buffers * size_of::<f32>();
+    }
+    Ok(bytes as u64)
+}
+
+/// Bytes of a player's weights in a file, about as many for what the file says of each tensor included.
+pub(in crate::train) fn weights(trainer: &Trainer) -> u64 {
+    const SAID: usize = 80;
+    let entries = trainer.weights().layout().entries().iter();
+    entries.map(|entry| (entry.name.len() + SAID + size_of::<f32>() * entry.shape.elements()) as u64).sum()
+}
+
 /// Writes everything but the state, and says what was written.
 pub(super) fn write(partial: &Path, trained: &dyn Trained) -> Result<BTreeMap<String, FileState>> {
     let mut files = BTreeMap::new();

@@ -11,7 +11,7 @@ use crate::settings::flat;
 
 /// Settings that may differ between a checkpoint and the run that goes on from it: they do not change what is computed,
 /// or are meant to be changed (how long, where).
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
     "data.path",
     "train.init",
     "train.device",
@@ -24,6 +24,7 @@ const FREE: [&str; 13] = [
     "train.keep_every",
     "sampling.",
     "average.snapshot_every",
+    "average.keep_snapshots",
     "train.checkpoint_activations",
 ];
 

@@ -212,8 +212,13 @@ pub(super) fn named(name: &str) -> Result<RunConfig> {
             };
             config.data.path = String::new();
             config.optimizer.lr = 1e-4;
-            config.average =
-                Average { half_life: 50_000_000.0, ramp: 0.05, power: vec![0.05, 0.1], snapshot_every: 8_000_000 };
+            config.average = Average {
+                half_life: 50_000_000.0,
+                ramp: 0.05,
+                power: vec![0.05, 0.1],
+                snapshot_every: 8_000_000,
+                keep_snapshots: 0,
+            };
             config.train.batch = 4096;
             config.train.micro_batch = 32;
             config.train.images = 2_500_000_000;

@@ -218,6 +218,8 @@ crate::settings! {
         power: Vec<f64> = Vec::new();
         /// Images between two snapshots of these; 0: none.
         snapshot_every: u64 = 0;
+        /// Snapshots that are kept, the newest ones: averages then cannot begin before the first of them; 0: all.
+        keep_snapshots: u64 = 0, in 0..=1 << 40;
     }
 }
 
@@ -343,6 +345,10 @@ pub(super) fn check(config: &RunConfig) -> Result<()> {
     if sigma_min > sigma_max {
         let what = format!("sampling.sigma_min = {sigma_min:?} lies above sampling.sigma_max = {sigma_max:?}");
         return Err(Error::Config(what));
+    }
+    if average.keep_snapshots != 0 && average.snapshot_every == 0 {
+        let what = "keeps the newest snapshots, and average.snapshot_every = 0 makes none; set that, too";
+        return Err(Error::Config(format!("average.keep_snapshots = {} {what}", average.keep_snapshots)));
     }
     for &width in &average.power {
         crate::optim::PowerFunction::new(width).map_err(|_| {
