@@ -2,7 +2,7 @@
 
 use image::{Rgb, RgbImage};
 use veridical::Error;
-use veridical::report::{Chart, ImageGrid, png};
+use veridical::report::{Chart, Curves, ImageGrid, Scatter, png};
 
 fn has(image: &RgbImage, colour: [u8; 3]) -> bool {
     image.pixels().any(|p| p.0 == colour)
@@ -169,4 +169,92 @@ fn png_files_are_png_files() {
     let image = RgbImage::from_fn(5, 3, |x, y| Rgb([x as u8, y as u8, 7]));
     let bytes = png(&image).unwrap();
     assert_eq!(image::load_from_memory(&bytes).unwrap().to_rgb8(), image);
+}
+
+#[test]
+fn error_bars_reach_from_low_to_high() {
+    let points = vec![(0.0, 0.0), (1.0, 0.0), (2.0, 0.0)];
+    let chart =
+        Chart::new("", "", "").barred("", points, vec![(1.0, -3.0, 1.0), (2.0, f64::NAN, 1.0)]).render().unwrap();
+    // The axis goes from -3 to 1 with 4 % of air: 536 pixels for 4.32.
+    let at = |y: f64| 692.0 - 536.0 * (y + 3.16) / 4.32;
+    let rows = rows_of(&chart, BLUE, 128 + 672);
+    let (top, bottom) = (f64::from(rows[0]), f64::from(rows[rows.len() - 1]));
+    assert!((top - at(1.0)).abs() < 2.5 && (bottom - at(-3.0)).abs() < 2.5, "{top} to {bottom}");
+    // Beside the bar are the curve and its ends, of 3 units to either side, and nothing else.
+    let beside = rows_of(&chart, BLUE, 128 + 672 + 4);
+    assert!((4..=12).contains(&beside.len()), "{beside:?}");
+    assert!(rows_of(&chart, BLUE, 128 + 672 + 12).len() <= 6);
+    // A logarithmic axis has no zero: the bar ends a hundredth below its top.
+    let log = Chart::new("", "", "").log_y().barred("", vec![(0.0, 1.0), (1.0, 1.0)], vec![(0.0, -1.0, 2.0)]);
+    assert!(log.render().is_ok());
+}
+
+#[test]
+fn points_stand_where_they_belong() {
+    let frame = vec![[0.0, 0.0], [1.0, 1.0]];
+    let drawn = vec![[0.5, 0.5], [9.0, 0.5], [f64::NAN, 0.0]];
+    let picture = Scatter::new(["generated", "data"]).row(["x", "y"], vec![drawn, frame.clone()]).render().unwrap();
+    // Plots of 310 units at two pixels, from (76, 46) and, 26 apart, (412, 46); 8 % of air on every side.
+    let place = |plot: u32, x: f64, y: f64| {
+        let along = |v: f64| ((v + 0.08) / 1.16 * 620.0).round() as u32;
+        (152 + plot * 672 + along(x), 92 + 620 - along(y))
+    };
+    let colour = |plot, x, y| {
+        let (px, py) = place(plot, x, y);
+        picture.get_pixel(px, py).0
+    };
+    // 0.55 of the colour over paper.
+    let blended = |c: u8| (255.0 - 0.55 * (255.0 - f32::from(c))).round() as u8;
+    assert_eq!(colour(0, 0.5, 0.5), BLUE.map(blended));
+    assert_eq!(colour(1, 0.0, 0.0), [0xd5, 0x5e, 0x00].map(blended));
+    assert_eq!(colour(1, 1.0, 1.0), colour(1, 0.0, 0.0));
+    assert_eq!(colour(0, 0.25, 0.625), [255; 3]);
+    let without = Scatter::new(["generated", "data"]).row(["x", "y"], vec![vec![[0.5, 0.5]], frame.clone()]).render();
+    assert_ne!(picture, without.unwrap(), "what is beyond the axes is counted");
+
+    // A density on the right half is seen there only.
+    let half = |at: [f64; 2]| f64::from(u8::from(at[0] > 0.5));
+    let shaded = Scatter::new(["data"]).row(["x", "y"], vec![frame]).density(&half).render().unwrap();
+    let (left, right) = (place(0, 0.3, 0.7), place(0, 0.7, 0.3));
+    assert_eq!(shaded.get_pixel(left.0, left.1).0, [255; 3]);
+    assert_eq!(shaded.get_pixel(right.0, right.1).0, [0xb9, 0xc4, 0xd2]);
+}
+
+#[test]
+fn signals_are_curves() {
+    let ramp: Vec<f64> = (0..11).map(|i| f64::from(i) / 10.0).collect();
+    let curves = Curves::new(1, 2).row_labels(["class".into()]).panel("generated", vec![vec![0.0; 11]]);
+    let picture = curves.panel("data", vec![ramp.clone(), ramp.clone(), ramp]).render().unwrap();
+    assert!(has(&picture, BLUE));
+    let one = Curves::new(1, 1).panel("", vec![vec![0.0, 1.0, 2.0, f64::NAN, 4.0]]).render().unwrap();
+    // A plot of 150 by 78 units from (76, 48): the middle of the line from 1 to 2 is a quarter and an eighth along.
+    let rows = rows_of(&one, BLUE, (2.0 * (76.0 + 150.0 * 0.125)) as u32);
+    let middle = rows.iter().sum::<u32>() as f64 / rows.len() as f64;
+    let expected = 2.0 * (48.0 + 78.0 * (1.0 - (0.5 + 0.32) / 4.64));
+    assert!((middle - expected).abs() < 2.0, "{middle} for {expected}");
+}
+
+#[test]
+fn points_and_signals_that_cannot_be_drawn_are_errors() {
+    let refused = |picture: veridical::Result<RgbImage>| {
+        assert!(matches!(picture, Err(Error::Argument { .. })), "{picture:?}");
+    };
+    refused(Scatter::new(["a"]).render());
+    refused(Scatter::new::<&str>([]).row(["x", "y"], vec![]).render());
+    refused(Scatter::new(["a"]).row(["x", "y"], vec![]).render());
+    refused(Scatter::new(["a"]).row(["x", "y"], vec![vec![]]).render());
+    refused(Scatter::new(["a"]).row(["x", "y"], vec![vec![[f64::NAN, 0.0]]]).render());
+    refused(Curves::new(1, 1).render());
+    refused(Curves::new(0, 1).panel("", vec![vec![1.0]]).render());
+    refused(Curves::new(1, 0).panel("", vec![vec![1.0]]).render());
+    refused(Curves::new(2, 1).panel("", vec![vec![1.0; 3]]).render());
+    refused(Curves::new(1, 1).panel("", vec![]).render());
+    refused(Curves::new(1, 1).panel("", vec![vec![f64::NAN]]).render());
+    refused(Curves::new(1, 1).panel("", vec![vec![0.0]; 4000]).render());
+    // One place, one point, and numbers that are all alike are drawn.
+    assert!(Curves::new(1, 1).panel("", vec![vec![3.0]]).render().is_ok());
+    for point in [[0.0, 0.0], [1e300, -1e300], [5.0, 5.0]] {
+        assert!(Scatter::new(["a"]).row(["x", "y"], vec![vec![point; 2]]).render().is_ok());
+    }
 }

@@ -102,6 +102,24 @@ impl Canvas {
         }
     }
 
+    /// Draws a round dot that hides `cover` of what is below it.
+    pub(super) fn dot(&mut self, at: [f32; 2], radius: f32, colour: Rgb<u8>, cover: f32) {
+        let [x, y] = at.map(|v| v * self.density);
+        let reach = radius * self.density;
+        let (w, h) = self.image.dimensions();
+        let pixels = |middle: f32, limit: u32| {
+            let bound = |v: f32| v.clamp(0.0, limit as f32) as u32;
+            bound((middle - reach - 1.0).floor())..bound((middle + reach + 1.0).ceil())
+        };
+        for py in pixels(y, h) {
+            for px in pixels(x, w) {
+                let distance = (px as f32 + 0.5 - x).hypot(py as f32 + 0.5 - y);
+                let share = (reach + 0.5 - distance).clamp(0.0, 1.0) * cover;
+                blend(self.image.get_pixel_mut(px, py), colour, share);
+            }
+        }
+    }
+
     /// Writes one line of text with its baseline at `y`.
     pub(super) fn text(&mut self, text: &str, x: f32, y: f32, size: f32, colour: Rgb<u8>, anchor: Anchor) {
         let start = match anchor {

@@ -2,6 +2,7 @@
 
 use image::{Rgb, RgbImage};
 
+use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, INK, QUIET, RULE};
 use crate::Result;
 
@@ -19,6 +20,9 @@ pub struct Series {
     /// `(x, low, high)`: what is filled behind the curve, such as the spread of repeats. Left out where not finite, or
     /// on a logarithmic axis not above zero.
     pub band: Vec<(f64, f64, f64)>,
+    /// `(x, low, high)`: error bars on the curve, such as standard errors. Left out where not finite; an end that a
+    /// logarithmic axis does not have is cut off.
+    pub bars: Vec<(f64, f64, f64)>,
 }
 
 /// A chart of one or more curves over a common axis.
@@ -35,8 +39,12 @@ const DENSITY: f32 = 2.0;
 const SIZE: [f32; 2] = [760.0, 400.0];
 /// Left, top, right, bottom edges of the plot.
 const PLOT: [f32; 4] = [64.0, 78.0, 736.0, 346.0];
+/// Half the width of the ends of an error bar.
+const CAP: f32 = 3.0;
+/// How thick an error bar is.
+const BAR: f32 = 1.0;
 /// Okabe and Ito's palette, which all kinds of colour vision can tell apart.
-const COLOURS: [Rgb<u8>; 6] = [
+pub(super) const COLOURS: [Rgb<u8>; 6] = [
     Rgb([0x00, 0x72, 0xb2]),
     Rgb([0xd5, 0x5e, 0x00]),
     Rgb([0x00, 0x9e, 0x73]),
@@ -67,21 +75,34 @@ impl Chart {
     /// Adds a curve.
     #[must_use]
     pub fn series(mut self, name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
-        self.series.push(Series { name: name.into(), points, half_life: None, band: Vec::new() });
+        self.series.push(Series { name: name.into(), points, half_life: None, band: Vec::new(), bars: Vec::new() });
         self
     }
 
     /// Adds a noisy curve: faint points, and over them their average with this half-life in points.
     #[must_use]
     pub fn smoothed(mut self, name: impl Into<String>, points: Vec<(f64, f64)>, half_life: f64) -> Self {
-        self.series.push(Series { name: name.into(), points, half_life: Some(half_life), band: Vec::new() });
+        self.series.push(Series {
+            name: name.into(),
+            points,
+            half_life: Some(half_life),
+            band: Vec::new(),
+            bars: Vec::new(),
+        });
         self
     }
 
     /// Adds a curve with a band `(x, low, high)` filled behind it.
     #[must_use]
     pub fn banded(mut self, name: impl Into<String>, points: Vec<(f64, f64)>, band: Vec<(f64, f64, f64)>) -> Self {
-        self.series.push(Series { name: name.into(), points, half_life: None, band });
+        self.series.push(Series { name: name.into(), points, half_life: None, band, bars: Vec::new() });
+        self
+    }
+
+    /// Adds a curve with an error bar `(x, low, high)` at each of its points.
+    #[must_use]
+    pub fn barred(mut self, name: impl Into<String>, points: Vec<(f64, f64)>, bars: Vec<(f64, f64, f64)>) -> Self {
+        self.series.push(Series { name: name.into(), points, half_life: None, band: Vec::new(), bars });
         self
     }
 
@@ -146,6 +167,14 @@ impl Chart {
             if let [only] = points[..] {
                 canvas.polyline(&[only, only], 6.0, colour(i), clip);
             }
+            for &(bx, low, high) in &curve.bars {
+                let at = x.place(bx, PLOT[0], PLOT[2]);
+                let [top, bottom] = [high, low].map(|v| y.place(v, PLOT[3], PLOT[1]));
+                canvas.rect(at - BAR / 2.0, top, BAR, bottom - top, colour(i));
+                for end in [top, bottom] {
+                    canvas.rect(at - CAP, end - BAR / 2.0, 2.0 * CAP, BAR, colour(i));
+                }
+            }
         }
         self.legend(&mut canvas, colour);
         Ok(canvas.image)
@@ -172,6 +201,7 @@ struct Curve {
     points: Vec<(f64, f64)>,
     smooth: Option<Vec<(f64, f64)>>,
     band: Vec<(f64, f64, f64)>,
+    bars: Vec<(f64, f64, f64)>,
 }
 
 impl Curve {
@@ -182,7 +212,11 @@ impl Curve {
         let fits = |&&(x, low, high): &&(f64, f64, f64)| {
             x.is_finite() && low.is_finite() && high.is_finite() && low <= high && (!log_y || low > 0.0)
         };
-        Curve { points, smooth, band: series.band.iter().filter(fits).copied().collect() }
+        // On a logarithmic axis a bar to zero or below goes down to a hundredth of its top.
+        let cut = |&(x, low, high): &(f64, f64, f64)| (x, if log_y { low.max(high / 100.0) } else { low }, high);
+        let bars: Vec<_> = series.bars.iter().map(cut).collect();
+        let [band, bars] = [&series.band, &bars].map(|of| of.iter().filter(fits).copied().collect());
+        Curve { points, smooth, band, bars }
     }
 }
 
@@ -222,19 +256,10 @@ fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     points.chunks(stretch).flat_map(extremes).collect()
 }
 
-/// One axis: the range it covers, in logarithms if it is logarithmic.
-struct Axis {
-    low: f64,
-    high: f64,
-    log: bool,
-    /// What is counted (steps, rounds) has ticks at whole numbers only.
-    whole: bool,
-}
-
 /// Both axes, or nothing without a point. Rare spikes of smoothed curves (the outermost 1 %) may leave the plot.
 fn axes(curves: &[Curve], log_y: bool) -> Option<(Axis, Axis)> {
     let xs: Vec<f64> = curves.iter().flat_map(|c| c.points.iter().map(|p| p.0)).collect();
-    let mut ys: Vec<f64> = curves.iter().flat_map(|c| c.band.iter().flat_map(|b| [b.1, b.2])).collect();
+    let mut ys: Vec<f64> = curves.iter().flat_map(|c| c.band.iter().chain(&c.bars).flat_map(|b| [b.1, b.2])).collect();
     for curve in curves {
         match &curve.smooth {
             None => ys.extend(curve.points.iter().map(|p| p.1)),
@@ -258,71 +283,6 @@ fn axes(curves: &[Curve], log_y: bool) -> Option<(Axis, Axis)> {
     let x_low = if x_low > 0.0 && x_low < 0.1 * x_high { 0.0 } else { x_low };
     let x = Axis { whole: xs.iter().all(|x| x.fract() == 0.0), ..Axis::around(x_low, x_high, 0.0, false) };
     Some((x, Axis::around(y_low, y_high, 0.04, log_y)))
-}
-
-impl Axis {
-    fn around(low: f64, high: f64, air: f64, log: bool) -> Self {
-        let mut half = (high / 2.0 - low / 2.0) * (1.0 + 2.0 * air);
-        let middle = low / 2.0 + high / 2.0;
-        if half <= middle.abs() * 1e-9 {
-            half = if log || middle == 0.0 { 0.5 } else { middle.abs() * 0.1 };
-        }
-        Axis { low: middle - half, high: middle + half, log, whole: false }
-    }
-
-    /// The position of `value` on the stretch `from..to` of the picture; far outside values stay near it.
-    fn place(&self, value: f64, from: f32, to: f32) -> f32 {
-        let value = if self.log { value.log10() } else { value };
-        let share = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
-        from + (to - from) * share.clamp(-1.0, 2.0) as f32
-    }
-
-    /// About `wanted` round values inside the axis, with their labels.
-    fn ticks(&self, wanted: usize) -> Vec<(f64, String)> {
-        if self.log && self.high - self.low >= 0.7 {
-            let decades = self.high - self.low;
-            let steps: &[f64] = match decades {
-                ..1.5 => &[1.0, 2.0, 3.0, 5.0, 7.0],
-                1.5..3.5 => &[1.0, 3.0],
-                _ => &[1.0],
-            };
-            let every = (decades / 8.0).ceil().max(1.0) as i32;
-            return (self.low.floor() as i32..=self.high.ceil() as i32)
-                .filter(|decade| decade.rem_euclid(every) == 0)
-                .flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)))
-                .filter(|v| (self.low..=self.high).contains(&v.log10()))
-                .map(|v| (v, number(v, 10f64.powf(v.log10().floor()), v)))
-                .collect();
-        }
-        let (low, high) = if self.log { (10f64.powf(self.low), 10f64.powf(self.high)) } else { (self.low, self.high) };
-        let rough = high / wanted as f64 - low / wanted as f64;
-        if !rough.is_normal() || low + rough == low || high - rough == high {
-            return vec![(low, number(low, low.abs() * 1e-3, low.abs()))];
-        }
-        let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|s| s * power).find(|s| *s >= rough).unwrap_or(rough);
-        let step = if self.whole { step.max(1.0) } else { step };
-        let first = (low / step).ceil();
-        let count = ((high / step).floor() - first).clamp(0.0, 20.0) as usize;
-        let largest = low.abs().max(high.abs());
-        (0..=count).map(|i| (first + i as f64) * step).map(|v| (v, number(v, step, largest))).collect()
-    }
-}
-
-/// A label with the digits that tell ticks `step` apart; scientific where the largest on the axis is very large or
-/// small.
-fn number(value: f64, step: f64, largest: f64) -> String {
-    if value.abs() < step * 1e-6 {
-        return "0".into();
-    }
-    let decade = |v: f64| if v > 0.0 { (v.log10() + 1e-9).floor() } else { 0.0 };
-    if !(1e-3..1e7).contains(&largest) {
-        let digits = (decade(value.abs()) - decade(step)).clamp(0.0, 6.0) as usize;
-        return format!("{value:.digits$e}");
-    }
-    let (value, step, suffix) =
-        if step >= 1e3 && largest >= 1e4 { (value / 1e3, step / 1e3, "k") } else { (value, step, "") };
-    format!("{value:.*}{suffix}", (-decade(step)).clamp(0.0, 6.0) as usize)
 }
 
 /// A third of the colour on paper.
