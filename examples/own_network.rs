@@ -118,7 +118,7 @@ fn main() -> Result<()> {
     let place = RunDir::create(std::env::temp_dir().join("veridical-own-network"), Existing::Overwrite)?;
     let outcome = Sfbd::new(&settings, &data)?.run(&place, RunOptions::default(), &mut Progress)?;
     for round in &outcome.rounds {
-        let distance = round.generated.as_ref().map_or(f64::NAN, |found| found.frechet_distance);
+        let distance = round.generated.as_ref().and_then(|found| found.frechet_distance).unwrap_or(f64::NAN);
         println!("SFBD, round {}: Fréchet distance {distance:.4}", round.round);
     }
     Ok(())

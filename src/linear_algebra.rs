@@ -63,6 +63,29 @@ pub(crate) fn svd(op: &'static str, matrix: MatRef<f64>) -> Result<Svd> {
     Ok(svd)
 }
 
+/// The eigenvalues of a symmetric matrix, in no order, and its orthonormal eigenvectors as columns, right to eleven
+/// digits of its norm.
+///
+/// Errors as [`svd`].
+pub(crate) fn symmetric_eigen(op: &'static str, matrix: MatRef<f64>) -> Result<(Vec<f64>, Mat<f64>)> {
+    let n = matrix.nrows();
+    if matrix.is_all_finite()
+        && let Ok(found) = matrix.self_adjoint_eigen(Side::Lower)
+    {
+        let values: Vec<f64> = found.S().column_vector().iter().copied().collect();
+        let found = Svd { u: found.U().to_owned(), values, v: found.U().to_owned() };
+        if found.gives_back(&matrix.to_owned()) {
+            return Ok((found.values, found.v));
+        }
+    }
+    // So far along the identity that every eigenvalue is a singular value.
+    let norm = matrix.norm_l2();
+    let shift = if norm > 0.0 { 2.0 * norm } else { 1.0 };
+    let shifted = Mat::from_fn(n, n, |i, j| matrix[(i, j)] + if i == j { shift } else { 0.0 });
+    let Svd { values, v, .. } = svd(op, shifted.as_ref())?;
+    Ok((values.into_iter().map(|value| value - shift).collect(), v))
+}
+
 /// The symmetric root of a covariance, which may be singular; what rounding left below zero counts as zero.
 ///
 /// Errors as [`svd`].
@@ -243,6 +266,24 @@ mod tests {
         let diagonal = Mat::from_fn(4, 4, |i, j| if i == j { [4.0, 0.0, 9.0, 4.0][i] } else { 0.0 });
         let expected = Mat::from_fn(4, 4, |i, j| if i == j { [2.0, 0.0, 3.0, 2.0][i] } else { 0.0 });
         assert!((symmetric_root("test", diagonal.as_ref()).unwrap() - expected).norm_l2() < 1e-14);
+    }
+
+    /// Of `Q diag(values) Q^T` with signs of both kinds, zeros, and values that repeat.
+    #[test]
+    fn eigenvalues_of_symmetric_matrices() {
+        for (which, matrix) in matrices().iter().enumerate().filter(|(_, m)| m.norm_max() > 1e-100) {
+            let n = matrix.nrows();
+            let scale = power_of_two(matrix.norm_max());
+            let symmetric = Mat::from_fn(n, n, |i, j| {
+                if j < matrix.ncols() && i < matrix.ncols() { (matrix[(i, j)] + matrix[(j, i)]) / scale } else { 0.0 }
+            });
+            let (values, vectors) = symmetric_eigen("test", symmetric.as_ref()).unwrap();
+            let back =
+                Mat::from_fn(n, n, |i, j| (0..n).map(|k| values[k] * vectors[(i, k)] * vectors[(j, k)]).sum::<f64>());
+            assert!((back - &symmetric).norm_l2() <= 1e-10 * symmetric.norm_l2(), "matrix {which}");
+            let trace: f64 = (0..n).map(|i| symmetric[(i, i)]).sum();
+            assert!((values.iter().sum::<f64>() - trace).abs() <= 1e-10 * symmetric.norm_l2(), "matrix {which}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! `scripts/edm_pickle_to_safetensors.py`, with stand-ins for PyTorch and for EDM's classes: what it makes of a pickle
-//! must load.
+//! must load. Likewise `scripts/edm_statistics.py`, with one for NumPy.
 
 mod locate;
 
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use veridical::Device;
+use veridical::data::npy;
 use veridical::diffusion::precond::IddpmPrecond;
 use veridical::diffusion::{Model, ModelConfig, Precond};
 use veridical::nn::{DhariwalConfig, NetworkConfig, SongConfig};
@@ -54,6 +55,28 @@ class Precond:
         return dict(tensors.values())
 class EDMPrecond(Precond): pass
 class iDDPMPrecond(Precond): pass
+"#;
+
+/// As much of NumPy as `scripts/edm_statistics.py` uses.
+const NUMPY: &str = r#"
+import math, struct, zipfile
+float64 = "float64"
+class Array:
+    def __init__(self, shape, values): self.shape, self.values, self.ndim = shape, values, len(shape)
+    def __len__(self): return self.shape[0]
+    def all(self): return all(self.values)
+def asarray(values, dtype):
+    if isinstance(values[0], list): return Array((len(values), len(values[0])), [float(x) for row in values for x in row])
+    return Array((len(values),), [float(x) for x in values])
+def isfinite(array): return Array(array.shape, [math.isfinite(x) for x in array.values])
+def savez(file, **arrays):
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            extents = ", ".join(map(str, array.shape)) + ","
+            header = "{'descr': '<f8', 'fortran_order': False, 'shape': (" + extents + "), }"
+            header += " " * ((-len(header) - 11) % 64) + "\n"
+            start = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+            archive.writestr(name + ".npy", start + struct.pack("<%dd" % len(array.values), *array.values))
 "#;
 
 struct Place {
@@ -206,4 +229,45 @@ fn what_cannot_be_converted_is_said() {
     assert!(place.refused(&[]).contains("net.pkl"));
     let help = place.convert(&["--help"]);
     assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--edm"));
+}
+
+#[test]
+fn statistics_become_an_archive_that_distances_are_measured_from() {
+    if !has_python() {
+        return;
+    }
+    let place = Place::new();
+    place.write("numpy.py", NUMPY);
+    let script = locate::root().join("scripts/edm_statistics.py");
+    let convert = |build: &str, more: &[&str]| {
+        place.write("build.py", &format!("import os, pickle\npickle.dump({build}, open('stats.pkl', 'wb'))\n"));
+        assert!(place.python(&["build.py"]).status.success());
+        place.python(&[&[script.to_str().unwrap(), "stats.pkl"], more].concat())
+    };
+    let all = "{'fid': {'mu': [1, 2], 'sigma': [[4, 1], [1, 9]]}, 'other': {'mu': [5], 'sigma': [[2]]}, 'is': 3.0}";
+    let done = convert(all, &["out.npz"]);
+    assert!(done.status.success(), "{done:?}");
+    let [mu, sigma] = npy::read_npz_members(place.path("out.npz"), ["mu", "sigma"]).unwrap();
+    assert_eq!((mu.to_f64(), sigma.to_f64(), sigma.shape), (vec![1.0, 2.0], vec![4.0, 1.0, 1.0, 9.0], vec![2, 2]));
+    assert!(convert(all, &["--metric", "other", "out.npz"]).status.success());
+    assert_eq!(npy::read_npz_members(place.path("out.npz"), ["mu"]).unwrap()[0].to_f64(), [5.0]);
+
+    // What would run a program is refused, and nothing runs.
+    let evil = "type('E', (), {'__reduce__': lambda self: (os.mkdir, ('made',))})()";
+    for (build, more, says) in [
+        (all, &["--metric", "dinov2", "no.npz"][..], "it has fid, other, is"),
+        (all, &["--metric", "is", "no.npz"], "has no mu and sigma, but it is a float"),
+        (all, &["out.npy"], "end the name so"),
+        ("[1, 2]", &["no.npz"], "holds a list"),
+        ("{'fid': {'mu': [1, 2], 'sigma': [[4]]}}", &["no.npz"], "mu is [2] and sigma [1, 1]"),
+        ("{'fid': {'mu': [float('nan')], 'sigma': [[4]]}}", &["no.npz"], "not finite"),
+        ("{'fid': {'mu': ['x'], 'sigma': [[4]]}}", &["no.npz"], "no array of numbers"),
+        (evil, &["no.npz"], "mkdir, which statistics have no need of"),
+    ] {
+        let output = convert(build, more);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.starts_with("error: ") && text.contains(says), "{text}");
+    }
+    assert!(!Path::new(&place.path("no.npz")).exists() && !Path::new(&place.path("made")).exists());
 }

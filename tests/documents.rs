@@ -60,7 +60,7 @@ impl Place {
 
     /// A folder of grey pictures.
     fn pictures(&self, name: &str, count: usize) {
-        fs::create_dir(self.path(name)).unwrap();
+        fs::create_dir_all(self.path(name)).unwrap();
         for i in 0..count {
             let pixels = bytes(i as u64, 64);
             image::GrayImage::from_raw(8, 8, pixels).unwrap().save(self.path(&format!("{name}/{i}.png"))).unwrap();
@@ -270,6 +270,29 @@ fn your_own_data() {
 #[test]
 fn the_command_line() {
     Place::new().type_in("docs/command-line.md");
+}
+
+#[test]
+fn how_good_samples_are() {
+    let place = Place::new();
+    for class in ["a", "b"] {
+        place.pictures(&format!("pictures/{class}"), 12);
+    }
+    let features = |count: usize, seed: u64| -> Array {
+        let values: Vec<f32> = bytes(seed, count * 3).into_iter().map(f32::from).collect();
+        Array::of(&Tensor::from_slice(&values, [count, 3], &Device::Cpu).unwrap()).unwrap()
+    };
+    npy::write(place.path("drawn-features.npy"), &features(40, 1)).unwrap();
+    npy::write(place.path("real-features.npy"), &features(60, 2)).unwrap();
+    let array =
+        |values: &[f64], shape: &[usize]| Array::of(&Tensor::from_slice(values, shape, &Device::Cpu).unwrap()).unwrap();
+    let statistics =
+        [("mu", array(&[1.0; 3], &[3])), ("sigma", array(&[2.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 2.0], &[3, 3]))];
+    npy::write_npz(place.path("reference.npz"), &statistics.map(|(name, array)| (name.into(), array)).into()).unwrap();
+    let drawn: Vec<f32> = bytes(3, 20 * 64).into_iter().map(f32::from).collect();
+    let drawn = Array::of(&Tensor::from_slice(&drawn, [20, 8, 8, 1], &Device::Cpu).unwrap()).unwrap();
+    npy::write_npz(place.path("drawn.npz"), &BTreeMap::from([("images".into(), drawn)])).unwrap();
+    place.type_in("docs/guides/evaluation.md");
 }
 
 #[test]

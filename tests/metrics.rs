@@ -3,8 +3,10 @@
 
 #[path = "metrics/frechet.rs"]
 mod frechet;
-#[path = "metrics/kid_blocks.rs"]
-mod kid_blocks;
+#[path = "metrics/gaussians.rs"]
+mod gaussians;
+#[path = "metrics/kid_subsets.rs"]
+mod kid_subsets;
 mod locate;
 #[path = "metrics/ranking.rs"]
 mod multilabel;
@@ -261,6 +263,30 @@ fn neighbours_of_points_on_a_line() {
     assert_eq!((got.density, got.coverage), (1.0, 1.0));
 }
 
+/// Of two real points and one more of the same law, the latter is as often nearer to a real one than the other as not.
+#[test]
+fn expected_coverage_in_closed_form() {
+    close(expected_coverage(2, 1, 1), 0.5, 1e-15);
+    // (n - 1) (n - 2) / ((n + m - 1) (n + m - 2)) are missed.
+    close(expected_coverage(5, 7, 2), 1.0 - 4.0 * 3.0 / (11.0 * 10.0), 1e-15);
+    // 0.97 for equal sizes and 5 neighbours, as Naeem et al. say.
+    close(expected_coverage(10_000, 10_000, 5), 1.0 - 1.0 / 32.0, 1e-3);
+    assert_eq!(expected_coverage(3, 9, 5), 1.0);
+    assert_eq!(expected_coverage(9, 0, 5), 0.0);
+    // Of 400 pairs of samples, 30 and 60 rows of two laws in the plane, within five standard errors.
+    for law in [|x: f64| x, |x: f64| x * x * x] {
+        let found: Vec<f64> = (0..400)
+            .map(|set| {
+                let rows = |n: usize, seed| noise(2 * n, seed).iter().map(|&x| law(x)).collect::<Vec<_>>();
+                density_coverage(&rows(30, 2 * set + 1), &rows(60, 90_000 + 2 * set), 2, 3).unwrap().coverage
+            })
+            .collect();
+        let mean = found.iter().sum::<f64>() / 400.0;
+        let variance = found.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / 399.0;
+        close(mean, expected_coverage(30, 60, 3), 5.0 * (variance / 400.0).sqrt());
+    }
+}
+
 #[test]
 fn inception_score_in_closed_form() {
     let sharp: Vec<f64> = (0..12).flat_map(|i| (0..3).map(move |k| f64::from(i % 3 == k))).collect();
@@ -305,6 +331,7 @@ fn the_number_of_threads_changes_no_bit() {
             sliced_wasserstein(&a, &b, d, 100, 1.0, 5).unwrap(),
             median_distance(&a, &b, d).unwrap(),
             frechet_distance(&a, &b, d).unwrap(),
+            kid_subsets(&a, &b, d, (20, 100), 3).unwrap().mean,
             density_coverage(&a, &b, d, 5).unwrap().density,
         ]
     };
@@ -326,7 +353,9 @@ fn bad_input_is_an_error() {
     shape(kid(&good, &good, 0));
     shape(kid(&good, &good, 3));
     shape(kid(&good[..2], &good, 2));
-    argument(kid_blocks(&good, &good, 2, 1).map(|b| b.mean));
+    for (subsets, size) in [(0, 2), (1, 1), (1, 3)] {
+        argument(kid_subsets(&good, &good, 2, (subsets, size), 0).map(|found| found.mean));
+    }
     shape(wasserstein_1d(&[], &good, 1.0));
     shape(sliced_wasserstein(&good, &[], 2, 8, 1.0, 0));
     shape(sliced_wasserstein_along(&good, &good, 2, &[], 1.0));

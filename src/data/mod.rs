@@ -16,6 +16,7 @@ mod fits;
 mod folder;
 pub mod idx;
 mod images;
+mod kind;
 #[cfg_attr(not(feature = "formats"), allow(dead_code))]
 mod labels;
 mod multi_label;
@@ -47,6 +48,7 @@ pub use digits::Digits;
 #[cfg(feature = "formats")]
 pub use folder::picture;
 pub use images::Images;
+pub use kind::Kind;
 pub use multi_label::{Labels, Missing, MultiLabel, MultiLabelOptions, MultiLabelSet, Standardisation};
 pub use open::{DataSet, open, open_noisy, open_with};
 pub use options::{AxisOrder, ReadOptions, Standardise};

@@ -24,6 +24,8 @@ pub struct Reading {
     pub range: Option<[f64; 2]>,
     /// What became of the values.
     pub units: Units,
+    /// What the columns of a table are called: a number from 1, and the name in brackets if there is one.
+    pub columns: Vec<String>,
     /// Whether the training images, and the test images, came without labels and all count as of the first class.
     pub without_labels: [bool; 2],
     /// Standard deviation of the training images' values as they are given out.

@@ -120,6 +120,11 @@ impl Density {
         })
     }
 
+    /// The density of a data set that was opened under this name, `synthetic:…`; `None` of all others.
+    pub fn of_data(name: &str) -> Option<Self> {
+        Self::named(name.strip_prefix("builtin:").unwrap_or(name).strip_prefix("synthetic:")?).ok()
+    }
+
     /// Numbers per point.
     pub fn dims(&self) -> usize {
         match self {
@@ -166,6 +171,39 @@ impl Density {
             }
         };
         Ok(uniform.chunks(4).zip(normal.chunks(dims.max(1))).flat_map(point).collect())
+    }
+
+    /// The density at a point: in closed form, or for moons and roll by the midpoint rule along their curve, to more
+    /// digits than are ever drawn.
+    pub fn density(&self, x: &[f64]) -> f64 {
+        use std::f64::consts::PI;
+        // The mean over the curve of Gaussians around it.
+        let along = |nodes: usize, deviation: f64, curve: &dyn Fn(f64) -> [f64; 2]| {
+            let at = |k: usize| {
+                let [a, b] = curve((k as f64 + 0.5) / nodes as f64);
+                (-((x[0] - a).powi(2) + (x[1] - b).powi(2)) / (2.0 * deviation * deviation)).exp()
+            };
+            (0..nodes).map(at).sum::<f64>() / nodes as f64 / (2.0 * PI * deviation * deviation)
+        };
+        match self {
+            Density::Mixture(mixture) => mixture.log_density(x, 0.0).exp(),
+            Density::TwoMoons { noise } => {
+                let upper = |t: f64| [0.5 * ((PI * t).cos() - 0.5), 0.5 * ((PI * t).sin() - 0.25)];
+                let lower = |t: f64| [0.5 * (0.5 - (PI * t).cos()), 0.5 * (0.25 - (PI * t).sin())];
+                0.5 * (along(200, 0.5 * noise, &upper) + along(200, 0.5 * noise, &lower))
+            }
+            Density::SwissRoll { noise } => along(800, *noise, &|t| {
+                let angle = 1.5 * PI * (1.0 + 2.0 * t);
+                let radius = angle / (4.5 * PI);
+                [radius * angle.cos(), radius * angle.sin()]
+            }),
+            Density::Checkerboard => {
+                let cell = |v: f64| ((v + 1.0) / 0.5).floor();
+                let inside = x.iter().all(|v| (-1.0..1.0).contains(v));
+                let dark = (cell(x[0]) + cell(x[1])) % 2.0 == 0.0;
+                if inside && dark { 0.5 } else { 0.0 }
+            }
+        }
     }
 
     /// The score behind noise of standard deviation `sigma`, where it has a closed form: of mixtures, and of the
@@ -238,6 +276,27 @@ mod tests {
                 mean += (score[0] * noisy[0] + score[1] * noisy[1]) / 1e5;
             }
             assert!((mean + 2.0).abs() < 0.05, "{name}: {mean}");
+        }
+    }
+
+    /// It integrates to 1 over a grid, and its mean over points is its square's integral, which a density that is
+    /// elsewhere than the points would miss.
+    #[test]
+    fn densities_are_those_of_their_samples() {
+        const SIDE: usize = 200;
+        for name in ALL {
+            let density = Density::named(name).unwrap();
+            let step = 5.0 / SIDE as f64;
+            let at = |i: usize| -2.5 + (i as f64 + 0.5) * step;
+            let values: Vec<f64> = (0..SIDE * SIDE).map(|i| density.density(&[at(i % SIDE), at(i / SIDE)])).collect();
+            let total = values.iter().sum::<f64>() * step * step;
+            let square = values.iter().map(|p| p * p).sum::<f64>() * step * step;
+            assert!((total - 1.0).abs() < 2e-3, "{name}: {total}");
+            let points = density.sample(5, 0, 5_000).unwrap();
+            let found: Vec<f64> = points.chunks(2).map(|x| density.density(x)).collect();
+            let mean = found.iter().sum::<f64>() / 5e3;
+            let error = (found.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / 25e6).sqrt();
+            assert!((mean - square).abs() < 4.0 * error + 2e-3 * square, "{name}: {mean} and {square}");
         }
     }
 

@@ -96,7 +96,10 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let said = class.map(|i| format!("column {} is the class", column(i)));
     let names = (0..dims + usize::from(class.is_some())).filter(|i| class != Some(*i)).map(column);
     let options = &ReadOptions { columns: names.collect(), ..options.clone() };
-    arrays::table(name, (array, Type { kind: Kind::Float, width: 8 }), labels, (form, said), options).map_err(named)
+    let numbers = Type { kind: Kind::Float, width: 8 };
+    let mut set = arrays::table(name, (array, numbers), labels, (form, said), options).map_err(named)?;
+    set.reading.columns.clone_from(&options.columns);
+    Ok(set)
 }
 
 /// Whether the first row names the columns: all of it is words, or some of it where the second row has numbers.

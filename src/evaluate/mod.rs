@@ -3,10 +3,12 @@
 
 mod classifier;
 mod comparison;
+mod features;
 
 pub use classifier::{
     CLASSIFIER_SCOPE, ClassifierDescription, ClassifierTraining, ImageClassifier, classifier_metadata,
     classifier_of_file,
 };
 pub(crate) use comparison::check;
-pub use comparison::{Comparison, FeatureSpace, Features, compare};
+pub use comparison::{Ceiling, Comparing, Comparison, Statistics, ceiling, compare, compare_statistics};
+pub use features::{FeatureSpace, Features, Measured};

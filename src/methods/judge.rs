@@ -1,10 +1,13 @@
 //! How far a model is from the truth, measured the same way for every method and round.
 
+use std::sync::OnceLock;
+
 use crate::data::Images;
 use crate::diffusion::{Model, Sampler, random_classes};
 use crate::error::Result;
-use crate::evaluate::ImageClassifier;
-use crate::evaluate::{self, Comparison, FeatureSpace, Features, compare};
+use crate::evaluate::{
+    self, Ceiling, Comparing, Comparison, FeatureSpace, Features, ImageClassifier, Measured, ceiling, compare,
+};
 use crate::settings::{MAX_SEED, OrZero};
 use crate::tensor::Device;
 use crate::train::{at_fault, draw};
@@ -20,6 +23,8 @@ crate::settings! {
         seed: u64 = 1, in 0..=MAX_SEED;
         /// Most rows of the figures that compare every row with every other.
         neighbours: usize = 10_000, in 10..=1_000_000;
+        /// The Fréchet distance even of no more images than they have numbers, where it says little.
+        rank_deficient: bool = false;
     }
 }
 
@@ -32,6 +37,8 @@ pub struct Judge {
     size: [usize; 3],
     sampler: Sampler,
     identity: String,
+    /// What real images measure in place of as many as are drawn; known once something was measured.
+    ceiling: OnceLock<Option<Ceiling>>,
 }
 
 impl Judge {
@@ -54,12 +61,21 @@ impl Judge {
             FeatureSpace::Pixels => "pixels".into(),
             FeatureSpace::Classifier(classifier) => format!("the classifier {}", classifier.fingerprint()?),
         };
-        let JudgeSection { images, seed, neighbours, .. } = section;
+        let JudgeSection { images, seed, neighbours, rank_deficient, .. } = section;
         let real_images = real.fingerprint();
+        let flat = if *rank_deficient { ", covariances of any rank" } else { "" };
         let identity = format!(
-            "{images} images of seed {seed} by {sampler:?}, against {real_images} on {by}, {neighbours} rows for neighbours"
+            "{images} images of seed {seed} by {sampler:?}, against {real_images} on {by}, {neighbours} rows for neighbours{flat}"
         );
-        Ok(Some(Judge { section: section.clone(), real: real_features, size: real.size(), space, sampler, identity }))
+        Ok(Some(Judge {
+            section: section.clone(),
+            real: real_features,
+            size: real.size(),
+            space,
+            sampler,
+            identity,
+            ceiling: OnceLock::new(),
+        }))
     }
 
     /// All that its figures follow from, the model aside: figures of equal identity can stand in one table.
@@ -68,8 +84,8 @@ impl Judge {
     }
 
     /// What the distances are measured on.
-    pub fn features(&self) -> &str {
-        &self.real.name
+    pub fn features(&self) -> Measured {
+        self.real.measured
     }
 
     /// Images of the model. Errors where sampling does.
@@ -85,7 +101,19 @@ impl Judge {
 
     /// The distances of images, whatever made them.
     pub fn images(&self, images: &Images) -> Result<Comparison> {
-        compare(&self.real, &self.space.of(images)?, self.section.neighbours, self.section.seed)
+        let JudgeSection { neighbours, seed, rank_deficient, .. } = self.section;
+        let comparing = Comparing { neighbours, seed, rank_deficient, ceiling: false, ..Comparing::default() };
+        let mut comparison = compare(&self.real, &self.space.of(images)?, &comparing)?;
+        if images.len() == self.section.images {
+            comparison.ceiling = match self.ceiling.get() {
+                Some(known) => *known,
+                None => {
+                    let found = ceiling(&self.real, images.len(), &comparing)?;
+                    *self.ceiling.get_or_init(|| found)
+                }
+            };
+        }
+        Ok(comparison)
     }
 
     /// The distances of what a model draws.

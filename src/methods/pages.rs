@@ -27,15 +27,23 @@ pub(super) fn state(end: End) -> &'static str {
 }
 
 /// The figures of a comparison that tables show, with their names.
-pub(super) fn figures(c: &Comparison) -> [(&'static str, f64); 5] {
+fn figures(c: &Comparison) -> [(&'static str, String); 6] {
+    let kid = match c.kid_error {
+        Some(error) => format!("{} \u{b1} {}", fixed(c.kid, 4), fixed(error, 4)),
+        None => fixed(c.kid, 4),
+    };
     [
-        ("Fréchet distance", c.frechet_distance),
-        ("KID", c.kid),
-        ("sliced Wasserstein", c.sliced_wasserstein),
-        ("precision", c.precision),
-        ("recall", c.recall),
+        ("Fréchet distance", c.frechet_distance.map_or(NONE.into(), |distance| fixed(distance, 4))),
+        ("KID", kid),
+        ("sliced Wasserstein", fixed(c.sliced_wasserstein, 4)),
+        ("precision", fixed(c.precision, 4)),
+        ("recall", fixed(c.recall, 4)),
+        ("coverage", fixed(c.coverage, 4)),
     ]
 }
+
+/// Stands for a figure that is not there.
+const NONE: &str = "\u{2013}";
 
 /// The newest picture of samples in a stage's directory.
 pub(super) fn last_samples(stage: &Path) -> Option<RgbImage> {
@@ -49,14 +57,30 @@ pub(super) fn last_samples(stage: &Path) -> Option<RgbImage> {
 pub(super) fn table(page: Report, rows: &[(String, &Comparison)]) -> Report {
     let Some((_, first)) = rows.first() else { return page };
     let names: Vec<&str> = std::iter::once("").chain(figures(first).map(|(name, _)| name)).collect();
-    let cells: Vec<Vec<String>> = rows
+    let mut cells: Vec<Vec<String>> = rows
         .iter()
-        .map(|(name, c)| std::iter::once(name.clone()).chain(figures(c).map(|(_, value)| fixed(value, 4))).collect())
+        .map(|(name, c)| std::iter::once(name.clone()).chain(figures(c).map(|(_, value)| value)).collect())
         .collect();
-    page.table(&names, &cells).text(&format!(
-        "Measured on {} ({} numbers each), {} generated against {} real images.",
+    let what = first.features.rows();
+    let units = if first.units.is_empty() { String::new() } else { format!(" Distances are {}.", first.units) };
+    let mut text = format!(
+        "Measured on {} ({} numbers each), {} generated against {} real {what}.{units} KID with its standard error.",
         first.features, first.dims, first.generated, first.real
-    ))
+    );
+    if let Some(ceiling) = rows.iter().find_map(|(_, c)| c.ceiling) {
+        let shares = [ceiling.precision, ceiling.recall, ceiling.coverage].map(|share| fixed(share, 4));
+        let name = format!("real {what} in place of generated ones");
+        cells.push([name].into_iter().chain([NONE; 3].map(String::from)).chain(shares).collect());
+        let [reference, others] = ceiling.rows;
+        text += &format!(
+            " The last row is {others} real {what} against {reference} others: about as far up as a model that has \
+             learnt the law can come."
+        );
+    }
+    if let Some(why) = rows.iter().find_map(|(_, c)| c.rank_deficient.as_ref()) {
+        text += &format!(" The Fréchet distance: {why}.");
+    }
+    page.table(&names, &cells).text(&text)
 }
 
 /// The page of a run of one stage, with what it was measured to be; `read` says what data were read.
@@ -83,12 +107,13 @@ pub(super) fn single(
         .filter_map(|tick: &Value| Some((tick["seen"].as_f64()? / 1000.0, tick["loss"].as_f64()?)))
         .collect();
     if loss.len() > 1 {
-        let chart = Chart::new("Loss", "thousand images", "loss of a sample, logarithmic").log_y().smoothed(
+        let noun = rows.first().map_or("images", |(_, c)| c.features.rows());
+        let chart = Chart::new("Loss", format!("thousand {noun}"), "loss of a sample, logarithmic").log_y().smoothed(
             "loss",
             loss.clone(),
             (loss.len() as f64 / 40.0).max(1.0),
         );
-        page = page.section("Loss").picture(&chart.render()?, "Loss over the images seen", "")?;
+        page = page.section("Loss").picture(&chart.render()?, &format!("Loss over the {noun} seen"), "")?;
     }
     Ok(page.section("Data").verbatim(read).section("Settings").verbatim(document).html())
 }

@@ -1,13 +1,9 @@
-//! Maximum mean discrepancy (Gretton et al. 2012, JMLR 13) and the kernel inception distance made of it
-//! (Binkowski et al. 2018, arXiv 1801.01401).
+//! Maximum mean discrepancy (Gretton et al. 2012, JMLR 13).
 
 use rayon::prelude::*;
 
 use super::{Real, Rows, finite, fold, squared_distance};
 use crate::{Error, Result, stop};
-
-/// Rows of one set that are all compared with each other in a block of KID.
-const RUN: usize = 10_000;
 
 /// A kernel `k(x, y)` on rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,68 +88,10 @@ pub fn mmd2<T: Real>(a: &[T], b: &[T], dims: usize, kernels: &[Kernel]) -> Resul
         return Err(Error::argument("mmd2", "no kernel given"));
     }
     kernels.iter().try_for_each(Kernel::check)?;
-    finite("mmd2", estimate(a, b, kernels, usize::MAX))
-}
-
-/// The estimate of [`mmd2`], where pairs within a set are formed in runs of at most `run` consecutive rows.
-fn estimate<T: Real>(a: Rows<T>, b: Rows<T>, kernels: &[Kernel], run: usize) -> f64 {
-    let within = |x: Rows<T>| {
-        let runs = x.len().div_ceil(run);
-        let (sums, pairs): (Vec<f64>, Vec<f64>) = (0..runs)
-            .map(|i| x.part(i, runs))
-            .map(|x| (2.0 * kernel_sum(x, None, kernels), x.len() as f64 * (x.len() - 1) as f64))
-            .unzip();
-        sums.iter().sum::<f64>() / pairs.iter().sum::<f64>()
-    };
+    let pairs = |x: Rows<T>| x.len() as f64 * (x.len() - 1) as f64;
+    let within = |x: Rows<T>| 2.0 * kernel_sum(x, None, kernels) / pairs(x);
     let across = kernel_sum(a, Some(b), kernels) / (a.len() as f64 * b.len() as f64);
-    within(a) + within(b) - 2.0 * across
-}
-
-/// Kernel inception distance on any features: `mmd2` with the cubic kernel `(x.y / dims + 1)^3`, over the full sets.
-///
-/// No subsets and no factor of 1,000. On raw pixels say "KID on pixels": the usual figures are on Inception features.
-pub fn kid<T: Real>(a: &[T], b: &[T], dims: usize) -> Result<f64> {
-    mmd2(a, b, dims, &[Kernel::kid(dims)])
-}
-
-/// The mean of an estimate over independent blocks.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Blocks {
-    /// Mean over the blocks; unbiased.
-    pub mean: f64,
-    /// Standard error of that mean; `None` with a single block.
-    pub error: Option<f64>,
-    /// How many blocks there were.
-    pub blocks: usize,
-}
-
-/// KID as the mean over independent blocks, for sets too large for [`kid`]: as many as the smaller set has `size` rows
-/// (at least one), each of as many consecutive rows of either set as the others, give or take one. Every row of both
-/// sets takes part.
-///
-/// So sets of different sizes have blocks of different sizes, which is unbiased all the same: with 10,000 rows against
-/// 1,000, one block of all of them is better than 1,000 against 1,000. Of a block with more than 10,000 rows of one
-/// set, only pairs that lie in the same run of at most so many are compared with each other, and the work stays below
-/// `10_000 (n + m) dims + n m dims / blocks`. Shuffle rows that come sorted (by class, say) first.
-///
-/// Errors as [`kid`], and if `size` is below 2.
-pub fn kid_blocks<T: Real>(a: &[T], b: &[T], dims: usize, size: usize) -> Result<Blocks> {
-    const NAME: &str = "kid_blocks";
-    let (a, b) = (Rows::check(NAME, "a", a, dims, 2)?, Rows::check(NAME, "b", b, dims, 2)?);
-    if size < 2 {
-        return Err(Error::argument(NAME, format!("blocks of {size} rows; the least that has a pair is 2")));
-    }
-    let blocks = (a.len().min(b.len()) / size).max(1);
-    let kernels = [Kernel::kid(dims)];
-    let each = (0..blocks)
-        .map(|block| finite(NAME, estimate(a.part(block, blocks), b.part(block, blocks), &kernels, RUN)))
-        .collect::<Result<Vec<f64>>>()?;
-    let mean = each.iter().sum::<f64>() / blocks as f64;
-    let error = (blocks > 1).then(|| {
-        let squares: f64 = each.iter().map(|k| (k - mean).powi(2)).sum();
-        (squares / (blocks as f64 * (blocks - 1) as f64)).sqrt()
-    });
-    Ok(Blocks { mean, error, blocks })
+    finite("mmd2", within(a) + within(b) - 2.0 * across)
 }
 
 /// The median distance between rows of `a` and `b` together: the usual bandwidth when there is no better idea.

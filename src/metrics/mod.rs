@@ -6,16 +6,18 @@
 mod classification;
 mod frechet;
 mod inception_score;
+mod kid;
 mod mmd;
 mod neighbours;
 mod ranking;
 mod wasserstein;
 
 pub use classification::{Classification, Confusion, classification};
-pub use frechet::frechet_distance;
+pub use frechet::{Gaussian, frechet_distance};
 pub use inception_score::{InceptionScore, inception_score};
-pub use mmd::{Blocks, Kernel, kid, kid_blocks, median_distance, mmd2};
-pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, precision_recall};
+pub use kid::{Subsets, kid, kid_subsets, kid_with_error};
+pub use mmd::{Kernel, median_distance, mmd2};
+pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, expected_coverage, precision_recall};
 pub use ranking::{AtCutoff, MultilabelF1, Ranking, multilabel_f1, ranking};
 pub use wasserstein::{sliced_wasserstein, sliced_wasserstein_along, wasserstein_1d};
 
@@ -52,12 +54,6 @@ impl<'a, T: Real> Rows<'a, T> {
 
     fn len(&self) -> usize {
         self.values.len() / self.dims
-    }
-
-    /// The `i`-th of `count` runs of consecutive rows, as equal as can be.
-    fn part(&self, i: usize, count: usize) -> Self {
-        let [first, end] = [i, i + 1].map(|i| i * self.len() / count * self.dims);
-        Rows { values: &self.values[first..end], dims: self.dims }
     }
 
     fn row(&self, i: usize) -> &'a [T] {

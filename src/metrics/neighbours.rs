@@ -53,6 +53,13 @@ pub fn density_coverage<T: Real>(real: &[T], fake: &[T], dims: usize, k: usize) 
     })
 }
 
+/// The coverage that `fake` rows of the same law as the `real` ones are expected to have, whatever law it is, with `k`
+/// neighbours (Naeem et al. 2020, lemma 2): `1 - prod_{j=1..k} (real - j) / (real + fake - j)`. 1 where `real <= k`.
+pub fn expected_coverage(real: usize, fake: usize, k: usize) -> f64 {
+    let missed: f64 = (1..=k.min(real)).map(|j| (real - j) as f64 / (real - j + fake).max(1) as f64).product();
+    1.0 - missed
+}
+
 fn check<'a, T: Real>(
     metric: &'static str,
     real: &'a [T],

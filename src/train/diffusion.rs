@@ -6,14 +6,14 @@ use super::checkpoint::{self, Checkpoint};
 use super::config::{Average, RunConfig};
 use super::log::{self, Log};
 use super::observer::{End, Observer};
-#[cfg(feature = "report")]
-use super::pages;
 use super::plan::{CHECKPOINTS, MODEL, Plan, RunOptions};
 use super::prepared::Prepared;
 use super::run::{Ran, run_trained};
 use super::run_dir::RunDir;
 use super::trained::{MODEL_PLAYER, Moment, Trained};
 use super::trainer::{Tick, Trainer};
+#[cfg(feature = "report")]
+use super::{drawn, pages};
 use super::{measure, snapshots};
 use crate::data::{Batches, DataSet, Images};
 use crate::diffusion::Model;
@@ -164,7 +164,7 @@ impl<'a> DiffusionTraining<'a> {
     #[cfg(feature = "report")]
     fn picture(&self, place: &RunDir, observer: &mut dyn Observer) -> Result<()> {
         let model = self.model()?;
-        match pages::samples(&self.at.config, self.at.data, &model, self.trainer.seen()) {
+        match drawn::samples(&self.at.config, self.at.data, &model, self.trainer.seen()) {
             Ok(Some(picture)) => place.write(self.picture_name(), &crate::report::png(&picture)?).map(|_| ()),
             Ok(None) => Ok(()),
             Err(Error::NonFinite { what, found }) => {

@@ -23,7 +23,9 @@ pub(super) struct Distances {
     pub seen: u64,
     /// [`metrics::kid`].
     pub kid: f64,
-    /// [`metrics::sliced_wasserstein`] of order 1.
+    /// Its standard error, of samples and images alike ([`metrics::kid_with_error`]).
+    pub kid_error: f64,
+    /// [`metrics::sliced_wasserstein`] of order 1, in the units of [`Units::of_distances`](crate::units::Units).
     pub sliced_wasserstein: f64,
 }
 
@@ -38,8 +40,9 @@ pub(super) fn check(config: &RunConfig, data: &DataSet) -> Result<Option<String>
         let what = "distances are left out: they need two images or more to compare samples with, and there is one";
         return Ok(Some(format!("{what} (sampling.measured = {count})")));
     }
-    // Samples twice, as tensors and as rows, and the directions in two precisions.
-    let bytes = 4 * dims * (2 * count + REFERENCE as u128) + 12 * dims * DIRECTIONS as u128;
+    // Samples twice, as tensors and as rows, these and the images once more in f64, and the directions in two
+    // precisions.
+    let bytes = 4 * dims * (4 * count + 3 * REFERENCE as u128) + 12 * dims * DIRECTIONS as u128;
     memory::check(bytes, &format!("measuring {count} samples"), "lower sampling.measured")?;
     let (few, _) = real.gather(&[0, 1])?;
     metrics::kid(&few, &few, data.train.values())?;
@@ -66,13 +69,16 @@ pub(super) fn distances(
     let ids: Vec<u32> = (0..count as u32).collect();
     let labels = if classes > 0 { random_classes(seed, &ids, classes)? } else { Vec::new() };
     let samples = draw(&sampler, model, seed, count, &labels)?;
-    let real = reference(images)?;
+    let real = some(images, REFERENCE)?;
     let dims = data.train.values();
+    let (kid, kid_error) = metrics::kid_with_error(&samples, &real, dims)?;
     Ok(Some(Distances {
         step,
         seen,
-        kid: metrics::kid(&samples, &real, dims)?,
-        sliced_wasserstein: metrics::sliced_wasserstein(&samples, &real, dims, DIRECTIONS, 1.0, seed)?,
+        kid,
+        kid_error,
+        sliced_wasserstein: images.units().of_noise()
+            * metrics::sliced_wasserstein(&samples, &real, dims, DIRECTIONS, 1.0, seed)?,
     }))
 }
 
@@ -85,10 +91,10 @@ pub(crate) fn draw(sampler: &Sampler, model: &Model, seed: u64, count: usize, la
     .to_vec()
 }
 
-/// Some of the images, chosen at random: data often come sorted.
-fn reference(images: &Images) -> Result<Vec<f32>> {
+/// The values of some of the images, `most` of them if there are so many, chosen at random: data often come sorted.
+pub(super) fn some(images: &Images, most: usize) -> Result<Vec<f32>> {
     let length = u32::try_from(images.len()).unwrap_or(u32::MAX);
     let mut picks = permutation(&RandomKey::new(0, Purpose::Metrics).stream()?, length);
-    picks.truncate(REFERENCE);
+    picks.truncate(most);
     Ok(images.gather(&picks)?.0)
 }

@@ -3,6 +3,8 @@
 pub mod checkpoint;
 pub mod config;
 mod diffusion;
+#[cfg(feature = "report")]
+mod drawn;
 pub mod log;
 mod measure;
 mod observer;

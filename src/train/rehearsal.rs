@@ -1,9 +1,9 @@
 //! A run in small, before its first step: what only the first picture, or the last measurement, would find impossible
 //! is found now.
 
-use super::measure;
 #[cfg(feature = "report")]
-use super::pages;
+use super::drawn;
+use super::measure;
 use super::prepared::Prepared;
 use crate::autograd::Tape;
 use crate::data::Shuffle;
@@ -37,7 +37,7 @@ impl Prepared<'_> {
             at_fault(&format!("no samples can be drawn with [sampling] {settings}"), e)
         })?;
         #[cfg(feature = "report")]
-        pages::check(&self.config, self.data, &self.model).map_err(|e| {
+        drawn::check(&self.config, self.data, &self.model).map_err(|e| {
             let (columns, rows) = (sampling.columns, sampling.rows);
             at_fault(&format!("no picture of sampling.columns = {columns} and rows = {rows} can be drawn"), e)
         })?;

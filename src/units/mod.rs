@@ -225,6 +225,16 @@ impl Units {
         }
     }
 
+    /// In words what a distance between what a model sees is in, once it is multiplied by
+    /// [`of_noise`](Self::of_noise).
+    pub fn of_distances(&self) -> String {
+        match (self.numbers, self.ends()) {
+            (Numbers::Uint8, Some([low, high])) => format!("on the scale of [-1, 1] for {low} to {high}"),
+            _ if self.are_of_channels() => "in standard deviations of each column or channel".into(),
+            _ => "in the units of the data".into(),
+        }
+    }
+
     /// Whether channels have scales of their own.
     pub fn are_of_channels(&self) -> bool {
         self.scale.iter().any(|scale| *scale != self.scale[0])
@@ -325,6 +335,10 @@ mod tests {
         assert_eq!(counts.to_string(), "standardised: (x - 352.1) / 284");
         let words = Units::spread(Numbers::Uint16, [0.0, 65535.0]);
         assert_eq!(words.to_string(), "0 to 65535 is read as [-1, 1]");
+        assert_eq!(Units::bytes().of_distances(), "on the scale of [-1, 1] for 0 to 255");
+        assert_eq!([counts, words].map(|units| units.of_distances()), ["in the units of the data"; 2]);
+        let columns = Units::standardising(Numbers::Float, &[[0.0, 1.0], [5.0, 2.0]]).unwrap();
+        assert_eq!(columns.of_distances(), "in standard deviations of each column or channel");
     }
 
     #[test]

@@ -46,6 +46,133 @@ fn given_features_are_compared() {
     fails(2, &["evaluate"]);
 }
 
+/// Statistics from elsewhere, against themselves and against rows.
+#[test]
+fn means_and_covariances_are_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let write = |name: &str, mu: &[f64], sigma: Vec<f64>, shape: [usize; 2]| {
+        let mu = Array { shape: vec![mu.len()], values: Values::F64(mu.to_vec()) };
+        let sigma = Array { shape: shape.to_vec(), values: Values::F64(sigma) };
+        npy::write_npz(path(name), &[("mu".into(), mu), ("sigma".into(), sigma)].into()).unwrap();
+        path(name)
+    };
+    let diagonal = |values: [f64; 3]| (0..9).map(|i| if i % 4 == 0 { values[i / 4] } else { 0.0 }).collect::<Vec<_>>();
+    let a = write("a.npz", &[0.0; 3], diagonal([1.0, 4.0, 9.0]), [3, 3]);
+    let b = write("b.npz", &[1.0, 0.0, 2.0], diagonal([4.0, 1.0, 9.0]), [3, 3]);
+    let (rows, few, out) = (path("rows.npy"), path("few.npy"), path("figures.json"));
+    let evaluate = |real: &str, generated: &str| {
+        ["evaluate", "--real-features", real, "--generated-features", generated].map(String::from).to_vec()
+    };
+    let run = |mut args: Vec<String>, more: &[&str]| {
+        args.extend(["--json", &out].iter().chain(more).map(|arg| arg.to_string()));
+        let text = succeeds(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        (text, json(Path::new(&out)))
+    };
+    let refused = |real: &str, generated: &str| {
+        let args = evaluate(real, generated);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let output = super::command(&args).output().unwrap();
+        assert!(!output.status.success(), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // 1 + 4 of the means, (1 - 2)^2 twice of the deviations.
+    let (text, figures) = run(evaluate(&a, &b), &[]);
+    assert!(text.contains("7.00000") && text.contains("statistics of real ones"), "{text}");
+    assert!((figures["generated"]["frechet_distance"].as_f64().unwrap() - 7.0).abs() < 1e-12, "{figures}");
+    assert!(figures["notes"][0].as_str().unwrap().contains("KID") && figures["generated"]["real"].is_null());
+
+    // Rows: normals of deviation 1 around 2, against (0, 0, 0) and deviations 1, 2, 3.
+    npy::write(&rows, &normals(4000, 3, 2.0)).unwrap();
+    let (text, figures) = run(evaluate(&a, &rows), &[]);
+    let distance = figures["generated"]["frechet_distance"].as_f64().unwrap();
+    assert!((distance - (12.0 + 1.0 + 4.0)).abs() < 0.6 && text.contains("4000 generated rows"), "{text}");
+    // Three rows in three dimensions.
+    npy::write(&few, &normals(3, 3, 2.0)).unwrap();
+    let error = refused(&a, &few);
+    assert!(error.contains("3 generated rows in 3 dimensions") && error.contains("--rank-deficient"), "{error}");
+    let (_, figures) = run(evaluate(&a, &few), &["--rank-deficient"]);
+    assert!(figures["generated"]["frechet_distance"].as_f64().unwrap() > 0.0);
+    assert!(figures["generated"]["rank_deficient"].as_str().unwrap().contains("3 dimensions"), "{figures}");
+    // Of a covariance from elsewhere a lack of rank is said.
+    let flat = write("flat.npz", &[0.0; 3], diagonal([1.0, 0.0, 9.0]), [3, 3]);
+    let (_, figures) = run(evaluate(&flat, &b), &[]);
+    assert!(figures["generated"]["rank_deficient"].as_str().unwrap().contains("the real sigma has rank 2 of 3"));
+
+    for (name, mu, sigma, shape, says) in [
+        ("square", vec![0.0; 3], vec![0.0; 6], [2, 3], "2 rows of 3 numbers"),
+        ("mean", vec![0.0; 2], diagonal([1.0; 3]), [3, 3], "mu of 2 numbers"),
+        ("skew", vec![0.0; 2], vec![1.0, 0.5, 0.0, 1.0], [2, 2], "not symmetric"),
+        ("nan", vec![0.0; 2], vec![1.0, 0.0, 0.0, f64::NAN], [2, 2], "row 1, column 1"),
+        ("negative", vec![0.0; 2], vec![1.0, 0.0, 0.0, -1.0], [2, 2], "not positive semidefinite"),
+        ("other", vec![0.0; 2], vec![1.0, 0.0, 0.0, 1.0], [2, 2], "2 numbers a row"),
+    ] {
+        let bad = write(&format!("{name}.npz"), &mu, sigma, shape);
+        let error = refused(&a, &bad);
+        assert!(error.contains(says), "{name}: {error}");
+    }
+    let one = Array { shape: vec![3], values: Values::F64(vec![0.0; 3]) };
+    npy::write_npz(path("named.npz"), &[("mu".into(), one.clone()), ("images".into(), one)].into()).unwrap();
+    let error = refused(&a, &path("named.npz"));
+    assert!(error.contains("no array \"sigma\"") && error.contains("images, mu"), "{error}");
+    std::fs::write(path("edm.pkl"), "x").unwrap();
+    assert!(refused(&path("edm.pkl"), &a).contains("scripts/edm_statistics.py"));
+}
+
+#[test]
+fn too_few_rows_for_a_covariance_are_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    npy::write(path("a.npy"), &normals(40, 30, 0.0)).unwrap();
+    npy::write(path("b.npy"), &normals(20, 30, 0.5)).unwrap();
+    let (a, b, out) = (path("a.npy"), path("b.npy"), path("figures.json"));
+    let args = ["evaluate", "--real-features", &a, "--generated-features", &b, "--json", &out];
+    let text = succeeds(&args);
+    assert!(!text.contains("Fréchet"), "{text}");
+    let figures = json(Path::new(&out));
+    assert!(figures["generated"]["frechet_distance"].is_null());
+    let why = figures["generated"]["rank_deficient"].as_str().unwrap();
+    assert!(why.contains("20 generated rows in 30 dimensions") && why.contains("more samples"), "{why}");
+    assert!(figures["notes"].to_string().contains("--rank-deficient"), "{figures}");
+    let text = succeeds(&[&args[..], &["--rank-deficient"]].concat());
+    assert!(text.contains("Fréchet distance"), "{text}");
+    let figures = json(Path::new(&out));
+    assert!(figures["generated"]["frechet_distance"].as_f64().unwrap() > 0.0);
+    assert!(figures["generated"]["rank_deficient"].is_string(), "{figures}");
+}
+
+#[test]
+fn kid_is_of_subsets_and_coverage_beside_that_of_real_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    npy::write(path("a.npy"), &normals(400, 2, 0.0)).unwrap();
+    npy::write(path("b.npy"), &normals(100, 2, 4.0)).unwrap();
+    let (a, b, out) = (path("a.npy"), path("b.npy"), path("figures.json"));
+    let evaluate = |more: &[&str]| {
+        let args = [&["evaluate", "--real-features", &a, "--generated-features", &b, "--json", &out], more].concat();
+        let text = succeeds(&args);
+        (text, json(Path::new(&out)))
+    };
+    let (text, figures) = evaluate(&[]);
+    assert!(text.contains("generated        real"), "{text}");
+    let of = &figures["generated"];
+    assert_eq!(of["kid_subsets"], serde_json::json!([100, 50]), "half of the smaller sample");
+    assert!(of["kid_error"].as_f64().unwrap() > of["kid_std"].as_f64().unwrap() / 10.0, "{of}");
+    assert!(figures["notes"].to_string().contains("half of the 100"), "{figures}");
+    // 400 and 100 rows: all 400 real ones are split in that proportion.
+    assert_eq!(of["ceiling"]["rows"], serde_json::json!([320, 80]), "{of}");
+    // 1 - 399 398 397 396 395 / (499 498 497 496 495).
+    let expected = 1.0 - (395..400).map(f64::from).product::<f64>() / (495..500).map(f64::from).product::<f64>();
+    assert!((of["ceiling"]["expected_coverage"].as_f64().unwrap() - expected).abs() < 1e-12);
+    assert!((of["ceiling"]["coverage"].as_f64().unwrap() - expected).abs() < 0.15, "{of}");
+    assert!(of["coverage"].as_f64().unwrap() < 0.1);
+    let (_, figures) = evaluate(&["--kid-subsets", "7", "--kid-subset-size", "900"]);
+    assert_eq!(figures["generated"]["kid_subsets"], serde_json::json!([7, 100]));
+    assert!(figures["notes"].to_string().contains("not 900"), "{figures}");
+    fails(2, &["evaluate", "--real-features", &a, "--generated-features", &b, "--kid-subsets", "0"]);
+    fails(2, &["evaluate", "--real-features", &a, "--generated-features", &b, "--kid-subset-size", "1"]);
+}
+
 /// Features of a mean beside which f32 cannot hold their spread: rounded to it, all rows are one.
 #[test]
 fn given_features_keep_their_digits() {
@@ -83,18 +210,21 @@ fn unequal_sets_and_signs_of_nothing() {
     npy::write(path("b.npy"), &ones(12)).unwrap();
     let text = succeeds(&["evaluate", "--real-features", &path("a.npy"), "--generated-features", &path("b.npy")]);
     assert!(text.contains("0.00000") && !text.contains("-0.00000"), "{text}");
-    // Real rows 0 or 1, half each, generated rows 1: E k(r, r') + 1 - 2 E k(r, 1) with k = (x y + 1)^3 over all 60 and
-    // 12 rows.
+    // Real rows 0 or 1, half each, generated rows 1: E k(r, r') + 8 - 2 E k(r, 1) with k = (x y + 1)^3, which the mean
+    // over subsets tends to.
     let column =
         |n: usize, f: fn(usize) -> f64| Array { shape: vec![n, 1], values: Values::F64((0..n).map(f).collect()) };
     npy::write(path("c.npy"), &column(60, |i| f64::from(u8::from(i < 30)))).unwrap();
     npy::write(path("d.npy"), &column(12, |_| 1.0)).unwrap();
     let out = path("figures.json");
-    succeeds(&["evaluate", "--real-features", &path("c.npy"), "--generated-features", &path("d.npy"), "--json", &out]);
+    let (c, d) = (path("c.npy"), path("d.npy"));
+    let subsets = ["--kid-subsets", "4000", "--kid-subset-size", "12", "--json", &out];
+    succeeds(&[&["evaluate", "--real-features", &c, "--generated-features", &d][..], &subsets].concat());
     // Of the 60 * 59 pairs of real rows 30 * 29 have k = 8, the others 1; with a generated row half have 8, half 1.
     let same = (870.0 * 8.0 + 2670.0) / 3540.0;
-    let kid = json(Path::new(&out))["generated"]["kid"].as_f64().unwrap();
-    assert!((kid - (same + 8.0 - 9.0)).abs() < 1e-12, "{kid}");
+    let figures = &json(Path::new(&out))["generated"];
+    let [kid, deviation] = ["kid", "kid_std"].map(|name| figures[name].as_f64().unwrap());
+    assert!((kid - (same + 8.0 - 9.0)).abs() < 4.0 * deviation / 4000f64.sqrt(), "{kid}");
 }
 
 #[test]
@@ -163,6 +293,81 @@ fn points_that_sample_wrote_are_compared_with_points() {
     file::write(&points, [("samples", Shape::from([300, 2]), values)], &Default::default()).unwrap();
     let text = succeeds(&["evaluate", "--real", "synthetic:two-moons", "--generated", &points, "--neighbours", "200"]);
     assert!(text.contains("300 generated"), "{text}");
+}
+
+/// A shift of everything is a distance in the numbers of the files, whatever a model would see of them.
+#[test]
+fn distances_are_in_the_units_of_the_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let out = path("figures.json");
+    // 60 rows of as many numbers as a shape has, of deviation 9 and more, shifted by 30.
+    let write = |name: &str, shape: &[usize], shift: i64, whole: bool| {
+        let count = 60 * shape.iter().product::<usize>();
+        let values: Vec<i64> = (0..count as i64).map(|i| 5000 + (i * i * 7919 + i * 31) % 199 + shift).collect();
+        let values = match whole {
+            true => Values::I64(values),
+            false => Values::F64(values.into_iter().map(|x| x as f64).collect()),
+        };
+        npy::write(path(name), &Array { shape: [&[60], shape].concat(), values }).unwrap();
+        path(name)
+    };
+    for (name, shape, more, noun) in [
+        ("points", &[1][..], &[][..], "points"),
+        ("pictures", &[3, 3], &[], "images"),
+        ("whole", &[3, 3], &["--standardise", "none"], "images"),
+        ("signals", &[20], &["--layout", "nl"], "signals"),
+    ] {
+        let whole = name == "whole";
+        let real = write("real.npy", shape, 0, whole);
+        let generated = write("generated.npy", shape, 30, whole);
+        let args = [&["evaluate", "--real", &real, "--generated", &generated, "--json", &out][..], more].concat();
+        let text = succeeds(&args);
+        assert!(text.contains(&format!("60 generated and 60 real {noun}")), "{text}");
+        let figures = &json(Path::new(&out))["generated"];
+        let dims: usize = shape.iter().product();
+        let distance = figures["frechet_distance"].as_f64().unwrap();
+        assert!((distance / (900.0 * dims as f64) - 1.0).abs() < 1e-3, "{name}: {distance}");
+        assert_eq!(figures["units"], "in the units of the data", "{name}");
+        assert_eq!(figures["energy_distance"].is_number(), dims == 1, "{name}");
+        if dims == 1 {
+            assert!((figures["sliced_wasserstein"].as_f64().unwrap() - 30.0).abs() < 1e-3, "{figures}");
+        }
+    }
+    // Columns of units of their own: standard deviations of each.
+    let table =
+        |shift: f64| (0..50).map(|i| format!("{},{}\n", (i * 7 % 50) as f64 + shift, i * 1000)).collect::<String>();
+    std::fs::write(path("a.csv"), table(0.0)).unwrap();
+    std::fs::write(path("b.csv"), table(10.0)).unwrap();
+    succeeds(&["evaluate", "--real", &path("a.csv"), "--generated", &path("b.csv"), "--json", &out]);
+    let figures = &json(Path::new(&out))["generated"];
+    // 0 to 49 have a variance of (50^2 - 1) / 12.
+    let expected = 100.0 / ((2500.0 - 1.0) / 12.0);
+    assert!((figures["frechet_distance"].as_f64().unwrap() / expected - 1.0).abs() < 1e-2, "{figures}");
+    assert!(figures["units"].as_str().unwrap().contains("standard deviations of each column"), "{figures}");
+}
+
+#[test]
+fn what_is_generated_is_read_as_what_is_real() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for (folder, grey) in [("real", 90), ("generated", 110)] {
+        std::fs::create_dir(path(folder)).unwrap();
+        for i in 0..8u32 {
+            let picture = image::GrayImage::from_fn(12 + i, 10, |x, y| image::Luma([grey + (x * y + i) as u8 % 40]));
+            picture.save(path(&format!("{folder}/{i}.png"))).unwrap();
+        }
+    }
+    let args = ["evaluate", "--real", &path("real"), "--generated", &path("generated"), "--size", "6x6"];
+    assert!(succeeds(&args).contains("36 numbers each"));
+    // Whole numbers that would be standardised by themselves are not comparable with others.
+    let whole = |n: i64| Array { shape: vec![20, 3, 3], values: Values::I64((0..180).map(|i| n * (i % 97)).collect()) };
+    let plain =
+        Array { shape: vec![20, 3, 3], values: Values::F32((0..180).map(|i| (i % 7) as f32 / 7.0 - 0.5).collect()) };
+    npy::write(path("plain.npy"), &plain).unwrap();
+    npy::write(path("whole.npy"), &whole(50)).unwrap();
+    let error = fails(2, &["evaluate", "--real", &path("plain.npy"), "--generated", &path("whole.npy")]);
+    assert!(error.contains("in the same units"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 
 use image::{ImageBuffer, Luma, Rgba};
-use veridical::data::npy;
+use veridical::data::npy::{self, Array, Values};
 
 use super::people::{Place, SHORT, SMALL, disc};
 use super::{fails, succeeds};
@@ -32,7 +32,9 @@ fn what_is_drawn_is_of_the_kind_of_the_data() {
     };
     let real = ["--real", data.as_str(), "--alpha"];
     let (of_array, of_pictures) = (distance(&npz, &real), distance(&out, &real));
-    assert!(of_array < 200.0 && of_pictures < 2.0, "{of_array} and {of_pictures}, in units of [-1, 1]");
+    // In units of [-1, 1] and of the data.
+    let unit = 65_535.0 / 2.0;
+    assert!(of_array < 200.0 * unit && of_pictures < 2.0 * unit, "{of_array} and {of_pictures} in {unit}");
     // Truth values come back as such.
     let (truth, run) = (place.at("truth.npy"), place.at("run-truth"));
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -67,4 +69,39 @@ fn what_is_drawn_is_of_the_kind_of_the_data() {
     succeeds(&[&["train", "--data", low, "--out", &run][..], &SHORT, &SMALL].concat());
     let error = fails(2, &["likelihood", "--model", &run, "--data", "digits", "--steps", "1", "--device", "cpu"]);
     assert!(error.contains("the same number would mean another"), "{error}");
+}
+
+/// Points are plotted against each other and signals drawn as curves, beside the training set.
+#[test]
+fn reports_show_what_the_data_are() {
+    let place = Place::new();
+    let rows = (0..40).map(|i| format!("{},{},{}\n", i % 7, 100 * (i % 5), i % 3));
+    fs::write(place.at("table.csv"), "width,mass,age\n".to_string() + &rows.collect::<String>()).unwrap();
+    let values = (0..20 * 32).map(|i| 40.0 + ((i % 32) as f32 / 5.0 + (i / 32) as f32).sin()).collect();
+    npy::write(place.at("signals.npy"), &Array { shape: vec![20, 32], values: Values::F32(values) }).unwrap();
+    let (table, signals) = (place.at("table.csv"), place.at("signals.npy"));
+    // Plots of 310 units at two pixels to the unit, one row and two; a row of two curves in each panel.
+    let plots = |rows: u32| (2 * (76 + 2 * 336), 2 * (404 * rows + 8));
+    let curves = (2 * (76 + 2 * 310 + 30 + 20), 2 * (20 + 28 + 88 + 44));
+    for (name, data, more, noun, numbers, size) in [
+        ("moons", "synthetic:two-moons", &[][..], "points", "coordinates", plots(1)),
+        ("table", &table, &[], "points", "coordinates", plots(2)),
+        ("signals", &signals, &SMALL[..], "signals", "values", curves),
+    ] {
+        let run = place.at(name);
+        succeeds(&[&["train", "--data", data, "--out", &run][..], &SHORT, more].concat());
+        let page = fs::read_to_string(format!("{run}/report.html")).unwrap();
+        for part in [
+            format!("{noun} were seen"),
+            format!("beside {noun} of the training set"),
+            format!("KID on {numbers}"),
+            "its standard error, which the bars show".into(),
+            "in the units of the data".into(),
+        ] {
+            assert!(page.to_lowercase().contains(&part.to_lowercase()), "{name}: {part:?} is not in the report");
+        }
+        let samples: Vec<_> = fs::read_dir(format!("{run}/samples")).unwrap().collect();
+        let picture = image::open(samples[0].as_ref().unwrap().path()).unwrap();
+        assert_eq!((picture.width(), picture.height()), size, "{name}");
+    }
 }

@@ -87,9 +87,14 @@ fn sfbd_leaves_rounds_and_a_report_and_goes_on_where_it_was() {
     assert!(shown.contains("finished after 3 stages") && shown.contains("round 2"), "{shown}");
     let rounds = json(&out.join("metrics.json"));
     assert_eq!(rounds.as_array().unwrap().len(), 3);
-    assert!(rounds[2]["generated"]["frechet_distance"].as_f64().unwrap() > 0.0);
+    // 20 images of 64 pixels have no Fréchet distance.
+    assert!(shown.contains("20 generated rows in 64 dimensions are too few"), "{shown}");
+    let generated = &rounds[2]["generated"];
+    assert!(generated["frechet_distance"].is_null() && generated["rank_deficient"].is_string(), "{generated}");
+    assert!(generated["kid_error"].as_f64().unwrap() > 0.0 && generated["ceiling"]["coverage"].as_f64().unwrap() > 0.5);
     assert!(rounds[1]["rms_error"].as_f64().unwrap() > 0.0 && rounds[0]["rms_error"].is_null());
     let page = report(&out);
+    assert!(page.contains("KID by round") && page.contains("real images in place of generated ones"), "{page}");
     assert!(page.contains("after round 2") && page.contains("150 clean images and 1350 behind noise"), "{page}");
     assert!(page.matches("<img ").count() >= 3, "triptych, chart, samples");
     for k in 0..3 {

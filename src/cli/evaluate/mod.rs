@@ -1,13 +1,16 @@
 //! `veridical evaluate`: how far generated samples are from real ones.
 
+mod given;
+mod table;
+
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-use veridical::data::{self, Images, ReadOptions, npy};
+use serde_json::{Value, json};
+use veridical::data::{self, AxisOrder, Images, ReadOptions};
 use veridical::escape::escaped;
-use veridical::evaluate::ImageClassifier;
-use veridical::evaluate::{Comparison, FeatureSpace, Features, compare};
-use veridical::figures::fixed;
+use veridical::evaluate::{
+    Comparing, Comparison, FeatureSpace, ImageClassifier, Measured, compare, compare_statistics,
+};
 use veridical::tensor::TensorFile;
 use veridical::train::write_atomic;
 use veridical::{DType, Device, Error, Result, ops};
@@ -16,13 +19,15 @@ use super::data::Reading;
 use super::output::{self, Form};
 use super::progress::note;
 use super::{Ended, device, interrupt, model, say};
+use given::Given;
 
 /// Measure how far generated samples are from real ones.
 ///
 /// Fréchet distance, KID, MMD, sliced Wasserstein distance, precision, recall, density, coverage and inception score,
-/// on pixels, on the features of a classifier that `veridical classifier` trained, or on features of your own. With
-/// features of the Inception network the Fréchet distance is the standard FID; on any other features it is not, and
-/// must not be compared with one.
+/// on the data's own numbers, on the features of a classifier that `veridical classifier` trained, or on features of
+/// your own (scripts/inception_features.py). With features of the Inception network the Fréchet distance is the
+/// standard FID; on any other features it is not, and must not be compared with one. Beside precision, recall, density
+/// and coverage stands what real data measure against other real data.
 #[derive(clap::Args)]
 pub struct Args {
     /// Real images: a data set as for `veridical train`; its test images are compared with if it has some
@@ -33,16 +38,17 @@ pub struct Args {
     /// Generated images: the output of `veridical sample`, or a data set
     #[arg(long, value_name = "FILE", required_unless_present = "generated_features")]
     generated: Option<PathBuf>,
-    /// `pixels`, or a classifier: a file, or the directory of a run of kdgan or triple-gan
+    /// `pixels`: the data's own numbers, or a classifier: a file, or the directory of a run of kdgan or triple-gan
     #[arg(long, default_value = "pixels", value_name = "pixels|MODEL")]
     features: String,
     /// Compare with the training images even if there are test images
     #[arg(long)]
     against_train: bool,
-    /// Features of real images from elsewhere, `.npy` with a row for each image; in place of --real
+    /// In place of --real features of real images, `.npy` with a row for each image, or their statistics, `.npz` with
+    /// `mu` and `sigma` as EDM and pytorch-fid write them, for the Fréchet distance alone
     #[arg(long, value_name = "FILE", conflicts_with_all = ["real", "generated"], requires = "generated_features")]
     real_features: Option<PathBuf>,
-    /// Features of generated images, in place of --generated
+    /// In place of --generated features of generated images, or their statistics
     #[arg(long, value_name = "FILE", requires = "real_features")]
     generated_features: Option<PathBuf>,
     /// Also compare the training images with the test images: what no model that only knows the former can be expected
@@ -52,7 +58,16 @@ pub struct Args {
     /// Rows that take part in figures that compare every row with every other
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
     neighbours: u64,
-    /// The seed of the directions of the sliced Wasserstein distance
+    /// Random subsets that KID is the mean of
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    kid_subsets: u32,
+    /// Rows of either sample in a subset: 1,000, or half of the smaller sample where that is less
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    kid_subset_size: Option<u32>,
+    /// The Fréchet distance even of no more rows than they have numbers, where it says little
+    #[arg(long)]
+    rank_deficient: bool,
+    /// The seed that rows, subsets and directions are chosen by
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Write the figures to a JSON file, too
@@ -65,10 +80,13 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Ended> {
     output::check([("--json", Form::Json, args.json.as_ref())])?;
-    let neighbours = args.neighbours as usize;
-    let (generated, floor) = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
-        (Some(real), Some(generated), ..) => (compare(&given(real)?, &given(generated)?, neighbours, args.seed)?, None),
-        (_, _, Some(real), Some(generated)) => images(&args, real, generated, neighbours)?,
+    let comparing = args.comparing();
+    let (figures, text) = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
+        (Some(real), Some(generated), ..) => features(real, generated, &comparing)?,
+        (_, _, Some(real), Some(generated)) => {
+            let (generated, floor) = images(&args, real, generated, &comparing)?;
+            figures(&generated, floor.as_ref(), &comparing)
+        }
         _ => {
             return Err(Error::Config(
                 "give --real and --generated, or --real-features and --generated-features".into(),
@@ -76,20 +94,61 @@ pub fn run(args: Args) -> Result<Ended> {
         }
     };
     let _writing = interrupt::writing();
-    say(&table(&generated, floor.as_ref()))?;
+    say(&text)?;
     if let Some(path) = &args.json {
-        let figures = json!({ "generated": generated, "floor": floor });
         let text = serde_json::to_string_pretty(&figures).map_err(|e| Error::argument("evaluate", e.to_string()))?;
         write_atomic(path, (text + "\n").as_bytes())?;
     }
     Ok(interrupt::ended())
 }
 
+impl Args {
+    fn comparing(&self) -> Comparing {
+        Comparing {
+            neighbours: self.neighbours as usize,
+            seed: self.seed,
+            kid_subsets: self.kid_subsets as usize,
+            kid_subset_size: self.kid_subset_size.map(|size| size as usize),
+            rank_deficient: self.rank_deficient,
+            ceiling: !self.floor,
+        }
+    }
+}
+
+/// The JSON and the table of a comparison; says what is to be known of its figures.
+fn figures(generated: &Comparison, floor: Option<&Comparison>, comparing: &Comparing) -> (Value, String) {
+    let notes = table::notes(generated, floor, comparing);
+    notes.iter().for_each(|line| note(line));
+    (json!({ "generated": generated, "floor": floor, "notes": notes }), table::table(generated, floor))
+}
+
+/// The comparison of features from elsewhere, or of what is known of them.
+fn features(real: &Path, generated: &Path, comparing: &Comparing) -> Result<(Value, String)> {
+    let (real, generated) = (given::read(real)?, given::read(generated)?);
+    if let (Given::Features(real), Given::Features(generated)) = (&real, &generated) {
+        return Ok(figures(&compare(real, generated, comparing)?, None, comparing));
+    }
+    let (real, generated) = (real.gaussian()?, generated.gaussian()?);
+    let found = compare_statistics(&real, &generated, comparing.rank_deficient)?;
+    if let (None, Some(why)) = (found.frechet_distance, &found.rank_deficient) {
+        return Err(Error::Config(format!("{why}, or get the figure all the same by --rank-deficient")));
+    }
+    let mut notes = vec![format!("left out, as they need rows of both samples: {}", found.left_out.join(", "))];
+    notes.extend(found.rank_deficient.iter().map(|why| format!("Fréchet distance: {why}")));
+    notes.iter().for_each(|line| note(line));
+    Ok((json!({ "generated": found, "floor": null, "notes": notes }), table::of_statistics(&found)))
+}
+
 /// Samples that nearest neighbours can be told of.
 const LEAST: usize = 6;
 
 /// The comparison of images, and that of training with test images if it is wanted.
-fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Result<(Comparison, Option<Comparison>)> {
+fn images(
+    args: &Args,
+    real: &str,
+    generated: &Path,
+    comparing: &Comparing,
+) -> Result<(Comparison, Option<Comparison>)> {
     let space = match args.features.as_str() {
         "pixels" => FeatureSpace::Pixels,
         file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(
@@ -99,71 +158,59 @@ fn images(args: &Args, real: &str, generated: &Path, neighbours: usize) -> Resul
     };
     let data = data::open_with(real, &args.reading.options(&[])?)?;
     note(&data.account());
-    let generated = generated_images(generated, &data.train, args.reading.options(&[])?.alpha)?;
+    let generated = generated_images(generated, &data.train, args.reading.options(&[])?)?;
     if generated.len() < LEAST || data.train.len() < LEAST {
         let (made, real) = (generated.len(), data.train.len());
         return Err(Error::Config(format!("{made} generated and {real} real samples: give {LEAST} of each or more")));
     }
     if generated.size() != data.train.size() {
         let (a, b) = (generated.size(), data.train.size());
-        return Err(Error::Config(format!(
-            "the generated images are {a:?} (height, width, channels), the real ones {b:?}"
-        )));
+        return Err(Error::Config(format!("what is generated is {a:?} (height, width, channels), what is real {b:?}")));
     }
     let test = data.test.as_ref().map(|test| space.of(test)).transpose()?;
     if args.floor && test.is_none() {
-        return Err(Error::Config(format!("--floor: {real} has no test images")));
+        return Err(Error::Config(format!(
+            "--floor: {real} has no test images; without it real ones are split in two"
+        )));
     }
     let against = if args.against_train { None } else { test.as_ref() };
-    note(match against {
-        Some(_) => "compared with the test images",
-        None => "compared with the training images",
-    });
+    let kind = Measured::of(data.train.size()).rows();
+    note(&format!("compared with the {} {kind}", if against.is_some() { "test" } else { "training" }));
     // A classifier takes a while for a large training set, which not every comparison needs.
     let train = (args.floor || against.is_none()).then(|| space.of(&data.train)).transpose()?;
     let made = space.of(&generated)?;
     let compared = match against.or(train.as_ref()) {
-        Some(against) => compare(against, &made, neighbours, args.seed)?,
+        Some(against) => compare(against, &made, comparing)?,
         None => return Err(Error::Config(format!("{real} has no images"))),
     };
     let floor = match (args.floor, &test, &train) {
         // As many training images as there are generated ones: distances fall with the number of rows.
-        (true, Some(test), Some(train)) => {
-            Some(compare(test, &train.sample(generated.len(), args.seed)?, neighbours, args.seed)?)
-        }
+        (true, Some(test), Some(train)) => Some(compare(test, &train.sample(generated.len(), args.seed)?, comparing)?),
         _ => None,
     };
     Ok((compared, floor))
 }
 
-/// Features from a `.npy` file `[n, dims]`.
-fn given(path: &Path) -> Result<Features> {
-    let array = npy::read(path)?;
-    let [_, dims] = array.shape[..] else {
-        let what = format!("features [n, dims] are expected, found an array {:?}", array.shape);
-        return Err(Error::format(path, what));
-    };
-    let features = Features { name: "the features given".into(), values: array.to_f64(), dims, probabilities: None };
-    match features.not_finite() {
-        None => Ok(features),
-        Some((row, column, value)) => {
-            let what =
-                format!("row {row} (counted from 0) holds {value} in column {column}; every number must be finite");
-            Err(Error::format(path, what))
-        }
-    }
-}
-
-/// `samples` `[n, channels, height, width]` or `[n, dims]` of a safetensors file, or the training part of a data set.
-fn generated_images(path: &Path, real: &Images, alpha: bool) -> Result<Images> {
+/// `samples` `[n, channels, height, width]` or `[n, dims]` of a safetensors file, or the training part of a data set,
+/// read as the real ones were.
+fn generated_images(path: &Path, real: &Images, reading: ReadOptions) -> Result<Images> {
     let units = real.units();
     if output::ending(path) != "safetensors" {
-        // Whatever a model that was trained badly has drawn.
-        // Arrays have what they have.
-        let alpha = alpha && path.is_dir();
-        let options = ReadOptions { alpha, ..ReadOptions::noisy().in_units(units).beside(real.size()) };
+        // Whatever a model that was trained badly has drawn, and in the axes that samples are written in. Arrays have
+        // what they have.
+        let reading = ReadOptions { alpha: reading.alpha && path.is_dir(), ..reading };
+        let options =
+            ReadOptions { noisy: true, layout: AxisOrder::Auto, ..reading.in_units(units).beside(real.size()) };
         let set = data::open_with(path, &options)?;
         note(&set.account());
+        let own = set.train.units();
+        if own != units && !own.is_unit_size() {
+            return Err(Error::Config(format!(
+                "{}: its numbers are {own}, those of the real data {units}: distances between them mean nothing; \
+                 write both with numbers of one type and in the same units",
+                escaped(path)
+            )));
+        }
         return Ok(set.train);
     }
     let file = TensorFile::open(path)?;
@@ -188,32 +235,4 @@ fn generated_images(path: &Path, real: &Images, alpha: bool) -> Result<Images> {
             Err(Error::format(path, what))
         }
     }
-}
-
-fn table(generated: &Comparison, floor: Option<&Comparison>) -> String {
-    type Figure = (&'static str, fn(&Comparison) -> Option<f64>);
-    let figures: [Figure; 10] = [
-        ("Fréchet distance", |c| Some(c.frechet_distance)),
-        ("KID", |c| Some(c.kid)),
-        ("  its standard error", |c| c.kid_error),
-        ("MMD, Gaussian kernel", |c| Some(c.mmd_gaussian)),
-        ("sliced Wasserstein", |c| Some(c.sliced_wasserstein)),
-        ("precision", |c| Some(c.precision)),
-        ("recall", |c| Some(c.recall)),
-        ("density", |c| Some(c.density)),
-        ("coverage", |c| Some(c.coverage)),
-        ("inception score", |c| c.inception_score),
-    ];
-    let mut lines = vec![format!(
-        "on {} ({} numbers each), {} generated and {} real images",
-        generated.features, generated.dims, generated.generated, generated.real
-    )];
-    let heading = floor.map_or(String::new(), |_| format!("{:>12}", "real"));
-    lines.push(format!("{:<24}{:>12}{heading}", "", "generated"));
-    for (name, figure) in figures {
-        let Some(value) = figure(generated) else { continue };
-        let other = floor.and_then(figure).map_or(String::new(), |value| format!("{:>12}", fixed(value, 5)));
-        lines.push(format!("{name:<24}{:>12}{other}", fixed(value, 5)));
-    }
-    lines.join("\n")
 }

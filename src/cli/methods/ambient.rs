@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use veridical::Result;
-use veridical::figures::fixed;
 use veridical::methods::ambient::AmbientSection;
 use veridical::methods::{AmbientLoss, AmbientSettings, AmbientTraining, TrainedOn, presets};
 use veridical::settings::help;
@@ -85,7 +84,7 @@ pub fn run(args: Args) -> Result<Ended> {
     terminal.finish();
     say(&format!("{} after {} steps", train::ended(outcome.end), outcome.steps))?;
     if let Some(c) = measured {
-        say(&format!("Fréchet {}  KID {}", fixed(c.frechet_distance, 4), fixed(c.kid, 5)))?;
+        say(&c.brief())?;
     }
     match &denoised {
         Some(to) if outcome.end != End::Stopped => to.write_denoised(&args.out, &data, &settings.run.train.device)?,

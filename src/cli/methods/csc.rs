@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use veridical::figures::fixed;
 use veridical::methods::contrastive_chain::CscSection;
 use veridical::methods::{CscSettings, FineTuning, FineTuningKind, fine_tune, presets};
 use veridical::settings::help;
@@ -73,9 +72,7 @@ pub fn run(args: Args) -> Result<Ended> {
     terminal.finish();
     say(&format!("{} after {} steps", train::ended(outcome.end), outcome.steps))?;
     for m in &measured {
-        let c = &m.comparison;
-        let (frechet, kid) = (fixed(c.frechet_distance, 4), fixed(c.kid, 5));
-        say(&format!("{:<7} {:>3} steps  Fréchet {frechet}  KID {kid}", m.when, m.steps))?;
+        say(&format!("{:<7} {:>3} steps  {}", m.when, m.steps, m.comparison.brief()))?;
     }
     train::files(&args.out, outcome.end)
 }

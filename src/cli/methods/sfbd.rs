@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use veridical::Result;
-use veridical::figures::fixed;
 use veridical::methods::sfbd::SfbdSection;
 use veridical::methods::{Sfbd, SfbdSettings, presets};
 use veridical::settings::help;
@@ -107,8 +106,7 @@ pub fn run(args: Args) -> Result<Ended> {
         if let Some(c) = &round.generated {
             let name = if round.round == 0 { "start".into() } else { format!("round {}", round.round) };
             let error = round.rms_error.map_or(String::new(), |e| format!("  denoised to {e:.4}"));
-            let (frechet, kid) = (fixed(c.frechet_distance, 4), fixed(c.kid, 5));
-            say(&format!("{name:<10} Fréchet {frechet}  KID {kid}{error}"))?;
+            say(&format!("{name:<10} {}{error}", c.brief()))?;
         }
     }
     match &denoised {

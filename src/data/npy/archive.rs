@@ -25,6 +25,24 @@ pub fn read_npz(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     members.into_iter().map(|(name, index)| archive.read(index).map(|(array, _)| (name, array))).collect()
 }
 
+/// Reads the arrays of these names of a `.npz` file, and no others.
+///
+/// Errors as [`read_npz`], and if one of them is not there, with the names of those that are.
+pub fn read_npz_members<const N: usize>(path: impl AsRef<Path>, names: [&str; N]) -> Result<[Array; N]> {
+    let path = path.as_ref();
+    let mut archive = Archive::open(path)?;
+    let mut arrays = Vec::with_capacity(N);
+    for name in names {
+        let Some((array, _)) = archive.get(name)? else {
+            let there: Vec<String> = archive.names().map(|name| escaped(name).to_string()).collect();
+            let what = format!("no array \"{name}\"; it holds {}", there.join(", "));
+            return Err(Error::format(path, what));
+        };
+        arrays.push(array);
+    }
+    arrays.try_into().map_err(|_| Error::format(path, "arrays went missing while they were read"))
+}
+
 /// Writes a `.npz` file, not compressed, whole or not at all.
 pub fn write_npz(path: impl AsRef<Path>, arrays: &BTreeMap<String, Array>) -> Result<()> {
     let path = path.as_ref();

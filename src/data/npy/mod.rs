@@ -14,7 +14,7 @@ use std::path::Path;
 #[cfg(feature = "formats")]
 pub(super) use archive::{ADM, Archive};
 #[cfg(feature = "formats")]
-pub use archive::{read_npz, write_images, write_npz};
+pub use archive::{read_npz, read_npz_members, write_images, write_npz};
 use header::Header;
 pub(super) use header::{Kind, Type};
 pub(super) use rows::{NpyRows, Rows};

@@ -10,7 +10,6 @@ use crate::data::{DataSet, Images};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::evaluate::Comparison;
-use crate::figures::fixed;
 use crate::methods::fine_tune;
 use crate::methods::judge::Judge;
 #[cfg(feature = "report")]
@@ -231,11 +230,7 @@ impl<'a> FineTuning<'a> {
                 return Ok(());
             };
             let comparison = judge.model(model)?;
-            stages.note(&format!(
-                "{when}, {steps} steps: Fréchet distance {}, KID {}",
-                fixed(comparison.frechet_distance, 4),
-                fixed(comparison.kid, 5)
-            ));
+            stages.note(&format!("{when}, {steps} steps: {}", comparison.brief()));
             kept.measured.push(Measured { steps, when, comparison });
             stages.place().write_json(METRICS, &kept.measured)?;
             checksum::write_json(&stages.place().path().join(MEASURED), kept)?;

@@ -4,7 +4,7 @@ use image::RgbImage;
 
 use super::SfbdSettings;
 use super::round::{Round, SHOWN, shown};
-use crate::data::Images;
+use crate::data::{Images, Kind};
 use crate::error::Result;
 use crate::evaluate::Comparison;
 use crate::figures::fixed;
@@ -43,8 +43,10 @@ pub(super) fn page(
     rounds: &[Round],
 ) -> Result<String> {
     let count = |set: &Option<Images>| set.as_ref().map_or(0, |set| set.len());
-    let mut page = Report::new(format!("Learning {} from noisy images", data.name)).text(&format!(
-        "{} {} clean images and {} behind noise of standard deviation {}. {} stages are done.",
+    let any = data.clean.as_ref().or(data.noisy.as_ref());
+    let noun = any.map_or("images", |set| Kind::of(set.size()).noun());
+    let mut page = Report::new(format!("Learning {} from noisy {noun}", data.name)).text(&format!(
+        "{} {} clean {noun} and {} behind noise of standard deviation {}. {} stages are done.",
         state(end),
         count(&data.clean),
         count(&data.noisy),
@@ -54,7 +56,7 @@ pub(super) fn page(
     let values = data.noisy.as_ref().map_or(1, |set| set.values());
     let name = |round: &Round| match round.round {
         0 if settings.method.online.enabled => "online".to_string(),
-        0 => "pre-trained on clean images".to_string(),
+        0 => format!("pre-trained on clean {noun}"),
         k => format!("after round {k}"),
     };
     let mut denoised = Vec::new();
@@ -79,23 +81,32 @@ pub(super) fn page(
         .filter_map(|round| Some((format!("denoised in round {}", round.round), round.denoised.as_ref()?)))
         .collect();
     if !of_denoised.is_empty() {
-        page = table(page.section("Distance by round: the denoised images"), &of_denoised);
+        page = table(page.section(&format!("Distance by round: the denoised {noun}")), &of_denoised);
     }
     let errors: Vec<(f64, f64)> =
         rounds.iter().filter_map(|round| Some((f64::from(round.round), round.rms_error?))).collect();
     if !errors.is_empty() {
         let rows: Vec<_> = errors.iter().map(|(k, e)| vec![format!("{k}"), fixed(*e, 4)]).collect();
         page = page
-            .text("Root mean square error of the denoised images against the images before the noise:")
+            .text(&format!("Root mean square error of the denoised {noun} against the {noun} before the noise:"))
             .table(&["round", "error"], &rows);
     }
     if generated.len() > 1 {
-        let points = |f: &dyn Fn(&Comparison) -> f64| {
-            generated.iter().enumerate().map(|(k, (_, c))| (k as f64, f(c))).collect::<Vec<_>>()
-        };
-        let chart = Chart::new("Fréchet distance", "round", "distance of what the model draws")
-            .series("generated", points(&|c| c.frechet_distance));
-        page = page.picture(&chart.render()?, "Fréchet distance by round", "")?;
+        let frechet: Vec<(f64, f64)> =
+            (0u32..).zip(&generated).filter_map(|(k, (_, c))| Some((k.into(), c.frechet_distance?))).collect();
+        if !frechet.is_empty() {
+            let chart = Chart::new("Fréchet distance", "round", "distance of what the model draws")
+                .series("generated", frechet);
+            page = page.picture(&chart.render()?, "Fréchet distance by round", "")?;
+        }
+        let kid = (0u32..).zip(&generated).map(|(k, (_, c))| (f64::from(k), c.kid, c.kid_error));
+        let bars = kid.clone().filter_map(|(k, kid, error)| Some((k, kid - error?, kid + error?))).collect();
+        let chart = Chart::new("KID", "round", "distance of what the model draws, with its standard error").barred(
+            "generated",
+            kid.map(|(k, kid, _)| (k, kid)).collect(),
+            bars,
+        );
+        page = page.picture(&chart.render()?, "KID by round, with its standard error", "")?;
     }
     let last = rounds.last().map_or(0, |round| round.round);
     if let Some(picture) = last_samples(&place.path().join(format!("rounds/{last:02}"))) {

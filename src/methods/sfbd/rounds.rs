@@ -7,7 +7,6 @@ use super::round::{self, Denoised, Round};
 use super::{Sfbd, SfbdOutcome};
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
-use crate::figures::fixed;
 use crate::stop;
 use crate::tensor::Device;
 use crate::train::{End, MODEL, Stages};
@@ -71,13 +70,7 @@ impl<'a, 'd> Rounds<'a, 'd> {
 
     fn say(&mut self, round: &Round) {
         if let (Some(generated), Some(judge)) = (&round.generated, self.sfbd.judge()) {
-            self.stages.note(&format!(
-                "round {}: Fréchet distance {} and KID {} on {}",
-                round.round,
-                fixed(generated.frechet_distance, 4),
-                fixed(generated.kid, 5),
-                judge.features()
-            ));
+            self.stages.note(&format!("round {}: {} on {}", round.round, generated.brief(), judge.features()));
         }
     }
 
