@@ -22,7 +22,8 @@ use super::{Ended, interrupt, say};
 ///
 /// Of counts (whole numbers that are no bytes, or with --offset) also the gain of the detector, by how the variance
 /// grows with the mean, and the noise of its read-out. Without --offset the images do not tell offset from read-out
-/// noise: what the line of the variance lacks at 0 is taken for the former, what it has for the latter.
+/// noise: what the line of the variance lacks at 0 is taken for the former, what it has for the latter, and as much of
+/// both as it takes where numbers lie below. `--noise-model counts` learns from such images.
 #[derive(clap::Args)]
 pub struct Args {
     /// Noisy images: a folder or file (pictures, .npy, .npz, IDX, …)

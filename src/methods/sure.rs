@@ -102,8 +102,8 @@ impl Sure {
     }
 }
 
-/// The level of the noise of the images at `indices`, as a model sees it, that a model has found out that was trained by
-/// SURE with the `levels`, whether these are right or not: UNSURE (Tachella, Davies & Jacques 2024, arXiv 2409.01985).
+/// The level of the noise of the images at `indices`, as a model sees it, by a model that was trained by SURE with the
+/// `levels`, whether these are right or not: UNSURE (Tachella, Davies & Jacques 2024, arXiv 2409.01985).
 ///
 /// For a stated level `s`, (3) at the images' own level is `s^4 (|S|^2 + 2 div S)` and a constant, with the score `S =
 /// (D - y) / s^2`: Hyvärinen's score matching, which is least for the score of the noisy law, whatever `s` is. UNSURE's

@@ -66,11 +66,12 @@ impl PartialEq for Anscombe {
 impl Detector {
     pub(super) fn check(&self) -> Result<(), String> {
         let Detector { gain, offset, read_noise } = *self;
-        let sound = gain.is_finite() && gain > 0.0 && offset.is_finite() && read_noise.is_finite() && read_noise >= 0.0;
-        match sound && (read_noise / gain).is_finite() && (offset / gain).is_finite() {
+        let sound = gain.is_normal() && gain > 0.0 && offset.is_finite() && read_noise >= 0.0;
+        // Beyond these, photons would be lost in the rounding of their numbers.
+        match sound && read_noise / gain <= 1e6 && (offset / gain).abs() <= 1e12 {
             true => Ok(()),
             false => Err(format!(
-                "gain {gain}, offset {offset}, read-out noise {read_noise}: the gain must be above 0, the noise not below"
+                "gain {gain}, offset {offset}, read-out noise {read_noise}: the gain must be above 0, the noise from 0 to a million gains, the offset at most 10^12 gains"
             )),
         }
     }

@@ -22,14 +22,14 @@ struct Matrix {
 }
 
 #[derive(Debug)]
-struct MatrixNetwork(Linear, usize);
+struct MatrixNetwork(Linear);
 
 impl Architecture for Matrix {
     const MODEL_TYPE: &'static str = "Matrix";
     type Network = MatrixNetwork;
 
     fn build(&self, scope: &mut Scope, outputs: usize) -> Result<MatrixNetwork> {
-        Ok(MatrixNetwork(Linear::new(&mut scope.at("matrix"), self.dims, outputs, 1.0), self.dims))
+        Ok(MatrixNetwork(Linear::new(&mut scope.at("matrix"), self.dims, outputs, 1.0)))
     }
 
     fn sample_shape(&self) -> Vec<usize> {

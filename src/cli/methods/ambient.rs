@@ -70,14 +70,14 @@ pub fn run(args: Args) -> Result<Ended> {
         return Ok(Ended::Done);
     }
     let denoised = args.denoised.as_ref().map(|path| Destination::new("--denoised", path, None)).transpose()?;
-    let data = settings.method.noisy.open(&settings.run.data, opened)?;
+    let data = settings.method.noisy.open(&settings.run, opened)?;
     denoised.iter().try_for_each(|to| to.check_noisy(&data))?;
     data.accounts.iter().for_each(|account| note(account));
     if derived {
         note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
     }
     let training = AmbientTraining::new(&settings, &data)?;
-    data.warning().iter().for_each(|warning| note(warning));
+    args.noise.warning(&settings.method.noisy, &data).iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = training.run(&place, options, &mut terminal)?;

@@ -87,7 +87,7 @@ pub fn run(args: Args) -> Result<Ended> {
         return Ok(Ended::Done);
     }
     let denoised = args.denoised.as_ref().map(|path| Destination::new("--denoised", path, None)).transpose()?;
-    let data = settings.method.noisy.open(&settings.run.data, opened)?;
+    let data = settings.method.noisy.open(&settings.run, opened)?;
     denoised.iter().try_for_each(|to| to.check_noisy(&data))?;
     data.accounts.iter().for_each(|account| note(account));
     if derived {
@@ -96,7 +96,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let sfbd = Sfbd::new(&settings, &data)?;
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
     note(&format!("{} clean and {} noisy images", count(&data.clean), count(&data.noisy)));
-    data.warning().iter().for_each(|warning| note(warning));
+    args.noise.warning(&settings.method.noisy, &data).iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = sfbd.run(&place, options, &mut terminal)?;

@@ -97,7 +97,7 @@ impl AmbientTraining {
         let levels = NoiseLevels::Each(sure.levels.to_vec());
         let found = unsure_sigma(model, &self.set.train, &noisy, &levels)? * self.set.train.units().of_noise();
         stages.note(&format!(
-            "by UNSURE the noise has sigma {} or less, and it is said to have {}",
+            "by UNSURE, as far as the model has learned, the noise has sigma {} or less; it is said to have {}",
             significant(found, 3),
             self.noise
         ));

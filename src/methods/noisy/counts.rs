@@ -23,8 +23,8 @@ pub struct CountNoise {
 pub struct KnownDetector {
     /// Numbers for each photon: how the variance grows with the mean.
     pub gain: Option<f64>,
-    /// The number that stands for no photons. If neither this nor the read-out noise is known it is where the line of
-    /// the variance is 0, if that is above 0.
+    /// The number that stands for no photons. If neither this nor the read-out noise is known, the least that leaves
+    /// variances and numbers explained.
     pub offset: Option<f64>,
     /// Standard deviation of the noise at the offset.
     pub read_noise: Option<f64>,
@@ -56,6 +56,8 @@ impl KnownDetector {
     }
 }
 
+/// Read-out noises below the offset that a count may lie: one in 10^9 does.
+pub(super) const FAR: f64 = 6.0;
 /// Groups of blocks of about the same brightness.
 const GROUPS: usize = 16;
 /// Blocks in a group at least.
@@ -96,10 +98,25 @@ pub fn count_noise(images: &Images, known: &KnownDetector) -> Result<CountNoise>
     let offset = match (known.offset, known.read_noise) {
         (Some(offset), _) => offset,
         (None, Some(read_noise)) => (read_noise * read_noise - height) / gain,
-        (None, None) => (-height / gain).max(0.0),
+        (None, None) => lowest_offset(gain, height, pixels.iter().copied().fold(f32::INFINITY, f32::min).into()),
     };
     let read_noise = known.read_noise.unwrap_or_else(|| (height + gain * offset).max(0.0).sqrt());
     Ok(CountNoise { detector: Detector { gain, offset, read_noise }, gain_stderr })
+}
+
+/// Where the line of the variance is 0, if that is above 0, so that there is no read-out noise; but where the least
+/// number lies below that, as much higher as it takes for it to be one that the noise of the read-out explains.
+fn lowest_offset(gain: f64, height: f64, least: f64) -> f64 {
+    let silent = (-height / gain).max(0.0);
+    let below = silent - least;
+    // On the line an offset of silent + r^2 / gain has read-out noise r, and is to lie FAR r above the least at most.
+    let reach = (FAR * gain / 2.0).powi(2) - gain * below;
+    if height >= 0.0 || below <= 0.0 || reach < 0.0 {
+        return silent;
+    }
+    // A little more, for rounding.
+    let read_noise = 1.001 * (FAR * gain / 2.0 - reach.sqrt());
+    silent + read_noise * read_noise / gain
 }
 
 /// Slope and height at 0 of the variance over the mean; the slope is the gain, if that is known.
@@ -182,11 +199,21 @@ mod tests {
             let known = KnownDetector { gain: Some(gain), offset: None, read_noise: Some(read_noise) };
             let CountNoise { detector: found, gain_stderr } = count_noise(&images, &known).unwrap();
             assert_eq!((found.gain, found.read_noise, gain_stderr), (gain, read_noise, 0.0));
-            assert!((found.offset - offset).abs() < 12.0 * gain, "{found:?} for {offset}");
+            let variance = (found.offset - offset).abs() * gain;
+            assert!(variance < 0.2 * (gain * gain * 100.0 + read_noise.powi(2)), "{found:?} for {offset}");
         }
         // Without a stated offset all of what the line lacks is taken for one.
         let found = count_noise(&counts(2.5, 100.0, 0.0), &KnownDetector::default()).unwrap().detector;
         assert!((found.offset - 100.0).abs() < 25.0 && found.read_noise < 10.0, "{found:?}");
+        // A number below it is explained by as much read-out noise as it takes, on the same line, unless nothing would.
+        for below in [0.0, 3.0, 20.0] {
+            let offset = lowest_offset(2.5, -250.0, 100.0 - below);
+            let read_noise = (2.5 * offset - 250.0).max(0.0).sqrt();
+            let spare = 100.0 - below - (offset - FAR * read_noise);
+            assert!((0.0..0.05).contains(&spare), "{below}: offset {offset}, read-out noise {read_noise}");
+        }
+        assert_eq!(lowest_offset(2.5, -250.0, 0.0), 100.0);
+        assert_eq!(lowest_offset(2.5, 9.0, -1.0), 0.0);
     }
 
     #[test]
