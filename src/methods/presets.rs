@@ -168,8 +168,8 @@ mod tests {
         let document = with.document().unwrap();
         assert_eq!(with.clone().build(Some(&document), &[]).unwrap(), with);
         with.continues(&document).unwrap();
-        let other = with.clone().build(None, &["optimizer.lr=0.5".into()]).unwrap();
-        assert!(other.continues(&document).unwrap_err().to_string().contains("optimizer.lr"));
+        let other = with.clone().build(None, &["train.seed=77".into()]).unwrap();
+        assert!(other.continues(&document).unwrap_err().to_string().contains("train.seed"));
         assert!(with.clone().build(None, &["judge.colour=1".into()]).unwrap_err().to_string().contains("judge.colour"));
         assert!(with.build(None, &["nonsense.x=1".into()]).unwrap_err().to_string().contains("[nonsense]"));
     }
