@@ -163,9 +163,9 @@ fn nodes(variance: f64) -> Vec<Node> {
         let root = low + (high - low) * i as f64 / (NODES - 1) as f64;
         let photons = if i == 0 { 0.0 } else { root * root - SHIFT - variance };
         let (mut share, mut seen, mut slope) = ((-photons).exp(), 0.0, 0.0);
-        for count in 0..=most {
-            seen += share * roots[count];
-            slope += share * (roots[count + 1] - roots[count]);
+        for (count, pair) in roots.windows(2).enumerate() {
+            seen += share * pair[0];
+            slope += share * (pair[1] - pair[0]);
             share *= photons / (count + 1) as f64;
         }
         Node { photons, seen, slope: 1.0 / slope }

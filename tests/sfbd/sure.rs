@@ -103,12 +103,11 @@ fn the_estimate_is_the_error_beside_the_clean_data() {
     let (a, c) = (filter(&model), covariance());
     let zero = model.denoise(&Tensor::from_slice(&[0f32; 2], [1, 2], &Device::Cpu).unwrap(), SIGMA, None).unwrap();
     let mut expected: f64 = zero.to_vec::<f32>().unwrap().iter().map(|d| f64::from(*d).powi(2)).sum();
-    for i in 0..2 {
-        let off: [f64; 2] = std::array::from_fn(|j| a[i][j] - f64::from(u8::from(i == j)));
-        for j in 0..2 {
-            expected += SIGMA * SIGMA * a[i][j] * a[i][j];
-            (0..2).for_each(|k| expected += off[j] * c[j][k] * off[k]);
-        }
+    for (i, row) in a.iter().enumerate() {
+        let off: [f64; 2] = std::array::from_fn(|j| row[j] - f64::from(u8::from(i == j)));
+        let product = |row: &[f64; 2]| row[0] * off[0] + row[1] * off[1];
+        expected += SIGMA * SIGMA * (row[0] * row[0] + row[1] * row[1]);
+        expected += off[0] * product(&c[0]) + off[1] * product(&c[1]);
     }
     assert!((found / expected - 1.0).abs() < 0.04, "{found}, expected {expected}");
     // And what can be measured beside the clean points themselves.
