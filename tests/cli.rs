@@ -30,6 +30,8 @@ mod locate;
 mod methods;
 #[path = "cli/noise.rs"]
 mod noise;
+#[path = "cli/noise_models.rs"]
+mod noise_models;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/people.rs"]

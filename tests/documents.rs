@@ -253,6 +253,14 @@ fn your_own_data() {
     array("stack.npy", &[20, 12, 12], &clean);
     array("noisy_stack.npy", &[20, 12, 12], &|i| clean(i) + 140.0 * (f32::from(pattern[i]) / 255.0 - 0.5));
     array("levels.npy", &[20], &|i| 30.0 + i as f32);
+    // The sum of twelve numbers, less six, is nearly normal; a gain of 2 makes a variance of twice what is over 100.
+    let draws = bytes(8, 20 * 144 * 12);
+    let normal = |i: usize| draws[12 * i..][..12].iter().map(|&n| f32::from(n) / 255.0).sum::<f32>() - 6.0;
+    let mean = |i: usize| 130.0 + 3.0 * clean(i) / 10.0 + (i / 144) as f32;
+    array("long_exposures.npy", &[20, 12, 12], &mean);
+    array("counts.npy", &[20, 12, 12], &|i| mean(i) + (2.0 * (mean(i) - 100.0) + 9.0).sqrt() * normal(i));
+    array("clean_radar.npy", &[20, 12, 12], &clean);
+    array("radar.npy", &[20, 12, 12], &|i| clean(i) * (0.4 * normal(i) - 0.08).exp());
     array("signals.npy", &[20, 32], &|i| ((i % 32) as f32 / 5.0 + (i / 32) as f32).sin());
     let rows: String = (0..30).map(|i| format!("{},{}.5,{}\n", i % 7, 100 * (i % 5), ["a", "b"][i % 2])).collect();
     place.write("table.csv", format!("width,weight,class\n{rows}").as_bytes());

@@ -82,14 +82,20 @@ pub fn for_model(options: ReadOptions, model: &Model) -> ReadOptions {
     }
 }
 
-/// Errors unless images are of the model's size and in its units.
-pub fn check_fit(model: &Model, images: &Images, path: &str) -> Result<()> {
+/// Errors unless images are of the model's size.
+pub fn check_size(model: &Model, images: &Images, path: &str) -> Result<()> {
     let (shape, size) = (model.denoiser().sample_shape(), images.size());
     if shape[..] != size && shape[..] != [images.values()] {
         return Err(Error::Config(format!(
             "--data {path}: the data are {size:?} (height, width, channels), the model takes {shape:?}"
         )));
     }
+    Ok(())
+}
+
+/// Errors unless images are of the model's size and in its units.
+pub fn check_fit(model: &Model, images: &Images, path: &str) -> Result<()> {
+    check_size(model, images, path)?;
     model.check_units(images.units())
 }
 

@@ -11,7 +11,7 @@ use veridical::methods::{posterior_draws, posterior_mean};
 use veridical::tensor::TensorFile;
 use veridical::{Device, Error, Result, memory};
 
-use super::data::{Reading, check_fit, for_model};
+use super::data::{Reading, check_fit, check_size, for_model};
 use super::output::{self, Form};
 use super::progress::{Progress, note};
 use super::{Ended, device, interrupt, model, stack};
@@ -21,7 +21,8 @@ use super::{Ended, device, interrupt, model, stack};
 ///
 /// With --data and --sigma: noisy data of any form, in their own units. Without --draws the result is the posterior
 /// mean, one evaluation of the model; with --draws K it is K draws from the posterior by the backward SDE, with their
-/// mean and standard deviation.
+/// mean and standard deviation. A model of counts (--noise-model counts) needs no --sigma, and gives counts, by the
+/// exact unbiased inverse of its transform.
 ///
 /// With --input, to check a model against its origin: a safetensors file with `x` [N,C,H,W], `sigma` [N] and, where the
 /// model takes them, `class_labels` [N,K] and `augment_labels` [N,A] (both may be left out); the output holds
@@ -32,12 +33,13 @@ pub struct Args {
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// Noisy data: a folder or file (pictures, .npy, .npz, IDX, …)
-    #[arg(long, value_name = "PATH", required_unless_present = "input", conflicts_with = "input", requires = "sigma")]
+    #[arg(long, value_name = "PATH", required_unless_present = "input", conflicts_with = "input")]
     data: Option<String>,
     #[command(flatten)]
     reading: Reading,
     /// Standard deviation of their noise, in the units of the data (of bytes for pixels in [-1, 1]): a number, auto (it
-    /// is estimated), or a file with one for each image (.npy, or a line each) or each pixel (.npy)
+    /// is estimated), or a file with one for each image (.npy, or a line each) or each pixel (.npy). Of a model of
+    /// logarithms it is that of the logarithm; one of counts knows it
     #[arg(long, value_name = "SIGMA", requires = "data", allow_negative_numbers = true)]
     sigma: Option<Sigma>,
     /// Clean data of the same kind, which help --sigma auto
@@ -77,9 +79,9 @@ enum Output {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    match (&args.input, &args.data, &args.sigma) {
-        (Some(input), ..) => tensors(&args, input),
-        (None, Some(data), Some(sigma)) => people(&args, data, sigma),
+    match (&args.input, &args.data) {
+        (Some(input), _) => tensors(&args, input),
+        (None, Some(data)) => people(&args, data),
         _ => Err(Error::Config("nothing to denoise: give --data with --sigma, or --input".into())),
     }
 }
@@ -94,13 +96,20 @@ fn tensors(args: &Args, input: &Path) -> Result<Ended> {
     Ok(interrupt::ended())
 }
 
-fn people(args: &Args, path: &str, sigma: &Sigma) -> Result<Ended> {
+fn people(args: &Args, path: &str) -> Result<Ended> {
     let form = args.form()?;
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
-    let options = for_model(args.reading.options(&[])?, &model);
+    let transformed = model.units().filter(|units| units.transform().is_some());
+    let mut options = for_model(args.reading.options(&[])?, &model);
+    if transformed.is_some() {
+        options.units = None; // what the model sees is made of the numbers of the files
+    }
     let clean = args.clean.as_ref().map(|path| open_with(path, &options)).transpose()?;
     let noisy = open_with(path, &ReadOptions { noisy: true, ..options })?;
-    check_fit(&model, &noisy.train, path)?;
+    match transformed {
+        None => check_fit(&model, &noisy.train, path)?,
+        Some(_) => check_size(&model, &noisy.train, path)?,
+    }
     args.check(form, &noisy.train)?;
     match (model.denoiser().label_dim(), noisy.train.classes()) {
         (0, _) => {}
@@ -113,7 +122,16 @@ fn people(args: &Args, path: &str, sigma: &Sigma) -> Result<Ended> {
         (_, 1) => note("the data have no classes, so each image is denoised as of none"),
         _ => model.check_classes(&noisy.class_names)?,
     }
-    let data = NoisyData::given(clean, noisy, sigma)?;
+    let data = match (transformed, &args.sigma) {
+        (Some(units), sigma) => NoisyData::in_units(clean, noisy, sigma.as_ref(), units)?,
+        (None, Some(sigma)) => NoisyData::given(clean, noisy, sigma)?,
+        (None, None) => {
+            return Err(Error::Config(
+                "--data without --sigma: give the standard deviation of the noise, --sigma auto to have it estimated, or a file with one for each image"
+                    .into(),
+            ));
+        }
+    };
     data.accounts.iter().for_each(|account| note(account));
     let noisy = data.noisy()?;
     let n = noisy.len();

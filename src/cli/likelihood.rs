@@ -182,7 +182,9 @@ pub fn run(args: Args) -> Result<Ended> {
     let model = model::load(&args.model, &device)?;
     let sample = model.denoiser().sample_shape();
     let dims: usize = sample.iter().product();
-    let own = model.units().filter(|units| !units.is_plain() && units.numbers() != Numbers::Uint8);
+    let own = model
+        .units()
+        .filter(|units| units.transform().is_some() || !units.is_plain() && units.numbers() != Numbers::Uint8);
     let of_images = sample.len() == 3 && sample[0] > 1 && own.is_none();
     let levels = args.levels.unwrap_or(match model.units().and_then(Units::ends) {
         Some([0.0, 1.0]) => 2,
@@ -195,7 +197,7 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     // What a log-density of the model is above that of the numbers in their files.
     let channels = sample.last().copied().unwrap_or(1);
-    let log_volume = own.map_or(0.0, |units: &Units| units.log_volume(dims, channels));
+    let log_volume = |x: &[f32]| own.map_or(0.0, |units| units.log_volume(x, channels));
     if levels == 1 {
         return Err(Error::Config("--levels 1: there are 2 and more, or 0 for a density".into()));
     }
@@ -227,9 +229,10 @@ pub fn run(args: Args) -> Result<Ended> {
         }
         let mut denoise = Conditioned::new(&model, labels.as_ref(), compute(&args.compute))?;
         let state = device.state_dtype();
+        let volumes: Vec<f64> = x.to_vec::<f32>()?.chunks(dims.max(1)).map(log_volume).collect();
         let x = ops::cast(x, state)?.into_value();
         let found = likelihood.log_density(&mut denoise, &x, (args.seed, &SampleIds::From(first as u32)))?;
-        nats.extend(found.nats.iter().map(|nats| nats - log_volume));
+        nats.extend(found.nats.iter().zip(&volumes).map(|(nats, volume)| nats - volume));
         calls += found.nfe * count;
         progress.tick((first + count) as u64, None);
     }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use veridical::data::{Numbers, ReadOptions, open_with};
+use veridical::data::{Detector, Numbers, ReadOptions, open_with};
 use veridical::files::write_atomic;
-use veridical::methods::noisy::{CountNoise, count_noise, estimate};
+use veridical::methods::noisy::{CountNoise, KnownDetector, count_noise, estimate};
 use veridical::{Error, Result};
 
 use super::data::Reading;
@@ -22,7 +22,8 @@ use super::{Ended, interrupt, say};
 ///
 /// Of counts (whole numbers that are no bytes, or with --offset) also the gain of the detector, by how the variance
 /// grows with the mean, and the noise of its read-out. Without --offset the images do not tell offset from read-out
-/// noise: what the line of the variance lacks at 0 is taken for the former, what it has for the latter.
+/// noise: what the line of the variance lacks at 0 is taken for the former, what it has for the latter, and as much of
+/// both as it takes where numbers lie below. `--noise-model counts` learns from such images.
 #[derive(clap::Args)]
 pub struct Args {
     /// Noisy images: a folder or file (pictures, .npy, .npz, IDX, …)
@@ -70,7 +71,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let whole = matches!(noisy.train.units().numbers(), Numbers::Uint16 | Numbers::Int16);
     let counts = match args.offset.is_some() || whole {
         false => None,
-        true => match count_noise(&noisy.train, args.offset) {
+        true => match count_noise(&noisy.train, &KnownDetector { offset: args.offset, ..Default::default() }) {
             Err(error) if args.offset.is_none() => {
                 note(&format!("no gain: {error}"));
                 None
@@ -80,7 +81,7 @@ pub fn run(args: Args) -> Result<Ended> {
     };
     let _writing = interrupt::writing();
     say(&found.said(unit))?;
-    if let Some(CountNoise { gain, gain_stderr, offset, read_noise }) = counts {
+    if let Some(CountNoise { detector: Detector { gain, offset, read_noise }, gain_stderr }) = counts {
         say(&format!(
             "as counts: gain {gain:.4} ± {gain_stderr:.4}, offset {offset:.2}, read-out noise {read_noise:.3}"
         ))?;
@@ -92,11 +93,11 @@ pub fn run(args: Args) -> Result<Ended> {
             "images": noisy.train.len(),
             "beside_clean": found.beside_clean,
         });
-        if let Some(counts) = counts {
-            report["gain"] = counts.gain.into();
-            report["gain_stderr"] = counts.gain_stderr.into();
-            report["offset"] = counts.offset.into();
-            report["read_noise"] = counts.read_noise.into();
+        if let Some(CountNoise { detector, gain_stderr }) = counts {
+            report["gain"] = detector.gain.into();
+            report["gain_stderr"] = gain_stderr.into();
+            report["offset"] = detector.offset.into();
+            report["read_noise"] = detector.read_noise.into();
         }
         write_atomic(path, format!("{report:#}\n").as_bytes())?;
     }

@@ -36,7 +36,7 @@ mod text;
 mod tiff;
 mod window;
 
-pub use crate::units::{Numbers, Units};
+pub use crate::units::{Detector, Numbers, Transform, Units};
 pub use affine::Affine;
 pub use batches::{Batches, Shuffle};
 pub use digits::Digits;

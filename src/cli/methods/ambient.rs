@@ -47,7 +47,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let fitting = match opened.as_ref().map(|set| (set, train::own_preset(set))) {
         None => presets::ambient("digits")?,
         Some((_, Some(name))) => presets::ambient(name)?,
-        Some((set, None)) => presets::ambient_fitting(args.common.fitting(set)?),
+        Some((set, None)) => presets::ambient_fitting(args.noise.fitting(&args.common, set)?),
     };
     let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
     let settings = args.common.settings(&args.out, fitting, presets::ambient, |with: &mut With<AmbientSettings>| {

@@ -10,7 +10,7 @@ pub mod triple_gan;
 use std::path::{Path, PathBuf};
 
 use veridical::data::{DataSet, ReadOptions, open_with};
-use veridical::methods::noisy::{NoisySection, Sigma};
+use veridical::methods::noisy::{Known, NoiseModel, NoisySection, Sigma};
 use veridical::settings::help;
 use veridical::train::config::TrainSection;
 use veridical::train::{RunConfig, RunDir, RunOptions, Settings};
@@ -18,6 +18,7 @@ use veridical::{Error, Result};
 
 use super::data::Reading;
 use super::interrupt::{self, Keeping};
+use super::words::words;
 use super::{data, device, say, train};
 
 /// What every method's command takes.
@@ -59,6 +60,14 @@ pub struct Noise {
     noisy: Option<String>,
     #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, help = help::<NoisySection>("sigma"))]
     sigma: Option<Sigma>,
+    #[arg(long, value_name = "LAW", value_parser = words::<NoiseModel>(), hide_possible_values = true, help = help::<NoisySection>("noise_model"))]
+    noise_model: Option<NoiseModel>,
+    #[arg(long, allow_negative_numbers = true, help = help::<NoisySection>("gain"))]
+    gain: Option<Known>,
+    #[arg(long, allow_negative_numbers = true, help = help::<NoisySection>("offset"))]
+    offset: Option<Known>,
+    #[arg(long, value_name = "NOISE", allow_negative_numbers = true, help = help::<NoisySection>("read_noise"))]
+    read_noise: Option<Known>,
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help = help::<NoisySection>("clean_share"))]
     clean_share: Option<f64>,
 }
@@ -70,10 +79,18 @@ impl Noise {
         let named = |flag: Option<&str>, key: &str| flag.map(String::from).or_else(|| common.given(key));
         let (clean, noisy) = (named(data, "data.path"), named(self.noisy.as_deref(), "noisy.path"));
         let options = reading.options(&common.set)?;
-        let stated = self.sigma.is_some() || common.given("noisy.sigma").is_some() || common.config.is_some();
+        let level = self.sigma.is_some() || common.given("noisy.sigma").is_some();
+        let of_counts = self.model(common)? == NoiseModel::Counts;
+        if of_counts && level {
+            return Err(Error::Config(
+                "--sigma: the noise of counts has the level that --gain, --offset and --read-noise say; leave --sigma out"
+                    .into(),
+            ));
+        }
+        let stated = level || of_counts || common.config.is_some();
         if noisy.as_ref().is_some_and(|path| !path.is_empty()) && !stated && !common.resume {
             return Err(Error::Config(
-                "--noisy without --sigma: give the standard deviation of the noise, --sigma auto to have it estimated, or a file with one for each image"
+                "--noisy without --sigma: give the standard deviation of the noise, --sigma auto to have it estimated, or a file with one for each image; for photon counts --noise-model counts"
                     .into(),
             ));
         }
@@ -85,9 +102,32 @@ impl Noise {
         }
     }
 
+    /// The law of the noise, as flags and `--set` say it.
+    fn model(&self, common: &Common) -> Result<NoiseModel> {
+        match (self.noise_model, common.given("noisy.noise_model")) {
+            (Some(model), _) => Ok(model),
+            (None, Some(name)) => name.parse(),
+            (None, None) => Ok(NoiseModel::Gaussian),
+        }
+    }
+
+    /// Settings of training that follow from data, which are then transformed, and standardised, where their noise asks
+    /// for it.
+    fn fitting(&self, common: &Common, set: &DataSet) -> Result<RunConfig> {
+        let mut run = common.fitting(set)?;
+        if self.model(common)? != NoiseModel::Gaussian {
+            run.model.insert("sigma_data".into(), 0.5.into());
+        }
+        Ok(run)
+    }
+
     fn set(&self, noisy: &mut NoisySection) {
         noisy.path = self.noisy.clone().unwrap_or(noisy.path.clone());
         noisy.sigma = self.sigma.clone().unwrap_or(noisy.sigma.clone());
+        noisy.noise_model = self.noise_model.unwrap_or(noisy.noise_model);
+        noisy.gain = self.gain.unwrap_or(noisy.gain);
+        noisy.offset = self.offset.unwrap_or(noisy.offset);
+        noisy.read_noise = self.read_noise.unwrap_or(noisy.read_noise);
         noisy.clean_share = self.clean_share.unwrap_or(noisy.clean_share);
     }
 }

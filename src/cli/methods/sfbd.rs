@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let fitting = match opened.as_ref().map(|set| (set, train::own_preset(set))) {
         None => presets::sfbd("digits")?,
         Some((_, Some(name))) => presets::sfbd(name)?,
-        Some((set, None)) => presets::sfbd_fitting(args.common.fitting(set)?),
+        Some((set, None)) => presets::sfbd_fitting(args.noise.fitting(&args.common, set)?),
     };
     let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
     let settings = args.common.settings(&args.out, fitting, presets::sfbd, |with: &mut With<SfbdSettings>| {

@@ -306,6 +306,7 @@ fn picture(path: &Path, model: &Model) -> Result<Tensor> {
     let options = ReadOptions { units: model.units().cloned(), ..Default::default() };
     let set = data::picture(path, c == 3, &options)?;
     note(&set.account());
+    model.check_units(set.train.units())?;
     let image = set.train;
     let [height, width, _] = image.size();
     if (height, width) != (h, w) {

@@ -6,23 +6,58 @@
 //! that line are what images show. What of the height is offset and what read-out noise they do not.
 
 use super::estimate::{Block, NORMAL, block_details, mean};
-use crate::data::Images;
+use crate::data::{Detector, Images};
 use crate::error::{Error, Result};
 
 /// What counts say of the detector, in the units of the data.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CountNoise {
-    /// Numbers for each photon: how the variance grows with the mean.
-    pub gain: f64,
-    /// Its standard error, from how much parts of the data differ.
+    /// The detector, with what was known of it as it was.
+    pub detector: Detector,
+    /// The standard error of the gain, from how much parts of the data differ; 0 of one that was known.
     pub gain_stderr: f64,
-    /// The number that stands for no photons: the one that is given, or where the line of the variance is 0, if that is
-    /// above 0.
-    pub offset: f64,
-    /// Standard deviation at the offset.
-    pub read_noise: f64,
 }
 
+/// What is known of a detector, in the units of the data.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct KnownDetector {
+    /// Numbers for each photon: how the variance grows with the mean.
+    pub gain: Option<f64>,
+    /// The number that stands for no photons. If neither this nor the read-out noise is known, the least that leaves
+    /// variances and numbers explained.
+    pub offset: Option<f64>,
+    /// Standard deviation of the noise at the offset.
+    pub read_noise: Option<f64>,
+}
+
+impl KnownDetector {
+    /// The detector, if all of it is known.
+    pub fn whole(&self) -> Option<Detector> {
+        Some(Detector { gain: self.gain?, offset: self.offset?, read_noise: self.read_noise? })
+    }
+
+    /// Errors on numbers that no detector has.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |what: &str, found: f64, expected: &str| {
+            Err(Error::Config(format!("{what} = {found:?}, expected {expected}, or auto")))
+        };
+        match *self {
+            KnownDetector { gain: Some(gain), .. } if !(gain.is_finite() && gain > 0.0) => {
+                wrong("noisy.gain", gain, "above 0")
+            }
+            KnownDetector { offset: Some(offset), .. } if !offset.is_finite() => {
+                wrong("noisy.offset", offset, "a finite number")
+            }
+            KnownDetector { read_noise: Some(noise), .. } if !(noise.is_finite() && noise >= 0.0) => {
+                wrong("noisy.read_noise", noise, "not below 0")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Read-out noises below the offset that a count may lie: one in 10^9 does.
+pub(super) const FAR: f64 = 6.0;
 /// Groups of blocks of about the same brightness.
 const GROUPS: usize = 16;
 /// Blocks in a group at least.
@@ -32,10 +67,12 @@ const FLATTEST: usize = 3;
 /// Parts of the data whose differences tell the error.
 const PARTS: usize = 8;
 
-/// The line of the variance over the mean, of images in the units of their files; `offset` where it is known.
+/// The line of the variance over the mean, of images in the units of their files, as far as it is not known.
 ///
-/// Errors on points and signals, on too few pixels, and where the variance does not grow with the mean.
-pub fn count_noise(images: &Images, offset: Option<f64>) -> Result<CountNoise> {
+/// Errors on numbers that no detector has, on points and signals, on too few pixels, and where the variance does not
+/// grow with the mean.
+pub fn count_noise(images: &Images, known: &KnownDetector) -> Result<CountNoise> {
+    known.check()?;
     let [height, width, channels] = images.size();
     if height < 2 || width < 2 {
         return Err(Error::Config("the noise of counts is told from pictures of two rows and columns or more".into()));
@@ -48,18 +85,42 @@ pub fn count_noise(images: &Images, offset: Option<f64>) -> Result<CountNoise> {
         blocks.push(of_image);
     }
     let all: Vec<Block> = blocks.iter().flatten().copied().collect();
-    let [gain, height] = line(all)?;
-    let part = blocks.len().div_ceil(PARTS).max(1);
-    let gains: Vec<f64> =
-        blocks.chunks(part).filter_map(|part| line(part.concat()).ok()).map(|[gain, _]| gain).collect();
-    let gain_stderr = if gains.len() > 1 { mean(&gains)[1] } else { f64::NAN };
-    let offset = offset.unwrap_or((-height / gain).max(0.0));
-    let read_noise = (height + gain * offset).max(0.0).sqrt();
-    Ok(CountNoise { gain, gain_stderr, offset, read_noise })
+    let [gain, height] = line(all, known.gain)?;
+    let gain_stderr = match known.gain {
+        Some(_) => 0.0,
+        None => {
+            let part = blocks.len().div_ceil(PARTS).max(1);
+            let of = |part: &[Vec<Block>]| line(part.concat(), None).ok().map(|[gain, _]| gain);
+            let gains: Vec<f64> = blocks.chunks(part).filter_map(of).collect();
+            if gains.len() > 1 { mean(&gains)[1] } else { f64::NAN }
+        }
+    };
+    let offset = match (known.offset, known.read_noise) {
+        (Some(offset), _) => offset,
+        (None, Some(read_noise)) => (read_noise * read_noise - height) / gain,
+        (None, None) => lowest_offset(gain, height, pixels.iter().copied().fold(f32::INFINITY, f32::min).into()),
+    };
+    let read_noise = known.read_noise.unwrap_or_else(|| (height + gain * offset).max(0.0).sqrt());
+    Ok(CountNoise { detector: Detector { gain, offset, read_noise }, gain_stderr })
 }
 
-/// Slope and height at 0 of the variance over the mean.
-fn line(mut blocks: Vec<Block>) -> Result<[f64; 2]> {
+/// Where the line of the variance is 0, if that is above 0, so that there is no read-out noise; but where the least
+/// number lies below that, as much higher as it takes for it to be one that the noise of the read-out explains.
+fn lowest_offset(gain: f64, height: f64, least: f64) -> f64 {
+    let silent = (-height / gain).max(0.0);
+    let below = silent - least;
+    // On the line an offset of silent + r^2 / gain has read-out noise r, and is to lie FAR r above the least at most.
+    let reach = (FAR * gain / 2.0).powi(2) - gain * below;
+    if height >= 0.0 || below <= 0.0 || reach < 0.0 {
+        return silent;
+    }
+    // A little more, for rounding.
+    let read_noise = 1.001 * (FAR * gain / 2.0 - reach.sqrt());
+    silent + read_noise * read_noise / gain
+}
+
+/// Slope and height at 0 of the variance over the mean; the slope is the gain, if that is known.
+fn line(mut blocks: Vec<Block>, gain: Option<f64>) -> Result<[f64; 2]> {
     let groups = GROUPS.min(blocks.len() / LEAST);
     if groups < 3 {
         return Err(Error::Config("there are too few pixels to tell the noise of counts".into()));
@@ -89,7 +150,7 @@ fn line(mut blocks: Vec<Block>) -> Result<[f64; 2]> {
             (w, x, y) = (w + weight, x + weight * mean, y + weight * variance);
             (xx, xy) = (xx + weight * mean * mean, xy + weight * mean * variance);
         }
-        let slope = (w * xy - x * y) / (w * xx - x * x);
+        let slope = gain.unwrap_or((w * xy - x * y) / (w * xx - x * x));
         found = [slope, (y - slope * x) / w];
         let least = points.iter().map(|[_, variance, _]| *variance).fold(f64::INFINITY, f64::min).max(1e-12);
         variances = points.iter().map(|[mean, ..]| (found[1] + slope * mean).max(least / 2.0)).collect();
@@ -126,29 +187,47 @@ mod tests {
     #[test]
     fn gain_and_read_noise_are_found() {
         for (gain, offset, read_noise) in [(2.5, 100.0, 3.0), (0.2, 0.0, 0.5), (1.0, 400.0, 10.0)] {
-            let found = count_noise(&counts(gain, offset, read_noise), Some(offset)).unwrap();
+            let known = KnownDetector { offset: Some(offset), ..KnownDetector::default() };
+            let images = counts(gain, offset, read_noise);
+            let CountNoise { detector: found, gain_stderr } = count_noise(&images, &known).unwrap();
             assert!((found.gain / gain - 1.0).abs() < 0.1, "{found:?} for {gain}");
-            assert!(found.gain_stderr > 0.0 && found.gain_stderr < 0.3 * gain, "{found:?}");
+            assert!(gain_stderr > 0.0 && gain_stderr < 0.3 * gain, "{gain_stderr} for {gain}");
             // The line is known well where there are pixels, and they lie far from the offset.
             let variance = (found.read_noise.powi(2) - read_noise.powi(2)).abs();
             assert!(variance < 0.2 * (gain * gain * 100.0 + read_noise.powi(2)), "{found:?} for {read_noise}");
+            // What is known is taken as it is, and helps with the rest.
+            let known = KnownDetector { gain: Some(gain), offset: None, read_noise: Some(read_noise) };
+            let CountNoise { detector: found, gain_stderr } = count_noise(&images, &known).unwrap();
+            assert_eq!((found.gain, found.read_noise, gain_stderr), (gain, read_noise, 0.0));
+            let variance = (found.offset - offset).abs() * gain;
+            assert!(variance < 0.2 * (gain * gain * 100.0 + read_noise.powi(2)), "{found:?} for {offset}");
         }
         // Without a stated offset all of what the line lacks is taken for one.
-        let found = count_noise(&counts(2.5, 100.0, 0.0), None).unwrap();
+        let found = count_noise(&counts(2.5, 100.0, 0.0), &KnownDetector::default()).unwrap().detector;
         assert!((found.offset - 100.0).abs() < 25.0 && found.read_noise < 10.0, "{found:?}");
+        // A number below it is explained by as much read-out noise as it takes, on the same line, unless nothing would.
+        for below in [0.0, 3.0, 20.0] {
+            let offset = lowest_offset(2.5, -250.0, 100.0 - below);
+            let read_noise = (2.5 * offset - 250.0).max(0.0).sqrt();
+            let spare = 100.0 - below - (offset - FAR * read_noise);
+            assert!((0.0..0.05).contains(&spare), "{below}: offset {offset}, read-out noise {read_noise}");
+        }
+        assert_eq!(lowest_offset(2.5, -250.0, 0.0), 100.0);
+        assert_eq!(lowest_offset(2.5, 9.0, -1.0), 0.0);
     }
 
     #[test]
     fn what_is_no_count_is_an_error() {
-        let error = count_noise(&Images::new(vec![0.5; 10], vec![0; 5], [1, 1, 2], 1).unwrap(), None);
+        let nothing = KnownDetector::default();
+        let error = count_noise(&Images::new(vec![0.5; 10], vec![0; 5], [1, 1, 2], 1).unwrap(), &nothing);
         assert!(error.unwrap_err().to_string().contains("pictures"));
         let few = Images::new(vec![0.5; 16], vec![0], [4, 4, 1], 1).unwrap();
-        assert!(count_noise(&few, None).unwrap_err().to_string().contains("too few"));
+        assert!(count_noise(&few, &nothing).unwrap_err().to_string().contains("too few"));
         let mut noise = vec![0f32; 40 * 256];
         let stream = RandomKey::new(3, Purpose::Custom).stream().unwrap();
         fill(Normal, &stream, Samples::From(0), 40 * 256, &mut noise).unwrap();
         let falling = |i: usize| (i / 256) as f32 + noise[i] * (1.0 - (i / 256) as f32 / 50.0);
         let images = Images::new((0..40 * 256).map(falling).collect(), vec![0; 40], [16, 16, 1], 1).unwrap();
-        assert!(count_noise(&images, None).unwrap_err().to_string().contains("does not grow"));
+        assert!(count_noise(&images, &nothing).unwrap_err().to_string().contains("does not grow"));
     }
 }

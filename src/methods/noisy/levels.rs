@@ -96,10 +96,15 @@ enum Read {
 }
 
 /// The levels of a file for these noisy images, and the images: where the file has a level for every pixel, noise is
-/// put on all but the noisiest ones, so that an image has one level.
+/// put on all but the noisiest ones, so that an image has one level. `shift` is what is added to pixels whose noise has
+/// a level, as a model sees it.
 ///
 /// Errors on numbers that are not positive, and unless there is one for each image or each pixel.
-pub(super) fn of_file(path: &str, noisy: Images) -> Result<(NoiseLevels, Images, Option<String>)> {
+pub(super) fn of_file(
+    path: &str,
+    noisy: Images,
+    shift: &dyn Fn(f64) -> f64,
+) -> Result<(NoiseLevels, Images, Option<String>)> {
     let at = Path::new(path);
     let (n, values, unit) = (noisy.len(), noisy.values(), noisy.units().of_noise());
     let read = read(at, n, values, noisy.size())?;
@@ -112,6 +117,14 @@ pub(super) fn of_file(path: &str, noisy: Images) -> Result<(NoiseLevels, Images,
     }
     let map = match read {
         Read::Each(levels) => {
+            let noisy = match levels.iter().all(|sigma| shift(*sigma) == 0.0) {
+                true => noisy,
+                false => {
+                    let pixels = noisy.pixels();
+                    let pixels = pixels.iter().enumerate().map(|(at, y)| y + shift(levels[at / values]) as f32);
+                    noisy.with_pixels(pixels.collect(), noisy.labels().to_vec())?
+                }
+            };
             return Ok((NoiseLevels::Each(levels.into_iter().map(|sigma| sigma / unit).collect()), noisy, None));
         }
         Read::Map(map) => map,
@@ -125,7 +138,7 @@ pub(super) fn of_file(path: &str, noisy: Images) -> Result<(NoiseLevels, Images,
     let levelled = pixels.iter().zip(&more).enumerate().map(|(at, (&y, &noise))| {
         let (image, pixel) = (at / values, at % values);
         let missing = (highest[image].powi(2) - of(image)[pixel].powi(2)).max(0.0).sqrt() / unit;
-        y + missing as f32 * noise
+        y + missing as f32 * noise + shift(of(image)[pixel]) as f32
     });
     let levelled = noisy.with_pixels(levelled.collect(), noisy.labels().to_vec())?;
     let uneven = (0..n).any(|i| of(i).iter().any(|sigma| *sigma < highest[i]));

@@ -2,20 +2,24 @@
 
 mod counts;
 mod estimate;
+mod known;
 mod levels;
+mod section;
 mod sigma;
+mod transformed;
 
-pub use counts::{CountNoise, count_noise};
+pub use counts::{CountNoise, KnownDetector, count_noise};
 pub use estimate::{Estimate, estimate};
+pub use known::Known;
 pub use levels::NoiseLevels;
+pub use section::NoisySection;
 pub use sigma::Sigma;
+pub use transformed::NoiseModel;
 
-use crate::data::{self, DataSet, Images, ReadOptions, Reading, Units};
+use crate::data::{DataSet, Images, Reading, Transform, Units};
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose, RandomKey, Samples, permutation};
-use crate::settings::{AboveUpTo, MAX_SEED};
 use crate::train::RunConfig;
-use crate::train::config::Data;
 
 /// A clean set, a noisy set `y = x + sigma n` with known sigma, and what there is to judge by.
 #[derive(Debug, Clone)]
@@ -36,65 +40,6 @@ pub struct NoisyData {
     pub class_names: Vec<String>,
     /// What was read, as [`DataSet::account`] says it of each set.
     pub accounts: Vec<String>,
-}
-
-crate::settings! {
-    /// Clean and noisy images. The clean ones come from data.path.
-    pub struct NoisySection {
-        /// Images that have noise already (.npy and .npz hold values beyond \[-1, 1\]); empty: it is put on images of
-        /// data.path.
-        path: String = String::new();
-        /// Standard deviation of the noise, of bytes for pixels in \[-1, 1\], of all else in the units of the data: a
-        /// number, auto (it is estimated), or a file with one for each image (.npy, or a line each) or each pixel
-        /// (.npy).
-        sigma: Sigma = Sigma::Number(0.59);
-        /// Without a path: share of the images of data.path that stay clean.
-        clean_share: f64 = 0.1, in AboveUpTo(0.0, 1.0);
-        /// The seed of the split and of the noise, one draw for each image: the same whatever train.seed is.
-        seed: u64 = 0, in 0..=MAX_SEED;
-    }
-}
-
-impl NoisySection {
-    /// Errors on a number that is no noise level.
-    pub fn check(&self) -> Result<()> {
-        match self.sigma {
-            Sigma::Number(sigma) if !(sigma.is_finite() && sigma > 0.0) => {
-                Err(Error::Config(format!("noisy.sigma = {sigma:?}, expected above 0, auto, or a file")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Opens the data. Errors where [`data::open`] does, and if clean and noisy images differ in size or there are
-    /// none.
-    ///
-    /// `opened` is what was opened of it before: the clean images, or the noisy ones where there are no clean ones.
-    pub fn open(&self, data: &Data, opened: Option<DataSet>) -> Result<NoisyData> {
-        let (options, clean) = (data.options()?, data.path.as_str());
-        let noisy = ReadOptions { noisy: true, ..options.clone() };
-        let first = |path: &str, options: &ReadOptions| match opened {
-            Some(set) if set.name == path => Ok(set),
-            _ => data::open_with(path, options),
-        };
-        self.check()?;
-        match (clean.is_empty(), self.path.is_empty(), &self.sigma) {
-            (true, true, _) => Err(Error::Config("no data: say where clean images are with --data PATH".into())),
-            (true, false, sigma) => NoisyData::given(None, first(&self.path, &noisy)?, sigma),
-            (false, true, Sigma::Number(sigma)) => {
-                NoisyData::simulated(first(clean, &options)?, self.clean_share, *sigma, self.seed)
-            }
-            (false, true, sigma) => Err(Error::Config(format!(
-                "noisy.sigma = \"{sigma}\", but there are no noisy images (noisy.path): noise that is made here has the level of a number"
-            ))),
-            (false, false, sigma) => {
-                let clean = first(clean, &options)?;
-                let noisy =
-                    data::open_with(&self.path, &noisy.in_units(clean.train.units()).beside(clean.train.size()))?;
-                NoisyData::given(Some(clean), noisy, sigma)
-            }
-        }
-    }
 }
 
 impl NoisyData {
@@ -129,15 +74,8 @@ impl NoisyData {
     /// A clean set and images that have their noise already, of a level in the units of the data. Errors if they differ
     /// in size or in units, and where a level is wanting.
     pub fn given(clean: Option<DataSet>, noisy: DataSet, sigma: &Sigma) -> Result<Self> {
-        let same = clean.as_ref().is_none_or(|clean| clean.train.size() == noisy.train.size());
-        if let (Some(clean), false) = (&clean, same) {
-            let (a, b) = (clean.train.size(), noisy.train.size());
-            return Err(Error::Config(format!(
-                "the clean images of {} are {a:?} (height, width, channels), the noisy ones of {} {b:?}; crop or resize one",
-                clean.name, noisy.name
-            )));
-        }
-        let mut accounts: Vec<String> = clean.iter().chain([&noisy]).map(DataSet::account).collect();
+        check_sizes(&clean, &noisy)?;
+        let mut accounts = accounts(&clean, &noisy);
         let units = noisy.train.units();
         if units.are_of_channels() {
             accounts.push(
@@ -154,28 +92,18 @@ impl NoisyData {
                 noisy.name
             )));
         }
-        let (levels, train) = match sigma {
-            Sigma::Number(sigma) if !(sigma.is_finite() && *sigma > 0.0) => {
-                return Err(Error::Config(format!("a noise level of {sigma}, expected above 0, auto, or a file")));
-            }
-            Sigma::Number(sigma) => (levels::in_model(*sigma, units), noisy.train),
-            Sigma::File(path) => {
-                let (levels, train, said) = levels::of_file(path, noisy.train)?;
-                accounts.extend(said);
-                (levels, train)
-            }
-            Sigma::Auto => {
-                let found = estimate(&noisy.train, clean.as_ref().map(|clean| &clean.train))?;
-                accounts.push(found.said(units.of_noise()));
-                (NoiseLevels::One(found.sigma), noisy.train)
-            }
-        };
+        let beside = clean.as_ref().map(|clean| &clean.train);
+        let (levels, train) = levels_of(sigma, noisy.train, beside, &|_| 0.0, &mut accounts)?;
+        Ok(Self::of(clean, DataSet { train, ..noisy }, levels, accounts))
+    }
+
+    fn of(clean: Option<DataSet>, noisy: DataSet, levels: NoiseLevels, accounts: Vec<String>) -> Self {
         let name = noisy.name;
         let (clean, test, class_names) = match clean {
             None => (None, noisy.test, noisy.class_names),
             Some(clean) => (Some(clean.train), clean.test, clean.class_names),
         };
-        Ok(NoisyData { name, clean, noisy: Some(train), levels, originals: None, test, class_names, accounts })
+        NoisyData { name, clean, noisy: Some(noisy.train), levels, originals: None, test, class_names, accounts }
     }
 
     /// The clean images. Errors if there are none.
@@ -239,14 +167,71 @@ impl NoisyData {
     pub fn warning(&self) -> Option<String> {
         self.noisy.as_ref().zip(self.clean.as_ref())?;
         let stated = self.levels.pooled() * self.unit();
+        let transform = self.noisy.as_ref().and_then(|noisy| noisy.units().transform());
+        let stated_as = match transform.and_then(Transform::detector) {
+            Some(_) => "by noisy.gain, noisy.offset and noisy.read_noise the noise behind the transform has level",
+            None => "noisy.sigma is",
+        };
         match self.measured_sigma().map(|sigma| sigma * self.unit()) {
             Some(measured) if (measured / stated).ln().abs() < 0.2 => None,
             Some(measured) => Some(format!(
-                "warning: noisy.sigma is {stated}, but beside the clean images the noisy ones look like noise of about {measured:.3}"
+                "warning: {stated_as} {stated}, but beside the clean images the noisy ones look like noise of about {measured:.3}"
             )),
             None => Some(format!(
-                "warning: noisy.sigma is {stated}, but the noisy images have no more fine detail than the clean ones"
+                "warning: {stated_as} {stated}, but the noisy images have no more fine detail than the clean ones"
             )),
+        }
+    }
+}
+
+fn accounts(clean: &Option<DataSet>, noisy: &DataSet) -> Vec<String> {
+    clean.iter().chain([noisy]).map(DataSet::account).collect()
+}
+
+/// Errors unless clean and noisy images are of one size.
+fn check_sizes(clean: &Option<DataSet>, noisy: &DataSet) -> Result<()> {
+    match clean.as_ref().filter(|clean| clean.train.size() != noisy.train.size()) {
+        None => Ok(()),
+        Some(clean) => Err(Error::Config(format!(
+            "the clean images of {} are {:?} (height, width, channels), the noisy ones of {} {:?}; crop or resize one",
+            clean.name,
+            clean.train.size(),
+            noisy.name,
+            noisy.train.size()
+        ))),
+    }
+}
+
+/// The levels of noisy images, and the images; `shift` is what is added to those of a level in the user's units, as a
+/// model sees it. What there is to say goes to `accounts`.
+fn levels_of(
+    sigma: &Sigma,
+    noisy: Images,
+    clean: Option<&Images>,
+    shift: &dyn Fn(f64) -> f64,
+    accounts: &mut Vec<String>,
+) -> Result<(NoiseLevels, Images)> {
+    let (levels, said) = match sigma {
+        Sigma::Number(sigma) if !(sigma.is_finite() && *sigma > 0.0) => {
+            return Err(Error::Config(format!("a noise level of {sigma}, expected above 0, auto, or a file")));
+        }
+        Sigma::Number(sigma) => (levels::in_model(*sigma, noisy.units()), None),
+        Sigma::File(path) => {
+            let (levels, noisy, said) = levels::of_file(path, noisy, shift)?;
+            accounts.extend(said);
+            return Ok((levels, noisy));
+        }
+        Sigma::Auto => {
+            let found = estimate(&noisy, clean)?;
+            (NoiseLevels::One(found.sigma), Some(found.said(noisy.units().of_noise())))
+        }
+    };
+    accounts.extend(said);
+    match shift(levels.pooled() * noisy.units().of_noise()) as f32 {
+        0.0 => Ok((levels, noisy)),
+        shift => {
+            let pixels = noisy.pixels().iter().map(|x| x + shift).collect();
+            Ok((levels, noisy.with_pixels(pixels, noisy.labels().to_vec())?))
         }
     }
 }
@@ -279,6 +264,7 @@ pub(super) fn joined(sets: &[&Images]) -> Result<Images> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data;
 
     fn digits() -> DataSet {
         data::open("digits").unwrap()
