@@ -14,3 +14,5 @@ mod em;
 mod losses;
 #[path = "sfbd/runs.rs"]
 mod runs;
+#[path = "sfbd/sure.rs"]
+mod sure;

@@ -5,6 +5,7 @@
 //! | file | method | learns from |
 //! |---|---|---|
 //! | [`ambient`] | Ambient-Tweedie, with the consistency term; noisy-only, clean-only and all-clean training beside it | clean and noisy images |
+//! | [`sure`] | Stein's unbiased risk estimate as a loss, beside Ambient-Tweedie | noisy images, with clean ones or without |
 //! | [`sfbd`] | stochastic forward-backward deconvolution: denoise the noisy images, fine-tune on the result, repeat | a few clean images and many noisy ones |
 //! | [`online_sfbd`] | the same without rounds: a buffer of denoised images that is refreshed while it is trained on | the same |
 //! | [`contrastive_chain`] | contrastive sampling chains: fine-tunes a model for the coarse solver that it is going to be sampled with | clean images and a trained model |
@@ -32,9 +33,10 @@ mod pages;
 pub mod presets;
 pub mod self_consuming;
 pub mod sfbd;
+pub mod sure;
 pub mod triple_gan;
 
-pub use ambient::{AmbientLoss, AmbientSettings, AmbientTraining, AmbientTweedie, TrainedOn};
+pub use ambient::{AmbientLoss, AmbientObjective, AmbientSettings, AmbientTraining, AmbientTweedie, TrainedOn};
 pub use cdm::Cdm;
 pub use contrastive_chain::{ContrastiveChain, CscSettings, FineTuning, FineTuningKind};
 pub use denoising::{denoise, denoiser, posterior_draws, posterior_mean};
@@ -43,4 +45,5 @@ pub use kdgan::{Kdgan, KdganRun, KdganSettings};
 pub use noisy::NoisyData;
 pub use online_sfbd::{OnlineSection, OnlineSfbd, Refresh};
 pub use sfbd::{RoundOptimizer, Sfbd, SfbdSettings, Store};
+pub use sure::{Sure, unsure_sigma};
 pub use triple_gan::{TripleGan, TripleGanRun, TripleGanSettings};

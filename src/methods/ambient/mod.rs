@@ -15,7 +15,7 @@
 mod settings;
 mod training;
 
-pub use settings::{AmbientLoss, AmbientSection, AmbientSettings, TrainedOn};
+pub use settings::{AmbientLoss, AmbientObjective, AmbientSection, AmbientSettings, TrainedOn};
 pub use training::AmbientTraining;
 
 use std::sync::Arc;

@@ -1,14 +1,20 @@
 //! A whole training on images with and without noise.
 
-use super::{AmbientSettings, AmbientTweedie};
+use super::{AmbientObjective, AmbientSettings};
 use crate::data::DataSet;
+use crate::diffusion::Model;
 use crate::error::{Error, Result};
 use crate::evaluate::Comparison;
+use crate::figures::significant;
 use crate::methods::judge::Judge;
-use crate::methods::noisy::NoisyData;
+use crate::methods::noisy::{NoiseLevels, NoisyData};
 #[cfg(feature = "report")]
 use crate::methods::pages;
+use crate::methods::sure::{Sure, unsure_sigma};
 use crate::train::{End, Ended, MethodSettings, Observer, Prepared, RunDir, RunOptions, Stages, With};
+
+/// Images by which the level of the noise is told, at most.
+const LOOKED_AT: usize = 1024;
 
 /// A training, ready to start.
 #[derive(Debug)]
@@ -18,7 +24,9 @@ pub struct AmbientTraining {
     /// What was read, for the report.
     #[cfg_attr(not(feature = "report"), allow(dead_code))]
     accounts: Vec<String>,
-    objective: AmbientTweedie,
+    /// The levels of the noise, for people.
+    noise: String,
+    objective: AmbientObjective,
     judge: Option<Judge>,
 }
 
@@ -41,8 +49,8 @@ impl AmbientTraining {
         drop(prepared);
         let real = data.test.as_ref().or(data.clean.as_ref()).unwrap_or(&set.train);
         let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
-        let accounts = data.accounts.clone();
-        Ok(AmbientTraining { settings, set, accounts, objective, judge })
+        let (accounts, noise) = (data.accounts.clone(), data.levels.said(data.unit()));
+        Ok(AmbientTraining { settings, set, accounts, noise, objective, judge })
     }
 
     /// The training, or what is left of it, and the measurement. Errors where training and sampling do.
@@ -68,10 +76,30 @@ impl AmbientTraining {
             .with_objective(self.objective.clone())
             .with_document(self.settings.document()?, AmbientSettings::FREE);
         let model = stages.train_here(prepared)?;
+        if let AmbientObjective::Sure(sure) = &self.objective {
+            self.say_level(sure, &model, stages)?;
+        }
         if let Some(judge) = &self.judge {
             *measured = Some(judge.model(&model)?);
             stages.place().write_json("metrics.json", measured)?;
         }
+        Ok(())
+    }
+
+    /// Says the level of the noise that the model has found out, beside the stated one.
+    fn say_level(&self, sure: &Sure, model: &Model, stages: &mut Stages) -> Result<()> {
+        let noisy = (0..self.set.train.len() as u32).filter(|i| sure.levels[*i as usize] > 0.0);
+        let noisy: Vec<u32> = noisy.take(LOOKED_AT).collect();
+        if noisy.is_empty() {
+            return Ok(());
+        }
+        let levels = NoiseLevels::Each(sure.levels.to_vec());
+        let found = unsure_sigma(model, &self.set.train, &noisy, &levels)? * self.set.train.units().of_noise();
+        stages.note(&format!(
+            "by UNSURE, as far as the model has learned, the noise has sigma {} or less; it is said to have {}",
+            significant(found, 3),
+            self.noise
+        ));
         Ok(())
     }
 
@@ -90,7 +118,7 @@ impl AmbientTraining {
             self.set.train.len(),
             ambient.images,
             ambient.loss,
-            self.settings.method.noisy.sigma
+            self.noise
         );
         let rows: Vec<_> = measured.iter().map(|c| ("generated".to_string(), *c)).collect();
         let title = format!("Learning {} from images with and without noise", self.set.name);
