@@ -228,6 +228,7 @@ fn learning_from_noisy_images() {
     let place = Place::new();
     place.pictures("CLEAN", 20);
     place.pictures("SET", 200);
+    place.pictures("BAD", 24);
     place.noisy("NOISY.npz", 40, 0.59);
     place.idx("DIR", 200, 50);
     place.type_in("docs/methods/sfbd.md");
@@ -256,7 +257,7 @@ fn your_own_data() {
     // The sum of twelve numbers, less six, is nearly normal; a gain of 2 makes a variance of twice what is over 100.
     let draws = bytes(8, 20 * 144 * 12);
     let normal = |i: usize| draws[12 * i..][..12].iter().map(|&n| f32::from(n) / 255.0).sum::<f32>() - 6.0;
-    let mean = |i: usize| 130.0 + 3.0 * clean(i) / 10.0 + (i / 144) as f32;
+    let mean = |i: usize| 160.0 + 0.4 * (clean(i) - 900.0) + (i / 144) as f32;
     array("long_exposures.npy", &[20, 12, 12], &mean);
     array("counts.npy", &[20, 12, 12], &|i| mean(i) + (2.0 * (mean(i) - 100.0) + 9.0).sqrt() * normal(i));
     array("clean_radar.npy", &[20, 12, 12], &clean);

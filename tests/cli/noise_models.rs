@@ -111,7 +111,7 @@ fn counts_are_learned_denoised_and_drawn_as_counts() {
         let short = ["--device", "cpu", "--images", "64", "--set", "sampling.measured=0", "--set", "judge.images=0"];
         let said = says(&[&data[..], &model, &short, &SMALL].concat());
         assert!(said.contains("estimated from how the variance grows with the mean: gain"), "{said}");
-        assert_eq!(said.contains("by UNSURE the noise has sigma"), loss == "sure", "{said}");
+        assert_eq!(said.contains("by UNSURE, as far as"), loss == "sure", "{said}");
         assert!(fs::read_to_string(Path::new(&out).join("config.toml")).unwrap().contains("noise_model = \"counts\""));
     }
 }
@@ -156,7 +156,7 @@ fn what_comes_out_is_the_exact_unbiased_inverse() {
     }
     let denoise = ["denoise", "--model", &model, "--data", &noisy, "--output", &found, "--device", "cpu"];
     let refused = |more: &[&str], what: &str| {
-        let text = fails(1, &[&denoise[..], more].concat());
+        let text = fails(2, &[&denoise[..], more].concat());
         assert!(text.contains(what), "{what:?} is not in {text}");
     };
     refused(&["--sigma", "1"], "their noise has level 1, so leave out --sigma");
@@ -167,7 +167,7 @@ fn what_comes_out_is_the_exact_unbiased_inverse() {
     let model = silent(&place, units);
     let denoise = ["denoise", "--model", &model, "--data", &noisy, "--output", &found, "--device", "cpu"];
     array(&noisy, &[3, 4, 4], |i| 1.0 + i as f64);
-    assert!(fails(1, &denoise).contains("give the level of the multiplicative noise with --sigma"));
+    assert!(fails(2, &denoise).contains("give the level of the multiplicative noise with --sigma"));
     succeeds(&[&denoise[..], &["--sigma", "0.5"]].concat());
     let c_skip = 0.25 / (0.25 + 0.25 * 0.25);
     for (i, found) in npy::read(&found).unwrap().to_f64().into_iter().enumerate() {
@@ -196,7 +196,7 @@ fn multiplicative_noise_is_learned_by_logarithms() {
     succeeds(&[&denoise[..], &["--sigma", "0.4"]].concat());
     assert!(npy::read(&found).unwrap().to_f64().iter().all(|x| *x > 0.0));
     array(&noisy, &[N, 12, 12], |i| if i == 300 { 0.0 } else { values[i] });
-    let text = fails(1, &[&denoise[..], &["--sigma", "0.4"]].concat());
+    let text = fails(2, &[&denoise[..], &["--sigma", "0.4"]].concat());
     assert!(text.contains("image 2, row 1, column 0 (from 0) is 0: multiplicative noise is of positive"), "{text}");
 }
 
@@ -231,6 +231,38 @@ fn flags_that_do_not_go_together_are_refused_before_anything_is_written() {
     refused(&["--noise-model", "counts"], "noise that is made here is gaussian");
     refused(&["--noise-model", "poisson"], "counts");
     let ambient = ["ambient", "--data", &clean, "--noisy", &noisy, "--sigma", "9", "--out", &out, "--loss", "sure"];
-    let text = fails(1, &[&ambient[..], &["--set", "ambient.consistency=1"]].concat());
+    let text = fails(2, &[&ambient[..], &["--set", "ambient.consistency=1"]].concat());
     assert!(text.contains("ambient.consistency is a term of Ambient-Tweedie"), "{text}");
+}
+
+#[test]
+fn bad_images_merge_at_levels_of_their_own() {
+    let place = Place::new();
+    let (clean, bad, out) = (place.at("clean.npy"), place.at("bad.npy"), place.at("run"));
+    let bright = |i: usize| 2.0 * disc((i / 64) as u32, (i / 8 % 8) as u32, (i % 8) as u32, [8, 8]) - 1.0;
+    // What is a mean over rows has lost its edges.
+    let flat = |i: usize| (0..8).map(|x| bright(i / 8 * 8 + x)).sum::<f64>() / 8.0;
+    array(&clean, &[N, 8, 8], bright);
+    array(&bad, &[N, 8, 8], flat);
+    let data = ["ambient", "--data", &clean, "--noisy", &bad, "--out", &out, "--overwrite"];
+    let short = ["--device", "cpu", "--images", "64", "--set", "sampling.measured=0", "--set", "judge.images=0"];
+    let levels = place.at("levels.txt");
+    fs::write(&levels, (0..N).map(|i| if i == 0 { "inf\n" } else { "0.7\n" }).collect::<String>()).unwrap();
+    for (sigma, said) in [
+        ("auto", "merging levels, by a classifier of clean and bad images behind noise: "),
+        ("0.5", "merging levels: 0.5 to 0.5, median 0.5"),
+        (levels.as_str(), "1 of 40 images are told from clean ones at every level of noise, and left out"),
+    ] {
+        let text = says(&[&data[..], &["--merging-sigma", sigma], &short, &SMALL].concat());
+        assert!(text.contains(said) && !text.contains("warning"), "{sigma}: {text}");
+        assert!(fs::read_to_string(Path::new(&out).join("config.toml")).unwrap().contains("noise_model = \"merging\""));
+    }
+    let resumed = ["ambient", "--resume", "--out", &out, "--device", "cpu"];
+    says(&resumed);
+    let sfbd = ["sfbd", "--data", &clean, "--noisy", &bad, "--out", &out, "--overwrite", "--merging-sigma", "0.5"];
+    assert!(says(&[&sfbd[..], &SHORT, &SMALL].concat()).contains("images of noise 0.5"));
+    let alone = ["ambient", "--noisy", &bad, "--merging-sigma", "auto", "--out", &place.at("alone")];
+    assert!(fails(2, &alone).contains("name some with --data"));
+    let twice = ["ambient", "--noisy", &bad, "--merging-sigma", "1", "--sigma", "1"];
+    assert!(fails(2, &twice).contains("cannot be used with"));
 }

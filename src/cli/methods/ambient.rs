@@ -62,13 +62,13 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
-    let data = settings.method.noisy.open(&settings.run.data, opened)?;
+    let data = settings.method.noisy.open(&settings.run, opened)?;
     data.accounts.iter().for_each(|account| note(account));
     if derived {
         note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
     }
     let training = AmbientTraining::new(&settings, &data)?;
-    data.warning().iter().for_each(|warning| note(warning));
+    args.noise.warning(&settings.method.noisy, &data).iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = training.run(&place, options, &mut terminal)?;

@@ -10,6 +10,7 @@ pub mod triple_gan;
 use std::path::{Path, PathBuf};
 
 use veridical::data::{DataSet, ReadOptions, open_with};
+use veridical::methods::NoisyData;
 use veridical::methods::noisy::{Known, NoiseModel, NoisySection, Sigma};
 use veridical::settings::help;
 use veridical::train::config::TrainSection;
@@ -60,6 +61,11 @@ pub struct Noise {
     noisy: Option<String>,
     #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, help = help::<NoisySection>("sigma"))]
     sigma: Option<Sigma>,
+    /// For images that are bad in another way than by noise, such as blurred ones: the level of noise from which on
+    /// each is as good as a clean one. A number, a file with one for each (inf: never), or auto: by a classifier of
+    /// clean and bad images behind noise
+    #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, conflicts_with_all = ["sigma", "noise_model"])]
+    merging_sigma: Option<Sigma>,
     #[arg(long, value_name = "LAW", value_parser = words::<NoiseModel>(), hide_possible_values = true, help = help::<NoisySection>("noise_model"))]
     noise_model: Option<NoiseModel>,
     #[arg(long, allow_negative_numbers = true, help = help::<NoisySection>("gain"))]
@@ -79,7 +85,7 @@ impl Noise {
         let named = |flag: Option<&str>, key: &str| flag.map(String::from).or_else(|| common.given(key));
         let (clean, noisy) = (named(data, "data.path"), named(self.noisy.as_deref(), "noisy.path"));
         let options = reading.options(&common.set)?;
-        let level = self.sigma.is_some() || common.given("noisy.sigma").is_some();
+        let level = self.sigma.is_some() || self.merging_sigma.is_some() || common.given("noisy.sigma").is_some();
         let of_counts = self.model(common)? == NoiseModel::Counts;
         if of_counts && level {
             return Err(Error::Config(
@@ -105,6 +111,7 @@ impl Noise {
     /// The law of the noise, as flags and `--set` say it.
     fn model(&self, common: &Common) -> Result<NoiseModel> {
         match (self.noise_model, common.given("noisy.noise_model")) {
+            _ if self.merging_sigma.is_some() => Ok(NoiseModel::Merging),
             (Some(model), _) => Ok(model),
             (None, Some(name)) => name.parse(),
             (None, None) => Ok(NoiseModel::Gaussian),
@@ -115,7 +122,7 @@ impl Noise {
     /// for it.
     fn fitting(&self, common: &Common, set: &DataSet) -> Result<RunConfig> {
         let mut run = common.fitting(set)?;
-        if self.model(common)? != NoiseModel::Gaussian {
+        if matches!(self.model(common)?, NoiseModel::Counts | NoiseModel::Multiplicative) {
             run.model.insert("sigma_data".into(), 0.5.into());
         }
         Ok(run)
@@ -125,10 +132,21 @@ impl Noise {
         noisy.path = self.noisy.clone().unwrap_or(noisy.path.clone());
         noisy.sigma = self.sigma.clone().unwrap_or(noisy.sigma.clone());
         noisy.noise_model = self.noise_model.unwrap_or(noisy.noise_model);
+        if let Some(level) = &self.merging_sigma {
+            (noisy.noise_model, noisy.sigma) = (NoiseModel::Merging, level.clone());
+        }
         noisy.gain = self.gain.unwrap_or(noisy.gain);
         noisy.offset = self.offset.unwrap_or(noisy.offset);
         noisy.read_noise = self.read_noise.unwrap_or(noisy.read_noise);
         noisy.clean_share = self.clean_share.unwrap_or(noisy.clean_share);
+    }
+}
+
+impl Noise {
+    /// What is suspicious about the stated level of the noise. Noise that was put on up to merging levels is as it is
+    /// said, and what is below it is not the clean images' detail.
+    fn warning(&self, noisy: &NoisySection, data: &NoisyData) -> Option<String> {
+        data.warning().filter(|_| noisy.noise_model != NoiseModel::Merging)
     }
 }
 

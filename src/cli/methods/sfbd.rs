@@ -77,7 +77,7 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
-    let data = settings.method.noisy.open(&settings.run.data, opened)?;
+    let data = settings.method.noisy.open(&settings.run, opened)?;
     data.accounts.iter().for_each(|account| note(account));
     if derived {
         note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
@@ -85,7 +85,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let sfbd = Sfbd::new(&settings, &data)?;
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
     note(&format!("{} clean and {} noisy images", count(&data.clean), count(&data.noisy)));
-    data.warning().iter().for_each(|warning| note(warning));
+    args.noise.warning(&settings.method.noisy, &data).iter().for_each(|warning| note(warning));
     let (place, options, _keeping) = args.common.place(&args.out)?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = sfbd.run(&place, options, &mut terminal)?;

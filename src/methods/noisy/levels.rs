@@ -147,6 +147,24 @@ pub(super) fn of_file(
     Ok((levels, levelled, uneven.then(|| said.into())))
 }
 
+/// The merging levels of a file, one for each image as a model sees it; infinite ones are of images that never merge.
+pub(super) fn merging_of_file(path: &str, bad: &Images) -> Result<Vec<f64>> {
+    let at = Path::new(path);
+    match read(at, bad.len(), bad.values(), bad.size())? {
+        Read::Map(_) => {
+            Err(Error::format(at, "a level for each pixel: an image merges as a whole, so give one for each"))
+        }
+        Read::Each(levels) => {
+            if let Some(i) = levels.iter().position(|sigma| sigma.is_nan() || *sigma <= 0.0) {
+                let what = format!("level {i} (counted from 0) is {}: every level must be above 0, or inf", levels[i]);
+                return Err(Error::format(at, what));
+            }
+            let unit = bad.units().of_noise();
+            Ok(levels.into_iter().map(|sigma| sigma / unit).collect())
+        }
+    }
+}
+
 fn read(at: &Path, n: usize, values: usize, [h, w, c]: [usize; 3]) -> Result<Read> {
     let is_array = at.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"));
     if !is_array {

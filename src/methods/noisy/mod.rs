@@ -4,6 +4,7 @@ mod counts;
 mod estimate;
 mod known;
 mod levels;
+mod merging;
 mod section;
 mod sigma;
 mod transformed;
@@ -12,6 +13,7 @@ pub use counts::{CountNoise, KnownDetector, count_noise};
 pub use estimate::{Estimate, estimate};
 pub use known::Known;
 pub use levels::NoiseLevels;
+pub use merging::merging_levels;
 pub use section::NoisySection;
 pub use sigma::Sigma;
 pub use transformed::NoiseModel;
@@ -48,7 +50,6 @@ impl NoisyData {
     pub fn simulated(set: DataSet, clean_share: f64, sigma: f64, seed: u64) -> Result<Self> {
         let (count, accounts) = (set.train.len(), vec![set.account()]);
         let levels = levels::in_model(sigma, set.train.units());
-        let sigma = levels.pooled();
         let kept = (clean_share * count as f64).round() as usize;
         if kept == 0 {
             let what = format!("noisy.clean_share = {clean_share} of {count} images leaves no clean image; give more");
@@ -63,7 +64,7 @@ impl NoisyData {
             true => (None, None),
             false => {
                 let originals = subset(&set.train, rest)?;
-                (Some(corrupted(&originals, rest, sigma, seed)?), Some(originals))
+                (Some(corrupted(&originals, rest, &levels, seed)?), Some(originals))
             }
         };
         let clean = Some(subset(&set.train, clean)?);
@@ -74,24 +75,7 @@ impl NoisyData {
     /// A clean set and images that have their noise already, of a level in the units of the data. Errors if they differ
     /// in size or in units, and where a level is wanting.
     pub fn given(clean: Option<DataSet>, noisy: DataSet, sigma: &Sigma) -> Result<Self> {
-        check_sizes(&clean, &noisy)?;
-        let mut accounts = accounts(&clean, &noisy);
-        let units = noisy.train.units();
-        if units.are_of_channels() {
-            accounts.push(
-                "noise levels are in standard deviations of each column, for columns have scales of their own".into(),
-            );
-        }
-        if let Some(clean) = clean.as_ref().filter(|clean| clean.train.units() != units)
-            && !(clean.train.units().is_unit_size() && units.is_unit_size())
-        {
-            return Err(Error::Config(format!(
-                "the numbers of {} are {}, those of {} {units}: store both alike",
-                clean.name,
-                clean.train.units(),
-                noisy.name
-            )));
-        }
+        let mut accounts = alike(&clean, &noisy)?;
         let beside = clean.as_ref().map(|clean| &clean.train);
         let (levels, train) = levels_of(sigma, noisy.train, beside, &|_| 0.0, &mut accounts)?;
         Ok(Self::of(clean, DataSet { train, ..noisy }, levels, accounts))
@@ -184,6 +168,29 @@ impl NoisyData {
     }
 }
 
+/// What there is to say of the sets. Errors unless they are of one size and in the same units.
+fn alike(clean: &Option<DataSet>, noisy: &DataSet) -> Result<Vec<String>> {
+    check_sizes(clean, noisy)?;
+    let mut accounts = accounts(clean, noisy);
+    let units = noisy.train.units();
+    if units.are_of_channels() {
+        accounts.push(
+            "noise levels are in standard deviations of each column, for columns have scales of their own".into(),
+        );
+    }
+    if let Some(clean) = clean.as_ref().filter(|clean| clean.train.units() != units)
+        && !(clean.train.units().is_unit_size() && units.is_unit_size())
+    {
+        return Err(Error::Config(format!(
+            "the numbers of {} are {}, those of {} {units}: store both alike",
+            clean.name,
+            clean.train.units(),
+            noisy.name
+        )));
+    }
+    Ok(accounts)
+}
+
 fn accounts(clean: &Option<DataSet>, noisy: &DataSet) -> Vec<String> {
     clean.iter().chain([noisy]).map(DataSet::account).collect()
 }
@@ -236,13 +243,15 @@ fn levels_of(
     }
 }
 
-/// `x + sigma n`, where image `i` gets the noise of sample `indices[i]` of the seed: one draw for good.
-fn corrupted(images: &Images, indices: &[u32], sigma: f64, seed: u64) -> Result<Images> {
+/// `x + sigma n` with the level of each, where image `i` gets the noise of sample `indices[i]` of the seed: one draw
+/// for good.
+fn corrupted(images: &Images, indices: &[u32], levels: &NoiseLevels, seed: u64) -> Result<Images> {
     let values = images.values();
     let mut noise = vec![0f32; images.len() * values];
     let stream = RandomKey::new(seed, Purpose::Corruption).stream()?;
     random::fill(random::Normal, &stream, Samples::Ids(indices), values, &mut noise)?;
-    let pixels = images.pixels().iter().zip(&noise).map(|(x, n)| x + sigma as f32 * n).collect();
+    let noised = |(i, (x, n)): (usize, (&f32, &f32))| x + levels.of(i / values) as f32 * n;
+    let pixels = images.pixels().iter().zip(&noise).enumerate().map(noised).collect();
     images.with_pixels(pixels, images.labels().to_vec())
 }
 

@@ -4,7 +4,8 @@ use super::{Known, KnownDetector, NoiseModel, NoisyData, Sigma};
 use crate::data::{self, DataSet, ReadOptions};
 use crate::error::{Error, Result};
 use crate::settings::{AboveUpTo, MAX_SEED};
-use crate::train::config::Data;
+use crate::tensor::Device;
+use crate::train::RunConfig;
 
 crate::settings! {
     /// Clean and noisy images. The clean ones come from data.path.
@@ -57,12 +58,13 @@ impl NoisySection {
         KnownDetector { gain, offset, read_noise }
     }
 
-    /// Data with the noise that these settings say.
-    fn given(&self, clean: Option<DataSet>, noisy: DataSet) -> Result<NoisyData> {
+    /// Data with the noise that these settings say; `device` is where merging levels are found.
+    fn given(&self, clean: Option<DataSet>, noisy: DataSet, device: &str) -> Result<NoisyData> {
         match self.noise_model {
             NoiseModel::Gaussian => NoisyData::given(clean, noisy, &self.sigma),
             NoiseModel::Counts => NoisyData::counts(clean, noisy, &self.known()),
             NoiseModel::Multiplicative => NoisyData::multiplicative(clean, noisy, &self.sigma),
+            NoiseModel::Merging => NoisyData::merged(clean, noisy, &self.sigma, self.seed, &Device::named(device)?),
         }
     }
 
@@ -70,9 +72,9 @@ impl NoisySection {
     /// none.
     ///
     /// `opened` is what was opened of it before: the clean images, or the noisy ones where there are no clean ones.
-    pub fn open(&self, data: &Data, opened: Option<DataSet>) -> Result<NoisyData> {
-        let (options, clean) = (data.options()?, data.path.as_str());
-        let noisy = ReadOptions { noisy: true, ..options.clone() };
+    pub fn open(&self, run: &RunConfig, opened: Option<DataSet>) -> Result<NoisyData> {
+        let (options, clean, device) = (run.data.options()?, run.data.path.as_str(), run.train.device.as_str());
+        let noisy = ReadOptions { noisy: self.noise_model != NoiseModel::Merging, ..options.clone() };
         let first = |path: &str, options: &ReadOptions| match opened {
             Some(set) if set.name == path => Ok(set),
             _ => data::open_with(path, options),
@@ -80,7 +82,7 @@ impl NoisySection {
         self.check()?;
         match (clean.is_empty(), self.path.is_empty(), &self.sigma) {
             (true, true, _) => Err(Error::Config("no data: say where clean images are with --data PATH".into())),
-            (true, false, _) => self.given(None, first(&self.path, &noisy)?),
+            (true, false, _) => self.given(None, first(&self.path, &noisy)?, device),
             (false, true, Sigma::Number(sigma)) => {
                 NoisyData::simulated(first(clean, &options)?, self.clean_share, *sigma, self.seed)
             }
@@ -91,12 +93,12 @@ impl NoisySection {
                 let clean = first(clean, &options)?;
                 let noisy = noisy.beside(clean.train.size());
                 let noisy = match self.noise_model {
-                    NoiseModel::Gaussian => noisy.in_units(clean.train.units()),
+                    NoiseModel::Gaussian | NoiseModel::Merging => noisy.in_units(clean.train.units()),
                     // Both are transformed from the numbers of their files.
                     _ => noisy,
                 };
                 let noisy = data::open_with(&self.path, &noisy)?;
-                self.given(Some(clean), noisy)
+                self.given(Some(clean), noisy, device)
             }
         }
     }
