@@ -65,6 +65,9 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Ended> {
     output::check([("--json", Form::Json, args.json.as_ref())])?;
+    if args.real_features.is_some() {
+        args.reading.refused_beside("--real-features")?;
+    }
     let neighbours = args.neighbours as usize;
     let (generated, floor) = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
         (Some(real), Some(generated), ..) => (compare(&given(real)?, &given(generated)?, neighbours, args.seed)?, None),

@@ -18,6 +18,7 @@ use veridical::{Error, Result};
 
 use super::data::Reading;
 use super::interrupt::{self, Keeping};
+use super::words::BY_PRESET;
 use super::{data, device, say, train};
 
 /// What every method's command takes.
@@ -57,9 +58,9 @@ pub struct Common {
 pub struct Noise {
     #[arg(long, value_name = "PATH", help = help::<NoisySection>("path"))]
     noisy: Option<String>,
-    #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, help = help::<NoisySection>("sigma"))]
+    #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, help = help::<NoisySection>("sigma") + BY_PRESET)]
     sigma: Option<Sigma>,
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help = help::<NoisySection>("clean_share"))]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help = help::<NoisySection>("clean_share") + BY_PRESET)]
     clean_share: Option<f64>,
 }
 
