@@ -23,7 +23,8 @@ impl Commit {
     pub fn of(root: &Path) -> Commit {
         if let Some(folder) = git_folder(root) {
             let log = folder.join("logs/HEAD");
-            return match log.is_file() {
+            // One that cannot be read would end the command's compilation.
+            return match fs::read(&log).is_ok_and(|lines| !lines.is_empty()) {
                 true => Commit::Reflog(log),
                 false => head(&folder).map_or(Commit::Unknown, Commit::Known),
             };
@@ -109,11 +110,12 @@ mod tests {
         for name in ["clone", "bare-log", "packed", "detached", "work", "package", "nothing/inner"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
-        write(&root.join("clone/.git/logs/HEAD"), "");
+        write(&root.join("clone/.git/logs/HEAD"), "line\n");
         write(&root.join("clone/.git/config"), "");
         assert_eq!(of("clone"), Commit::Reflog(root.join("clone/.git/logs/HEAD")));
         assert_eq!(of("clone").watched(&root.join("clone")), [root.join("clone/.git/config")]);
         write(&root.join("bare-log/.git/HEAD"), "ref: refs/heads/main\n");
+        write(&root.join("bare-log/.git/logs/HEAD"), "");
         write(&root.join("bare-log/.git/refs/heads/main"), &format!("{ID}\n"));
         assert_eq!(of("bare-log"), Commit::Known(ID.into()));
         write(&root.join("packed/.git/HEAD"), "ref: refs/heads/main\n");

@@ -4,27 +4,26 @@ use std::path::Path;
 
 use veridical::data::{self, AxisOrder, DataSet, Images, ReadOptions, Standardise, Units};
 use veridical::diffusion::Model;
-use veridical::settings::help;
 use veridical::tensor::TensorFile;
 use veridical::train::config::Data;
 use veridical::{Error, Result};
 
-use super::words::words;
+use super::words::{stated, words};
 
 /// How files are to be read where they leave a choice.
 #[derive(clap::Args)]
 pub struct Reading {
-    #[arg(long, value_name = "AXES", value_parser = words::<AxisOrder>(), hide_possible_values = true, help = help::<Data>("layout"))]
+    #[arg(long, value_name = "AXES", value_parser = words::<AxisOrder>(), hide_possible_values = true, help = stated::<Data>("layout"))]
     layout: Option<AxisOrder>,
-    #[arg(long, value_name = "HOW", value_parser = words::<Standardise>(), hide_possible_values = true, help = help::<Data>("standardise"))]
+    #[arg(long, value_name = "HOW", value_parser = words::<Standardise>(), hide_possible_values = true, help = stated::<Data>("standardise"))]
     standardise: Option<Standardise>,
-    #[arg(long, value_name = "NAME", help = help::<Data>("class_column"))]
+    #[arg(long, value_name = "NAME", help = stated::<Data>("class_column"))]
     class_column: Option<String>,
-    #[arg(long, value_name = "SIZE", help = help::<Data>("size"))]
+    #[arg(long, value_name = "SIZE", help = stated::<Data>("size"))]
     size: Option<String>,
-    #[arg(long, value_name = "PIECE", help = help::<Data>("crop"))]
+    #[arg(long, value_name = "PIECE", help = stated::<Data>("crop"))]
     crop: Option<String>,
-    #[arg(long, value_name = "GIB", help = help::<Data>("in_memory"))]
+    #[arg(long, value_name = "GIB", help = stated::<Data>("in_memory"))]
     in_memory: Option<f64>,
     /// Keep the alpha of pictures, as one channel more
     #[arg(long)]
@@ -43,6 +42,24 @@ impl Reading {
         }
         data.alpha |= self.alpha;
         data.in_memory = self.in_memory.unwrap_or(data.in_memory);
+    }
+
+    /// Errors if flags say how data are to be read where `flag` gives tensors or features, which are what they are.
+    pub fn refused_beside(&self, flag: &str) -> Result<()> {
+        let given = [
+            ("--layout", self.layout.is_some()),
+            ("--standardise", self.standardise.is_some()),
+            ("--class-column", self.class_column.is_some()),
+            ("--size", self.size.is_some()),
+            ("--crop", self.crop.is_some()),
+            ("--alpha", self.alpha),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Error::Config(format!("{name} says how data are read, and {flag} is taken as it is; leave it out")))
+            }
+        }
     }
 
     /// What flags and `--set` say, for data that are opened before there are settings.

@@ -50,10 +50,10 @@ pub struct Args {
     #[arg(long, value_name = "K", requires = "data", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     draws: Option<u32>,
     /// Levels of the grid on which draws are made, from sigma 80 on
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    #[arg(long, default_value_t = 40, requires = "draws", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     steps: u32,
     /// Makes the draws
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, requires = "draws")]
     seed: u64,
     /// Noisy samples, noise levels and labels as tensors (safetensors)
     #[arg(long, value_name = "FILE")]
@@ -79,6 +79,7 @@ pub fn run(args: Args) -> Result<Ended> {
 }
 
 fn tensors(args: &Args, input: &Path) -> Result<Ended> {
+    args.reading.refused_beside("--input")?;
     output::check([("--output", Form::Tensors, Some(&args.output))])?;
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
     let denoised = model.denoise_file(&TensorFile::open(input)?)?;

@@ -177,6 +177,9 @@ impl Measured {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    if args.input.is_some() {
+        args.reading.refused_beside("--input")?;
+    }
     output::check([("--json", Form::Json, args.json.as_ref()), ("--output", Form::Tensors, args.output.as_ref())])?;
     let device = Device::named(&args.device)?;
     let model = model::load(&args.model, &device)?;

@@ -54,7 +54,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// No progress and no accounts on standard error: errors and results alone
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 1000)]
     quiet: bool,
     /// Print the version; --version also commit, features and kernels of this build
     #[arg(short = 'V', long, action = ArgAction::Version)]
@@ -142,6 +142,12 @@ fn whole() -> clap::Command {
         let named = |preset: clap::Arg| preset.value_parser(PossibleValuesParser::new(presets));
         command.mut_subcommand(name, |command| command.mut_arg("preset", named))
     });
+    let by_data = "Settings to start from [default: those for images of that size, or for a table]";
+    let command = [("csc", "Settings to start from [default: digits]"), ("kdgan", by_data), ("triple-gan", by_data)]
+        .into_iter()
+        .fold(command, |command, (name, help)| {
+            command.mut_subcommand(name, |command| command.mut_arg("preset", |preset| preset.help(help)))
+        });
     EXAMPLES.into_iter().fold(command, |command, (name, lines)| {
         command.mut_subcommand(name, |command| command.after_long_help(examples::shown(lines)))
     })

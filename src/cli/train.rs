@@ -14,6 +14,7 @@ use veridical::{Device, Error, Result, files};
 
 use super::data::{Reading, given, open};
 use super::progress::{Progress, note};
+use super::words::BY_PRESET;
 use super::{Ended, device, interrupt, model, say};
 
 /// Train a diffusion model.
@@ -73,9 +74,6 @@ pub struct Args {
     #[arg(long)]
     print_config: bool,
 }
-
-/// What help says of the default of a setting that presets choose.
-pub const BY_PRESET: &str = " [default: the preset's, or what follows from the data]";
 
 /// What a step of training is, of a diffusion model.
 #[derive(clap::Args)]

@@ -56,7 +56,8 @@ impl Key {
         if let Some(range) = self.range {
             text = format!("{text} ({})", range());
         }
-        text + "."
+        // What rustdoc would take for a link.
+        text.replace("\\[", "[").replace("\\]", "]") + "."
     }
 }
 

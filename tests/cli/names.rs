@@ -214,6 +214,23 @@ fn what_data_have_no_use_for_is_said() {
     assert!(learned.contains("--layout (data.layout)") && !learned.contains("--class-column ("), "{learned}");
 }
 
+/// The same where there are tensors in place of data, or nothing is drawn.
+#[test]
+fn flags_without_a_use_are_refused() {
+    for (args, flag) in [
+        (&["denoise", "--model", "m", "--input", "x", "--output", "y", "--layout", "nhw"][..], "--layout"),
+        (&["likelihood", "--model", "m", "--input", "x", "--alpha"], "--alpha"),
+        (&["evaluate", "--real-features", "a", "--generated-features", "b", "--crop", "random"], "--crop"),
+    ] {
+        let error = fails(2, args);
+        assert!(error.contains(&format!("{flag} says how data are read, and --")), "{error}");
+    }
+    let denoise = ["denoise", "--model", "m", "--data", "d", "--sigma", "1", "--output", "y"];
+    for flag in [["--steps", "9"], ["--seed", "9"]] {
+        assert!(fails(2, &[&denoise[..], &flag].concat()).contains("--draws"), "{flag:?}");
+    }
+}
+
 /// Data that a model takes in its own units are not standardised otherwise.
 #[test]
 fn standardising_beside_a_models_units_is_refused() {

@@ -80,6 +80,9 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Ended> {
     output::check([("--json", Form::Json, args.json.as_ref())])?;
+    if args.real_features.is_some() {
+        args.reading.refused_beside("--real-features")?;
+    }
     let comparing = args.comparing();
     let (figures, text) = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
         (Some(real), Some(generated), ..) => features(real, generated, &comparing)?,

@@ -13,8 +13,8 @@ use super::{Common, Noise};
 use crate::cli::data::Reading;
 use crate::cli::destination::Destination;
 use crate::cli::progress::note;
-use crate::cli::train::{self, BY_PRESET, Steps, Terminal};
-use crate::cli::words::words;
+use crate::cli::train::{self, Steps, Terminal};
+use crate::cli::words::{BY_PRESET, stated, words};
 use crate::cli::{Ended, say};
 
 /// Learn from images with and without noise in one training (Ambient-Tweedie), or from one kind alone, to compare with.
@@ -38,9 +38,9 @@ pub struct Args {
     /// a folder of a file each
     #[arg(long, value_name = "PATH")]
     denoised: Option<PathBuf>,
-    #[arg(long, value_name = "WHICH", value_parser = words::<TrainedOn>(), hide_possible_values = true, help = help::<AmbientSection>("images"))]
+    #[arg(long, value_name = "WHICH", value_parser = words::<TrainedOn>(), hide_possible_values = true, help = stated::<AmbientSection>("images"))]
     on: Option<TrainedOn>,
-    #[arg(long, value_name = "NAME", value_parser = words::<AmbientLoss>(), hide_possible_values = true, help = help::<AmbientSection>("loss"))]
+    #[arg(long, value_name = "NAME", value_parser = words::<AmbientLoss>(), hide_possible_values = true, help = stated::<AmbientSection>("loss"))]
     loss: Option<AmbientLoss>,
     #[arg(long, help = help::<TrainSection>("images") + BY_PRESET)]
     images: Option<u64>,

@@ -12,8 +12,8 @@ use veridical::{Error, Result};
 use super::Common;
 use crate::cli::data::{Reading, open};
 use crate::cli::progress::note;
-use crate::cli::train::{self, BY_PRESET, Steps, Terminal};
-use crate::cli::words::words;
+use crate::cli::train::{self, Steps, Terminal};
+use crate::cli::words::{BY_PRESET, stated, words};
 use crate::cli::{Ended, model, say};
 
 /// Fine-tune a trained model for the coarse solver that it is sampled with (contrastive sampling chains, CDM, or
@@ -36,7 +36,7 @@ pub struct Args {
     data: Option<String>,
     #[command(flatten)]
     reading: Reading,
-    #[arg(long, value_name = "NAME", value_parser = words::<FineTuningKind>(), hide_possible_values = true, help = help::<CscSection>("method"))]
+    #[arg(long, value_name = "NAME", value_parser = words::<FineTuningKind>(), hide_possible_values = true, help = stated::<CscSection>("method"))]
     method: Option<FineTuningKind>,
     #[arg(long, help = help::<TrainSection>("images") + BY_PRESET)]
     images: Option<u64>,

@@ -12,8 +12,8 @@ use veridical::train::Own;
 use super::Common;
 use super::labels::{Labels, Opened};
 use crate::cli::progress::note;
-use crate::cli::train::{self, BY_PRESET, Terminal};
-use crate::cli::words::words;
+use crate::cli::train::{self, Terminal};
+use crate::cli::words::{BY_PRESET, stated, words};
 use crate::cli::{Ended, say};
 
 /// Train a small student from few labels by a game with a teacher and a discriminator (KDGAN), or by one of six other
@@ -33,7 +33,7 @@ pub struct Args {
     data: Option<String>,
     #[command(flatten)]
     labels: Labels,
-    #[arg(long, value_name = "NAME", value_parser = words::<KdganMethod>(), help = help::<KdganSection>("method"))]
+    #[arg(long, value_name = "NAME", value_parser = words::<KdganMethod>(), help = stated::<KdganSection>("method"))]
     method: Option<KdganMethod>,
     #[arg(long, value_name = "EXAMPLES", help = help::<StepsSection>("batch") + BY_PRESET)]
     batch: Option<usize>,

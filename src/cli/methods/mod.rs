@@ -19,7 +19,7 @@ use veridical::{Error, Result};
 
 use super::data::Reading;
 use super::interrupt::{self, Keeping};
-use super::words::words;
+use super::words::{BY_PRESET, words};
 use super::{data, device, say, train};
 
 /// What every method's command takes.
@@ -59,7 +59,7 @@ pub struct Common {
 pub struct Noise {
     #[arg(long, value_name = "PATH", help = help::<NoisySection>("path"))]
     noisy: Option<String>,
-    #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, help = help::<NoisySection>("sigma"))]
+    #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, help = help::<NoisySection>("sigma") + BY_PRESET)]
     sigma: Option<Sigma>,
     /// For images that are bad in another way than by noise, such as blurred ones: the level of noise from which on
     /// each is as good as a clean one. A number, a file with one for each (inf: never), or auto: by a classifier of
@@ -74,7 +74,7 @@ pub struct Noise {
     offset: Option<Known>,
     #[arg(long, value_name = "NOISE", allow_negative_numbers = true, help = help::<NoisySection>("read_noise"))]
     read_noise: Option<Known>,
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help = help::<NoisySection>("clean_share"))]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help = help::<NoisySection>("clean_share") + BY_PRESET)]
     clean_share: Option<f64>,
 }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use veridical::Result;
 use veridical::methods::sfbd::SfbdSection;
 use veridical::methods::{Sfbd, SfbdSettings, presets};
-use veridical::settings::help;
 use veridical::train::{End, With};
 
 use super::{Common, Noise};
@@ -13,6 +12,7 @@ use crate::cli::data::Reading;
 use crate::cli::destination::Destination;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Steps, Terminal};
+use crate::cli::words::stated;
 use crate::cli::{Ended, model, say};
 
 /// Learn from a few clean images and many noisy ones, by denoising and fine-tuning in rounds (SFBD).
@@ -40,13 +40,14 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     denoised: Option<PathBuf>,
     /// Training images in all: a third of them in pre-training (none with --model), the others in the rounds, or online
+    /// [default: the preset's, or what follows from the data]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
     images: Option<u64>,
     #[command(flatten)]
     steps: Steps,
-    #[arg(long, value_name = "K", help = help::<SfbdSection>("rounds"))]
+    #[arg(long, value_name = "K", help = stated::<SfbdSection>("rounds"))]
     rounds: Option<u32>,
-    #[arg(long, value_name = "NAME", help = help::<SfbdSection>("denoiser"))]
+    #[arg(long, value_name = "NAME", help = stated::<SfbdSection>("denoiser"))]
     denoiser: Option<String>,
     /// No rounds, but a buffer of denoised images that is refreshed while it is trained on (Online SFBD)
     #[arg(long)]

@@ -14,8 +14,8 @@ use veridical::{Error, Result};
 use super::Common;
 use super::labels::{Labels, Opened};
 use crate::cli::progress::note;
-use crate::cli::train::{self, BY_PRESET, Terminal};
-use crate::cli::words::words;
+use crate::cli::train::{self, Terminal};
+use crate::cli::words::{BY_PRESET, stated, words};
 use crate::cli::{Ended, say};
 
 /// Learn to classify, and to draw images of a class, from few labelled images and many unlabelled ones (Triple-GAN).
@@ -34,7 +34,7 @@ pub struct Args {
     data: Option<String>,
     #[command(flatten)]
     labels: Labels,
-    #[arg(long, value_name = "NAME", value_parser = words::<Baseline>(), help = help::<TripleGanSection>("baseline"))]
+    #[arg(long, value_name = "NAME", value_parser = words::<Baseline>(), help = stated::<TripleGanSection>("baseline"))]
     baseline: Option<Baseline>,
     /// Images of each kind in a step (triple_gan.labelled, unlabelled, generated and joined, where some join)
     /// [default: the preset's]
