@@ -9,6 +9,9 @@ use crate::error::Result;
 /// `c_skip = 1`, `c_out = -s`, `c_in = 1 / sqrt(s^2 + 1)`, `c_noise = M - 1 - argmin_j |u_j - s|`. The table is `u_M =
 /// 0`, `u_{j-1} = sqrt((u_j^2 + 1) / max(a_{j-1} / a_j, C_1) - 1)`, `a_j = sin^2(pi j / (2 M (C_2 + 1)))` (Nichol &
 /// Dhariwal 2021, arXiv 2102.09672, as in Karras et al. 2022).
+///
+/// With `betas` the table is that of the original DDPM instead: `u_{M-1-n}^2 = 1 / prod_{i<=n} (1 - beta_i) - 1`, the
+/// `beta_i` evenly spread from the first to the last (Ho et al. 2020, arXiv 2006.11239).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IddpmPrecond {
@@ -21,11 +24,15 @@ pub struct IddpmPrecond {
     /// Time steps of the discrete process.
     #[serde(rename = "M")]
     pub m: usize,
+    /// First and last `beta` of a linear schedule, in place of the cosine that `C_1` and `C_2` shape. Not an option of
+    /// EDM's class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<[f64; 2]>,
 }
 
 impl Default for IddpmPrecond {
     fn default() -> Self {
-        IddpmPrecond { c_1: 0.001, c_2: 0.008, m: 1000 }
+        IddpmPrecond { c_1: 0.001, c_2: 0.008, m: 1000, betas: None }
     }
 }
 
@@ -38,6 +45,9 @@ impl IddpmPrecond {
         check("C_1", self.c_1, self.c_1 > 0.0 && self.c_1 <= 1.0, "above 0 and at most 1")?;
         check("C_2", self.c_2, (0.0..=1.0).contains(&self.c_2), "between 0 and 1")?;
         check("M", self.m as f64, (2..=1 << 16).contains(&self.m), "between 2 and 65536")?;
+        if let Some(betas) = self.betas {
+            return self.linear(betas);
+        }
         let alpha_bar = |j: usize| {
             let phase = (0.5 * std::f64::consts::PI * j as f64) as f32 / self.m as f32 / (self.c_2 + 1.0) as f32;
             // The sine of an f32, rounded once.
@@ -49,6 +59,22 @@ impl IddpmPrecond {
             let ratio = (alpha_bar(j - 1) / alpha_bar(j)).max(self.c_1 as f32);
             u[j - 1] = ((u[j] * u[j] + 1.0) / ratio - 1.0).max(0.0).sqrt();
         }
+        Ok(IddpmTable { u })
+    }
+
+    /// The table of a linear schedule.
+    fn linear(&self, [first, last]: [f64; 2]) -> Result<IddpmTable> {
+        for beta in [first, last] {
+            check("betas", beta, beta > 0.0 && beta < 1.0, "above 0 and below 1")?;
+        }
+        let (mut u, mut logarithm) = (vec![0f32], 0.0);
+        for n in 0..self.m {
+            // Minus the logarithm of the signal's share: the product itself loses digits where it is near 1.
+            logarithm -= (-(first + (last - first) * n as f64 / (self.m - 1) as f64)).ln_1p();
+            u.push(logarithm.exp_m1().sqrt() as f32);
+        }
+        check("betas", first.max(last), u.iter().all(|level| level.is_finite()), "smaller for so many steps")?;
+        u.reverse();
         Ok(IddpmTable { u })
     }
 }

@@ -145,7 +145,7 @@ impl Precond {
             Some("edm") => options(fields, &["sigma_min", "sigma_max", "sigma_data"]).map(Precond::Edm),
             Some("vp") => options(fields, &["beta_d", "beta_min", "M", "epsilon_t"]).map(Precond::Vp),
             Some("ve") => options(fields, &["sigma_min", "sigma_max"]).map(Precond::Ve),
-            Some("iddpm") => options(fields, &["C_1", "C_2", "M"]).map(Precond::Iddpm),
+            Some("iddpm") => options(fields, &["C_1", "C_2", "M", "betas"]).map(Precond::Iddpm),
             _ => Err(Error::Config(format!("precond must be \"edm\", \"vp\", \"ve\" or \"iddpm\", got {precond}"))),
         }
     }
@@ -208,6 +208,30 @@ mod tests {
         approx::assert_relative_eq!(min, 1e-6f64.sqrt(), max_relative = 2e-3);
         approx::assert_relative_eq!(vp.scaling(max).c_noise, 999.0, max_relative = 1e-12);
         approx::assert_relative_eq!(VePrecond::default().scaling(2.0 * 3f64.exp()).c_noise, 3.0, max_relative = 1e-12);
+    }
+
+    #[test]
+    fn a_linear_schedule_has_the_levels_of_ddpm() {
+        let betas = Some([1e-4, 0.02]);
+        let precond = IddpmPrecond { betas, ..IddpmPrecond::default() };
+        let table = precond.table().unwrap();
+        let u = table.table().unwrap();
+        // NumPy in f64, sqrt(1 / cumprod(1 - linspace(1e-4, 0.02, 1000)) - 1), as diffusers' DDPMScheduler has them in
+        // f32.
+        let levels =
+            [(0, 0.01000050003749898), (1, 0.014830923708980388), (500, 3.4429671125258228), (999, 157.40728081040757)];
+        for (step, level) in levels {
+            approx::assert_relative_eq!(f64::from(u[999 - step]), level, max_relative = 1e-6);
+            assert_eq!(table.scaling(level).c_noise, step as f64);
+        }
+        assert_eq!(u[1000], 0.0);
+        let mut fields = Precond::Iddpm(precond).to_fields().unwrap();
+        assert_eq!(Precond::from_fields(&mut fields).unwrap(), Precond::Iddpm(precond));
+        assert!(!Precond::Iddpm(IddpmPrecond::default()).to_fields().unwrap().contains_key("betas"));
+        let refused = |betas| IddpmPrecond { betas: Some(betas), ..precond }.table().unwrap_err().to_string();
+        assert!(refused([0.0, 0.02]).contains("betas must be above 0 and below 1, got 0"));
+        assert!(refused([1e-4, 1.0]).contains("got 1"));
+        assert!(refused([0.5, 0.5]).contains("smaller for so many steps"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ impl Section for Table {
         key("epsilon_t", "vp: least time."),
         key("C_1", "iddpm: least ratio of neighbouring levels' signal."),
         key("C_2", "iddpm: offset of the cosine."),
+        key("betas", "iddpm: first and last beta of a linear schedule, in place of the cosine."),
         key("M", "vp and iddpm: time steps of the discrete process."),
         key("img_resolution", "Height and width, or the larger of them; of the data unless given."),
         key("img_height", "Height, where it differs from the width; of the data unless given."),
