@@ -52,9 +52,9 @@ fn one(row: &Row, dtype: DType, device: &Device) -> Result<Check> {
     device.synchronize()?;
     let (found, expected) = (found.value().to_f64()?, row.expected(dtype).data);
     let scale = expected.iter().fold(0f64, |most, x| most.max(x.abs())).max(f64::MIN_POSITIVE);
-    let differences = found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs() / scale);
+    let mut differences = found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs() / scale);
     let off = match found.len() == expected.len() {
-        true => differences.fold(Some(0f64), |most, off| Some(most?.max((!off.is_nan()).then_some(off)?))),
+        true => differences.try_fold(0f64, |most, off| (!off.is_nan()).then(|| most.max(off))),
         false => None,
     };
     let allowed = match dtype {

@@ -64,7 +64,7 @@ impl Rows for Files {
     }
 
     fn length(&self) -> Result<u64> {
-        self.files.iter().map(|file| files::length(file)).sum()
+        self.files.iter().map(files::length).sum()
     }
 
     fn read(&self, index: u32) -> Result<Values> {
