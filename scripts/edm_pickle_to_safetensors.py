@@ -19,8 +19,9 @@ import json
 import math
 import os
 import pickle
-import struct
 import sys
+
+from tensor_files import Problem, write
 
 # By the name of the wrapper's class: the name in model files, and the options that the wrapper keeps as attributes.
 PRECONDS = {
@@ -33,10 +34,6 @@ SHARED = ["label_dim", "augment_dim", "model_channels", "channel_mult", "channel
           "dropout", "label_dropout"]
 SONG = ["embedding_type", "channel_mult_noise", "encoder_type", "decoder_type", "resample_filter"]
 NETWORKS = {"SongUNet": SHARED + SONG, "DhariwalUNet": SHARED}
-
-
-class Problem(Exception):
-    """What is wrong and what to do, for the user."""
 
 
 def main(argv=None):
@@ -164,29 +161,6 @@ def weights(net):
         data = tensor.numpy()
         tensors[name] = (list(tensor.shape), data.astype("<f4").tobytes())
     return tensors
-
-
-def write(path, tensors, metadata):
-    """Writes a safetensors file: beside `path` first, then renamed."""
-    header, offset = {"__metadata__": metadata}, 0
-    for name, (shape, data) in tensors.items():
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + len(data)]}
-        offset += len(data)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        with open(part, "wb") as file:
-            file.write(struct.pack("<Q", len(text)))
-            file.write(text)
-            for _, data in tensors.values():
-                file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
 
 
 if __name__ == "__main__":

@@ -143,3 +143,8 @@ pub use tensor::{DType, Device, Shape, Tensor};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And those of the guide for Rust programs.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guides/rust.md")]
+struct RustGuide;

@@ -1,6 +1,7 @@
 //! `scripts/edm_pickle_to_safetensors.py`, with stand-ins for PyTorch and for EDM's classes: what it makes of a pickle
 //! must load. Likewise `scripts/edm_statistics.py`, with one for NumPy.
 
+mod diffusers;
 mod locate;
 
 use std::path::Path;
