@@ -232,6 +232,7 @@ fn what_cannot_be_converted_is_said() {
     assert!(help.status.success() && String::from_utf8(help.stdout).unwrap().contains("--edm"));
 }
 
+#[cfg(feature = "formats")]
 #[test]
 fn statistics_become_an_archive_that_distances_are_measured_from() {
     if !has_python() {

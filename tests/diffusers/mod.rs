@@ -58,7 +58,7 @@ impl Place {
 fn uniform(tensor: u32, element: u32) -> f64 {
     let mut word = element.wrapping_add(tensor.wrapping_mul(1_000_003)).wrapping_add(1);
     for _ in 0..2 {
-        word = (word ^ (word >> 16)).wrapping_mul(0x45d9_f3b);
+        word = (word ^ (word >> 16)).wrapping_mul(0x045d_9f3b);
     }
     f64::from((word ^ (word >> 16)) >> 8) / f64::from(1 << 24) - 0.5
 }

@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 pub struct CountNoise {
     /// The detector, with what was known of it as it was.
     pub detector: Detector,
-    /// The standard error of the gain, from how much parts of the data differ; 0 of one that was known.
+    /// The standard error of the gain, from how much parts of the data differ, or of few data from their number; 0 of
+    /// one that was known.
     pub gain_stderr: f64,
 }
 
@@ -64,6 +65,9 @@ const GROUPS: usize = 16;
 const LEAST: usize = 60;
 /// One block in so many of a group takes part.
 const FLATTEST: usize = 3;
+/// What the variance of a variance by the median of n normal numbers is, over its square and times n: 2 over the 37 %
+/// that the median deviation is as efficient.
+const SPREAD: f64 = 2.0 / 0.37;
 /// Parts of the data whose differences tell the error.
 const PARTS: usize = 8;
 
@@ -85,14 +89,15 @@ pub fn count_noise(images: &Images, known: &KnownDetector) -> Result<CountNoise>
         blocks.push(of_image);
     }
     let all: Vec<Block> = blocks.iter().flatten().copied().collect();
-    let [gain, height] = line(all, known.gain)?;
+    let [gain, height, formal] = line(all, known.gain)?;
     let gain_stderr = match known.gain {
         Some(_) => 0.0,
         None => {
             let part = blocks.len().div_ceil(PARTS).max(1);
-            let of = |part: &[Vec<Block>]| line(part.concat(), None).ok().map(|[gain, _]| gain);
+            let of = |part: &[Vec<Block>]| line(part.concat(), None).ok().map(|[gain, ..]| gain);
             let gains: Vec<f64> = blocks.chunks(part).filter_map(of).collect();
-            if gains.len() > 1 { mean(&gains)[1] } else { f64::NAN }
+            // Too few pixels to be parted.
+            if gains.len() > 2 { mean(&gains)[1] } else { formal }
         }
     };
     let offset = match (known.offset, known.read_noise) {
@@ -119,8 +124,9 @@ fn lowest_offset(gain: f64, height: f64, least: f64) -> f64 {
     silent + read_noise * read_noise / gain
 }
 
-/// Slope and height at 0 of the variance over the mean; the slope is the gain, if that is known.
-fn line(mut blocks: Vec<Block>, gain: Option<f64>) -> Result<[f64; 2]> {
+/// Slope and height at 0 of the variance over the mean, and the standard error of the slope, which is the gain, if that
+/// is known.
+fn line(mut blocks: Vec<Block>, gain: Option<f64>) -> Result<[f64; 3]> {
     let groups = GROUPS.min(blocks.len() / LEAST);
     if groups < 3 {
         return Err(Error::Config("there are too few pixels to tell the noise of counts".into()));
@@ -142,7 +148,7 @@ fn line(mut blocks: Vec<Block>, gain: Option<f64>) -> Result<[f64; 2]> {
         .collect();
     // A variance is known to a share of itself: the weights follow from the line, which follows from them.
     let mut variances: Vec<f64> = points.iter().map(|[_, variance, _]| variance.max(1e-12)).collect();
-    let mut found = [0.0; 2];
+    let mut found = [0.0; 3];
     for _ in 0..5 {
         let (mut w, mut x, mut y, mut xx, mut xy) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for ([mean, variance, count], known) in points.iter().zip(&variances) {
@@ -151,7 +157,7 @@ fn line(mut blocks: Vec<Block>, gain: Option<f64>) -> Result<[f64; 2]> {
             (xx, xy) = (xx + weight * mean * mean, xy + weight * mean * variance);
         }
         let slope = gain.unwrap_or((w * xy - x * y) / (w * xx - x * x));
-        found = [slope, (y - slope * x) / w];
+        found = [slope, (y - slope * x) / w, (SPREAD * w / (w * xx - x * x)).sqrt()];
         let least = points.iter().map(|[_, variance, _]| *variance).fold(f64::INFINITY, f64::min).max(1e-12);
         variances = points.iter().map(|[mean, ..]| (found[1] + slope * mean).max(least / 2.0)).collect();
     }
@@ -182,6 +188,15 @@ mod tests {
             (offset + gain * counted + read_noise * f64::from(noise[values + i])) as f32
         };
         Images::new((0..values).map(pixel).collect(), vec![0; n], [side, side, 1], 1).unwrap()
+    }
+
+    #[test]
+    fn the_error_of_a_gain_from_few_pixels_is_that_of_their_number() {
+        let few = counts(2.0, 100.0, 3.0).select(&(0..12).collect::<Vec<_>>()).unwrap();
+        let known = KnownDetector { offset: Some(100.0), ..KnownDetector::default() };
+        let CountNoise { detector, gain_stderr } = count_noise(&few, &known).unwrap();
+        assert!(gain_stderr > 0.02 && gain_stderr < 1.5, "{gain_stderr}");
+        assert!((detector.gain - 2.0).abs() < 4.0 * gain_stderr, "{detector:?} ± {gain_stderr}");
     }
 
     #[test]
