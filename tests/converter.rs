@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use veridical::Device;
+#[cfg(feature = "formats")]
 use veridical::data::npy;
 use veridical::diffusion::precond::IddpmPrecond;
 use veridical::diffusion::{Model, ModelConfig, Precond};
@@ -59,6 +60,7 @@ class iDDPMPrecond(Precond): pass
 "#;
 
 /// As much of NumPy as `scripts/edm_statistics.py` uses.
+#[cfg(feature = "formats")]
 const NUMPY: &str = r#"
 import math, struct, zipfile
 float64 = "float64"
