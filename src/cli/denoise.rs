@@ -81,6 +81,7 @@ pub fn run(args: Args) -> Result<Ended> {
 fn tensors(args: &Args, input: &Path) -> Result<Ended> {
     args.reading.refused_beside("--input")?;
     output::check([("--output", Form::Tensors, Some(&args.output))])?;
+    output::apart(&[("--output", &args.output)], [("--model", &*args.model), ("--input", input)])?;
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
     let denoised = model.denoise_file(&TensorFile::open(input)?)?;
     let _writing = interrupt::writing();
@@ -91,6 +92,9 @@ fn tensors(args: &Args, input: &Path) -> Result<Ended> {
 
 fn people(args: &Args, path: &str) -> Result<Ended> {
     let destination = Destination::new("--output", &args.output, args.draws)?;
+    let clean = args.clean.as_deref().map(|clean| ("--clean", clean));
+    destination.apart([("--data", path)].into_iter().chain(clean), args.sigma.as_ref())?;
+    output::apart(&[("--output", &args.output)], [("--model", &*args.model)])?;
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
     let transformed = model.units().filter(|units| units.transform().is_some());
     let mut options = for_model(args.reading.options(&[])?, &model)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use veridical::data::Images;
 use veridical::data::npy;
 use veridical::diffusion::Model;
-use veridical::methods::noisy::{NoiseLevels, NoisyData};
+use veridical::methods::noisy::{NoiseLevels, NoisyData, Sigma};
 use veridical::methods::posterior_mean;
 use veridical::{Device, Error, Result, memory};
 
@@ -97,6 +97,16 @@ impl Destination {
         self.write(&denoised)?;
         note(&format!("{} denoised images in {}", denoised.len(), self.path.display()));
         Ok(())
+    }
+
+    /// Errors where it is one of the files that are read, which it would replace.
+    pub fn apart<'a>(&self, inputs: impl IntoIterator<Item = (&'a str, &'a str)>, sigma: Option<&Sigma>) -> Result<()> {
+        let levels = match sigma {
+            Some(Sigma::File(path)) => Some(("--sigma", Path::new(path))),
+            _ => None,
+        };
+        let inputs = inputs.into_iter().map(|(flag, path)| (flag, Path::new(path))).chain(levels);
+        output::apart(&[(self.flag, &self.path)], inputs)
     }
 
     /// Errors where [`check`](Self::check) does for the noisy images of a run, and where there are none.

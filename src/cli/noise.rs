@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use veridical::data::{Detector, Numbers, ReadOptions, open_with};
+use veridical::data::{Detector, Images, Numbers, ReadOptions, open_with};
 use veridical::files::write_atomic;
 use veridical::methods::noisy::{CountNoise, KnownDetector, count_noise, estimate};
 use veridical::{Error, Result};
@@ -68,7 +68,7 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let found = estimate(&noisy.train, clean.as_ref().map(|clean| &clean.train))?;
     let unit = noisy.train.units().of_noise();
-    let whole = matches!(noisy.train.units().numbers(), Numbers::Uint16 | Numbers::Int16);
+    let whole = are_counts(&noisy.train)?;
     let counts = match args.offset.is_some() || whole {
         false => None,
         true => match count_noise(&noisy.train, &KnownDetector { offset: args.offset, ..Default::default() }) {
@@ -102,4 +102,21 @@ pub fn run(args: Args) -> Result<Ended> {
         write_atomic(path, format!("{report:#}\n").as_bytes())?;
     }
     Ok(interrupt::ended())
+}
+
+/// Whether the numbers of files are whole, and no bytes: of a type that says so, or as they are.
+fn are_counts(images: &Images) -> Result<bool> {
+    const LOOKED_AT: u32 = 64;
+    let units = images.units();
+    match units.numbers() {
+        Numbers::Uint16 | Numbers::Int16 => return Ok(true),
+        Numbers::Uint8 => return Ok(false),
+        Numbers::Float => {}
+    }
+    let some: Vec<u32> = (0..(images.len() as u32).min(LOOKED_AT)).collect();
+    let user = units.all_to_user_f64(&images.gather(&some)?.0, images.size()[2]);
+    let (least, most) = user.iter().fold((f64::MAX, f64::MIN), |(a, b), &x| (a.min(x), b.max(x)));
+    // What the rounding to 32 bits leaves of whole numbers.
+    let near = |x: &f64| (x - x.round()).abs() <= 1e-3 + 1e-6 * x.abs();
+    Ok(most - least > 16.0 && user.iter().all(near))
 }

@@ -62,6 +62,42 @@ pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a Pa
     Ok(())
 }
 
+/// Errors where an output, given by a flag, is one of the files that the command reads: it would be gone.
+pub fn apart<'a>(outputs: &[(&str, &Path)], inputs: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Result<()> {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    for (input_flag, input) in inputs {
+        let files = [Some(input.to_path_buf()), input.is_dir().then(|| input.join("model.safetensors"))];
+        for (flag, output) in outputs {
+            let Some(there) = real(output) else { continue };
+            if files.iter().flatten().any(|file| real(file).is_some_and(|file| file == there)) {
+                let shown = output.display();
+                return Err(Error::Config(format!(
+                    "{flag} {shown} is what {input_flag} is read from; give it another name"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Errors where the directory of a run lies in a folder of data, among whose files its own would be.
+pub fn outside<'a>(out: &Path, data: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let place = std::path::absolute(out).map_err(|e| Error::io(out, e))?;
+    let Some(place) = place.ancestors().find_map(|part| fs::canonicalize(part).ok()) else { return Ok(()) };
+    for path in data {
+        if let Ok(folder) = fs::canonicalize(path)
+            && folder.is_dir()
+            && place.starts_with(&folder)
+        {
+            return Err(Error::Config(format!(
+                "--out {}: it lies in the folder of the data, {path}, whose files a run's would be among; give a directory elsewhere",
+                out.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A directory of results, where those of an earlier run are to be replaced ([`RunDir::clear_earlier`]); with
 /// `overwrite` they may go beside anybody's files.
 pub fn claimed(out: &Path, overwrite: bool) -> Result<RunDir> {

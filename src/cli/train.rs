@@ -15,7 +15,7 @@ use veridical::{Device, Error, Result, files};
 use super::data::{Reading, given, open};
 use super::progress::{Progress, note};
 use super::words::BY_PRESET;
-use super::{Ended, device, interrupt, model, say};
+use super::{Ended, device, interrupt, model, output, say};
 
 /// Train a diffusion model.
 ///
@@ -133,6 +133,9 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut prepared = Prepared::new(&config, &data).map_err(|error| args.of_another_preset(error, &data.train))?;
     prepared.rehearse()?;
     let _keeping = interrupt::keeping(RESUMABLE);
+    if !args.resume {
+        output::outside(&args.out, [&*config.data.path])?;
+    }
     let place = directory(&args.out, args.resume, args.overwrite)?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = prepared.run(&place, RunOptions { resume: args.resume, budget }, &mut terminal)?;

@@ -2,7 +2,7 @@
 
 use super::axes::Axes;
 use super::npy::{Array, Kind, Type, Values};
-use super::scale::{resemblance, strange, units};
+use super::scale::{constant, resemblance, strange, units};
 use super::stored::Row;
 use super::{ReadOptions, Reading, Units};
 
@@ -49,6 +49,7 @@ impl Conversion {
         units.check_channels(axes.size[2]).map_err(|e| e.to_string())?;
         said.range = Some(range);
         said.units = units.clone();
+        said.warnings.extend(constant(array, &axes, options));
         if options.units.is_some() {
             said.warnings.extend(strange(array, &axes, &units));
         }

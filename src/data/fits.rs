@@ -79,7 +79,7 @@ fn units(path: &Path, bytes: &[u8]) -> Result<Units> {
     let named = |what: String| Error::format(path, what);
     let mut units = Units { images: Vec::new(), tables: 0 };
     for hdu in Fits::from_reader(Cursor::new(bytes)) {
-        match hdu.map_err(|e| named(format!("not sound FITS: {e:?}")))? {
+        match hdu.map_err(|e| named(words(&e)))? {
             HDU::Primary(hdu) | HDU::XImage(hdu) => {
                 units.images.extend(Unit::of(hdu.get_header(), hdu.get_data_unit_byte_offset()).map_err(named)?);
             }
@@ -87,6 +87,14 @@ fn units(path: &Path, bytes: &[u8]) -> Result<Units> {
         }
     }
     Ok(units)
+}
+
+/// What is wrong with a header, for a person.
+fn words(error: &fitsrs::error::Error) -> String {
+    match error {
+        fitsrs::error::Error::Io(_) => "cut short: the file ends within a header".into(),
+        other => format!("a header that is not as FITS has it ({other}): the file is damaged, or no FITS"),
+    }
 }
 
 impl Unit {

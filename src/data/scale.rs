@@ -64,10 +64,17 @@ pub fn units(
     if let (Some(of), Kind::Float) = (&options.units, numbers.kind) {
         // Beside images of whole numbers floating-point numbers are of [-1, 1] or of those, whatever noise they have.
         let ends = of.ends().filter(|[low, high]| high - low > 2.0);
-        let possible = ends.is_some_and(|[low, high]| options.noisy || least >= low && most <= high);
+        let possible = ends.is_some_and(|[low, high]| match options.noisy {
+            true => moments.iter().all(|[mean, _]| (low..=high).contains(mean)),
+            false => least >= low && most <= high,
+        });
         let spread = ends.is_some_and(|[low, high]| moments.iter().any(|[_, d]| *d >= (high - low) / 32.0));
         let bright = possible && spread;
-        if !bright && !options.noisy && (least < -FAR || most > FAR) {
+        let far = match options.noisy {
+            true => moments.iter().any(|[mean, _]| mean.abs() > FAR),
+            false => least < -FAR || most > FAR,
+        };
+        if !bright && far {
             return Err(format!(
                 "numbers from {least} to {most}, but the data (or the model) that they belong to are of about unit size: {of}"
             ));
@@ -120,14 +127,32 @@ pub fn units(
 pub fn strange(array: &Array, axes: &Axes, units: &Units) -> Option<String> {
     // More than any noise that models are made for.
     const MOST: f64 = 100.0;
+    // Data of the same kind have their mean within some standard deviations, which are 0.5.
+    const OFF: f64 = 4.0;
     let far = |(channel, [mean, deviation]): (usize, &[f64; 2])| {
         let one = units.to_model(1.0, channel) - units.to_model(0.0, channel);
-        deviation * one > MOST || units.to_model(*mean, channel).abs() > MOST
+        deviation * one > MOST || units.to_model(*mean, channel).abs() > OFF
     };
     let moments = moments(array, axes, true);
     moments.iter().enumerate().any(far).then(|| {
         "these numbers lie so far from those that they are to belong to, by place or by spread, that they seem to be something else".into()
     })
+}
+
+/// Words on channels or columns in which nothing varies, beside others.
+pub fn constant(array: &Array, axes: &Axes, options: &ReadOptions) -> Option<String> {
+    let moments = moments(array, axes, true);
+    let still = |[mean, deviation]: &[f64; 2]| *deviation <= 1e-12 * mean.abs();
+    let which: Vec<String> = (0..moments.len()).filter(|i| still(&moments[*i])).map(|i| named(i, options)).collect();
+    (!which.is_empty() && which.len() < moments.len()).then(|| {
+        let what = if axes.are_points() { "column" } else { "channel" };
+        format!("all numbers of {what} {} are the same: there is nothing to learn in them", which.join(", "))
+    })
+}
+
+/// A channel by the name of its column, or counted from 1.
+fn named(channel: usize, options: &ReadOptions) -> String {
+    options.columns.get(channel).map_or_else(|| (channel + 1).to_string(), |name| escaped(name).to_string())
 }
 
 /// Mean and standard deviation of all numbers, or of those of each channel.

@@ -73,6 +73,8 @@ pub(super) fn check(config: &RunConfig, data: &DataSet, model: &Model) -> Result
         return Ok(());
     }
     let shown = Shown::of(config, data, model);
+    // What is wrong with an image that stays in its file shows before the first step, not when it is drawn.
+    data.train.gather(&shown.picks)?;
     let count = if kind == Kind::Points { POINTS } else { shown.count };
     let bytes = 3 * 4 * count as u128 * data.train.values() as u128;
     memory::check(bytes, &format!("a picture of {count} samples"), "lower sampling.columns or sampling.rows")?;

@@ -31,6 +31,7 @@ pub(super) fn resume(
         None => observer.note("there is no checkpoint yet: from the beginning"),
         Some(checkpoint) => {
             changes = check_same(checkpoint, plan)?;
+            check_length(checkpoint, plan, !changes.is_empty())?;
             if !checkpoint.is_sealed() {
                 let path = checkpoint.path.display();
                 observer.note(&format!(
@@ -54,6 +55,19 @@ pub(super) fn resume(
     }
     trained.resumed(place)?;
     Ok(newest.map(|checkpoint| checkpoint.path))
+}
+
+/// Errors where there is nothing to go on with: the run is longer already than it is to be, or as long and would go on
+/// with other settings.
+fn check_length(checkpoint: &Checkpoint, plan: &Plan, branch: bool) -> Result<()> {
+    let (done, wanted) = (checkpoint.state.step, plan.steps);
+    match done > wanted || branch && done == wanted {
+        false => Ok(()),
+        true => Err(Error::Config(format!(
+            "{}: the run has {done} steps already, and {wanted} are asked for: give more (--steps, --images), or leave the length as it is",
+            checkpoint.path.display()
+        ))),
+    }
 }
 
 /// Writes into the log that the run goes on with other settings from here, unless that stands there already.

@@ -240,6 +240,7 @@ impl<'a> Run<'a> {
         };
         match error {
             Error::NonFinite { what, found } => Error::NonFinite { what, found: format!("{found}; {last}") },
+            Error::Format { path, what } => Error::Format { path, what: format!("{what}; {last}") },
             Error::Io { path, source } => {
                 Error::Io { path, source: std::io::Error::new(source.kind(), format!("{source}; {last}")) }
             }

@@ -85,6 +85,42 @@ fn noise_is_as_it_is_said_or_found() {
     refused(&["--sigma", "nowhere.npy"], "nowhere.npy");
     fs::write(&bad, "1\n".repeat(39) + "-1\n").unwrap();
     refused(&["--sigma", &bad], "level 39 (counted from 0) is -1");
+    // As many numbers as an image has pixels, but not its rows and columns.
+    for shape in [&[6, 24][..], &[144], &[144, 1]] {
+        let flat = place.at("flat.npy");
+        array(&flat, shape, |_| 80.0);
+        refused(&["--sigma", &flat], "for 40 noisy images of 12 x 12 x 1");
+    }
+    // What is read stays what it is.
+    let before = fs::read(&noisy).unwrap();
+    refused(&["--sigma", "80", "--denoised", &noisy], "noisy.npy is what --noisy is read from");
+    let model = place.at("number");
+    let of_run = ["denoise", "--model", &model, "--data", &noisy, "--device", "cpu"];
+    for (sigma, output, says) in [
+        ("80", noisy.as_str(), "is what --data is read from"),
+        (map.as_str(), map.as_str(), "is what --sigma is read from"),
+    ] {
+        let error = fails(2, &[&of_run[..], &["--sigma", sigma, "--output", output]].concat());
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(fs::read(&noisy).unwrap() == before);
+    let file = place.at("number/model.safetensors");
+    let error = fails(2, &["sample", "--model", &model, "--seeds", "0-1", "--output", &file]);
+    assert!(error.contains("is what --model is read from"), "{error}");
+    let folder = place.folder("pieces");
+    fs::copy(&clean, folder.join("all.npy")).unwrap();
+    let (data, inside) = (folder.to_str().unwrap(), folder.join("run"));
+    let error = fails(2, &["train", "--data", data, "--steps", "1", "--out", inside.to_str().unwrap()]);
+    assert!(error.contains("it lies in the folder of the data") && !inside.exists(), "{error}");
+    // Whole numbers are counts, whatever type they have.
+    let counts = place.at("counts.npy");
+    array(&counts, &[40, 12, 12], |i| {
+        (300.0 + 200.0 * of(i) + (200.0 + 200.0 * of(i)).sqrt() * f64::from(random[i])).round()
+    });
+    succeeds(&["noise", "--data", &counts, "--json", &json]);
+    let found: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert!((found["gain"].as_f64().unwrap() - 1.0).abs() < 0.4, "{found}");
+    assert!(fails(2, &["noise", "--data", &counts, "--offset", "1e9"]).contains("stands for no light"));
     let points = place.at("points.npy");
     array(&points, &[20, 2], |i| f64::from(random[i]));
     assert!(fails(2, &["noise", "--data", &points]).contains("no neighbours"));

@@ -20,7 +20,7 @@ use veridical::{Error, Result};
 use super::data::Reading;
 use super::interrupt::{self, Keeping};
 use super::words::{BY_PRESET, words};
-use super::{data, device, say, train};
+use super::{data, device, output, say, train};
 
 /// What every method's command takes.
 #[derive(clap::Args)]
@@ -90,6 +90,12 @@ impl Noise {
         if of_counts && level {
             return Err(Error::Config(
                 "--sigma: the noise of counts has the level that --gain, --offset and --read-noise say; leave --sigma out"
+                    .into(),
+            ));
+        }
+        if self.noise_model == Some(NoiseModel::Merging) && !level && !common.resume {
+            return Err(Error::Config(
+                "--noise-model merging without --merging-sigma: give a level, a file with one for each image, or auto"
                     .into(),
             ));
         }
@@ -213,7 +219,10 @@ impl Common {
     }
 
     /// The run's directory, which from here on a stop leaves whole.
-    fn place(&self, out: &Path) -> Result<(RunDir, RunOptions, Keeping)> {
+    fn place<'a>(&self, out: &Path, data: impl IntoIterator<Item = &'a str>) -> Result<(RunDir, RunOptions, Keeping)> {
+        if !self.resume {
+            output::outside(out, data)?;
+        }
         let budget = train::budget(self.minutes)?;
         let keeping = interrupt::keeping(train::RESUMABLE);
         let place = train::directory(out, self.resume, self.overwrite)?;

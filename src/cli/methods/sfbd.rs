@@ -89,7 +89,11 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let denoised = args.denoised.as_ref().map(|path| Destination::new("--denoised", path, None)).transpose()?;
     let data = settings.method.noisy.open(&settings.run, opened)?;
-    denoised.iter().try_for_each(|to| to.check_noisy(&data))?;
+    let inputs = [("--data", &*settings.run.data.path), ("--noisy", &*settings.method.noisy.path)];
+    denoised.iter().try_for_each(|to| {
+        to.apart(inputs, Some(&settings.method.noisy.sigma))?;
+        to.check_noisy(&data)
+    })?;
     data.accounts.iter().for_each(|account| note(account));
     if derived {
         note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
@@ -98,7 +102,8 @@ pub fn run(args: Args) -> Result<Ended> {
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
     note(&format!("{} clean and {} noisy images", count(&data.clean), count(&data.noisy)));
     args.noise.warning(&settings.method.noisy, &data).iter().for_each(|warning| note(warning));
-    let (place, options, _keeping) = args.common.place(&args.out)?;
+    let (place, options, _keeping) =
+        args.common.place(&args.out, [&*settings.run.data.path, &*settings.method.noisy.path])?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = sfbd.run(&place, options, &mut terminal)?;
     terminal.finish();
@@ -112,7 +117,8 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     match &denoised {
         Some(to) if outcome.end != End::Stopped => to.write_denoised(&args.out, &data, &settings.run.train.device)?,
-        _ => {}
+        Some(_) => note("not denoised, for the run was stopped: give --denoised again with --resume"),
+        None => {}
     }
     train::files(&args.out, outcome.end)
 }

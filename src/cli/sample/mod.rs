@@ -110,6 +110,10 @@ pub fn run(args: Args) -> Result<Ended> {
         ("--png", Form::Picture, args.png.as_ref()),
         ("--trajectory", Form::Tensors, args.trajectory.as_ref()),
     ])?;
+    let files = [("--output", &args.output), ("--png", &args.png), ("--trajectory", &args.trajectory)];
+    let files: Vec<(&str, &Path)> = files.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?))).collect();
+    let guide = args.guidance_model.as_deref().map(|path| ("--guidance-model", path));
+    output::apart(&files, [("--model", &*args.model)].into_iter().chain(guide))?;
     let device = Device::named(&args.device)?;
     let model = model::load(&args.model, &device)?;
     let reference = args.guidance_model.as_ref().map(|path| model::load(path, &device)).transpose()?;
@@ -131,7 +135,7 @@ pub fn run(args: Args) -> Result<Ended> {
         ));
     }
     let (start, samples) = args.start(&model)?;
-    args.check(&model, &sampler, samples.len())?;
+    args.check(&model, &sampler, &samples)?;
     let labels = args.labels(&model, &samples)?;
     let request = Request {
         model: &model,
@@ -219,12 +223,22 @@ impl Args {
     }
 
     /// Errors now rather than when all samples are drawn: where they do not fit in memory, or no picture can show them.
-    fn check(&self, model: &Model, sampler: &Sampler, count: usize) -> Result<()> {
+    fn check(&self, model: &Model, sampler: &Sampler, seeds: &[u32]) -> Result<()> {
+        let count = seeds.len();
         if let Some(path) = self.output.as_ref().filter(|path| matches!(&*output::ending(path), "tif" | "tiff")) {
             stack::check_tiff(path, model.denoiser().sample_shape().last().copied().unwrap_or(1))?;
         }
         if let Some(folder) = self.output_dir.as_ref().filter(|folder| folder.exists() && !folder.is_dir()) {
             return Err(Error::Config(format!("--output-dir {}: a file; give a folder", folder.display())));
+        }
+        if let Some(folder) = &self.output_dir {
+            for seed in seeds {
+                let there = ["png", "npy"].map(|ending| folder.join(format!("{seed:06}.{ending}")));
+                if let Some(file) = there.iter().find(|file| file.exists()) {
+                    let what = "is there already and would be replaced: give another folder, or other --seeds";
+                    return Err(Error::Config(format!("--output-dir: {} {what}", file.display())));
+                }
+            }
         }
         let values = model.denoiser().sample_shape().iter().product::<usize>() as u128;
         let states = if self.trajectory.is_some() { sampler.sigmas(model, None)?.len() as u128 } else { 0 };

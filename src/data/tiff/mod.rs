@@ -5,8 +5,8 @@ mod rows;
 use std::io::Cursor;
 use std::path::Path;
 
-use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult};
+use tiff::{ColorType, TiffError};
 
 use super::npy::{Array, Kind, Type, Values};
 use super::{DataSet, ReadOptions, arrays, source};
@@ -22,16 +22,16 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         return arrays::on_demand::open(pages, name, "TIFF pages", options);
     }
     let bytes = files::read_at_most(path, source::MAX_BYTES, "TIFF file")?;
-    let mut decoder = Decoder::new(Cursor::new(&bytes)).map_err(|e| named(e.to_string()))?;
+    let mut decoder = Decoder::new(Cursor::new(&bytes)).map_err(|e| named(words(&e)))?;
     let mut pages: Option<Pages> = None;
     let mut count = 0usize;
     loop {
         let at = |what: String| named(format!("page {count} (counted from 0): {what}"));
         let ((width, height), colour) =
-            decoder.dimensions().and_then(|size| Ok((size, decoder.colortype()?))).map_err(|e| at(e.to_string()))?;
+            decoder.dimensions().and_then(|size| Ok((size, decoder.colortype()?))).map_err(|e| at(words(&e)))?;
         let channels = channels(colour).map_err(at)?;
         let size = [height as usize, width as usize, channels];
-        let values = decoder.read_image().map_err(|e| at(e.to_string()))?;
+        let values = decoder.read_image().map_err(|e| at(words(&e)))?;
         match &mut pages {
             None => pages = Some(Pages::new(size, values)),
             Some(pages) => pages.add(size, values).map_err(at)?,
@@ -40,11 +40,22 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         if !decoder.more_images() {
             break;
         }
-        decoder.next_image().map_err(|e| named(format!("page {count} (counted from 0): {e}")))?;
+        decoder.next_image().map_err(|e| named(format!("page {count} (counted from 0): {}", words(&e))))?;
     }
     let Some(Pages { size: [h, w, c], values, kind }) = pages else { return Err(named("no pages".into())) };
     let shape = if c == 1 { vec![count, h, w] } else { vec![count, h, w, c] };
     arrays::whole(path, name, "TIFF pages", (Array { shape, values }, kind), options)
+}
+
+/// What is wrong with a file, for a person.
+fn words(error: &TiffError) -> String {
+    match error {
+        TiffError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "cut short: the file ends too soon".into()
+        }
+        TiffError::LimitsExceeded => "its header asks for more than any page takes: the file is damaged".into(),
+        other => format!("{other}: the file is damaged, or no TIFF"),
+    }
 }
 
 /// Numbers in a pixel, which follow each other.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tiff::decoder::Decoder;
 
-use super::{Type, Values, channels, numbers};
+use super::{Type, Values, channels, numbers, words};
 use crate::data::npy::Rows;
 use crate::{Error, Result, files};
 
@@ -31,8 +31,8 @@ impl Pages {
             return Ok(None);
         }
         let file = BufReader::new(files::open(path)?);
-        let mut decoder = Decoder::new(file).map_err(|e| at(0, e.to_string()))?;
-        let kind = numbers(decoder.read_image().map_err(|e| at(0, e.to_string()))?).1;
+        let mut decoder = Decoder::new(file).map_err(|e| at(0, words(&e)))?;
+        let kind = numbers(decoder.read_image().map_err(|e| at(0, words(&e)))?).1;
         let (mut count, mut first) = (0, None);
         loop {
             let size = size(&mut decoder).map_err(|what| at(count, what))?;
@@ -45,7 +45,7 @@ impl Pages {
             if !decoder.more_images() {
                 break;
             }
-            decoder.next_image().map_err(|e| at(count, e.to_string()))?;
+            decoder.next_image().map_err(|e| at(count, words(&e)))?;
         }
         let [h, w, c] = first.unwrap_or_default();
         let shape = if c == 1 { vec![count, h, w] } else { vec![count, h, w, c] };
@@ -58,8 +58,8 @@ impl Pages {
 
     fn page(&self, index: u32) -> Result<Values, String> {
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
-        decoder.seek_to_image(index as usize).map_err(|e| e.to_string())?;
-        let (values, kind) = numbers(decoder.read_image().map_err(|e| e.to_string())?);
+        decoder.seek_to_image(index as usize).map_err(|e| words(&e))?;
+        let (values, kind) = numbers(decoder.read_image().map_err(|e| words(&e))?);
         match kind == self.kind {
             true => Ok(values),
             false => Err(format!("numbers of {kind}, but the first has {}", self.kind)),
@@ -69,8 +69,8 @@ impl Pages {
 
 /// `[height, width, channels]` of the page that the decoder is at.
 fn size(decoder: &mut Decoder<BufReader<File>>) -> Result<[usize; 3], String> {
-    let (width, height) = decoder.dimensions().map_err(|e| e.to_string())?;
-    let colour = decoder.colortype().map_err(|e| e.to_string())?;
+    let (width, height) = decoder.dimensions().map_err(|e| words(&e))?;
+    let colour = decoder.colortype().map_err(|e| words(&e))?;
     Ok([height as usize, width as usize, channels(colour)?])
 }
 

@@ -8,6 +8,7 @@
 use super::estimate::{Block, NORMAL, block_details, mean};
 use crate::data::{Detector, Images};
 use crate::error::{Error, Result};
+use crate::figures::significant;
 
 /// What counts say of the detector, in the units of the data.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +101,13 @@ pub fn count_noise(images: &Images, known: &KnownDetector) -> Result<CountNoise>
             if gains.len() > 2 { mean(&gains)[1] } else { formal }
         }
     };
+    let typical = pixels.iter().map(|&x| f64::from(x)).sum::<f64>() / pixels.len() as f64;
+    if let Some(offset) = known.offset.filter(|offset| *offset > typical) {
+        return Err(Error::Config(format!(
+            "an offset of {offset} stands for no light, and the numbers are {} on average; lower it",
+            significant(typical, 4)
+        )));
+    }
     let offset = match (known.offset, known.read_noise) {
         (Some(offset), _) => offset,
         (None, Some(read_noise)) => (read_noise * read_noise - height) / gain,
@@ -112,7 +120,8 @@ pub fn count_noise(images: &Images, known: &KnownDetector) -> Result<CountNoise>
 /// Where the line of the variance is 0, if that is above 0, so that there is no read-out noise; but where the least
 /// number lies below that, as much higher as it takes for it to be one that the noise of the read-out explains.
 fn lowest_offset(gain: f64, height: f64, least: f64) -> f64 {
-    let silent = (-height / gain).max(0.0);
+    // Numbers are not below 0 unless some are.
+    let silent = (-height / gain).max(least.min(0.0));
     let below = silent - least;
     // On the line an offset of silent + r^2 / gain has read-out noise r, and is to lie FAR r above the least at most.
     let reach = (FAR * gain / 2.0).powi(2) - gain * below;

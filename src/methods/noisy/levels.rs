@@ -106,6 +106,10 @@ pub(super) fn of_file(
     shift: &dyn Fn(f64) -> f64,
 ) -> Result<(NoiseLevels, Images, Option<String>)> {
     let at = Path::new(path);
+    if !at.exists() {
+        let shown = escaped(path);
+        return Err(Error::Config(format!("a level of {shown}: neither a number, nor auto, nor a file that is there")));
+    }
     let (n, values, unit) = (noisy.len(), noisy.values(), noisy.units().of_noise());
     let read = read(at, n, values, noisy.size())?;
     let all = match &read {
@@ -186,11 +190,19 @@ fn read(at: &Path, n: usize, values: usize, [h, w, c]: [usize; 3]) -> Result<Rea
     let levels = array.to_f64();
     let squeezed: Vec<usize> = if c == 1 { vec![h, w] } else { vec![h, w, c] };
     let of_all = [&[n][..], &squeezed].concat();
+    // As the data themselves may be stored: signals without their one row, points without rows and columns.
+    let mut maps = vec![squeezed.clone(), vec![h, w, c]];
+    if h == 1 {
+        maps.extend([vec![w, c], if c == 1 { vec![w] } else { vec![1, w, c] }]);
+    }
+    if h == 1 && w == 1 {
+        maps.push(vec![c]);
+    }
+    let is_map = maps.iter().any(|map| shape == map || shape[..] == [&[n][..], map].concat());
     match shape[..] {
         [count] if count == n => Ok(Read::Each(levels)),
-        [count, 1] if count == n => Ok(Read::Each(levels)),
-        _ if *shape == squeezed || *shape == of_all => Ok(Read::Map(levels)),
-        _ if levels.len() == values || levels.len() == n * values && shape.len() == 4 => Ok(Read::Map(levels)),
+        [count, 1] if count == n && values != 1 => Ok(Read::Each(levels)),
+        _ if is_map => Ok(Read::Map(levels)),
         _ => Err(Error::format(
             at,
             format!(
