@@ -91,7 +91,9 @@ fn sfbd_leaves_rounds_and_a_report_and_goes_on_where_it_was() {
     assert!(shown.contains("20 generated rows in 64 dimensions are too few"), "{shown}");
     let generated = &rounds[2]["generated"];
     assert!(generated["frechet_distance"].is_null() && generated["rank_deficient"].is_string(), "{generated}");
-    assert!(generated["kid_error"].as_f64().unwrap() > 0.0 && generated["ceiling"]["coverage"].as_f64().unwrap() > 0.5);
+    let ceiling = |key: &str| generated["ceiling"][key].as_f64().unwrap();
+    assert!(generated["kid_error"].as_f64().unwrap() > 0.0);
+    assert!((ceiling("coverage") - ceiling("expected_coverage")).abs() < 0.1, "{generated}");
     assert!(rounds[1]["rms_error"].as_f64().unwrap() > 0.0 && rounds[0]["rms_error"].is_null());
     let page = report(&out);
     assert!(page.contains("KID by round") && page.contains("real images in place of generated ones"), "{page}");

@@ -111,7 +111,10 @@ pub fn count_noise(images: &Images, known: &KnownDetector) -> Result<CountNoise>
     let offset = match (known.offset, known.read_noise) {
         (Some(offset), _) => offset,
         (None, Some(read_noise)) => (read_noise * read_noise - height) / gain,
-        (None, None) => lowest_offset(gain, height, pixels.iter().copied().fold(f32::INFINITY, f32::min).into()),
+        (None, None) => {
+            let least = pixels.iter().copied().fold(f32::INFINITY, f32::min).into();
+            lowest_offset(gain, height, [least, typical])
+        }
     };
     let read_noise = known.read_noise.unwrap_or_else(|| (height + gain * offset).max(0.0).sqrt());
     Ok(CountNoise { detector: Detector { gain, offset, read_noise }, gain_stderr })
@@ -119,9 +122,9 @@ pub fn count_noise(images: &Images, known: &KnownDetector) -> Result<CountNoise>
 
 /// Where the line of the variance is 0, if that is above 0, so that there is no read-out noise; but where the least
 /// number lies below that, as much higher as it takes for it to be one that the noise of the read-out explains.
-fn lowest_offset(gain: f64, height: f64, least: f64) -> f64 {
-    // Numbers are not below 0 unless some are.
-    let silent = (-height / gain).max(least.min(0.0));
+fn lowest_offset(gain: f64, height: f64, [least, typical]: [f64; 2]) -> f64 {
+    // No light is not below 0, where numbers on the whole are not.
+    let silent = (-height / gain).max(if typical < 0.0 { f64::NEG_INFINITY } else { 0.0 });
     let below = silent - least;
     // On the line an offset of silent + r^2 / gain has read-out noise r, and is to lie FAR r above the least at most.
     let reach = (FAR * gain / 2.0).powi(2) - gain * below;
@@ -231,13 +234,15 @@ mod tests {
         assert!((found.offset - 100.0).abs() < 25.0 && found.read_noise < 10.0, "{found:?}");
         // A number below it is explained by as much read-out noise as it takes, on the same line, unless nothing would.
         for below in [0.0, 3.0, 20.0] {
-            let offset = lowest_offset(2.5, -250.0, 100.0 - below);
+            let offset = lowest_offset(2.5, -250.0, [100.0 - below, 300.0]);
             let read_noise = (2.5 * offset - 250.0).max(0.0).sqrt();
             let spare = 100.0 - below - (offset - FAR * read_noise);
             assert!((0.0..0.05).contains(&spare), "{below}: offset {offset}, read-out noise {read_noise}");
         }
-        assert_eq!(lowest_offset(2.5, -250.0, 0.0), 100.0);
-        assert_eq!(lowest_offset(2.5, 9.0, -1.0), 0.0);
+        assert_eq!(lowest_offset(2.5, -250.0, [0.0, 300.0]), 100.0);
+        assert_eq!(lowest_offset(2.5, 9.0, [-1.0, 50.0]), 0.0);
+        // Signed numbers that lie below 0 on the whole.
+        assert_eq!(lowest_offset(2.0, 3800.0, [-1905.0, -1700.0]), -1900.0);
     }
 
     #[test]
