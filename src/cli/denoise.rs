@@ -22,7 +22,7 @@ use super::{Ended, device, interrupt, model, stack};
 ///
 /// With --data and --sigma: noisy data of any form, in their own units. Without --draws the result is the posterior
 /// mean, one evaluation of the model; with --draws K it is K draws from the posterior by the backward SDE, with their
-/// mean and standard deviation. A model of counts (--noise-model counts) needs no --sigma, and gives counts, by the
+/// mean and standard deviation. A model of counts (`--noise-model counts`) needs no --sigma, and gives counts, by the
 /// exact unbiased inverse of its transform.
 ///
 /// With --input, to check a model against its origin: a safetensors file with `x` [N,C,H,W], `sigma` [N] and, where the

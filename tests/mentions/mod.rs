@@ -86,6 +86,14 @@ fn name(path: &Path) -> String {
     path.strip_prefix(locate::root()).unwrap().display().to_string()
 }
 
+/// What follows a bracket, but for other names of an option.
+fn without_aliases(part: &str) -> &str {
+    match part.strip_prefix("alias") {
+        Some(names) => names.split_once(']').map_or("", |(_, rest)| rest),
+        None => part,
+    }
+}
+
 #[test]
 fn commands_and_flags_in_sentences_are_there() {
     let commands = commands();
@@ -94,8 +102,8 @@ fn commands_and_flags_in_sentences_are_there() {
         let mut words = span.split_whitespace();
         let (Some("veridical"), Some(command)) = (words.next(), words.next()) else { return };
         let command = command.trim_end_matches([',', '.', ';']);
-        // Crates in Cargo.toml and words in capitals, which stand for any command, are none.
-        if !command.starts_with(|c: char| c.is_ascii_lowercase()) {
+        // Crates in Cargo.toml and words in capitals, which stand for any command, are none; help is clap's own.
+        if !command.starts_with(|c: char| c.is_ascii_lowercase()) || command == "help" {
             return;
         }
         match commands.get(command) {
@@ -131,6 +139,8 @@ fn commands_and_flags_in_sentences_are_there() {
     // What a help text says of flags it says of its own command's, but where it names another.
     for (command, (options, help)) in &commands {
         let sentences: String = help.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+        // Other names of options stand in brackets.
+        let sentences = sentences.split('[').map(without_aliases).collect::<Vec<_>>().join(" ");
         let unknown = flags(&sentences).into_iter().filter(|flag| !options.contains(flag));
         wrong.extend(unknown.map(|flag| format!("{command} --help speaks of {flag}, which it has not")));
     }
