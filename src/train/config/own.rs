@@ -69,7 +69,8 @@ pub trait OwnSettings: Sections + Serialize + DeserializeOwned + Clone {
     /// Keys that may differ between a run and what goes on from it, because they do not change what was computed so
     /// far.
     const FREE: &'static [&'static str];
-    /// Settings that a resumed run may change, as a branch that its log and report tell of, as [`BRANCHES`].
+    /// Settings that a resumed run may change, as a branch that its log and report tell of, as
+    /// [`BRANCHES`](super::BRANCHES).
     const BRANCHES: &'static [&'static str] = &[];
 
     /// Errors with the setting that makes no sense beside the others; each is in its range.
