@@ -17,6 +17,8 @@ const DIRECTIONS: usize = 500;
 /// Parts of the inception score.
 const SPLITS: usize = 10;
 
+/// Rows of a sample up to which KID is taken over all of them, where subsets of the usual size are not to be had.
+const MOST_WHOLE: usize = 10_000;
 /// Rows that every metric can do with.
 const LEAST_ROWS: usize = NEIGHBOURS.1 + 1;
 
@@ -92,7 +94,8 @@ pub struct Comparison {
     /// Why there is no Fréchet distance, or why it says little.
     #[serde(default)]
     pub rank_deficient: Option<String>,
-    /// [`metrics::kid_subsets`].
+    /// [`metrics::kid_subsets`]; of samples that are too small for subsets of 1,000 rows [`metrics::kid`] over all rows,
+    /// whose error the subsets tell.
     pub kid: f64,
     /// Standard error of `kid`, where there is one.
     pub kid_error: Option<f64>,
@@ -195,6 +198,10 @@ pub fn compare(real: &Features, generated: &Features, comparing: &Comparing) -> 
         .transpose()?;
     let size = subset_size(comparing.kid_subset_size, real.rows().min(generated.rows()));
     let kid = metrics::kid_subsets(&real.values, &generated.values, dims, (kid_subsets, size), seed)?;
+    // Samples too small for subsets of the usual size: the estimate over all rows scatters least.
+    let [less, more] = [real.rows().min(generated.rows()), real.rows().max(generated.rows())];
+    let whole = comparing.kid_subset_size.is_none() && less < 2 * KID_SUBSET && more <= MOST_WHOLE;
+    let kid_mean = if whole { metrics::kid(&real.values, &generated.values, dims)? } else { kid.mean };
     let inception = match &generated.probabilities {
         Some((probabilities, classes)) if generated.rows() >= SPLITS => {
             Some(metrics::inception_score(probabilities, *classes, SPLITS)?)
@@ -213,7 +220,7 @@ pub fn compare(real: &Features, generated: &Features, comparing: &Comparing) -> 
         generated: generated.rows(),
         frechet_distance: frechet.map(|distance| distance * scale * scale),
         rank_deficient: lacking,
-        kid: kid.mean,
+        kid: kid_mean,
         kid_error: kid.error,
         kid_std: kid.std,
         kid_subsets: [kid.subsets, kid.size],

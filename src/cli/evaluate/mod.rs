@@ -64,7 +64,7 @@ pub struct Args {
     /// Rows of either sample in a subset: 1,000, or half of the smaller sample where that is less
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     kid_subset_size: Option<u32>,
-    /// The Fréchet distance even of no more rows than they have numbers, where it says little
+    /// The Fréchet distance from statistics of no more rows than numbers, too (of rows it is given, and flagged)
     #[arg(long)]
     rank_deficient: bool,
     /// The seed that rows, subsets and directions are chosen by
@@ -129,7 +129,7 @@ fn figures(generated: &Comparison, floor: Option<&Comparison>, comparing: &Compa
 fn features(real: &Path, generated: &Path, comparing: &Comparing) -> Result<(Value, String)> {
     let (real, generated) = (given::read(real)?, given::read(generated)?);
     if let (Given::Features(real), Given::Features(generated)) = (&real, &generated) {
-        return Ok(figures(&compare(real, generated, comparing)?, None, comparing));
+        return Ok(figures(&compare(real, generated, &flagged(comparing))?, None, comparing));
     }
     let (real, generated) = (real.gaussian()?, generated.gaussian()?);
     let found = compare_statistics(&real, &generated, comparing.rank_deficient)?;
@@ -183,12 +183,14 @@ fn images(
     let train = (args.floor || against.is_none()).then(|| space.of(&data.train)).transpose()?;
     let made = space.of(&generated)?;
     let compared = match against.or(train.as_ref()) {
-        Some(against) => compare(against, &made, comparing)?,
+        Some(against) => compare(against, &made, &flagged(comparing))?,
         None => return Err(Error::Config(format!("{real} has no images"))),
     };
     let floor = match (args.floor, &test, &train) {
         // As many training images as there are generated ones: distances fall with the number of rows.
-        (true, Some(test), Some(train)) => Some(compare(test, &train.sample(generated.len(), args.seed)?, comparing)?),
+        (true, Some(test), Some(train)) => {
+            Some(compare(test, &train.sample(generated.len(), args.seed)?, &flagged(comparing))?)
+        }
         _ => None,
     };
     Ok((compared, floor))
@@ -238,4 +240,9 @@ fn generated_images(path: &Path, real: &Images, reading: ReadOptions) -> Result<
             Err(Error::format(path, what))
         }
     }
+}
+
+/// The same with the Fréchet distance of rows that are too few for it: it is given, and what it lacks is said.
+fn flagged(comparing: &Comparing) -> Comparing {
+    Comparing { rank_deficient: true, ..comparing.clone() }
 }
