@@ -2,6 +2,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/branches.rs"]
+mod branches;
 #[path = "cli/collapse.rs"]
 mod collapse;
 #[path = "cli/damage.rs"]

@@ -7,6 +7,7 @@ use veridical::data::npy;
 use veridical::diffusion::Model;
 use veridical::methods::noisy::{NoiseLevels, NoisyData, Sigma};
 use veridical::methods::posterior_mean;
+use veridical::train::End;
 use veridical::{Device, Error, Result, memory};
 
 use super::output::{self, Form};
@@ -89,8 +90,13 @@ impl Destination {
         }
     }
 
-    /// Writes the noisy images of a run as its model denoises them.
-    pub fn write_denoised(&self, run: &Path, data: &NoisyData, device: &str) -> Result<()> {
+    /// Writes the noisy images of a run that has ended as its model denoises them; not where it was stopped, which is
+    /// said.
+    pub fn after(&self, end: End, run: &Path, data: &NoisyData, device: &str) -> Result<()> {
+        if end == End::Stopped {
+            note(&format!("not denoised, for the run was stopped: give {} again with --resume", self.flag));
+            return Ok(());
+        }
         let model = model::load(run, &Device::named(device)?)?;
         let denoised = mean(&model, data.noisy()?, &data.levels, AT_ONCE)?;
         let _writing = interrupt::writing();

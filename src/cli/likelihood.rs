@@ -181,6 +181,9 @@ pub fn run(args: Args) -> Result<Ended> {
         args.reading.refused_beside("--input")?;
     }
     output::check([("--json", Form::Json, args.json.as_ref()), ("--output", Form::Tensors, args.output.as_ref())])?;
+    let output = args.output.as_deref().map(|path| ("--output", path));
+    let input = args.input.as_deref().map(|path| ("--input", path));
+    output::apart(&Vec::from_iter(output), [("--model", &*args.model)].into_iter().chain(input))?;
     let device = Device::named(&args.device)?;
     let model = model::load(&args.model, &device)?;
     let sample = model.denoiser().sample_shape();

@@ -39,3 +39,9 @@ pub fn entries(dir: &Path) -> Result<Vec<(PathBuf, Kind)>> {
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(found)
 }
+
+/// Whether there is something to read under this name. A pipe is, so that reading it says what is wrong; a folder is
+/// not, for archives are often unpacked into folders of their own names.
+pub fn is_meant(path: &Path) -> bool {
+    path.exists() && !path.is_dir()
+}

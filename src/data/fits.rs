@@ -30,16 +30,15 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         units.images.iter().filter(|unit| (&unit.shape, unit.bitpix) == (&first.shape, first.bitpix)).collect();
     let alone = alike.len() == 1 || first.shape.len() > 2;
     let used = if alone { &alike[..1] } else { &alike[..] };
-    let mut values = None;
-    let mut kind = None;
-    for unit in used {
-        let (numbers, of_unit) = unit.values(&bytes).map_err(|what| Error::format(path, what))?;
-        if *kind.get_or_insert(of_unit) != of_unit {
-            return Err(Error::format(path, "images of different scale (BSCALE, BZERO); save all alike"));
+    let named = |what: String| Error::format(path, what);
+    let (mut values, kind) = first.values(&bytes).map_err(named)?;
+    for unit in &used[1..] {
+        let (numbers, of_unit) = unit.values(&bytes).map_err(named)?;
+        if of_unit != kind {
+            return Err(named("images of different scale (BSCALE, BZERO); save all alike".into()));
         }
-        arrays::on_demand::append(&mut values, numbers).map_err(|what| Error::format(path, what))?;
+        values.append(numbers).map_err(named)?;
     }
-    let (Some(values), Some(kind)) = (values, kind) else { return Err(Error::format(path, "no image")) };
     let rows = matches!(options.layout, AxisOrder::Points | AxisOrder::Signals);
     let shape = match (&first.shape[..], alone) {
         // Rows of one image may be the samples.

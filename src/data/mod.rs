@@ -15,6 +15,7 @@ mod fits;
 #[cfg(feature = "formats")]
 mod folder;
 pub mod idx;
+mod idx_files;
 mod images;
 mod kind;
 #[cfg_attr(not(feature = "formats"), allow(dead_code))]

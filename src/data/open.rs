@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::entries::{Kind, entries};
+use super::entries::{Kind, entries, is_meant};
 use super::options::Choice;
 use super::reading::Examples;
-use super::{Images, ReadOptions, Reading, Units, arrays, cifar, digits, idx, labels, synthetic};
+use super::{Images, ReadOptions, Reading, arrays, cifar, digits, idx_files, synthetic};
 #[cfg(feature = "formats")]
 use super::{Numbers, fits, folder, table, tiff};
 use crate::escape::escaped;
@@ -162,8 +162,8 @@ fn built_in(name: &str, text: &str) -> Result<Option<DataSet>> {
 }
 
 fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
-    if let Some(train) = idx_pair(dir, &["train"]) {
-        let test = idx_pair(dir, &["t10k", "test"]);
+    if let Some(train) = idx_files::pair(dir, &["train"]) {
+        let test = idx_files::pair(dir, &["t10k", "test"]);
         let used: Vec<PathBuf> = [Some(&train), test.as_ref()]
             .into_iter()
             .flatten()
@@ -171,7 +171,7 @@ fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
             .flatten()
             .cloned()
             .collect();
-        let mut set = sized(idx_sets(name, train, test)?, options)?;
+        let mut set = sized(idx_files::sets(name, train, test)?, options)?;
         set.reading.left_out.extend(unused(dir, &used)?);
         return Ok(set);
     }
@@ -234,11 +234,11 @@ fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
     if ends(".bin") {
         let cifar::Records { pixels, labels, classes } = cifar::read(path)?;
         let images = Images::from_bytes(pixels, labels, [32, 32, 3], classes)?;
-        let reading = of_bytes(format!("CIFAR-{classes} records"), &images);
+        let reading = Reading::of_bytes(format!("CIFAR-{classes} records"), &images);
         return sized(DataSet::read(given, images, None, Vec::new(), reading), options);
     }
     if name.contains("idx") || ends("-ubyte") {
-        return sized(idx_sets(given, (path.to_path_buf(), labels_beside(path)), None)?, options);
+        return sized(idx_files::sets(given, (path.to_path_buf(), idx_files::labels_beside(path)), None)?, options);
     }
     Err(Error::format(
         path,
@@ -257,99 +257,6 @@ fn sized(set: DataSet, options: &ReadOptions) -> Result<DataSet> {
         return Ok(set);
     }
     Ok(set)
-}
-
-/// What is to be told of images that came as bytes.
-fn of_bytes(form: String, images: &Images) -> Reading {
-    Reading { form, range: images.byte_range(), units: Units::bytes(), ..Reading::default() }
-}
-
-/// Whether there is something to read under this name. A pipe is, so that reading it says what is wrong; a folder is
-/// not, for archives are often unpacked into folders of their own names.
-fn is_meant(path: &Path) -> bool {
-    path.exists() && !path.is_dir()
-}
-
-/// The labels' file of images that are given by their own, packed or not whatever those are.
-fn labels_beside(images: &Path) -> Option<PathBuf> {
-    const WORDS: [(&str, &str); 5] =
-        [("images", "labels"), ("Images", "Labels"), ("IMAGES", "LABELS"), ("idx3", "idx1"), ("IDX3", "IDX1")];
-    let name = images.file_name()?.to_string_lossy();
-    let labels = WORDS.iter().fold(name.to_string(), |name, (images, labels)| name.replace(images, labels));
-    if labels == name {
-        return None;
-    }
-    let plain = labels.strip_suffix(".gz").unwrap_or(&labels);
-    let other = format!("{plain}.gz");
-    [&labels, plain, &other].map(|name| images.with_file_name(name)).into_iter().find(|path| is_meant(path))
-}
-
-/// Images and labels of a part, by the names that such files have.
-fn idx_pair(dir: &Path, parts: &[&str]) -> Option<(PathBuf, Option<PathBuf>)> {
-    let find = |part: &str, what: &str, axes: usize| {
-        let names = ["-", "."].map(|dot| format!("{part}-{what}{dot}idx{axes}-ubyte"));
-        names.iter().flat_map(|name| [dir.join(name), dir.join(format!("{name}.gz"))]).find(|path| is_meant(path))
-    };
-    parts.iter().find_map(|part| Some((find(part, "images", 3)?, find(part, "labels", 1))))
-}
-
-fn idx_sets(
-    name: &str,
-    train: (PathBuf, Option<PathBuf>),
-    test: Option<(PathBuf, Option<PathBuf>)>,
-) -> Result<DataSet> {
-    let read = |(images, labels): &(PathBuf, Option<PathBuf>)| {
-        let (pixels, size) = idx::images(images)?;
-        let count = pixels.len() / size.iter().product::<usize>();
-        let classes = match labels {
-            None => vec![0; count],
-            Some(path) => {
-                let labels = idx::labels(path)?;
-                if labels.len() != count {
-                    let what = format!("{} labels for the {count} images of {}", labels.len(), escaped(images));
-                    return Err(Error::format(path, what));
-                }
-                labels
-            }
-        };
-        Ok((pixels, classes, size))
-    };
-    let train_without = train.1.is_none();
-    let (pixels, mut labels, size) = read(&train)?;
-    let test_files = test.as_ref();
-    let mut test = test_files.map(read).transpose()?;
-    if let (Some((path, _)), Some((_, _, other))) = (test_files, &test)
-        && *other != size
-    {
-        return Err(Error::format(path, format!("images of {other:?}, but those to train on are {size:?}")));
-    }
-    let highest = |labels: &[u32]| labels.iter().copied().max().unwrap_or(0) as usize;
-    let mut classes = 1 + highest(&labels).max(test.as_ref().map_or(0, |(_, labels, _)| highest(labels)));
-    let mut labelled: Vec<&mut Vec<u32>> = Vec::new();
-    if train.1.is_some() {
-        labelled.push(&mut labels);
-    }
-    if let (Some((_, Some(_))), Some((_, labels, _))) = (test_files, &mut test) {
-        labelled.push(labels);
-    }
-    let all = labelled.len() == 1 + usize::from(test_files.is_some());
-    let (names, shifted) = match all.then(|| labels::from_one(&mut labelled, &mut classes)).flatten() {
-        Some((names, word)) => (names, Some(word)),
-        None => (Vec::new(), None),
-    };
-    let (some, test) = (!labelled.is_empty(), test);
-    let train = Images::from_bytes(pixels, labels, size, classes)?;
-    let test = test.map(|(pixels, labels, size)| Images::from_bytes(pixels, labels, size, classes)).transpose()?;
-    let mut reading = of_bytes("IDX bytes".into(), &train);
-    reading.converted.extend(shifted);
-    let test_without = test_files.is_some_and(|(_, labels)| labels.is_none());
-    reading.without_labels = [train_without, test_without];
-    if some && !all {
-        reading
-            .warnings
-            .push("only one of training and test images has labels; the others all count as of class 0".into());
-    }
-    Ok(DataSet::read(name, train, test, names, reading))
 }
 
 fn cifar_sets(dir: &Path, name: &str) -> Result<Option<DataSet>> {
@@ -389,7 +296,8 @@ fn cifar_sets(dir: &Path, name: &str) -> Result<Option<DataSet>> {
         Images::from_bytes(all.pixels, all.labels, [32, 32, 3], all.classes).map(Some)
     };
     let Some(images) = read(&train)? else { return Ok(None) };
-    let mut reading = of_bytes(format!("CIFAR-{} records in {} files", images.classes(), train.len()), &images);
+    let mut reading =
+        Reading::of_bytes(format!("CIFAR-{} records in {} files", images.classes(), train.len()), &images);
     let list = dir.join(meta);
     let mut names = Vec::new();
     if list.is_file() {

@@ -41,6 +41,11 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What is to be told of images that came as bytes.
+    pub(super) fn of_bytes(form: String, images: &Images) -> Self {
+        Reading { form, range: images.byte_range(), units: Units::bytes(), ..Reading::default() }
+    }
+
     /// Notes that a set stays in its files, and that something is only known of some of its images.
     pub(super) fn on_demand(&mut self, some: usize, all: usize, what: &str, options: &ReadOptions) {
         let gigabytes = significant(options.cache() as f64 / (1u64 << 30) as f64, 3);

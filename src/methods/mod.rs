@@ -31,6 +31,7 @@ pub mod online_sfbd;
 #[cfg(feature = "report")]
 mod pages;
 pub mod presets;
+mod raised;
 pub mod self_consuming;
 pub mod sfbd;
 pub mod sure;

@@ -21,9 +21,10 @@ use std::sync::Arc;
 
 use super::denoising::posterior_mean;
 use super::noisy::NoiseLevels;
+use super::raised::{Raised, raised};
 use crate::autograd::Var;
 use crate::data::Images;
-use crate::diffusion::{Denoiser, Loss, Model, column, noised, per_sample};
+use crate::diffusion::{Denoiser, Loss, Model, per_sample};
 use crate::error::{Error, Result};
 use crate::nn::{Conditions, Context};
 use crate::ops;
@@ -59,21 +60,12 @@ impl Sure {
         conditions: Conditions,
     ) -> Result<Var> {
         let n = y.shape().first().copied().unwrap_or(0);
-        if noise.len() != n || noise.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
-            let what = format!("a noise level not below 0 for each of {n} samples, got {noise:?}");
-            return Err(Error::argument("SURE", what));
-        }
         if !(self.step.is_finite() && self.step > 0.0) {
             return Err(Error::argument("SURE", format!("a step above 0, got {}", self.step)));
         }
         let address = cx.address()?;
-        // Equation 1.
-        let drawn = self.loss.sigmas(n, address)?;
-        let sigmas: Vec<f64> = drawn.iter().zip(noise).map(|(sigma, s)| sigma.max(*s)).collect();
-        // Equation 2. What a clean image gets is sigma itself, not the root of its square.
-        let added = |(sigma, s): (&f64, &f64)| if *s == 0.0 { *sigma } else { (sigma * sigma - s * s).max(0.0).sqrt() };
-        let deviations: Vec<f64> = sigmas.iter().zip(noise).map(added).collect();
-        let x = noised(y, column(&deviations, &y.device())?, &address.draws(Purpose::TrainingNoise))?;
+        // Equations 1 and 2.
+        let Raised { sigmas, x } = raised("SURE", &self.loss, y, noise, address)?;
         let denoised = denoiser.denoise(cx, &x, &sigmas, conditions)?;
         if noise.iter().all(|s| *s == 0.0) {
             return self.loss.of_denoised(&denoised, y, &sigmas, denoiser.sigma_data());

@@ -237,46 +237,11 @@ fn a_finished_run_is_made_longer_where_the_schedule_allows_it_and_else_says_how_
 }
 
 /// What a command that succeeds says on its way.
-fn notes(arguments: &[&str]) -> String {
+pub fn notes(arguments: &[&str]) -> String {
     let run = command(arguments).output().unwrap();
     let notes = String::from_utf8_lossy(&run.stderr).into_owned();
     assert!(run.status.success(), "{notes}");
     notes
-}
-
-#[test]
-fn a_run_goes_on_with_another_rate_as_a_branch_that_log_and_report_tell_of() {
-    let place = Place::new(TINY);
-    let (branched, straight) = (place.out("branched"), place.out("straight"));
-    succeeds(&place.first(&branched, &["--steps", "5"]));
-    let lower = ["--steps", "10", "--set", "optimizer.lr=0.0005", "--set", "loss.p_std=1.0"];
-    let told = notes(&resume(&branched, &lower));
-    assert!(
-        told.contains("a branch of the run from step 5 on: ") && told.contains("optimizer.lr = 0.0005 (was "),
-        "{told}"
-    );
-    let branches = || -> Vec<serde_json::Value> {
-        let lines = fs::read_to_string(branched.join("log.jsonl")).unwrap();
-        let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        lines.filter(|line| line["branch"].is_array()).collect()
-    };
-    let [branch] = &branches()[..] else { panic!("{:?}", branches()) };
-    assert_eq!((&branch["step"], branch["branch"].as_array().unwrap().len()), (&5.into(), 2));
-    assert_eq!(branch["branch"][1]["key"], "optimizer.lr");
-    assert_eq!(branch["branch"][1]["is"], 0.0005);
-    // What follows is what the settings say from there on, not what they said before.
-    succeeds(&place.first(&straight, &["--steps", "10"]));
-    let model = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
-    assert!(model(&branched) != model(&straight));
-    // Going on once more is no other branch, and the stored settings are the new ones.
-    let told = notes(&resume(&branched, &["--steps", "12"]));
-    assert!(!told.contains("a branch of") && branches().len() == 1, "{told}");
-    assert!(fs::read_to_string(branched.join("config.toml")).unwrap().contains("lr = 0.0005"));
-    #[cfg(feature = "report")]
-    {
-        let report = fs::read_to_string(branched.join("report.html")).unwrap();
-        assert!(report.contains("Branches") && report.contains("optimizer.lr"));
-    }
 }
 
 /// Copies a checkpoint, for a test to damage it.

@@ -6,12 +6,11 @@ use veridical::Result;
 use veridical::methods::ambient::AmbientSection;
 use veridical::methods::{AmbientLoss, AmbientSettings, AmbientTraining, TrainedOn, presets};
 use veridical::settings::help;
+use veridical::train::With;
 use veridical::train::config::TrainSection;
-use veridical::train::{End, With};
 
 use super::{Common, Noise};
 use crate::cli::data::Reading;
-use crate::cli::destination::Destination;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Steps, Terminal};
 use crate::cli::words::{BY_PRESET, stated, words};
@@ -34,10 +33,6 @@ pub struct Args {
     reading: Reading,
     #[command(flatten)]
     noise: Noise,
-    /// Write the noisy images as the model denoises them at the end, in their own units and order: .npy, .npz, .tif, or
-    /// a folder of a file each
-    #[arg(long, value_name = "PATH")]
-    denoised: Option<PathBuf>,
     #[arg(long, value_name = "WHICH", value_parser = words::<TrainedOn>(), hide_possible_values = true, help = stated::<AmbientSection>("images"))]
     on: Option<TrainedOn>,
     #[arg(long, value_name = "NAME", value_parser = words::<AmbientLoss>(), hide_possible_values = true, help = stated::<AmbientSection>("loss"))]
@@ -55,7 +50,6 @@ pub fn run(args: Args) -> Result<Ended> {
         Some((_, Some(name))) => presets::ambient(name)?,
         Some((set, None)) => presets::ambient_fitting(args.noise.fitting(&args.common, set)?),
     };
-    let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
     let settings = args.common.settings(&args.out, fitting, presets::ambient, |with: &mut With<AmbientSettings>| {
         let AmbientSettings { noisy, ambient, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
@@ -69,17 +63,7 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
-    let denoised = args.denoised.as_ref().map(|path| Destination::new("--denoised", path, None)).transpose()?;
-    let data = settings.method.noisy.open(&settings.run, opened)?;
-    let inputs = [("--data", &*settings.run.data.path), ("--noisy", &*settings.method.noisy.path)];
-    denoised.iter().try_for_each(|to| {
-        to.apart(inputs, Some(&settings.method.noisy.sigma))?;
-        to.check_noisy(&data)
-    })?;
-    data.accounts.iter().for_each(|account| note(account));
-    if derived {
-        note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
-    }
+    let (data, denoised) = args.noise.data(&settings.method.noisy, &settings.run, opened)?;
     let training = AmbientTraining::new(&settings, &data)?;
     args.noise.warning(&settings.method.noisy, &data).iter().for_each(|warning| note(warning));
     let (place, options, _keeping) =
@@ -91,10 +75,8 @@ pub fn run(args: Args) -> Result<Ended> {
     if let Some(c) = measured {
         say(&c.brief())?;
     }
-    match &denoised {
-        Some(to) if outcome.end != End::Stopped => to.write_denoised(&args.out, &data, &settings.run.train.device)?,
-        Some(_) => note("not denoised, for the run was stopped: give --denoised again with --resume"),
-        None => {}
+    if let Some(to) = &denoised {
+        to.after(outcome.end, &args.out, &data, &settings.run.train.device)?;
     }
     train::files(&args.out, outcome.end)
 }

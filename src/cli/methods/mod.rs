@@ -18,7 +18,9 @@ use veridical::train::{RunConfig, RunDir, RunOptions, Settings};
 use veridical::{Error, Result};
 
 use super::data::Reading;
+use super::destination::Destination;
 use super::interrupt::{self, Keeping};
+use super::progress::note;
 use super::words::{BY_PRESET, words};
 use super::{data, device, output, say, train};
 
@@ -57,6 +59,10 @@ pub struct Common {
 /// Where noisy images come from.
 #[derive(clap::Args)]
 pub struct Noise {
+    /// Write the noisy images as the model denoises them at the end, in their own units and order: .npy, .npz, .tif, or
+    /// a folder of a file each
+    #[arg(long, value_name = "PATH")]
+    denoised: Option<PathBuf>,
     #[arg(long, value_name = "PATH", help = help::<NoisySection>("path"))]
     noisy: Option<String>,
     #[arg(long, value_name = "SIGMA", allow_negative_numbers = true, help = help::<NoisySection>("sigma") + BY_PRESET)]
@@ -149,6 +155,27 @@ impl Noise {
 }
 
 impl Noise {
+    /// The images of a run, told of, and where the noisy ones go when they are denoised, if they are to be. Errors
+    /// before anything is opened where they cannot go there.
+    fn data(
+        &self,
+        noisy: &NoisySection,
+        run: &RunConfig,
+        opened: Option<DataSet>,
+    ) -> Result<(NoisyData, Option<Destination>)> {
+        let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
+        let to = self.denoised.as_ref().map(|path| Destination::new("--denoised", path, None)).transpose()?;
+        let inputs = [("--data", &*run.data.path), ("--noisy", &*noisy.path)];
+        to.iter().try_for_each(|to| to.apart(inputs, Some(&noisy.sigma)))?;
+        let data = noisy.open(run, opened)?;
+        to.iter().try_for_each(|to| to.check_noisy(&data))?;
+        data.accounts.iter().for_each(|account| note(account));
+        if derived {
+            note(&format!("settings from the data: {} (config.toml has all of them)", run.in_brief()));
+        }
+        Ok((data, to))
+    }
+
     /// What is suspicious about the stated level of the noise. Noise that was put on up to merging levels is as it is
     /// said, and what is below it is not the clean images' detail.
     fn warning(&self, noisy: &NoisySection, data: &NoisyData) -> Option<String> {

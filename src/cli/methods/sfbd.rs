@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use veridical::Result;
 use veridical::methods::sfbd::SfbdSection;
 use veridical::methods::{Sfbd, SfbdSettings, presets};
-use veridical::train::{End, With};
+use veridical::train::With;
 
 use super::{Common, Noise};
 use crate::cli::data::Reading;
-use crate::cli::destination::Destination;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Steps, Terminal};
 use crate::cli::words::stated;
@@ -35,10 +34,6 @@ pub struct Args {
     reading: Reading,
     #[command(flatten)]
     noise: Noise,
-    /// Write the noisy images as the model denoises them at the end, in their own units and order: .npy, .npz, .tif, or
-    /// a folder of a file each
-    #[arg(long, value_name = "PATH")]
-    denoised: Option<PathBuf>,
     /// Training images in all: a third of them in pre-training (none with --model), the others in the rounds, or online
     /// [default: the preset's, or what follows from the data]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 50))]
@@ -65,7 +60,6 @@ pub fn run(args: Args) -> Result<Ended> {
         Some((_, Some(name))) => presets::sfbd(name)?,
         Some((set, None)) => presets::sfbd_fitting(args.noise.fitting(&args.common, set)?),
     };
-    let derived = opened.as_ref().is_some_and(|set| !set.is_built_in());
     let settings = args.common.settings(&args.out, fitting, presets::sfbd, |with: &mut With<SfbdSettings>| {
         let SfbdSettings { noisy, sfbd, online, .. } = &mut with.method;
         with.run.data.path = args.data.clone().unwrap_or(with.run.data.path.clone());
@@ -87,17 +81,7 @@ pub fn run(args: Args) -> Result<Ended> {
     if args.common.printed(&settings)? {
         return Ok(Ended::Done);
     }
-    let denoised = args.denoised.as_ref().map(|path| Destination::new("--denoised", path, None)).transpose()?;
-    let data = settings.method.noisy.open(&settings.run, opened)?;
-    let inputs = [("--data", &*settings.run.data.path), ("--noisy", &*settings.method.noisy.path)];
-    denoised.iter().try_for_each(|to| {
-        to.apart(inputs, Some(&settings.method.noisy.sigma))?;
-        to.check_noisy(&data)
-    })?;
-    data.accounts.iter().for_each(|account| note(account));
-    if derived {
-        note(&format!("settings from the data: {} (config.toml has all of them)", settings.run.in_brief()));
-    }
+    let (data, denoised) = args.noise.data(&settings.method.noisy, &settings.run, opened)?;
     let sfbd = Sfbd::new(&settings, &data)?;
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
     note(&format!("{} clean and {} noisy images", count(&data.clean), count(&data.noisy)));
@@ -115,10 +99,8 @@ pub fn run(args: Args) -> Result<Ended> {
             say(&format!("{name:<10} {}{error}", c.brief()))?;
         }
     }
-    match &denoised {
-        Some(to) if outcome.end != End::Stopped => to.write_denoised(&args.out, &data, &settings.run.train.device)?,
-        Some(_) => note("not denoised, for the run was stopped: give --denoised again with --resume"),
-        None => {}
+    if let Some(to) = &denoised {
+        to.after(outcome.end, &args.out, &data, &settings.run.train.device)?;
     }
     train::files(&args.out, outcome.end)
 }

@@ -26,7 +26,7 @@ pub fn open(folder: &Path, name: &str, options: &ReadOptions) -> Result<Option<D
     let is_array = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "npy");
     let files: Vec<PathBuf> = all.iter().filter(is_array).cloned().collect();
     let Some(first) = files.first() else { return Ok(None) };
-    let (Array { shape, values }, numbers) = typed(first)?;
+    let (Array { shape, mut values }, numbers) = typed(first)?;
     if shape.is_empty() || shape.len() > 3 {
         let what = format!("an array {shape:?}; in a folder of .npy files each holds one image [h, w] or [h, w, c]");
         return Err(Error::format(first, what));
@@ -38,11 +38,9 @@ pub fn open(folder: &Path, name: &str, options: &ReadOptions) -> Result<Option<D
     let mut set = if takes > u128::from(options.may_take()) {
         on_demand::open(rows, name, ".npy files", options)?
     } else {
-        let mut values = Some(values);
         for index in 1..rows.files.len() as u32 {
-            on_demand::append(&mut values, rows.read(index)?).map_err(|what| Error::format(folder, what))?;
+            values.append(rows.read(index)?).map_err(|what| Error::format(folder, what))?;
         }
-        let values = values.unwrap_or(Values::U8(Vec::new()));
         whole(folder, name, ".npy files", (Array { shape, values }, numbers), options)?
     };
     let others = Examples::of(folder, all.iter().map(PathBuf::as_path).filter(|path| !is_array(&&path.to_path_buf())));

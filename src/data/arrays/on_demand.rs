@@ -1,7 +1,7 @@
 //! Arrays that stay in their files.
 
 use crate::data::conversion::Conversion;
-use crate::data::npy::{Array, Rows, Values};
+use crate::data::npy::{Array, Rows};
 use crate::data::stored::{Facts, Reader, Row, Stored, facts, sample};
 use crate::data::{DataSet, Images, ReadOptions, Reading};
 use crate::{Error, Result};
@@ -18,23 +18,21 @@ pub fn open(rows: impl Rows + 'static, name: &str, form: &str, options: &ReadOpt
         return Err(named(format!("{count} images; at most 2^32 - 1 can be told apart")));
     }
     let indices = sample(count, 8 * shape[1..].iter().product::<usize>());
-    let mut values = None;
-    for &index in &indices {
-        append(&mut values, rows.read(index)?).map_err(named)?;
+    let Some((&first, others)) = indices.split_first() else {
+        return Err(named(format!("no images: an array {shape:?}")));
+    };
+    let mut values = rows.read(first)?;
+    for &index in others {
+        values.append(rows.read(index)?).map_err(named)?;
     }
-    let Some(values) = values else { return Err(named(format!("no images: an array {shape:?}"))) };
     let some = Array { shape: [&[indices.len()], &shape[1..]].concat(), values };
     let mut said = Reading { form: form.into(), ..Reading::default() };
     let conversion = Conversion::of(&some, &shape, rows.numbers(), options, &mut said).map_err(named)?;
     said.on_demand(indices.len(), count, "values are", options);
     let (units, reader) = (conversion.units.clone(), Rowwise { rows, conversion, options: options.clone() });
-    let (mut together, size) = reader.row(indices[0])?;
-    for &index in &indices[1..] {
-        match (&mut together, reader.row(index)?.0) {
-            (Row::Bytes(all), Row::Bytes(row)) => all.extend(row),
-            (Row::Floats(all), Row::Floats(row)) => all.extend(row),
-            _ => return Err(named("rows of different kinds".into())),
-        }
+    let (mut together, size) = reader.row(first)?;
+    for &index in others {
+        together.append(reader.row(index)?.0).map_err(named)?;
     }
     let (length, extents) = (reader.rows.length()?.to_le_bytes(), format!("{shape:?}"));
     let facts: Facts = facts([&length[..], extents.as_bytes()].into_iter(), &together);
@@ -42,19 +40,6 @@ pub fn open(rows: impl Rows + 'static, name: &str, form: &str, options: &ReadOpt
     let stored = Stored::new(reader, (size.iter().product(), bytes), options.cache(), facts);
     let images = Images::stored(stored, vec![0; count], size, 1)?.with_units(units)?;
     Ok(DataSet::read(name, images, None, Vec::new(), said))
-}
-
-/// Puts values behind others of the same type.
-pub fn append(all: &mut Option<Values>, more: Values) -> Result<(), String> {
-    match (all, more) {
-        (all @ None, more) => *all = Some(more),
-        (Some(Values::U8(all)), Values::U8(more)) => all.extend(more),
-        (Some(Values::I64(all)), Values::I64(more)) => all.extend(more),
-        (Some(Values::F32(all)), Values::F32(more)) => all.extend(more),
-        (Some(Values::F64(all)), Values::F64(more)) => all.extend(more),
-        _ => return Err("numbers of another kind than the first".into()),
-    }
-    Ok(())
 }
 
 /// Rows as images.

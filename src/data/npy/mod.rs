@@ -57,6 +57,18 @@ impl Values {
         }
     }
 
+    /// Puts more of the same type behind these. Errors, in words, on another type.
+    pub(super) fn append(&mut self, more: Values) -> Result<(), String> {
+        match (self, more) {
+            (Values::U8(all), Values::U8(more)) => all.extend(more),
+            (Values::I64(all), Values::I64(more)) => all.extend(more),
+            (Values::F32(all), Values::F32(more)) => all.extend(more),
+            (Values::F64(all), Values::F64(more)) => all.extend(more),
+            _ => return Err("numbers of another kind than the first".into()),
+        }
+        Ok(())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -28,6 +28,16 @@ impl Row {
         }
     }
 
+    /// Puts more of the same kind behind these. Errors, in words, on another kind.
+    pub fn append(&mut self, more: Row) -> Result<(), String> {
+        match (self, more) {
+            (Row::Bytes(all), Row::Bytes(more)) => all.extend(more),
+            (Row::Floats(all), Row::Floats(more)) => all.extend(more),
+            _ => return Err("images of another kind than the first".into()),
+        }
+        Ok(())
+    }
+
     /// Puts the pixels, as a model sees them, behind others.
     pub fn append_to(&self, pixels: &mut Vec<f32>) {
         match self {

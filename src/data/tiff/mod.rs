@@ -91,14 +91,7 @@ impl Pages {
         if kind != self.kind {
             return Err(format!("numbers of {kind}, but the first has {}", self.kind));
         }
-        match (&mut self.values, values) {
-            (Values::U8(all), Values::U8(more)) => all.extend(more),
-            (Values::I64(all), Values::I64(more)) => all.extend(more),
-            (Values::F32(all), Values::F32(more)) => all.extend(more),
-            (Values::F64(all), Values::F64(more)) => all.extend(more),
-            _ => return Err("numbers of another kind than the first".into()),
-        }
-        Ok(())
+        self.values.append(values)
     }
 }
 

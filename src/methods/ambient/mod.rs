@@ -21,13 +21,13 @@ pub use training::AmbientTraining;
 use std::sync::Arc;
 
 use super::chain::{self, ChainNoise};
+use super::raised::{Raised, raised};
 use crate::autograd::Var;
-use crate::diffusion::{Denoiser, Loss, column, noised, per_sample};
+use crate::diffusion::{Denoiser, Loss, per_sample};
 use crate::error::{Error, Result};
 use crate::nn::{Conditions, Context};
 use crate::ops;
 use crate::ops::random::Address;
-use crate::random::Purpose;
 use crate::tensor::Tensor;
 use crate::train::{Batch, Objective};
 
@@ -77,19 +77,9 @@ impl AmbientTweedie {
         noise: &[f64],
         conditions: Conditions,
     ) -> Result<Var> {
-        let n = y.shape().first().copied().unwrap_or(0);
-        if noise.len() != n || noise.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
-            let what = format!("a noise level not below 0 for each of {n} samples, got {noise:?}");
-            return Err(Error::argument("Ambient-Tweedie", what));
-        }
         let address = cx.address()?;
-        let drawn = self.loss.sigmas(n, address)?;
-        // Equation 1.
-        let sigmas: Vec<f64> = drawn.iter().zip(noise).map(|(sigma, s)| sigma.max(*s)).collect();
-        // Equation 2. What a clean image gets is sigma itself, not the root of its square.
-        let added = |(sigma, s): (&f64, &f64)| if *s == 0.0 { *sigma } else { (sigma * sigma - s * s).max(0.0).sqrt() };
-        let deviations: Vec<f64> = sigmas.iter().zip(noise).map(added).collect();
-        let x = noised(y, column(&deviations, &y.device())?, &address.draws(Purpose::TrainingNoise))?;
+        // Equations 1 and 2.
+        let Raised { sigmas, x } = raised("Ambient-Tweedie", &self.loss, y, noise, address)?;
         let denoised = denoiser.denoise(cx, &x, &sigmas, conditions)?;
         // Equation 3.
         let prediction = match noise.iter().all(|s| *s == 0.0) {
