@@ -94,8 +94,8 @@ pub struct Comparison {
     /// Why there is no Fréchet distance, or why it says little.
     #[serde(default)]
     pub rank_deficient: Option<String>,
-    /// [`metrics::kid_subsets`]; of samples that are too small for subsets of 1,000 rows [`metrics::kid`] over all rows,
-    /// whose error the subsets tell.
+    /// [`metrics::kid_subsets`]; of samples that are too small for subsets of 1,000 rows [`metrics::kid`] over all
+    /// rows, whose error the subsets tell.
     pub kid: f64,
     /// Standard error of `kid`, where there is one.
     pub kid_error: Option<f64>,

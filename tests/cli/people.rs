@@ -111,6 +111,8 @@ fn learns(place: &Place, person: &Person) {
     let (npz, folder) = (place.at(&format!("{}.npz", person.data)), place.at(&format!("out-{}", person.data)));
     let few = ["--steps", "2", "--seeds", "0-7", "--device", "cpu"];
     succeeds(&[&["sample", "--model", &run, "--output", &npz, "--output-dir", &folder][..], &few].concat());
+    let again = [&["sample", "--model", &run, "--output-dir", &folder][..], &few].concat();
+    assert!(fails(2, &again).contains("is there already and would be replaced"));
     let samples = npy::read_npz(&npz).unwrap();
     let images = &samples["images"];
     assert_eq!(images.shape[0], 8);

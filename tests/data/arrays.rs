@@ -302,3 +302,26 @@ fn numbers_far_from_unit_size_that_are_taken_as_they_are_are_warned_of() {
     };
     assert!(warned(data::Standardise::None) && !warned(data::Standardise::Auto));
 }
+
+#[test]
+fn a_channel_that_does_not_vary_and_data_of_another_kind_are_warned_of() {
+    let place = Place::new();
+    let write = |name: &str, of: &dyn Fn(usize) -> f32| {
+        let values = Values::F32((0..6 * 50).map(of).collect());
+        let path = place.path().join(name);
+        npy::write(&path, &Array { shape: vec![6, 5, 5, 2], values }).unwrap();
+        path
+    };
+    let varied = |i: usize| 1200.0 + 300.0 * ((i * 37 % 101) as f32 / 50.0 - 1.0);
+    let still = data::open(write("still.npy", &|i| if i % 2 == 1 { 7.0 } else { varied(i) })).unwrap();
+    assert!(still.account().contains("all numbers of channel 2 are the same"), "{}", still.account());
+    let all = data::open(write("all.npy", &varied)).unwrap();
+    assert!(!all.account().contains("are the same"), "{}", all.account());
+    // In the units of others, from which they lie some spreads away, or not.
+    let beside = |name: &str, of: &dyn Fn(usize) -> f32| {
+        let options = ReadOptions::noisy().in_units(all.train.units());
+        data::open_with(write(name, of), &options).unwrap().account()
+    };
+    assert!(beside("far.npy", &|i| varied(i) / 1000.0 - 1200.0).contains("seem to be something else"));
+    assert!(!beside("near.npy", &|i| varied(i) + 100.0).contains("seem to be something else"));
+}
