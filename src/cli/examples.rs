@@ -59,7 +59,7 @@ pub const EXAMPLES: [(&str, &[&str]); 20] = [
         "sample",
         &[
             "veridical sample --model runs/photos --seeds 0-15 --png samples.png",
-            "veridical sample --model runs/photos --class cat --guidance 2 --solver dpmpp-2m --output cats.npz",
+            "veridical sample --model runs/photos --class cat --guidance 2 --solver ddim --output cats.npz",
         ],
     ),
     ("likelihood", &["veridical likelihood --model runs/photos --data photos --first 100 --json bits.json"]),
