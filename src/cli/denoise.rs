@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use veridical::data::npy::{self, Array, Values};
-use veridical::data::{Images, ReadOptions, open_with};
+use veridical::data::{Images, ReadOptions, Transform, Units, open_with};
 use veridical::diffusion::write_samples;
 use veridical::methods::noisy::{NoisyData, Sigma};
 use veridical::methods::posterior_draws;
@@ -98,8 +98,11 @@ fn people(args: &Args, path: &str) -> Result<Ended> {
     let model = model::load(&args.model, &Device::named(&args.device)?)?;
     let transformed = model.units().filter(|units| units.transform().is_some());
     let mut options = for_model(args.reading.options(&[])?, &model)?;
-    if transformed.is_some() {
-        options.units = None; // what the model sees is made of the numbers of the files
+    // What the model sees is made of the numbers of the files.
+    match transformed.and_then(Units::transform).map(Transform::detector) {
+        Some(None) => options = options.exact(),
+        Some(Some(_)) => options.units = None,
+        None => {}
     }
     let clean = args.clean.as_ref().map(|path| open_with(path, &options)).transpose()?;
     let noisy = open_with(path, &ReadOptions { noisy: true, ..options })?;

@@ -40,6 +40,8 @@ pub fn run(args: Args) -> Result<Ended> {
     let paths: Vec<PathBuf> = args.std.iter().map(path).collect();
     output::check(paths.iter().map(|path| ("--output", Form::Tensors, Some(path))))?;
     let run = model::run(&args.run);
+    let outputs: Vec<_> = paths.iter().map(|path| ("--output", path.as_path())).collect();
+    output::apart(&outputs, [("--run", &*args.run), ("--run", run)])?;
     for (std, path) in args.std.iter().zip(&paths) {
         if interrupt::requested() {
             break;

@@ -50,7 +50,7 @@ impl Conversion {
         said.range = Some(range);
         said.units = units.clone();
         said.warnings.extend(constant(array, &axes, options));
-        if options.units.is_some() {
+        if options.units.is_some() && !options.exact {
             said.warnings.extend(strange(array, &axes, &units));
         }
         #[cfg(feature = "formats")]

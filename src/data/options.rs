@@ -60,6 +60,10 @@ pub struct ReadOptions {
     pub like: Option<[usize; 3]>,
     /// What the columns are called, for messages; the reader of tables fills it in.
     pub columns: Vec<String>,
+    /// Floating-point numbers are taken as they are, whatever else is said: they are to be
+    /// [transformed](crate::data::Transform) before they are standardised, and rounding them as standardised ones would
+    /// lose what tells small ones apart.
+    pub exact: bool,
     /// The images have noise: values below 0 may lie anywhere.
     pub noisy: bool,
     /// The units of data that were read before, which these belong to. Where those were standardised, so are these, by
@@ -94,6 +98,12 @@ impl ReadOptions {
     /// For images that have noise already.
     pub fn noisy() -> Self {
         ReadOptions { noisy: true, ..Self::default() }
+    }
+
+    /// The same for numbers of which logarithms are to be taken.
+    #[must_use]
+    pub fn exact(self) -> Self {
+        ReadOptions { exact: true, units: None, ..self }
     }
 
     /// The same for data beside samples of this size.

@@ -30,6 +30,9 @@ pub fn units(
         (Kind::Signed, 2) => Numbers::Int16,
         _ => Numbers::Float,
     };
+    if options.exact && whole == Numbers::Float && numbers.kind != Kind::Bool {
+        return Ok(Units::plain());
+    }
     let fits_bytes = least >= 0.0 && most <= 255.0;
     if let Some(of) = options.units.as_ref().filter(|of| of.ends().is_some()) {
         // The same numbers mean the same: words beside words, and truth values that came back as bytes.

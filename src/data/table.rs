@@ -84,12 +84,15 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     }
     // A column that is only called so is one of numbers if it has fractions.
     let fractions = words.iter().any(|word| word.parse::<f64>().is_ok_and(|x| x.fract() != 0.0));
-    if options.class_column.is_none() && fractions {
-        return open(path, name, &ReadOptions { class_column: Some("none".into()), ..options.clone() });
+    if let (None, true, Some(i)) = (&options.class_column, fractions, class) {
+        let mut set = open(path, name, &ReadOptions { class_column: Some("none".into()), ..options.clone() })?;
+        set.reading.converted.push(format!("column {} has fractions, so it is no class but one of numbers", column(i)));
+        return Ok(set);
     }
     if values.is_empty() || dims == 0 {
         return Err(named("no numbers: a table has a row for each sample and a column for each dimension".into()));
     }
+    let suspicious = suspicious(header.as_deref(), &values, dims);
     let array = Array { shape: vec![values.len() / dims, dims], values: Values::F64(values) };
     let labels = class.map(|_| classes(&words)).transpose().map_err(named)?;
     let form = format!("table{}", if is_header { " with a header" } else { "" });
@@ -99,6 +102,7 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let numbers = Type { kind: Kind::Float, width: 8 };
     let mut set = arrays::table(name, (array, numbers), labels, (form, said), options).map_err(named)?;
     set.reading.columns.clone_from(&options.columns);
+    set.reading.warnings.extend(suspicious);
     Ok(set)
 }
 
@@ -112,6 +116,32 @@ fn is_header(first: &csv::StringRecord, second: Option<&csv::StringRecord>) -> b
     all && first.iter().any(is_word) || second.is_some_and(beside)
 }
 
+/// Words on rows and columns that seem to be something else than numbers of samples: what tables are written with by
+/// those who do not ask for it.
+fn suspicious(header: Option<&[String]>, values: &[f64], dims: usize) -> Vec<String> {
+    let counts = |mut all: Box<dyn Iterator<Item = f64> + '_>| {
+        let first = all.next().filter(|x| [0.0, 1.0].contains(x));
+        first.is_some_and(|first| all.enumerate().all(|(i, x)| x == first + 1.0 + i as f64))
+    };
+    let rows = values.len() / dims;
+    let mut said = Vec::new();
+    let unnamed = header.is_none_or(|names| ["", "index", "id"].contains(&&*names[0].to_lowercase()));
+    if dims > 1 && rows > 2 && unnamed && counts(Box::new(values.iter().step_by(dims).copied())) {
+        said.push(
+            "the first column counts the rows, and is learned like any other: take it away if it only numbers them"
+                .into(),
+        );
+    }
+    if header.is_none() && dims > 2 && counts(Box::new(values[..dims].iter().copied())) {
+        said.push("the first row counts the columns, and is taken as a sample: take it away if it is a header".into());
+    }
+    if let Some(twice) = header.and_then(|names| names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)))
+    {
+        said.push(format!("two columns are called {}", escaped(twice.1)));
+    }
+    said
+}
+
 /// Which column holds the class: the one that is asked for, by name or counted from 1, or one with such a name.
 fn class_column(header: Option<&[String]>, columns: usize, options: &ReadOptions) -> Result<Option<usize>, String> {
     let Some(asked) = &options.class_column else {
@@ -120,6 +150,10 @@ fn class_column(header: Option<&[String]>, columns: usize, options: &ReadOptions
     };
     if asked.is_empty() || asked == "none" {
         return Ok(None);
+    }
+    let of_that_name = header.map_or(0, |names| names.iter().filter(|name| *name == asked).count());
+    if of_that_name > 1 {
+        return Err(format!("{of_that_name} columns are called {}: say which by its number, from 1", escaped(asked)));
     }
     let by_name = header.and_then(|names| names.iter().position(|name| name == asked));
     let by_number = || asked.parse::<usize>().ok().filter(|i| (1..=columns).contains(i)).map(|i| i - 1);
@@ -161,6 +195,25 @@ mod tests {
         let path = folder.path().join("t.csv");
         std::fs::write(&path, text).unwrap();
         open_with(&path, options)
+    }
+
+    #[test]
+    fn what_seems_no_sample_or_no_class_is_said() {
+        let plain = ReadOptions::default();
+        let said = |text: &str| read(text, &plain).unwrap().account();
+        let indexed = said(",a,b\n0,3,0.5\n1,-1,1.5\n2,0.25,2\n");
+        assert!(indexed.contains("the first column counts the rows"), "{indexed}");
+        let unnamed = said("0,1,2\n5,3,0.5\n6,-1,1.5\n2,0.25,2\n");
+        assert!(unnamed.contains("the first row counts the columns"), "{unnamed}");
+        let twice = said("a,b,a\n5,3,0.5\n6,-1,1.5\n");
+        assert!(twice.contains("two columns are called a"), "{twice}");
+        let fractions = said("a,b,target\n5,3,0.5\n6,-1,1.5\n");
+        assert!(fractions.contains("column 3 (target) has fractions, so it is no class"), "{fractions}");
+        let sound = said("a,b,class\n0,3,x\n1,-1,y\n2,-1,y\n");
+        assert!(!sound.contains("counts") && !sound.contains("called"), "{sound}");
+        let by_name = ReadOptions { class_column: Some("a".into()), ..plain.clone() };
+        let error = read("a,b,a\n5,3,0.5\n6,-1,1.5\n", &by_name).unwrap_err().to_string();
+        assert!(error.contains("2 columns are called a: say which by its number"), "{error}");
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use veridical::data::{Detector, Numbers, Transform, Units, npy};
+use veridical::data::{Detector, Numbers, Standardise, Transform, Units, npy};
 use veridical::diffusion::{Model, ModelConfig, Precond};
+use veridical::methods::noisy::{NoiseModel, NoisySection, Sigma};
 use veridical::nn::{DhariwalConfig, NetworkConfig};
 use veridical::random::{Purpose, RandomKey, Sequence};
+use veridical::train::RunConfig;
 use veridical::{DType, Device};
 
 use super::people::{Place, SMALL, array, disc};
@@ -198,6 +200,28 @@ fn multiplicative_noise_is_learned_by_logarithms() {
     array(&noisy, &[N, 12, 12], |i| if i == 300 { 0.0 } else { values[i] });
     let text = fails(2, &[&denoise[..], &["--sigma", "0.4"]].concat());
     assert!(text.contains("image 2, row 1, column 0 (from 0) is 0: multiplicative noise is of positive"), "{text}");
+}
+
+#[test]
+fn logarithms_are_taken_of_the_numbers_of_files() {
+    let place = Place::new();
+    let (clean, noisy) = (place.at("clean.npy"), place.at("noisy.npy"));
+    // Fifteen powers of ten: standardised and rounded to 32 bits the small ones would all be the same.
+    let dim = |i: usize| 10f64.powi(3 - (i % 16) as i32) * photons(i);
+    array(&clean, &[N, 12, 12], dim);
+    array(&noisy, &[N, 12, 12], |i| 1.1 * dim(i));
+    let mut run = RunConfig::default();
+    run.data.path = clean;
+    let law = NoiseModel::Multiplicative;
+    let section = NoisySection { path: noisy, noise_model: law, sigma: Sigma::Number(0.1), ..NoisySection::default() };
+    let data = section.open(&run, None).unwrap();
+    let images = data.clean().unwrap();
+    for (i, found) in images.units().all_to_user_f64(&images.pixels().unwrap(), 1).into_iter().enumerate() {
+        approx::assert_relative_eq!(found, dim(i), max_relative = 1e-5);
+    }
+    run.data.standardise = Standardise::All;
+    let error = section.open(&run, None).unwrap_err().to_string();
+    assert!(error.contains("--standardise") && error.contains("leave it out"), "{error}");
 }
 
 #[test]

@@ -38,8 +38,7 @@ run() {
 # The student's steps, the same for every method: those that come first are by labels.
 steps() {
     case $part in
-        mnist-1000 | mnist-10000) echo "--set steps.student=2000 --set steps.pretraining=400 --set steps.batch=50" ;;
-        choose-1000 | tables) echo "--set steps.student=1000 --set steps.pretraining=200 --set steps.batch=50" ;;
+        choose-1000 | mnist-1000 | mnist-10000 | tables) echo "--set steps.student=1000 --set steps.pretraining=200 --set steps.batch=50" ;;
         *) echo "--set steps.student=2500 --set steps.pretraining=250 --set steps.batch=20" ;;
     esac
 }

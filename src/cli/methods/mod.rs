@@ -92,7 +92,8 @@ impl Noise {
         let (clean, noisy) = (named(data, "data.path"), named(self.noisy.as_deref(), "noisy.path"));
         let options = reading.options(&common.set)?;
         let level = self.sigma.is_some() || self.merging_sigma.is_some() || common.given("noisy.sigma").is_some();
-        let of_counts = self.model(common)? == NoiseModel::Counts;
+        let law = self.model(common)?;
+        let (options, of_counts) = (law.reading(options)?, law == NoiseModel::Counts);
         if of_counts && level {
             return Err(Error::Config(
                 "--sigma: the noise of counts has the level that --gain, --offset and --read-noise say; leave --sigma out"

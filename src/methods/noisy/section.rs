@@ -74,6 +74,7 @@ impl NoisySection {
     /// `opened` is what was opened of it before: the clean images, or the noisy ones where there are no clean ones.
     pub fn open(&self, run: &RunConfig, opened: Option<DataSet>) -> Result<NoisyData> {
         let (options, clean, device) = (run.data.options()?, run.data.path.as_str(), run.train.device.as_str());
+        let options = self.noise_model.reading(options)?;
         let noisy = ReadOptions { noisy: self.noise_model != NoiseModel::Merging, ..options.clone() };
         let first = |path: &str, options: &ReadOptions| match opened {
             Some(set) if set.name == path => Ok(set),
