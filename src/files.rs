@@ -83,6 +83,11 @@ pub fn read_text(path: impl AsRef<Path>, most: u64, what: &str) -> Result<String
     })
 }
 
+/// What the system says in a file of its own making, below `/proc` or `/sys`; nothing if it has none.
+pub fn system(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
 /// What a file called `name` is called while [`write_atomic`] writes it.
 fn part_of(name: &OsStr) -> OsString {
     let mut part = OsString::from(".");

@@ -87,6 +87,7 @@ pub trait Accumulator:
 }
 
 impl Accumulator for f32 {
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as f32
     }
@@ -103,6 +104,7 @@ impl Accumulator for f32 {
 }
 
 impl Accumulator for f64 {
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value
     }

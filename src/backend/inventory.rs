@@ -3,6 +3,7 @@
 
 pub use super::gpu_info::{GpuDriver, GpuInfo};
 use super::kernels::CUDA;
+use crate::files;
 
 /// The features of the crate that this build has, by their names in `Cargo.toml`.
 pub fn features() -> Vec<&'static str> {
@@ -96,7 +97,7 @@ pub struct Memory {
 
 /// The machine's memory, where the system tells: on Unix.
 pub fn memory() -> Option<Memory> {
-    let told = std::fs::read_to_string("/proc/meminfo").ok();
+    let told = files::system("/proc/meminfo");
     let of = |key: &str| meminfo(told.as_deref()?, key);
     let total = of("MemTotal").or_else(physical)?;
     let limits = [control_group(), address_space()].into_iter().flatten();
@@ -112,12 +113,12 @@ fn meminfo(text: &str, key: &str) -> Option<u64> {
 
 /// What the control group of this process, or one above it, allows.
 fn control_group() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let text = files::system("/proc/self/cgroup")?;
     let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let root = std::path::Path::new("/sys/fs/cgroup");
     let groups = root.join(own);
     let limits = groups.ancestors().take_while(|group| group.starts_with(root));
-    limits.filter_map(|group| std::fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok()).min()
+    limits.filter_map(|group| files::system(group.join("memory.max"))?.trim().parse().ok()).min()
 }
 
 #[cfg(unix)]
@@ -149,7 +150,7 @@ fn physical() -> Option<u64> {
 
 /// What the processor is called, where the system tells: on Linux.
 pub fn processor() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let text = files::system("/proc/cpuinfo")?;
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?.1.trim();
     (!name.is_empty()).then(|| name.to_string())
 }

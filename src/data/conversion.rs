@@ -48,6 +48,7 @@ impl Conversion {
         };
         units.check_channels(axes.size[2]).map_err(|e| e.to_string())?;
         said.range = Some(range);
+        said.exact = options.exact;
         said.units = units.clone();
         said.warnings.extend(constant(array, &axes, options));
         if options.units.is_some() && !options.exact {

@@ -26,6 +26,8 @@ pub struct Reading {
     pub units: Units,
     /// What the columns of a table are called: a number from 1, and the name in brackets if there is one.
     pub columns: Vec<String>,
+    /// Whether the numbers are [to be transformed](super::ReadOptions::exact), so that their size does not matter.
+    pub exact: bool,
     /// Whether the training images, and the test images, came without labels and all count as of the first class.
     pub without_labels: [bool; 2],
     /// Standard deviation of the training images' values as they are given out.
@@ -73,7 +75,11 @@ impl Reading {
         }
         let [least, most] = train.range().map(f64::from);
         let (size, far) = (self.deviation, (least + most).abs() / 2.0);
-        if self.units.is_plain() && size > 0.0 && (!UNIT.contains(&size) || far > UNIT.end().max(20.0 * size)) {
+        if self.units.is_plain()
+            && !self.exact
+            && size > 0.0
+            && (!UNIT.contains(&size) || far > UNIT.end().max(20.0 * size))
+        {
             self.warnings.push(format!(
                 "values from {} to {} are taken as they are, far from unit size, of which networks learn badly; leave out --standardise none, \
                  or say --standardise all (or channel)",

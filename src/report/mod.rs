@@ -6,6 +6,7 @@ pub mod chart;
 mod curves;
 pub mod image_grid;
 mod page;
+mod points;
 mod scatter;
 mod typeface;
 
@@ -14,4 +15,5 @@ pub use chart::{Chart, Series};
 pub use curves::Curves;
 pub use image_grid::ImageGrid;
 pub use page::Report;
+pub use points::points;
 pub use scatter::Scatter;

@@ -10,12 +10,10 @@ use crate::diffusion::{Model, random_classes};
 use crate::error::Result;
 use crate::figures::grouped;
 use crate::memory;
-use crate::report::{Chart, Curves, ImageGrid, Scatter};
+use crate::report::{self, Curves, ImageGrid};
 
 /// Points of either kind in a scatter plot.
 const POINTS: usize = 1000;
-/// Pairs of coordinates that are plotted.
-const PAIRS: usize = 3;
 /// Signals in a row, and rows of them, at most: smaller curves cannot be read.
 const SIGNALS: [usize; 2] = [4, 6];
 
@@ -124,8 +122,7 @@ pub(super) fn samples(config: &RunConfig, data: &DataSet, model: &Model, seen: u
     grid.render().map(Some)
 }
 
-/// Points of the model and of the training set, pair by pair of their coordinates; of a line, the shares of points
-/// below each place.
+/// Points of the model and of the training set.
 fn points(config: &RunConfig, data: &DataSet, model: &Model, seen: u64) -> Result<RgbImage> {
     let (seed, classes) = (config.sampling.seed, model.denoiser().label_dim());
     let ids: Vec<u32> = (0..POINTS as u32).collect();
@@ -133,24 +130,11 @@ fn points(config: &RunConfig, data: &DataSet, model: &Model, seen: u64) -> Resul
     let drawn = measure::draw(&config.sampling.sampler(), model, seed, POINTS, &labels)?;
     let real = measure::some(&data.train, POINTS)?;
     let dims = data.train.values();
-    let sets = [drawn, real].map(|values| data.train.units().all_to_user_f64(&values, dims));
-    let caption = caption(seen, Kind::Points);
-    if dims == 1 {
-        let [drawn, real] = sets.map(shares);
-        let chart = Chart::new("Distribution", label(data, 0), "share of points below");
-        return chart.series(caption, drawn).series(REAL, real).render();
-    }
+    let user = |values: Vec<f32>| data.train.units().all_to_user_f64(&values, dims);
+    let sets = vec![(caption(seen, Kind::Points), user(drawn)), (REAL.into(), user(real))];
     let density = known_density(data);
     let density = density.as_ref().map(|density| move |at: [f64; 2]| density.density(&at));
-    let mut scatter = Scatter::new([caption.as_str(), REAL]);
-    for first in 0..(dims - 1).min(PAIRS) {
-        let pairs = sets.iter().map(|set| set.chunks(dims).map(|point| [point[first], point[first + 1]]).collect());
-        scatter = scatter.row([label(data, first), label(data, first + 1)], pairs.collect());
-    }
-    if let Some(density) = &density {
-        scatter = scatter.density(density);
-    }
-    scatter.render()
+    report::points(sets, dims, |column| label(data, column), density.as_ref().map(|density| density as _))
 }
 
 /// The density in the plane that the data are drawn from, where it is known.
@@ -163,11 +147,4 @@ fn known_density(data: &DataSet) -> Option<data::synthetic::Density> {
 fn label(data: &DataSet, column: usize) -> String {
     let name = data.reading.columns.get(column).cloned().unwrap_or_else(|| (column + 1).to_string());
     format!("column {name}")
-}
-
-/// The empirical distribution function.
-fn shares(mut values: Vec<f64>) -> Vec<(f64, f64)> {
-    values.sort_unstable_by(f64::total_cmp);
-    let count = values.len() as f64;
-    values.into_iter().enumerate().map(|(i, x)| (x, (i + 1) as f64 / count)).collect()
 }

@@ -138,19 +138,24 @@ fn damaged_models_and_snapshots_are_refused_by_name() {
 #[test]
 fn another_level_of_vector_instructions_is_said_in_one_line() {
     let (_place, out, expected) = begun();
-    let notes = |kernel: &str, steps: &str| {
-        let output = command(&resume(&out, &["--steps", steps])).env("VERIDICAL_CPU_KERNEL", kernel).output().unwrap();
+    let notes_with = |key: &str, word: &str, steps: &str| {
+        let output = command(&resume(&out, &["--steps", steps])).env(key, word).output().unwrap();
         assert!(output.status.success());
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         text.lines().filter(|line| line.contains("bits will differ")).map(String::from).collect::<Vec<_>>()
     };
+    let notes = |kernel: &str, steps: &str| notes_with("VERIDICAL_CPU_KERNEL", kernel, steps);
     let here = Isa::current();
+    let direct = notes_with("VERIDICAL_WINOGRAD", "off", "12");
+    assert_eq!(direct.len(), 1);
+    assert!(direct[0].contains(&format!("with cpu {here} winograd so far and with cpu {here} from")), "{direct:?}");
+    fs::remove_dir_all(out.join("checkpoints/step-000000012")).unwrap();
     if here == Isa::Portable {
         return println!("this processor has one level only");
     }
     let other = notes("portable", "12");
     assert_eq!(other.len(), 1);
-    assert!(other[0].contains(&format!("with cpu {here} so far and with cpu portable")), "{other:?}");
+    assert!(other[0].contains(&format!("with cpu {here} winograd so far and with cpu portable")), "{other:?}");
     // Gone back to the level that it began on, from the checkpoint before: the same bits as ever.
     fs::remove_dir_all(out.join("checkpoints/step-000000012")).unwrap();
     assert!(notes(&here.to_string(), "20").is_empty());

@@ -225,6 +225,23 @@ fn logarithms_are_taken_of_the_numbers_of_files() {
 }
 
 #[test]
+fn what_was_denoised_is_shown_whatever_its_kind() {
+    let place = Place::new();
+    let shapes: [(&str, &[usize]); 3] = [("signals.npy", &[N, 24]), ("points.npy", &[N, 2]), ("line.npy", &[N, 1])];
+    for (name, shape) in shapes {
+        let (data, out) = (place.at(name), place.at(&format!("run-{name}")));
+        array(&data, shape, |i| (0.3 * i as f64).sin());
+        let made = ["sfbd", "--data", &data, "--clean-share", "0.5", "--sigma", "0.3", "--out", &out];
+        let narrow: &[&str] = if name == "signals.npy" { &SMALL } else { &[] };
+        succeeds(&[&made[..], &SHORT, narrow].concat());
+        let picture = image::open(Path::new(&out).join("samples/denoised.png")).unwrap();
+        assert!(picture.width() > 500 && picture.height() > 300, "{name}: {} {}", picture.width(), picture.height());
+        let page = fs::read_to_string(Path::new(&out).join("report.html")).unwrap();
+        assert!(page.contains("clean, noisy, and denoised in each round"), "{name}");
+    }
+}
+
+#[test]
 fn flags_that_do_not_go_together_are_refused_before_anything_is_written() {
     let place = Place::new();
     let [clean, noisy] = counts(&place);

@@ -7,6 +7,7 @@ mod memory;
 mod parallel;
 mod softmax;
 
+pub use gemm::winograd_is_allowed;
 pub use isa::Isa;
 pub use isa::Kernel;
 pub(crate) use memory::USAGE;

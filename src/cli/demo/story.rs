@@ -115,7 +115,7 @@ impl Plan {
         let (shown, _) = noisy.gather(&(0..count as u32).collect::<Vec<_>>())?;
         let mut rounds = Vec::new();
         for k in 1..=self.settings.method.sfbd.rounds {
-            rounds.extend(sfbd::shown(place, k, values)?.map(|pixels| (k.to_string(), pixels)));
+            rounds.extend(sfbd::first_denoised(place, k, count * values)?.map(|pixels| (k.to_string(), pixels)));
         }
         let mut grid = ImageGrid::new(noisy.size()).panel("noisy", &shown, 1);
         for (name, pixels) in &rounds {

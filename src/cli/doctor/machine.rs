@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use veridical::backend::cpu::Isa;
 use veridical::backend::inventory::{CudaKernels, GpuDriver, features, memory, processor};
+use veridical::files;
 
 use crate::cli::version;
 
@@ -55,7 +56,7 @@ pub fn describe(driver: &Result<GpuDriver, String>) -> Value {
 
 /// The version of the driver's part in the kernel, as Linux has it.
 fn kernel_module() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
+    let text = files::system("/proc/driver/nvidia/version")?;
     module_version(&text)
 }
 

@@ -42,13 +42,15 @@
 mod online;
 #[cfg(feature = "report")]
 mod page;
+#[cfg(feature = "report")]
+mod panels;
 mod record;
 mod round;
 mod rounds;
 mod settings;
 
 use round::Denoised;
-pub use round::{Round, SHOWN, shown};
+pub use round::{Round, SHOWN, first_denoised};
 use rounds::{Rounds, Stage};
 pub use settings::{RoundOptimizer, SfbdSection, SfbdSettings, Store};
 

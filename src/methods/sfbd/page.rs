@@ -1,38 +1,16 @@
-//! The page of a run of SFBD, and its pictures.
-
-use image::RgbImage;
+//! The page of a run of SFBD.
 
 use super::SfbdSettings;
-use super::round::{Round, SHOWN, shown};
+use super::panels::{panels, shown};
+use super::round::{Round, first_denoised};
 use crate::data::{Images, Kind};
 use crate::error::Result;
 use crate::evaluate::Comparison;
 use crate::figures::fixed;
 use crate::methods::noisy::NoisyData;
-use crate::methods::pages::{are_pictures, last_samples, state, table};
-use crate::report::{Chart, ImageGrid, Report, png};
+use crate::methods::pages::{last_samples, state, table};
+use crate::report::{Chart, Report, png};
 use crate::train::{End, RunDir, With};
-
-/// Clean, noisy and denoised images side by side, a row each, with a panel for every round; `None` where images are no
-/// pictures.
-fn triptych(data: &NoisyData, denoised: &[(String, Vec<f32>)]) -> Result<Option<RgbImage>> {
-    let Some(noisy) = &data.noisy else { return Ok(None) };
-    if !are_pictures(noisy.size()) || denoised.is_empty() {
-        return Ok(None);
-    }
-    let count = SHOWN.min(noisy.len());
-    let first = |set: &Images| -> Result<Vec<f32>> { Ok(set.gather(&(0..count as u32).collect::<Vec<_>>())?.0) };
-    let (clean, noisy_pixels) = (data.originals.as_ref().map(first).transpose()?, first(noisy)?);
-    let mut grid = ImageGrid::new(noisy.size());
-    if let Some(clean) = &clean {
-        grid = grid.panel("clean", clean, 1);
-    }
-    grid = grid.panel("noisy", &noisy_pixels, 1);
-    for (name, pixels) in denoised {
-        grid = grid.panel(name.clone(), pixels, 1);
-    }
-    grid.render().map(Some)
-}
 
 /// The page of a run of SFBD.
 pub(super) fn page(
@@ -53,22 +31,22 @@ pub(super) fn page(
         data.levels.said(data.unit()),
         rounds.len()
     ));
-    let values = data.noisy.as_ref().map_or(1, |set| set.values());
     let name = |round: &Round| match round.round {
         0 if settings.method.online.enabled => "online".to_string(),
         0 => format!("pre-trained on clean {noun}"),
         k => format!("after round {k}"),
     };
     let mut denoised = Vec::new();
-    for round in rounds {
-        denoised.extend(shown(place, round.round, values)?.map(|pixels| (format!("round {}", round.round), pixels)));
+    for (round, noisy) in rounds.iter().flat_map(|round| Some((round.round, data.noisy.as_ref()?))) {
+        let found = first_denoised(place, round, shown(noisy) * noisy.values())?;
+        denoised.extend(found.map(|pixels| (format!("round {round}"), pixels)));
     }
-    if let Some(picture) = triptych(data, &denoised)? {
+    if let Some(picture) = panels(data, denoised)? {
         place.write("samples/denoised.png", &png(&picture)?)?;
         page = page.section("Denoised").picture(
             &picture,
-            "Images clean, noisy, and denoised in each round",
-            "The same images in every round; the noise on each is drawn once for good.",
+            &format!("The {noun} clean, noisy, and denoised in each round"),
+            &format!("The same {noun} in every round; the noise on each is drawn once for good."),
         )?;
     }
     let generated: Vec<(String, &Comparison)> =

@@ -15,8 +15,8 @@ use crate::tensor::{TensorFile, file};
 use crate::train::{RunDir, Stages};
 
 /// Images that are denoised at once, and stand in one file until the round is over.
-const PART: usize = 256;
-/// Images of a round that are kept for pictures.
+pub const PART: usize = 256;
+/// The first noisy images, which every round denoises, for pictures.
 pub const SHOWN: usize = 10;
 /// In the metadata of a part: the checksum of all that its images follow from.
 const ORIGIN: &str = "veridical.origin";
@@ -118,9 +118,9 @@ fn known(path: &Path, metadata: &BTreeMap<String, String>, values: usize) -> Res
     part.ok_or_else(|| Error::format(path, "of other images, another model or other settings"))
 }
 
-/// The first denoised images of a round, of `values` numbers each, for pictures: as many of [`SHOWN`] as there are.
-/// None if there are none, or none that are whole: a picture less is no reason to end a run. Errors on input.
-pub fn shown(place: &RunDir, k: u32, values: usize) -> Result<Option<Vec<f32>>> {
+/// The first `values` numbers of the denoised images of a round, for pictures, or as many as the first part has. None
+/// if there are none, or none that are whole: a picture less is no reason to end a run. Errors on input.
+pub fn first_denoised(place: &RunDir, k: u32, values: usize) -> Result<Option<Vec<f32>>> {
     let path = directory(place, k).join("denoised/part-000000.safetensors");
     let pixels = match TensorFile::open(path).and_then(|file| file.floats("images")) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
@@ -128,7 +128,7 @@ pub fn shown(place: &RunDir, k: u32, values: usize) -> Result<Option<Vec<f32>>> 
         other => other?,
     };
     Ok(pixels.map(|mut pixels| {
-        pixels.truncate(SHOWN * values);
+        pixels.truncate(values);
         pixels
     }))
 }

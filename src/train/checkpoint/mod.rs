@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::trained::{MODEL_PLAYER, Trained};
-use crate::backend::cpu::Isa;
+use crate::backend::cpu::{Isa, winograd_is_allowed};
 use crate::checksum;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
@@ -85,11 +85,11 @@ pub struct Checkpoint {
 }
 
 /// What computes on a device, as far as it decides how sums round: equal settings give equal bits where this is equal.
-/// On the CPU it is the level of its vector instructions, such as `cpu avx512` (`VERIDICAL_CPU_KERNEL` can ask for
-/// another).
+/// On the CPU it is the level of its vector instructions and how convolutions are computed, such as `cpu avx512
+/// winograd` (`VERIDICAL_CPU_KERNEL` and `VERIDICAL_WINOGRAD` can ask for others).
 pub fn arithmetic(device: &Device) -> String {
     match device {
-        Device::Cpu => format!("cpu {}", Isa::current()),
+        Device::Cpu => format!("cpu {}{}", Isa::current(), if winograd_is_allowed() { " winograd" } else { "" }),
         other => other.to_string(),
     }
 }

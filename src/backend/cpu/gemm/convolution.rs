@@ -1,14 +1,10 @@
-//! The three products of a convolution, straight from the images.
+//! The three products of a convolution: by fewer multiplications where that is faster, or straight from the images.
 
 use super::rows::{Matrix, Rows, Stored};
-use super::{Factor, Product, spread};
+use super::{Factor, Product, spread, winograd};
 use crate::backend::convolution::Convolution;
+use crate::backend::cpu::isa::Isa;
 use crate::error::Result;
-
-/// Whether the patches are the pixels, so that an image can be read as a matrix.
-fn is_pointwise(shape: &Convolution) -> bool {
-    shape.kernel == 1 && shape.stride == 1 && shape.padding == 0
-}
 
 /// `y = conv(x, weight) + bias`: `x` `[batch, height, width, inputs]`, `weight` `[outputs, kernel, kernel, inputs]`,
 /// `y` `[batch, out_height, out_width, outputs]`.
@@ -21,14 +17,9 @@ pub(crate) fn convolve<T: Stored>(
     bias: Option<&[T::Sum]>,
     y: &mut [T],
 ) -> Result<()> {
-    let weight = Matrix::new(weight, shape.outputs, shape.taps() * shape.inputs);
-    let multiply = |x: &dyn Rows<T::Sum>, y: &mut [T]| {
-        Product::new(Factor::plain(x), Factor::transposed(&weight)).plus(bias).write(y, shape.outputs)
-    };
-    if is_pointwise(shape) {
-        multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), y)
-    } else {
-        multiply(&shape.patches(x), y)
+    match winograd::is_better::<T>(shape) {
+        true => winograd::convolve(shape, x, weight, bias, y, Isa::current()),
+        false => direct::convolve(shape, x, weight, bias, y),
     }
 }
 
@@ -41,29 +32,80 @@ pub(crate) fn input_gradient<T: Stored>(
     bias: Option<&[T::Sum]>,
     dx: &mut [T],
 ) -> Result<()> {
-    if spread::is_better(shape) {
-        return spread::input_gradient(shape, dy, weight, bias, dx);
-    }
-    let weight = shape.reversed_weight(weight);
-    let multiply = |dy: &dyn Rows<T::Sum>, dx: &mut [T]| {
-        Product::new(Factor::plain(dy), Factor::plain(&weight)).plus(bias).write(dx, shape.inputs)
-    };
-    if is_pointwise(shape) {
-        multiply(&Matrix::new(dy, shape.out_pixels(), shape.outputs), dx)
-    } else {
-        multiply(&shape.gradient_patches(dy), dx)
+    match winograd::is_better::<T>(shape) {
+        true => winograd::input_gradient(shape, dy, weight, bias, dx, Isa::current()),
+        false => direct::input_gradient(shape, dy, weight, bias, dx),
     }
 }
 
 /// `dw = ` the gradient with respect to the weight, from `x` and `dy`. Errors and panics as [`convolve`] does.
 pub(crate) fn weight_gradient<T: Stored>(shape: &Convolution, x: &[T], dy: &[T], dw: &mut [T]) -> Result<()> {
-    let dy = Matrix::new(dy, shape.out_pixels(), shape.outputs);
-    let multiply = |x: &dyn Rows<T::Sum>, dw: &mut [T]| {
-        Product::new(Factor::transposed(&dy), Factor::plain(x)).write(dw, shape.taps() * shape.inputs)
-    };
-    if is_pointwise(shape) {
-        multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), dw)
-    } else {
-        multiply(&shape.patches(x), dw)
+    match winograd::is_better::<T>(shape) {
+        true => winograd::weight_gradient(shape, x, dy, dw, Isa::current()),
+        false => direct::weight_gradient(shape, x, dy, dw),
+    }
+}
+
+/// Straight from the images: products of patches.
+pub(super) mod direct {
+    use super::{Convolution, Factor, Matrix, Product, Result, Rows, Stored, spread};
+
+    /// Whether the patches are the pixels, so that an image can be read as a matrix.
+    fn is_pointwise(shape: &Convolution) -> bool {
+        shape.kernel == 1 && shape.stride == 1 && shape.padding == 0
+    }
+
+    /// As [`convolve`](super::convolve).
+    pub fn convolve<T: Stored>(
+        shape: &Convolution,
+        x: &[T],
+        weight: &[T],
+        bias: Option<&[T::Sum]>,
+        y: &mut [T],
+    ) -> Result<()> {
+        let weight = Matrix::new(weight, shape.outputs, shape.taps() * shape.inputs);
+        let multiply = |x: &dyn Rows<T::Sum>, y: &mut [T]| {
+            Product::new(Factor::plain(x), Factor::transposed(&weight)).plus(bias).write(y, shape.outputs)
+        };
+        if is_pointwise(shape) {
+            multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), y)
+        } else {
+            multiply(&shape.patches(x), y)
+        }
+    }
+
+    /// As [`input_gradient`](super::input_gradient).
+    pub fn input_gradient<T: Stored>(
+        shape: &Convolution,
+        dy: &[T],
+        weight: &[T],
+        bias: Option<&[T::Sum]>,
+        dx: &mut [T],
+    ) -> Result<()> {
+        if spread::is_better(shape) {
+            return spread::input_gradient(shape, dy, weight, bias, dx);
+        }
+        let weight = shape.reversed_weight(weight);
+        let multiply = |dy: &dyn Rows<T::Sum>, dx: &mut [T]| {
+            Product::new(Factor::plain(dy), Factor::plain(&weight)).plus(bias).write(dx, shape.inputs)
+        };
+        if is_pointwise(shape) {
+            multiply(&Matrix::new(dy, shape.out_pixels(), shape.outputs), dx)
+        } else {
+            multiply(&shape.gradient_patches(dy), dx)
+        }
+    }
+
+    /// As [`weight_gradient`](super::weight_gradient).
+    pub fn weight_gradient<T: Stored>(shape: &Convolution, x: &[T], dy: &[T], dw: &mut [T]) -> Result<()> {
+        let dy = Matrix::new(dy, shape.out_pixels(), shape.outputs);
+        let multiply = |x: &dyn Rows<T::Sum>, dw: &mut [T]| {
+            Product::new(Factor::transposed(&dy), Factor::plain(x)).write(dw, shape.taps() * shape.inputs)
+        };
+        if is_pointwise(shape) {
+            multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), dw)
+        } else {
+            multiply(&shape.patches(x), dw)
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! How fast the products are, measured.
 
+use super::convolution::direct;
 use super::tests::Numbers;
 use super::*;
 use crate::backend::convolution::Convolution;
@@ -65,7 +66,9 @@ fn print_figures() {
         }
     }
     for (batch, extent, inputs, outputs, kernel) in [
-        (8, 16, 256, 256, 3),
+        (4, 32, 256, 256, 3),
+        (4, 16, 512, 256, 3),
+        (4, 8, 256, 256, 3),
         (8, 32, 128, 128, 3),
         (8, 16, 256, 256, 1),
         (64, 8, 64, 64, 3),
@@ -92,5 +95,11 @@ fn print_figures() {
         report(format!("{name} y"), flops, &mut || convolve(&shape, &x, &w, None, &mut y).unwrap());
         report(format!("{name} dx"), flops, &mut || input_gradient(&shape, &y, &w, None, &mut dx).unwrap());
         report(format!("{name} dw"), flops, &mut || weight_gradient(&shape, &x, &y, &mut w).unwrap());
+        if winograd::is_better::<f32>(&shape) {
+            let name = format!("direct {name}");
+            report(format!("{name} y"), flops, &mut || direct::convolve(&shape, &x, &w, None, &mut y).unwrap());
+            report(format!("{name} dx"), flops, &mut || direct::input_gradient(&shape, &y, &w, None, &mut dx).unwrap());
+            report(format!("{name} dw"), flops, &mut || direct::weight_gradient(&shape, &x, &y, &mut w).unwrap());
+        }
     }
 }

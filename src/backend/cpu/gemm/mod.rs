@@ -22,6 +22,7 @@ mod region;
 mod rows;
 mod scratch;
 mod spread;
+mod winograd;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -40,12 +41,14 @@ use crate::error::Result;
 pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
 pub(crate) use rows::{Matrix, Rows, Stored, Sum};
 pub(super) use scratch::give_back;
+pub use winograd::is_allowed as winograd_is_allowed;
 
 use kernel::Kernel;
 
 impl Sum for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
+    const MAY_BE_FAST: bool = true;
     fn kernel(isa: Isa) -> &'static Kernel<f32> {
         static PORTABLE: Kernel<f32> = portable::kernel();
         match isa {
@@ -61,6 +64,8 @@ impl Sum for f32 {
 impl Sum for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
+    // What others are held against.
+    const MAY_BE_FAST: bool = false;
     fn kernel(_: Isa) -> &'static Kernel<f64> {
         static PORTABLE: Kernel<f64> = portable::kernel();
         &PORTABLE

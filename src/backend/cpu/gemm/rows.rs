@@ -5,6 +5,7 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::backend::cpu::isa::{self, Isa};
+use crate::backend::dtype::Accumulator;
 
 /// A type that operands and results are stored in, and the type that products are summed in.
 pub(crate) trait Stored: Copy + Send + Sync + 'static {
@@ -23,17 +24,21 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
 /// A type that products are summed in.
 pub(crate) trait Sum:
     Stored<Sum = Self>
+    + Accumulator
     + bytemuck::Pod
     + PartialEq
     + std::fmt::Debug
     + std::ops::Add<Output = Self>
     + std::ops::AddAssign
     + std::ops::Mul<Output = Self>
+    + std::ops::Neg<Output = Self>
 {
     /// 0
     const ZERO: Self;
     /// 1
     const ONE: Self;
+    /// Whether sums may be made in a faster way that rounds a little more than the plain one.
+    const MAY_BE_FAST: bool;
     /// The kernel for a level of vector instructions.
     fn kernel(isa: Isa) -> &'static super::kernel::Kernel<Self>;
 }

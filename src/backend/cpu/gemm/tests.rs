@@ -2,13 +2,14 @@
 
 use half::bf16;
 
+use super::convolution::direct;
 use super::scratch::Scratch;
 use super::*;
 use crate::backend::convolution::Convolution;
 use crate::error::Error;
 
 /// Levels that this CPU can run.
-fn levels() -> impl Iterator<Item = Isa> {
+pub(super) fn levels() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| {
         if !isa.is_supported() {
             eprintln!("not tested: this CPU has no {isa}");
@@ -47,11 +48,11 @@ fn plain_product(left: &[f32], right: &[f32], m: usize, n: usize, k: usize) -> V
     (0..m * n).map(|i| at(i / n, i % n)).collect()
 }
 
-fn narrow(values: &[f32]) -> Vec<bf16> {
+pub(super) fn narrow(values: &[f32]) -> Vec<bf16> {
     values.iter().map(|&v| bf16::from_f32(v)).collect()
 }
 
-fn wide(values: &[f32]) -> Vec<f64> {
+pub(super) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| v as f64).collect()
 }
 
@@ -285,21 +286,21 @@ fn convolutions_are_exact_on_integers() {
             let plain = plain_convolution(&shape, &x, &w, &dy);
 
             let mut y = vec![f32::NAN; dy.len()];
-            convolve(&shape, &x, &w, Some(&bias), &mut y).unwrap();
+            direct::convolve(&shape, &x, &w, Some(&bias), &mut y).unwrap();
             let expected: Vec<f32> = plain.y.iter().enumerate().map(|(i, y)| y + bias[i % outputs]).collect();
             assert!(y == expected, "y of {shape:?}");
 
             let (mut dx, mut dw) = (vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
-            input_gradient(&shape, &dy, &w, None, &mut dx).unwrap();
-            weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
+            direct::input_gradient(&shape, &dy, &w, None, &mut dx).unwrap();
+            direct::weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
             assert!(dx == plain.dx, "dx of {shape:?}");
             assert!(dw == plain.dw, "dw of {shape:?}");
 
             let mut y = vec![bf16::NAN; dy.len()];
-            convolve(&shape, &narrow(&x), &narrow(&w), None, &mut y).unwrap();
+            direct::convolve(&shape, &narrow(&x), &narrow(&w), None, &mut y).unwrap();
             assert!(y == narrow(&plain.y), "bf16 y of {shape:?}");
             let mut dx = vec![f64::NAN; x.len()];
-            input_gradient(&shape, &wide(&dy), &wide(&w), None, &mut dx).unwrap();
+            direct::input_gradient(&shape, &wide(&dy), &wide(&w), None, &mut dx).unwrap();
             assert!(dx == wide(&plain.dx), "f64 dx of {shape:?}");
         }
     }
@@ -319,9 +320,9 @@ fn large_convolutions_are_exact_on_integers() {
         let dy = numbers.integers(shape.out_pixels() * shape.outputs);
         let plain = plain_convolution(&shape, &x, &w, &dy);
         let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-        convolve(&shape, &x, &w, None, &mut y).unwrap();
-        input_gradient(&shape, &dy, &w, None, &mut dx).unwrap();
-        weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
+        direct::convolve(&shape, &x, &w, None, &mut y).unwrap();
+        direct::input_gradient(&shape, &dy, &w, None, &mut dx).unwrap();
+        direct::weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
         assert!(y == plain.y, "y of {shape:?}");
         assert!(dx == plain.dx, "dx of {shape:?}");
         assert!(dw == plain.dw, "dw of {shape:?}");
