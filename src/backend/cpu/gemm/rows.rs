@@ -22,17 +22,7 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
 }
 
 /// A type that products are summed in.
-pub(crate) trait Sum:
-    Stored<Sum = Self>
-    + Accumulator
-    + bytemuck::Pod
-    + PartialEq
-    + std::fmt::Debug
-    + std::ops::Add<Output = Self>
-    + std::ops::AddAssign
-    + std::ops::Mul<Output = Self>
-    + std::ops::Neg<Output = Self>
-{
+pub(crate) trait Sum: Stored<Sum = Self> + Accumulator + bytemuck::Pod {
     /// 0
     const ZERO: Self;
     /// 1

@@ -66,7 +66,7 @@ impl<S: Sum> Lanes<S> {
     fn scale(mut self, by: f64) -> Self {
         let by = S::of(by);
         for a in &mut self.0 {
-            *a = *a * by;
+            *a *= by;
         }
         self
     }
@@ -84,7 +84,7 @@ impl<S: Sum> Lanes<S> {
     #[inline(always)]
     fn minus(mut self, other: Self) -> Self {
         for (a, b) in self.0.iter_mut().zip(other.0) {
-            *a += -b;
+            *a -= b;
         }
         self
     }
