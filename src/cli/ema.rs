@@ -41,7 +41,9 @@ pub fn run(args: Args) -> Result<Ended> {
     output::check(paths.iter().map(|path| ("--output", Form::Tensors, Some(path))))?;
     let run = model::run(&args.run);
     let outputs: Vec<_> = paths.iter().map(|path| ("--output", path.as_path())).collect();
-    output::apart(&outputs, [("--run", &*args.run), ("--run", run)])?;
+    let kept = snapshots::list(run)?;
+    let inputs = kept.iter().map(|(_, path)| path.as_path()).chain([&*args.run, run]);
+    output::apart(&outputs, inputs.map(|path| ("--run", path)))?;
     for (std, path) in args.std.iter().zip(&paths) {
         if interrupt::requested() {
             break;

@@ -60,7 +60,7 @@ pub struct ReadOptions {
     pub like: Option<[usize; 3]>,
     /// What the columns are called, for messages; the reader of tables fills it in.
     pub columns: Vec<String>,
-    /// Floating-point numbers are taken as they are, whatever else is said: they are to be
+    /// Numbers, but for bytes and words of 16 bits, are taken as they are, whatever else is said: they are to be
     /// [transformed](crate::data::Transform) before they are standardised, and rounding them as standardised ones would
     /// lose what tells small ones apart.
     pub exact: bool,

@@ -4,6 +4,7 @@ use super::axes::Axes;
 use super::npy::{Array, Kind, Type, Values};
 use super::{Numbers, ReadOptions, Standardise, Units};
 use crate::escape::escaped;
+use crate::units::is_constant;
 
 /// Floating-point images within this are taken to be in [-1, 1], for noise and samples leave it a little.
 const NEAR_ONE: f64 = 2.0;
@@ -90,8 +91,7 @@ pub fn units(
     }
     if options.standardise == Standardise::Auto && numbers.kind == Kind::Float {
         let unit = |&[mean, deviation]: &[f64; 2]| {
-            let constant = deviation <= 1e-12 * mean.abs() || least == most;
-            let spread = constant || (UNIT[0]..=UNIT[1]).contains(&deviation);
+            let spread = least == most || is_constant(&[mean, deviation]) || (UNIT[0]..=UNIT[1]).contains(&deviation);
             spread && mean.abs() <= UNIT[1].max(10.0 * deviation)
         };
         let plain = match (axes.are_points(), least < 0.0) {
@@ -145,8 +145,8 @@ pub fn strange(array: &Array, axes: &Axes, units: &Units) -> Option<String> {
 /// Words on channels or columns in which nothing varies, beside others.
 pub fn constant(array: &Array, axes: &Axes, options: &ReadOptions) -> Option<String> {
     let moments = moments(array, axes, true);
-    let still = |[mean, deviation]: &[f64; 2]| *deviation <= 1e-12 * mean.abs();
-    let which: Vec<String> = (0..moments.len()).filter(|i| still(&moments[*i])).map(|i| named(i, options)).collect();
+    let which: Vec<String> =
+        (0..moments.len()).filter(|i| is_constant(&moments[*i])).map(|i| named(i, options)).collect();
     (!which.is_empty() && which.len() < moments.len()).then(|| {
         let what = if axes.are_points() { "column" } else { "channel" };
         format!("all numbers of {what} {} are the same: there is nothing to learn in them", which.join(", "))
@@ -168,7 +168,9 @@ fn moments(array: &Array, axes: &Axes, each: bool) -> Vec<[f64; 2]> {
         _ => 1.0,
     };
     let unit = if (1e-100..1e100).contains(&largest) || largest == 0.0 { 1.0 } else { largest };
-    let sums = |of: &dyn Fn(usize, f64) -> f64| {
+    // Sums of large numbers round by more than those vary: what they are all near goes first.
+    let mut near = vec![None; channels];
+    let sums = |of: &mut dyn FnMut(usize, f64) -> f64| {
         let mut sums = vec![0f64; channels];
         let mut add = |(place, x): (usize, f64)| sums[channel(place)] += of(channel(place), x);
         match &array.values {
@@ -180,9 +182,11 @@ fn moments(array: &Array, axes: &Axes, each: bool) -> Vec<[f64; 2]> {
         let count = array.values.len() as f64 / channels as f64;
         sums.into_iter().map(|sum| sum / count).collect::<Vec<f64>>()
     };
-    let means = sums(&|_, x| x);
-    let variances = sums(&|channel, x| (x - means[channel]).powi(2));
-    means.iter().zip(variances).map(|(&mean, variance)| [mean * unit, variance.sqrt() * unit]).collect()
+    let off = sums(&mut |channel, x| x - *near[channel].get_or_insert(x));
+    let near: Vec<f64> = near.into_iter().map(|near| near.unwrap_or(0.0)).collect();
+    let variances = sums(&mut |channel, x| (x - near[channel] - off[channel]).powi(2));
+    let moments = near.iter().zip(off).zip(variances);
+    moments.map(|((near, off), variance)| [(near + off) * unit, variance.sqrt() * unit]).collect()
 }
 
 /// The mean correlation of neighbouring columns of a table.

@@ -92,7 +92,7 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     if values.is_empty() || dims == 0 {
         return Err(named("no numbers: a table has a row for each sample and a column for each dimension".into()));
     }
-    let suspicious = suspicious(header.as_deref(), &values, dims);
+    let suspicious = suspicious(header.as_deref(), class, &values, dims);
     let array = Array { shape: vec![values.len() / dims, dims], values: Values::F64(values) };
     let labels = class.map(|_| classes(&words)).transpose().map_err(named)?;
     let form = format!("table{}", if is_header { " with a header" } else { "" });
@@ -118,24 +118,26 @@ fn is_header(first: &csv::StringRecord, second: Option<&csv::StringRecord>) -> b
 
 /// Words on rows and columns that seem to be something else than numbers of samples: what tables are written with by
 /// those who do not ask for it.
-fn suspicious(header: Option<&[String]>, values: &[f64], dims: usize) -> Vec<String> {
+fn suspicious(header: Option<&[String]>, class: Option<usize>, values: &[f64], dims: usize) -> Vec<String> {
     let counts = |mut all: Box<dyn Iterator<Item = f64> + '_>| {
         let first = all.next().filter(|x| [0.0, 1.0].contains(x));
         first.is_some_and(|first| all.enumerate().all(|(i, x)| x == first + 1.0 + i as f64))
     };
     let rows = values.len() / dims;
     let mut said = Vec::new();
-    let unnamed = header.is_none_or(|names| ["", "index", "id"].contains(&&*names[0].to_lowercase()));
+    let first = usize::from(class == Some(0));
+    let unnamed = header.is_none_or(|names| ["", "index", "id"].contains(&&*names[first].to_lowercase()));
     if dims > 1 && rows > 2 && unnamed && counts(Box::new(values.iter().step_by(dims).copied())) {
         said.push(
-            "the first column counts the rows, and is learned like any other: take it away if it only numbers them"
+            "the first column of numbers counts the rows, and is learned like any other: take it away if it only numbers them"
                 .into(),
         );
     }
     if header.is_none() && dims > 2 && counts(Box::new(values[..dims].iter().copied())) {
         said.push("the first row counts the columns, and is taken as a sample: take it away if it is a header".into());
     }
-    if let Some(twice) = header.and_then(|names| names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)))
+    if let Some(twice) = header
+        .and_then(|names| names.iter().enumerate().find(|(i, name)| !name.is_empty() && names[..*i].contains(name)))
     {
         said.push(format!("two columns are called {}", escaped(twice.1)));
     }
@@ -202,7 +204,7 @@ mod tests {
         let plain = ReadOptions::default();
         let said = |text: &str| read(text, &plain).unwrap().account();
         let indexed = said(",a,b\n0,3,0.5\n1,-1,1.5\n2,0.25,2\n");
-        assert!(indexed.contains("the first column counts the rows"), "{indexed}");
+        assert!(indexed.contains("the first column of numbers counts the rows"), "{indexed}");
         let unnamed = said("0,1,2\n5,3,0.5\n6,-1,1.5\n2,0.25,2\n");
         assert!(unnamed.contains("the first row counts the columns"), "{unnamed}");
         let twice = said("a,b,a\n5,3,0.5\n6,-1,1.5\n");

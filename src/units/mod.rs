@@ -100,9 +100,7 @@ impl Units {
     /// Those that bring channels of these means and standard deviations to mean 0 and deviation 0.5. The error names
     /// the channel in which all numbers are equal.
     pub(crate) fn standardising(numbers: Numbers, moments: &[[f64; 2]]) -> std::result::Result<Self, usize> {
-        // What is left of rounding is no spread.
-        let spread = |[mean, deviation]: &[f64; 2]| *deviation > 1e-12 * mean.abs() && deviation.is_normal();
-        match moments.iter().position(|moments| !spread(moments)) {
+        match moments.iter().position(|moments| is_constant(moments)) {
             Some(channel) => Err(channel),
             None => Ok(Units {
                 numbers,
@@ -261,6 +259,11 @@ impl Units {
     }
 }
 
+/// Whether numbers of this mean and standard deviation are all the same: what is left of rounding is no spread.
+pub(crate) fn is_constant([mean, deviation]: &[f64; 2]) -> bool {
+    *deviation <= 1e-14 * mean.abs() || !deviation.is_normal()
+}
+
 fn formula(offset: f64, scale: f64) -> String {
     format!("(x - {}) / {}", significant(offset, 15), significant(scale, 6))
 }
@@ -345,6 +348,8 @@ mod tests {
     fn a_constant_channel_has_no_scale() {
         assert_eq!(Units::standardising(Numbers::Float, &[[0.0, 1.0], [5.0, 0.0]]), Err(1));
         assert_eq!(Units::standardising(Numbers::Float, &[[1e9, 1e-7]]), Err(0));
+        let far = Units::standardising(Numbers::Float, &[[1e12, 0.8]]).unwrap();
+        approx::assert_relative_eq!(far.to_model(1e12 + 0.8, 0), 0.5, max_relative = 1e-3);
         assert!(Units::new(Numbers::Float, vec![0.0], vec![0.0]).is_err());
         assert!(Units::new(Numbers::Float, vec![0.0], vec![]).is_err());
     }

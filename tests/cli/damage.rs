@@ -142,7 +142,7 @@ fn another_level_of_vector_instructions_is_said_in_one_line() {
         let output = command(&resume(&out, &["--steps", steps])).env(key, word).output().unwrap();
         assert!(output.status.success());
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        text.lines().filter(|line| line.contains("bits will differ")).map(String::from).collect::<Vec<_>>()
+        text.lines().filter(|line| line.contains("bits may differ")).map(String::from).collect::<Vec<_>>()
     };
     let notes = |kernel: &str, steps: &str| notes_with("VERIDICAL_CPU_KERNEL", kernel, steps);
     let here = Isa::current();

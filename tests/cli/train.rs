@@ -70,8 +70,11 @@ fn a_run_leaves_everything_it_promises() {
     let nowhere = ["ema", "--run", run, "--std", "0.1", "--images", "9999", "--output", "x"];
     assert!(fails(2, &nowhere).contains("reach from 80 to 480"));
     assert!(fails(2, &["ema", "--run", run, "--std", "0.5", "--output", "x"]).contains("between 0 and 0.3"));
-    let own = format!("{run}/model.safetensors");
-    assert!(fails(2, &["ema", "--run", run, "--std", "0.1", "--output", &own]).contains("is what --run is read from"));
+    let snapshot = fs::read_dir(out.join("snapshots")).unwrap().next().unwrap().unwrap().path();
+    for own in [&out.join("model.safetensors"), &snapshot] {
+        let onto = ["ema", "--run", run, "--std", "0.1", "--output", own.to_str().unwrap()];
+        assert!(fails(2, &onto).contains("is what --run is read from"));
+    }
 
     assert!(fails(2, &place.first(&out, &[])).contains("--resume"));
     assert!(out.join("model.safetensors").exists());

@@ -184,7 +184,8 @@ fn standardising(set: &DataSet, transform: &Transform, sigma: Option<f64>) -> Re
     check(&set.train, transform, &set.name)?;
     let values = transformed(&set.train, transform, sigma)?;
     let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
+    let near = values[0]; // of a constant nothing is left then, not even rounding
+    let mean = near + values.iter().map(|x| x - near).sum::<f64>() / n;
     let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
     let units = Units::standardising(set.train.units().numbers(), &[[mean, variance.sqrt()]]).map_err(|_| {
         Error::Config(format!("{}: all numbers are the same: there is nothing to learn", escaped(&set.name)))

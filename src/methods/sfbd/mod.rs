@@ -251,7 +251,8 @@ impl<'a> Sfbd<'a> {
             needed[index as usize] = true;
         }
         let needed = &needed[clean..];
-        Ok((0..noisy.len() as u32).filter(|&i| needed[i as usize] || (i as usize) < SHOWN).collect())
+        let shown = round::shown(noisy);
+        Ok((0..noisy.len() as u32).filter(|&i| needed[i as usize] || (i as usize) < shown).collect())
     }
 
     fn stage_settings(&self, k: u32) -> Result<RunConfig> {

@@ -1,8 +1,8 @@
 //! The page of a run of SFBD.
 
 use super::SfbdSettings;
-use super::panels::{panels, shown};
-use super::round::{Round, first_denoised};
+use super::panels::panels;
+use super::round::{Round, first_denoised, shown};
 use crate::data::{Images, Kind};
 use crate::error::Result;
 use crate::evaluate::Comparison;

@@ -2,18 +2,12 @@
 
 use image::RgbImage;
 
-use crate::data::{Images, Kind};
+use crate::data::Kind;
 use crate::error::Result;
 use crate::methods::noisy::NoisyData;
 use crate::report::{Curves, ImageGrid, points};
 
-use super::round::{PART, SHOWN};
-
-/// How many denoised samples a picture takes, of those of the first part.
-pub fn shown(set: &Images) -> usize {
-    let most = if Kind::of(set.size()) == Kind::Points { PART } else { SHOWN };
-    most.min(set.len())
-}
+use super::round::shown;
 
 /// Clean, noisy and denoised samples side by side, with a panel for every round: of images and signals a row each, of
 /// points all together. `None` where there are none, or they are images of other channels than grey or colour.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Images;
+use crate::data::{Images, Kind};
 use crate::error::{Error, Result};
 use crate::evaluate::Comparison;
 use crate::methods::noisy::subset;
@@ -16,7 +16,7 @@ use crate::train::{RunDir, Stages};
 
 /// Images that are denoised at once, and stand in one file until the round is over.
 pub const PART: usize = 256;
-/// The first noisy images, which every round denoises, for pictures.
+/// The first noisy images or signals, which every round denoises, for pictures.
 pub const SHOWN: usize = 10;
 /// In the metadata of a part: the checksum of all that its images follow from.
 const ORIGIN: &str = "veridical.origin";
@@ -116,6 +116,12 @@ fn known(path: &Path, metadata: &BTreeMap<String, String>, values: usize) -> Res
     let file = TensorFile::open(path)?;
     let part = file.floats("images")?.filter(|part| part.len() == values && file.metadata() == *metadata);
     part.ok_or_else(|| Error::format(path, "of other images, another model or other settings"))
+}
+
+/// How many of the first noisy samples every round denoises, for pictures: of points many are seen together.
+pub fn shown(noisy: &Images) -> usize {
+    let most = if Kind::of(noisy.size()) == Kind::Points { PART } else { SHOWN };
+    most.min(noisy.len())
 }
 
 /// The first `values` numbers of the denoised images of a round, for pictures, or as many as the first part has. None

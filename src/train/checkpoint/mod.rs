@@ -100,7 +100,7 @@ pub fn other_arithmetic(there: Option<&str>, device: &Device) -> Option<String> 
     let here = arithmetic(device);
     there.filter(|there| **there != here).map(|there| {
         format!(
-            "warning: computed with {there} so far and with {here} from here on: bits will differ from those of an \
+            "warning: computed with {there} so far and with {here} from here on: bits may differ from those of an \
              uninterrupted run"
         )
     })

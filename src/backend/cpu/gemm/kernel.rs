@@ -67,9 +67,10 @@ pub(crate) struct Kernel<S> {
     pub rows: usize,
     pub columns: usize,
     /// Safe to call if the CPU has `isa` and
-    /// * `left` holds a whole panel (`rows * DEPTH`) and `right` `columns * depth` initialised elements,
+    /// * `left` holds `depth` steps of a panel, `(rows - 1) * DEPTH + depth` elements [`Along::Depth`] and `rows *
+    ///   depth` [`Along::Rows`], and `right` holds `columns * depth`, all initialised (rows and columns the kernel's),
     /// * `c` points to `rows` × `columns` (of the tile) elements that nobody else uses at the time,
-    /// * the pointer in `base` points to as many elements as the tile has columns, or rows.
+    /// * the pointer in `base` points to as many elements as the tile has columns.
     pub tile: unsafe fn(&Tile<S>),
     /// Writes the transpose: `to[c * stride + r] = from[r * DEPTH + c]` for 16 rows and the given number of columns.
     pub transpose: fn(from: &[S], columns: usize, to: &mut [S], stride: usize),

@@ -111,7 +111,7 @@ impl<S: Sum> Region<'_, S> {
     ///
     /// # Safety
     /// `to` must point to the region's rows, `stride` apart, which nobody else uses meanwhile; `base` to as many
-    /// elements as the region has columns, or rows.
+    /// elements as the region has columns.
     pub unsafe fn multiply(&self, to: *mut S, stride: usize, alpha: S, base: Base<S>) -> Result<()> {
         let kernel = self.kernel;
         // Rows packed together: a few, still in the first-level cache when they are used, while the right panels come

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::lanes::{LANES, Lanes, of_filter, transform};
+use super::lanes::{Between, LANES, Lanes, Taps};
 use super::{FREQUENCIES, WINDOW};
 use crate::backend::convolution::Convolution;
 use crate::backend::cpu::gemm::kernel::{DEPTH, Kernel};
@@ -74,9 +74,9 @@ impl<'a, T: Stored> Filter<'a, T> {
         let pack = |(i, to): (usize, &mut [T::Sum])| -> Result<()> {
             let mut room = Scratch::of::<T::Sum>(FREQUENCIES * LANES * width + LANES * DEPTH + TAPS * LANES * LANES)?;
             let (rows, room) = room.as_mut().split_at_mut(LANES * DEPTH);
-            let (taps, block) = room.split_at_mut(TAPS * LANES * LANES);
-            let block = &mut block[..FREQUENCIES * LANES * width];
-            kernel.isa.run_kernel(PackPanel { of: self, first: i * width, kernel, rows, taps, block, to });
+            let (taps, some) = room.split_at_mut(TAPS * LANES * LANES);
+            let some = &mut some[..FREQUENCIES * LANES * width];
+            kernel.isa.run_kernel(PackPanel { of: self, first: i * width, kernel, rows, taps, some, to });
             Ok(())
         };
         let parts = memory.as_mut::<T::Sum>()[..panels * packed.panel()].chunks_mut(packed.panel()).enumerate();
@@ -123,17 +123,17 @@ struct PackPanel<'a, T: Stored> {
     /// Room for the taps of [`LANES`] channels, in each [`LANES`] columns side by side: `[taps, channels, columns]`.
     taps: &'a mut [T::Sum],
     /// Room for [`LANES`] channels of the panel: 36 streams to far places at once would keep waiting for the memory.
-    block: &'a mut [T::Sum],
+    some: &'a mut [T::Sum],
     to: &'a mut [T::Sum],
 }
 
 impl<T: Stored> isa::Kernel for PackPanel<'_, T> {
     #[inline(always)]
     fn run(self) {
-        let PackPanel { of, first, kernel, rows, taps, block, to } = self;
+        let PackPanel { of, first, kernel, rows, taps, some, to } = self;
         let (width, end) = (kernel.columns, of.columns.min(first + kernel.columns));
-        let (matrix, of_block) = (to.len() / FREQUENCIES, LANES * width);
-        let mut between = [[Lanes::ZERO; WINDOW]; WINDOW];
+        let (matrix, of_some) = (to.len() / FREQUENCIES, LANES * width);
+        let mut between = Between::new();
         for channel in (0..of.depth).step_by(LANES) {
             let channels = LANES.min(of.depth - channel);
             for column in (first..end).step_by(LANES) {
@@ -145,15 +145,20 @@ impl<T: Stored> isa::Kernel for PackPanel<'_, T> {
                     }
                 }
                 for c in 0..channels {
-                    let read = |i, j| Lanes::load(&taps[((3 * i + j) * LANES + c) * LANES..]);
                     let at = c * width + column - first;
-                    transform(&mut between, read, of_filter::<T::Sum, 3>, |i, j, lanes| {
-                        lanes.store(&mut block[(i * WINDOW + j) * of_block + at..][..LANES]);
-                    });
+                    for j in 0..3 {
+                        let tap = |i: usize| Lanes::load(&taps[((3 * i + j) * LANES + c) * LANES..]);
+                        between.column::<Taps, 3, 6>(j, [tap(0), tap(1), tap(2)]);
+                    }
+                    for i in 0..WINDOW {
+                        for (j, lanes) in between.row::<Taps, 3, 6>(i).iter().enumerate() {
+                            lanes.store(&mut some[(i * WINDOW + j) * of_some + at..][..LANES]);
+                        }
+                    }
                 }
             }
-            for (block, to) in block.chunks_exact(of_block).zip(to.chunks_exact_mut(matrix)) {
-                to[channel * width..(channel + channels) * width].copy_from_slice(&block[..channels * width]);
+            for (some, to) in some.chunks_exact(of_some).zip(to.chunks_exact_mut(matrix)) {
+                to[channel * width..(channel + channels) * width].copy_from_slice(&some[..channels * width]);
             }
         }
     }

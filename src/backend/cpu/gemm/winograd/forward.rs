@@ -5,10 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::filter::{Depth, Filter, Packed};
-use super::lanes::{LANES, Lanes, to_result, transform};
+use super::lanes::{Between, LANES, Lanes, Pixels, Results};
 use super::windows::{Tiles, Windows};
 use super::{FREQUENCIES, TILE, WINDOW};
-use crate::backend::cpu::gemm::blocks;
 use crate::backend::cpu::gemm::kernel::{Along, Base, DEPTH, Kernel, Tile};
 use crate::backend::cpu::gemm::pack::by;
 use crate::backend::cpu::gemm::rows::{Stored, Sum};
@@ -17,8 +16,8 @@ use crate::backend::cpu::isa::{self, Isa};
 use crate::error::{Error, Result};
 use crate::stop;
 
-/// Tiles that are handled together: with 256 channels their transforms take 4 MB, and each part of the weights that is
-/// fetched is used for four panels of rows.
+/// Tiles that are handled together, or those of a band if there are more: with 256 channels their transforms take 2 MB
+/// and the products as much again, and each part of the weights that is fetched is used for so many rows.
 const AT_ONCE: usize = 56;
 
 /// Channels that are summed in one go. Of all that is rounded, these sums weigh most: in goes of 256 channels results
@@ -36,9 +35,8 @@ pub fn convolve<T: Stored>(
     let kernel = <T::Sum as Sum>::kernel(isa);
     let packed = filter.pack(kernel)?;
     let tiles = windows.tiles;
-    let size = (tiles.bands() * tiles.across(), FREQUENCIES * filter.columns, windows.channels);
-    let threads = if blocks::is_large(size) { rayon::current_num_threads() } else { 1 };
-    let share = (tiles.bands() * tiles.across()).div_ceil(threads);
+    assert!(bias.is_none_or(|bias| bias.len() == filter.columns), "one bias per column");
+    let share = (tiles.bands() * tiles.across()).div_ceil(rayon::current_num_threads());
     let bands_at_once = (AT_ONCE.min(share) / tiles.across()).max(1);
     let mut rest = y;
     let mut tasks = Vec::new();
@@ -50,9 +48,6 @@ pub fn convolve<T: Stored>(
     let work = |(bands, y): (Range<usize>, &mut [T])| {
         Bands { windows, packed: &packed, kernel, columns: filter.columns, bias, bands, y }.compute()
     };
-    if threads == 1 || tasks.len() == 1 {
-        return tasks.into_iter().try_for_each(work);
-    }
     let stopped = stop::watch();
     let work = |task| if stopped() { Err(Error::Stopped) } else { work(task) };
     tasks.into_par_iter().with_max_len(1).try_for_each(work)
@@ -73,7 +68,7 @@ struct Bands<'a, T: Stored> {
 /// How the tiles of some bands are packed as rows of left factors: 36 of them, in each the blocks of the depth, in each
 /// the panels.
 #[derive(Clone, Copy)]
-struct Rows {
+struct LeftLayout {
     tiles: usize,
     panels: usize,
     /// Tiles of a panel: as even as that goes, for a panel of few is not much faster than a full one.
@@ -83,10 +78,10 @@ struct Rows {
     depth: Depth,
 }
 
-impl Rows {
+impl LeftLayout {
     fn new<S>(tiles: usize, depth: Depth, kernel: &Kernel<S>) -> Self {
         let panels = tiles.div_ceil(kernel.rows);
-        Rows { tiles, panels, of_panel: tiles.div_ceil(panels.max(1)), panel: kernel.rows * DEPTH, depth }
+        LeftLayout { tiles, panels, of_panel: tiles.div_ceil(panels.max(1)), panel: kernel.rows * DEPTH, depth }
     }
 
     /// Elements of one of the 36; a little apart, so that they do not share the places of a cache.
@@ -104,11 +99,11 @@ impl Rows {
 impl<T: Stored> Bands<'_, T> {
     fn compute(self) -> Result<()> {
         let (across, isa) = (self.windows.tiles.across(), self.kernel.isa);
-        let rows = Rows::new(self.bands.len() * across, self.packed.depth, self.kernel);
+        let rows = LeftLayout::new(self.bands.len() * across, self.packed.depth, self.kernel);
         let mut left = Scratch::of::<T::Sum>(FREQUENCIES * rows.matrix())?;
         let left = &mut left.as_mut::<T::Sum>()[..FREQUENCIES * rows.matrix()];
         isa.run_kernel(FromWindows { windows: self.windows, bands: self.bands.clone(), rows, to: left });
-        // Rows of whole vectors, so that they can be read in such.
+        // LeftLayout of whole vectors, so that they can be read in such.
         let stride = self.columns.next_multiple_of(LANES);
         let product = rows.tiles * stride + LANES;
         let mut products = Scratch::of::<T::Sum>(FREQUENCIES * product)?;
@@ -124,7 +119,7 @@ impl<T: Stored> Bands<'_, T> {
     }
 
     /// One of the 36 products.
-    fn multiply(&self, rows: &Rows, frequency: usize, left: &[T::Sum], product: &mut [T::Sum], stride: usize) {
+    fn multiply(&self, rows: &LeftLayout, frequency: usize, left: &[T::Sum], product: &mut [T::Sum], stride: usize) {
         let Bands { packed, kernel, columns, .. } = self;
         let width = packed.width;
         assert!(
@@ -165,7 +160,7 @@ impl<T: Stored> Bands<'_, T> {
 struct FromWindows<'a, T: Stored> {
     windows: &'a Windows<'a, T>,
     bands: Range<usize>,
-    rows: Rows,
+    rows: LeftLayout,
     to: &'a mut [T::Sum],
 }
 
@@ -175,15 +170,18 @@ impl<T: Stored> isa::Kernel for FromWindows<'_, T> {
         let FromWindows { windows, bands, rows, to } = self;
         let across = windows.tiles.across();
         let (mut tile, matrix) = (0, rows.matrix());
-        let mut between = [[Lanes::ZERO; WINDOW]; WINDOW];
+        let mut between = Between::new();
         for band in bands {
             for i in 0..across {
                 let window = windows.window(band, i);
                 for channel in (0..windows.channels).step_by(LANES) {
                     let at = rows.place(tile, channel);
-                    window.transform(channel, &mut between, |frequency, lanes| {
-                        lanes.store(&mut to[frequency * matrix + at..][..LANES]);
-                    });
+                    window.transform_columns(channel, &mut between);
+                    for row in 0..WINDOW {
+                        for (j, lanes) in between.row::<Pixels, 6, 6>(row).iter().enumerate() {
+                            lanes.store(&mut to[(row * WINDOW + j) * matrix + at..][..LANES]);
+                        }
+                    }
                 }
                 tile += 1;
             }
@@ -209,7 +207,7 @@ impl<T: Stored> isa::Kernel for ToPixels<'_, T> {
         let ToPixels { tiles, columns, bias, bands, stride, products, y } = self;
         let (across, product) = (tiles.across(), products.len() / FREQUENCIES);
         let line = tiles.width * columns;
-        let mut between = [[Lanes::ZERO; WINDOW]; WINDOW];
+        let mut between = Between::new();
         let mut first = 0; // of the band's pixels
         for (i, band) in bands.enumerate() {
             let rows = tiles.rows_of(band);
@@ -220,13 +218,20 @@ impl<T: Stored> isa::Kernel for ToPixels<'_, T> {
                 for column in (0..columns).step_by(LANES) {
                     let bias = bias.map_or(Lanes::ZERO, |bias| Lanes::load(&bias[column..]));
                     let place = (i * across + tile) * stride + column;
-                    let read = |i, j| Lanes::load(&products[(i * WINDOW + j) * product + place..]);
-                    transform(&mut between, read, to_result::<T::Sum, TILE>, |row, pixel, lanes| {
-                        if row < rows && pixel < pixels {
+                    for j in 0..WINDOW {
+                        let mut lanes = [Lanes::ZERO; WINDOW];
+                        for (row, lanes) in lanes.iter_mut().enumerate() {
+                            *lanes = Lanes::load(&products[(row * WINDOW + j) * product + place..]);
+                        }
+                        between.column::<Results, 6, TILE>(j, lanes);
+                    }
+                    for row in 0..rows {
+                        let results = between.row::<Results, 6, TILE>(row);
+                        for (pixel, lanes) in results.iter().enumerate().take(pixels) {
                             let at = row * line + (tile * TILE + pixel) * columns;
                             lanes.add(bias).store(&mut y[at + column..at + columns]);
                         }
-                    });
+                    }
                 }
             }
         }

@@ -8,8 +8,8 @@
 //! 4x4).
 //!
 //! Results are three to four times as far off as those of the direct way, at most five times (`tests.rs`): some 1e-6 of
-//! their size in f32. Where a number is not finite, neither are the 16 pixels of each tile that sees it; the direct way
-//! spoils the 9 around it. `VERIDICAL_WINOGRAD=off` forbids this way.
+//! their size in f32. A number that is not finite spoils up to all 16 pixels of a tile that sees it; the direct way the
+//! 9 around it. `VERIDICAL_WINOGRAD=off` forbids this way.
 
 mod filter;
 mod forward;
@@ -39,6 +39,8 @@ const FREQUENCIES: usize = WINDOW * WINDOW;
 /// Channels from which on the transforms are worth their time, and tiles from which on that of the weights is.
 const LEAST_CHANNELS: usize = 32;
 const LEAST_TILES: usize = 32;
+/// Tiles across an image beyond which a band of them does not stay in cache.
+const MOST_ACROSS: usize = 128;
 
 /// Whether this is the way to compute a convolution and its gradients, for sums of this type.
 pub(super) fn is_better<T: Stored>(shape: &Convolution) -> bool {
@@ -62,12 +64,13 @@ fn fits(shape: &Convolution) -> bool {
     shape.kernel == 3 && shape.stride == 1 && shape.padding <= 2 && shape.out_pixels() > 0
 }
 
-/// Whether there are channels and tiles enough, and these are not mostly outside of the images.
+/// Whether there are channels and tiles enough, not too many in a band, and these not mostly outside of the images.
 fn pays(shape: &Convolution) -> bool {
     let (height, width) = (shape.out_height(), shape.out_width());
     let tiles = height.div_ceil(TILE) * width.div_ceil(TILE);
     let few = shape.inputs.min(shape.outputs) < LEAST_CHANNELS || shape.batch * tiles < LEAST_TILES;
-    !few && 2 * FREQUENCIES * tiles <= 9 * height * width
+    let wide = shape.width.max(width) > MOST_ACROSS * TILE;
+    !few && !wide && 2 * FREQUENCIES * tiles <= 9 * height * width
 }
 
 /// As [`convolve`](super::convolve), where [`is_better`] holds.

@@ -160,6 +160,7 @@ fn it_is_taken_where_it_pays() {
     assert!(!is(&shape(1, [32, 32], [3, 128], 1)) && !is(&shape(1, [32, 32], [128, 8], 1)));
     assert!(!is(&shape(1, [8, 8], [256, 256], 1)), "the weights' transform would take longer than the products");
     assert!(!is(&shape(8, [1, 32], [64, 64], 1)), "three of four rows of every tile would be thrown away");
+    assert!(!is(&shape(1, [64, 1024], [64, 64], 1)), "a row of tiles would leave the cache");
     let other = |kernel, stride| Convolution { kernel, stride, ..shape(1, [32, 32], [64, 64], 1) };
     assert!(!is(&other(5, 1)) && !is(&other(3, 2)) && !is(&other(1, 1)));
     assert!(!is_better::<f64>(&shape(1, [32, 32], [64, 64], 1)));

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::lanes::{LANES, Lanes, of_filter, to_result, transform};
+use super::lanes::{Between, LANES, Lanes, Pixels, Results, Taps};
 use super::windows::Windows;
 use super::{FREQUENCIES, TILE, WINDOW};
 use crate::backend::cpu::gemm::kernel::{Along, Base, DEPTH, Kernel, Tile};
@@ -16,9 +16,9 @@ use crate::backend::cpu::isa::{self, Isa};
 use crate::error::{Error, Result};
 use crate::stop;
 
-/// Tiles that are transformed together, and summed over in one piece: no more than panels are deep.
+/// Tiles that are transformed together, and summed over in one go, or those of a band if there are more.
 const AT_ONCE: usize = 64;
-/// Elements of the transforms that are there at a time (64 MB).
+/// Elements of the transforms that are there at a time (64 MB), unless the threads need more for a part each.
 const IN_MEMORY: usize = 1 << 24;
 
 /// As [`gemm::weight_gradient`](crate::backend::cpu::gemm::weight_gradient), with windows of `x`.
@@ -28,7 +28,8 @@ pub fn compute<T: Stored>(windows: &Windows<T>, dy: &[T], outputs: usize, dw: &m
     assert!(dy.len() >= tiles.batch * tiles.height * tiles.width * outputs && dw.len() >= outputs * 9 * inputs);
     let bands_at_once = (AT_ONCE / tiles.across()).max(1);
     let layout = Layout::new(bands_at_once * tiles.across(), inputs, outputs, kernel);
-    let lots = (IN_MEMORY / layout.part()).max(1).next_multiple_of(rayon::current_num_threads());
+    let threads = rayon::current_num_threads();
+    let lots = (IN_MEMORY / layout.part() / threads).max(1) * threads;
     let stride = inputs.next_multiple_of(LANES);
     let product = outputs * stride + LANES;
     let mut products = Scratch::of::<T::Sum>(FREQUENCIES * product)?;
@@ -161,7 +162,7 @@ impl<T: Stored> isa::Kernel for Transform<'_, T> {
         let (tiles, across, outputs) = (windows.tiles, windows.tiles.across(), layout.outputs);
         let (left_matrix, right_matrix) = (layout.left_matrix(), layout.right_matrix());
         let (left, right) = to.split_at_mut(FREQUENCIES * left_matrix);
-        let mut between = [[Lanes::ZERO; WINDOW]; WINDOW];
+        let mut between = Between::new();
         let all = bands.flat_map(|band| (0..across).map(move |i| (band, i)));
         for (tile, (band, i)) in all.enumerate() {
             let (image, top) = tiles.place(band);
@@ -171,21 +172,31 @@ impl<T: Stored> isa::Kernel for Transform<'_, T> {
             };
             for (panel, channel) in (0..outputs).step_by(layout.rows).enumerate() {
                 let at = panel * layout.left_panel() + tile * layout.rows;
-                let read = |y, x| match pixel(y, x) {
-                    Some(pixel) => Lanes::load(&dy[pixel + channel..pixel + outputs]),
-                    None => Lanes::ZERO,
-                };
-                transform(&mut between, read, of_filter::<T::Sum, TILE>, |i, j, lanes| {
-                    lanes.store(&mut left[(i * WINDOW + j) * left_matrix + at..][..LANES]);
-                });
+                for x in 0..TILE {
+                    let mut column = [Lanes::ZERO; TILE];
+                    for (y, lanes) in column.iter_mut().enumerate() {
+                        if let Some(pixel) = pixel(y, x) {
+                            *lanes = Lanes::load(&dy[pixel + channel..pixel + outputs]);
+                        }
+                    }
+                    between.column::<Taps, TILE, 6>(x, column);
+                }
+                for row in 0..WINDOW {
+                    for (j, lanes) in between.row::<Taps, TILE, 6>(row).iter().enumerate() {
+                        lanes.store(&mut left[(row * WINDOW + j) * left_matrix + at..][..LANES]);
+                    }
+                }
             }
             let window = windows.window(band, i);
             for channel in (0..layout.inputs).step_by(LANES) {
                 let (panel, lane) = (channel / layout.columns, channel % layout.columns);
                 let at = panel * layout.right_panel() + tile * layout.columns + lane;
-                window.transform(channel, &mut between, |frequency, lanes| {
-                    lanes.store(&mut right[frequency * right_matrix + at..][..LANES]);
-                });
+                window.transform_columns(channel, &mut between);
+                for row in 0..WINDOW {
+                    for (j, lanes) in between.row::<Pixels, 6, 6>(row).iter().enumerate() {
+                        lanes.store(&mut right[(row * WINDOW + j) * right_matrix + at..][..LANES]);
+                    }
+                }
             }
         }
     }
@@ -206,13 +217,21 @@ impl<T: Stored> isa::Kernel for ToWeights<'_, T> {
     fn run(self) {
         let ToWeights { products, first, inputs, dw } = self;
         let product = products.len() / FREQUENCIES;
-        let mut between = [[Lanes::ZERO; WINDOW]; WINDOW];
+        let mut between = Between::new();
         for channel in (0..inputs).step_by(LANES) {
-            let read = |i, j| Lanes::load(&products[(i * WINDOW + j) * product + first + channel..]);
-            transform(&mut between, read, to_result::<T::Sum, 3>, |i, j, lanes| {
-                let tap = 3 * i + j;
-                lanes.store(&mut dw[tap * inputs + channel..(tap + 1) * inputs]);
-            });
+            for j in 0..WINDOW {
+                let mut lanes = [Lanes::ZERO; WINDOW];
+                for (row, lanes) in lanes.iter_mut().enumerate() {
+                    *lanes = Lanes::load(&products[(row * WINDOW + j) * product + first + channel..]);
+                }
+                between.column::<Results, 6, 3>(j, lanes);
+            }
+            for row in 0..3 {
+                for (j, lanes) in between.row::<Results, 6, 3>(row).iter().enumerate() {
+                    let tap = 3 * row + j;
+                    lanes.store(&mut dw[tap * inputs + channel..(tap + 1) * inputs]);
+                }
+            }
         }
     }
 }

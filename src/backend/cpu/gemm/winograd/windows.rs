@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lanes::{Between, Lanes, of_input, transform};
+use super::lanes::{Between, Lanes, Pixels};
 use super::{TILE, WINDOW};
 use crate::backend::convolution::Convolution;
 use crate::backend::cpu::gemm::rows::Stored;
@@ -81,15 +81,14 @@ impl<'a, T: Stored> Windows<'a, T> {
     /// The window of a tile.
     pub fn window(&self, band: usize, across: usize) -> Window<'a, T> {
         let (image, top) = self.tiles.place(band);
-        let inside = |first: usize, i: usize, extent: usize| {
-            (first * TILE + i).checked_sub(self.padding).filter(|&at| at < extent)
-        };
+        let inside =
+            |first: usize, i: usize, extent: usize| (first + i).checked_sub(self.padding).filter(|&at| at < extent);
         let line = self.width * self.channels;
         let mut rows = [None; WINDOW];
         let mut columns = [None; WINDOW];
         for i in 0..WINDOW {
-            rows[i] = inside(top / TILE, i, self.height).map(|y| (image * self.height + y) * line);
-            columns[i] = inside(across, i, self.width).map(|x| x * self.channels);
+            rows[i] = inside(top, i, self.height).map(|y| (image * self.height + y) * line);
+            columns[i] = inside(across * TILE, i, self.width).map(|x| x * self.channels);
         }
         Window { data: self.data, channels: self.channels, rows, columns }
     }
@@ -104,18 +103,17 @@ pub struct Window<'a, T> {
 }
 
 impl<T: Stored> Window<'_, T> {
-    /// Transforms some channels from `channel` on; `write` takes the 36 results, which have numbers.
+    /// Transforms the columns of some channels from `channel` on.
     #[inline(always)]
-    pub fn transform(
-        &self,
-        channel: usize,
-        between: &mut Between<T::Sum>,
-        mut write: impl FnMut(usize, &Lanes<T::Sum>),
-    ) {
-        let read = |i: usize, j: usize| match (self.rows[i], self.columns[j]) {
-            (Some(row), Some(column)) => Lanes::load(&self.data[row + column + channel..row + column + self.channels]),
-            _ => Lanes::ZERO,
-        };
-        transform(between, read, of_input, |i, j, lanes| write(i * WINDOW + j, lanes));
+    pub fn transform_columns(&self, channel: usize, between: &mut Between<T::Sum>) {
+        for (j, x) in self.columns.iter().enumerate() {
+            let mut column = [Lanes::ZERO; WINDOW];
+            for (pixel, y) in column.iter_mut().zip(&self.rows) {
+                if let (Some(y), Some(x)) = (y, x) {
+                    *pixel = Lanes::load(&self.data[y + x + channel..y + x + self.channels]);
+                }
+            }
+            between.column::<Pixels, 6, 6>(j, column);
+        }
     }
 }
