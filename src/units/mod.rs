@@ -100,7 +100,7 @@ impl Units {
     /// Those that bring channels of these means and standard deviations to mean 0 and deviation 0.5. The error names
     /// the channel in which all numbers are equal.
     pub(crate) fn standardising(numbers: Numbers, moments: &[[f64; 2]]) -> std::result::Result<Self, usize> {
-        match moments.iter().position(|moments| is_constant(moments)) {
+        match moments.iter().position(is_constant) {
             Some(channel) => Err(channel),
             None => Ok(Units {
                 numbers,

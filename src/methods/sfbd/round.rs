@@ -15,9 +15,11 @@ use crate::tensor::{TensorFile, file};
 use crate::train::{RunDir, Stages};
 
 /// Images that are denoised at once, and stand in one file until the round is over.
-pub const PART: usize = 256;
+const PART: usize = 256;
 /// The first noisy images or signals, which every round denoises, for pictures.
 pub const SHOWN: usize = 10;
+/// The first noisy points likewise, which are seen together.
+const POINTS: usize = 128;
 /// In the metadata of a part: the checksum of all that its images follow from.
 const ORIGIN: &str = "veridical.origin";
 
@@ -118,9 +120,9 @@ fn known(path: &Path, metadata: &BTreeMap<String, String>, values: usize) -> Res
     part.ok_or_else(|| Error::format(path, "of other images, another model or other settings"))
 }
 
-/// How many of the first noisy samples every round denoises, for pictures: of points many are seen together.
+/// How many of the first noisy samples every round denoises, for pictures: no more than the first part takes.
 pub fn shown(noisy: &Images) -> usize {
-    let most = if Kind::of(noisy.size()) == Kind::Points { PART } else { SHOWN };
+    let most = if Kind::of(noisy.size()) == Kind::Points { POINTS } else { SHOWN };
     most.min(noisy.len())
 }
 
