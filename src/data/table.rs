@@ -119,21 +119,22 @@ fn is_header(first: &csv::StringRecord, second: Option<&csv::StringRecord>) -> b
 /// Words on rows and columns that seem to be something else than numbers of samples: what tables are written with by
 /// those who do not ask for it.
 fn suspicious(header: Option<&[String]>, class: Option<usize>, values: &[f64], dims: usize) -> Vec<String> {
-    let counts = |mut all: Box<dyn Iterator<Item = f64> + '_>| {
-        let first = all.next().filter(|x| [0.0, 1.0].contains(x));
-        first.is_some_and(|first| all.enumerate().all(|(i, x)| x == first + 1.0 + i as f64))
+    // From 0 or 1 on, in steps of 1.
+    let counts = |step: usize, end: usize| {
+        let all = values[..end].iter().step_by(step);
+        [0.0, 1.0].contains(&values[0]) && all.enumerate().all(|(i, x)| *x == values[0] + i as f64)
     };
     let rows = values.len() / dims;
     let mut said = Vec::new();
     let first = usize::from(class == Some(0));
     let unnamed = header.is_none_or(|names| ["", "index", "id"].contains(&&*names[first].to_lowercase()));
-    if dims > 1 && rows > 2 && unnamed && counts(Box::new(values.iter().step_by(dims).copied())) {
+    if dims > 1 && rows > 2 && unnamed && counts(dims, values.len()) {
         said.push(
             "the first column of numbers counts the rows, and is learned like any other: take it away if it only numbers them"
                 .into(),
         );
     }
-    if header.is_none() && dims > 2 && counts(Box::new(values[..dims].iter().copied())) {
+    if header.is_none() && dims > 2 && counts(1, dims) {
         said.push("the first row counts the columns, and is taken as a sample: take it away if it is a header".into());
     }
     if let Some(twice) = header

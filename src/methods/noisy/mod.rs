@@ -3,6 +3,7 @@
 mod counts;
 mod estimate;
 mod known;
+mod law;
 mod levels;
 mod merging;
 mod section;
@@ -12,11 +13,11 @@ mod transformed;
 pub use counts::{CountNoise, KnownDetector, count_noise};
 pub use estimate::{Estimate, estimate};
 pub use known::Known;
+pub use law::NoiseModel;
 pub use levels::NoiseLevels;
 pub use merging::merging_levels;
 pub use section::NoisySection;
 pub use sigma::Sigma;
-pub use transformed::NoiseModel;
 
 use crate::data::{DataSet, Images, Reading, Transform, Units};
 use crate::error::{Error, Result};

@@ -4,40 +4,10 @@ use super::counts::{CountNoise, FAR, KnownDetector, count_noise};
 use super::levels::NoiseLevels;
 use super::sigma::Sigma;
 use super::{NoisyData, accounts, check_sizes, levels_of};
-use crate::data::{DataSet, Detector, Images, Numbers, ReadOptions, Standardise, Transform, Units};
+use crate::data::{DataSet, Detector, Images, Numbers, Transform, Units};
 use crate::error::{Error, Result};
 use crate::escape::escaped;
 use crate::figures::significant;
-
-crate::choice! {
-    /// The law of the noise.
-    pub enum NoiseModel {
-        /// Normal, added, of the level sigma.
-        Gaussian = "gaussian",
-        /// Photons through a detector: gain, offset and read_noise say it, and sigma is left out.
-        Counts = "counts",
-        /// Factors of mean 1, of log-normal law; sigma is the standard deviation of their logarithm.
-        Multiplicative = "multiplicative",
-        /// None, but images that are bad in another way; sigma is the level of noise from which on each is as good as
-        /// a clean one.
-        Merging = "merging",
-    }
-}
-
-impl NoiseModel {
-    /// How data are read whose noise is of this law. Errors on numbers that are to be standardised in a way of their
-    /// own before a transform, after which they are standardised anyway.
-    pub fn reading(self, options: ReadOptions) -> Result<ReadOptions> {
-        let transforms = matches!(self, NoiseModel::Counts | NoiseModel::Multiplicative);
-        match (self, options.standardise) {
-            (_, asked @ (Standardise::All | Standardise::Channel)) if transforms => Err(Error::Config(format!(
-                "data.standardise = \"{asked}\" (--standardise): with noisy.noise_model = \"{self}\" numbers are transformed, and standardised after that; leave it out"
-            ))),
-            (NoiseModel::Multiplicative, _) => Ok(options.exact()),
-            _ => Ok(options),
-        }
-    }
-}
 
 /// Photons, with the variance of the read-out, below which the noise of a transformed count has less than level 1.
 const FEW: f64 = 3.0;

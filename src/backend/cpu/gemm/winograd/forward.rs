@@ -81,7 +81,7 @@ struct LeftLayout {
 impl LeftLayout {
     fn new<S>(tiles: usize, depth: Depth, kernel: &Kernel<S>) -> Self {
         let panels = tiles.div_ceil(kernel.rows);
-        LeftLayout { tiles, panels, of_panel: tiles.div_ceil(panels.max(1)), panel: kernel.rows * DEPTH, depth }
+        LeftLayout { tiles, panels, of_panel: tiles.div_ceil(panels), panel: kernel.rows * DEPTH, depth }
     }
 
     /// Elements of one of the 36; a little apart, so that they do not share the places of a cache.
@@ -103,7 +103,7 @@ impl<T: Stored> Bands<'_, T> {
         let mut left = Scratch::of::<T::Sum>(FREQUENCIES * rows.matrix())?;
         let left = &mut left.as_mut::<T::Sum>()[..FREQUENCIES * rows.matrix()];
         isa.run_kernel(FromWindows { windows: self.windows, bands: self.bands.clone(), rows, to: left });
-        // LeftLayout of whole vectors, so that they can be read in such.
+        // Rows of whole vectors, so that they can be read in such.
         let stride = self.columns.next_multiple_of(LANES);
         let product = rows.tiles * stride + LANES;
         let mut products = Scratch::of::<T::Sum>(FREQUENCIES * product)?;
@@ -122,9 +122,8 @@ impl<T: Stored> Bands<'_, T> {
     fn multiply(&self, rows: &LeftLayout, frequency: usize, left: &[T::Sum], product: &mut [T::Sum], stride: usize) {
         let Bands { packed, kernel, columns, .. } = self;
         let width = packed.width;
-        assert!(
-            rows.tiles == 0 || product.len() >= (rows.tiles - 1) * stride + columns && rows.of_panel <= kernel.rows
-        );
+        assert!(rows.tiles > 0 && rows.of_panel <= kernel.rows);
+        assert!(product.len() >= (rows.tiles - 1) * stride + columns);
         for (block, steps) in (0..packed.depth.blocks())
             .flat_map(|block| by(SUMMED, 0..packed.depth.of_block(block)).map(move |steps| (block, steps)))
         {
@@ -148,7 +147,7 @@ impl<T: Stored> Bands<'_, T> {
                         base,
                     };
                     // SAFETY: the panels are as long as asserted, the tile lies in the product, whose rows and columns
-                    // there are by the first assertion, and which is borrowed here; the CPU has the kernel's level.
+                    // there are by the first assertions, and which is borrowed here; the CPU has the kernel's level.
                     unsafe { (kernel.tile)(&tile) };
                 }
             }
