@@ -127,11 +127,11 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// Runs `work` that cannot be interrupted, such as a decomposition of a large matrix by another crate, so that the
 /// caller can leave it: on a thread of its own, which is left to itself once the calling thread is to stop.
 ///
-/// On the calling thread where that heeds no stop, where it is one of rayon's (which `work` may wait for), and where no
-/// thread can be had. Errors if the calling thread is to stop.
+/// On the calling thread where that heeds no stop, and where no thread can be had. `work` must not use rayon's threads:
+/// the calling one may be among them, and does not serve while it waits. Errors if the calling thread is to stop.
 pub fn or_leave<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R> {
     check()?;
-    if Stop::current().is_none() || rayon::current_thread_index().is_some() {
+    if Stop::current().is_none() {
         return Ok(work());
     }
     // Shared, so that the work is still there if no thread can be had.

@@ -3,7 +3,8 @@
 //!
 //! They are rayon's. Where a process may start fewer than are wanted, rayon would panic at its first use; [`start`]
 //! finds out how many can be had, and makes do with them, down to the calling thread alone. The first tensor on the CPU
-//! calls it, if nobody did before.
+//! calls it, if nobody did before. A program whose main thread does the work calls [`start_here`] first: a loop is then
+//! begun and ended without waking another thread, which networks of small tensors feel (docs/performance.md).
 
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,23 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 ///
 /// Errors if `RAYON_NUM_THREADS` is no number, and if not even the threads can be had that could be a moment before.
 pub fn start() -> Result<Vec<String>> {
+    start_by(Caller::Waits)
+}
+
+/// As [`start`], with the calling thread as one of them. It must be one that lasts as long as the process does, and it
+/// should not wait for other threads that use tensors: with `RAYON_NUM_THREADS=1` it is the only one that serves them.
+pub fn start_here() -> Result<Vec<String>> {
+    start_by(Caller::WorksAlong)
+}
+
+/// What the thread that starts the others does while they work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Waits,
+    WorksAlong,
+}
+
+fn start_by(caller: Caller) -> Result<Vec<String>> {
     static STARTING: Mutex<()> = Mutex::new(());
     // In a pool of the caller's own there are threads already, and rayon takes those.
     if rayon::current_thread_index().is_some() {
@@ -40,23 +58,26 @@ pub fn start() -> Result<Vec<String>> {
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let (wanted, mut notes) = wanted(std::env::var_os(VARIABLE).as_deref(), processors)?;
-    let had = match wanted {
-        1 => can_be_had(1),
-        _ => match can_be_had(wanted) {
-            all if all == wanted => all,
-            // What the limit leaves is for the rest of the process and of the user, too.
-            some => some / 2,
-        },
+    // To be started besides the calling thread.
+    let besides = match caller {
+        Caller::Waits => wanted,
+        Caller::WorksAlong => wanted - 1,
     };
-    if had < wanted {
-        let those = if had == 0 { "the calling one".into() } else { format!("{had}") };
+    let had = match can_be_had(besides) {
+        all if all == besides => all,
+        // What the limit leaves is for the rest of the process and of the user, too.
+        some => some / 2,
+    };
+    let all = wanted - besides + had;
+    if all < wanted {
+        let those = if had == 0 { "the calling one".into() } else { format!("{all}") };
         notes.push(format!(
             "{wanted} threads were to be started, which the system does not give (ulimit -u, pids.max, memory): going on with {those}"
         ));
     }
-    let pool = match had {
-        0 => ThreadPoolBuilder::new().num_threads(1).use_current_thread(),
-        _ => ThreadPoolBuilder::new().num_threads(had),
+    let pool = match (caller, had) {
+        (Caller::Waits, 1..) => ThreadPoolBuilder::new().num_threads(had),
+        _ => ThreadPoolBuilder::new().num_threads(1 + had).use_current_thread(),
     };
     let built = pool.build_global();
     STARTED.store(true, Ordering::Release);

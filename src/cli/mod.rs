@@ -115,7 +115,7 @@ pub fn main() -> ExitCode {
         progress::be_quiet();
     }
     interrupt::catch();
-    match threads::start().and_then(|notes| run(cli.command, &notes)) {
+    match threads::start_here().and_then(|notes| run(cli.command, &notes)) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
         Err(Error::Stopped) => {

@@ -6,6 +6,7 @@ mod isa;
 mod memory;
 mod parallel;
 mod softmax;
+mod vector;
 
 pub use gemm::winograd_is_allowed;
 pub use isa::Isa;

@@ -2,7 +2,7 @@ use num_traits::Zero;
 use rayon::prelude::*;
 
 use super::{OP, Setting};
-use crate::backend::cpu::gemm::{Factor, Matrix, Product, Stored, Sum};
+use crate::backend::cpu::gemm::{Factor, Matrix, Product, Scratch, Stored, Sum};
 use crate::backend::cpu::{Kernel, RowSum, sum_of_pairs, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
@@ -46,9 +46,13 @@ impl Setting {
         scores.saturating_mul(self.heads + self.channels / 8)
     }
 
+    /// Queries of a block, at most.
+    fn at_once(&self) -> usize {
+        (SCORES / self.tokens).clamp(32, 256).min(self.tokens)
+    }
+
     fn blocks(&self) -> impl Iterator<Item = Block> + use<> {
-        let Setting { tokens, causal, .. } = *self;
-        let size = (SCORES / tokens).clamp(32, 256);
+        let (Setting { tokens, causal, .. }, size) = (*self, self.at_once());
         (0..tokens).step_by(size).map(move |first| {
             let queries = size.min(tokens - first);
             Block { first, queries, keys: if causal { first + queries } else { tokens }, causal }
@@ -81,11 +85,12 @@ where
     let y = y.as_mut_slice::<T>()?.par_chunks_mut(image);
     let lse = lse.as_mut_slice::<T::Acc>()?.par_chunks_mut(setting.heads * setting.tokens);
     let images = (q, k, v, y, lse).into_par_iter().with_min_len(tasks_per_share(setting.work()));
-    images.try_for_each_init(Vec::new, |scores, (q, k, v, y, lse)| {
+    images.try_for_each(|(q, k, v, y, lse)| {
+        let mut scores = Scratch::of::<T::Acc>(setting.at_once() * setting.tokens)?;
         for (head, lse) in lse.chunks_mut(setting.tokens).enumerate() {
             let channel = head * head_dim;
             for block in setting.blocks() {
-                let scores = sized(scores, block.queries * block.keys);
+                let scores = &mut scores.as_mut()[..block.queries * block.keys];
                 make_scores(&setting, block, [&q[channel..], &k[channel..]], scores)?;
                 let lse = &mut lse[block.first..][..block.queries];
                 with_vector_instructions(Softmax { block, scores, lse });
@@ -97,14 +102,6 @@ where
         }
         Ok(())
     })
-}
-
-/// The first `len` elements of `buffer`, which grows to hold them.
-fn sized<A: Zero + Clone>(buffer: &mut Vec<A>, len: usize) -> &mut [A] {
-    if buffer.len() < len {
-        buffer.resize(len, A::zero());
-    }
-    &mut buffer[..len]
 }
 
 /// `scale q k^T` for the queries of a block and the keys that at least one of them sees.
@@ -142,13 +139,28 @@ impl<A: Real<Acc = A> + Accumulator> Kernel for Softmax<'_, A> {
     }
 }
 
-/// What a thread needs for an image's gradient.
-#[derive(Default)]
-struct Scratch<A> {
-    probabilities: Vec<A>,
-    slopes: Vec<A>,
-    dk: Vec<A>,
-    dv: Vec<A>,
+/// Room for a head's gradient.
+struct Room<'a, A> {
+    /// Of a block's scores, as the slopes.
+    probabilities: &'a mut [A],
+    slopes: &'a mut [A],
+    /// Sums of the gradients of all keys, as those of the values.
+    dk: &'a mut [A],
+    dv: &'a mut [A],
+}
+
+impl<'a, A> Room<'a, A> {
+    /// Elements that it takes.
+    fn size(setting: &Setting) -> usize {
+        2 * setting.tokens * (setting.at_once() + setting.head_dim())
+    }
+
+    fn of(setting: &Setting, memory: &'a mut [A]) -> Self {
+        let (scores, sums) = memory.split_at_mut(2 * setting.at_once() * setting.tokens);
+        let (probabilities, slopes) = scores.split_at_mut(setting.at_once() * setting.tokens);
+        let (dk, rest) = sums.split_at_mut(setting.tokens * setting.head_dim());
+        Room { probabilities, slopes, dk, dv: &mut rest[..setting.tokens * setting.head_dim()] }
+    }
 }
 
 fn backward_as<T>(
@@ -161,7 +173,7 @@ fn backward_as<T>(
 ) -> Result<()>
 where
     T: Real + Stored<Sum = <T as Real>::Acc>,
-    T::Acc: Real<Acc = T::Acc> + Sum + Element + Default,
+    T::Acc: Real<Acc = T::Acc> + Sum + Element,
 {
     let (image, head_dim) = (setting.image(), setting.head_dim());
     let images = |tensor| Tensor::as_slice::<T>(tensor).map(|data| data.par_chunks(image));
@@ -171,12 +183,14 @@ where
     let dv = dv.as_mut_slice::<T>()?.par_chunks_mut(image);
     let lse = lse.as_slice::<T::Acc>()?.par_chunks(setting.heads * setting.tokens);
     let images = (inputs, dq, dk, dv, lse).into_par_iter().with_min_len(tasks_per_share(2 * setting.work()));
-    images.try_for_each_init(Scratch::default, |scratch, ((q, k, v, y, dy), dq, dk, dv, lse)| {
+    images.try_for_each(|((q, k, v, y, dy), dq, dk, dv, lse)| {
+        let mut memory = Scratch::of::<T::Acc>(Room::<T::Acc>::size(&setting))?;
+        let mut room = Room::of(&setting, memory.as_mut());
         for (head, lse) in lse.chunks(setting.tokens).enumerate() {
             let channel = head * head_dim;
             let inputs = [q, k, v, y, dy].map(|image| &image[channel..]);
-            backward_head::<T>(&setting, inputs, lse, scratch, &mut dq[channel..])?;
-            for (sums, out) in [(&scratch.dk, &mut *dk), (&scratch.dv, &mut *dv)] {
+            backward_head::<T>(&setting, inputs, lse, &mut room, &mut dq[channel..])?;
+            for (sums, out) in [(&room.dk, &mut *dk), (&room.dv, &mut *dv)] {
                 for (sums, out) in sums.chunks(head_dim).zip(out[channel..].chunks_mut(setting.channels)) {
                     for (out, &sum) in out.iter_mut().zip(sums) {
                         *out = T::narrow(sum);
@@ -188,12 +202,12 @@ where
     })
 }
 
-/// Writes the head's `dq`, and leaves its `dk` and `dv` in `scratch`.
+/// Writes the head's `dq`, and leaves its `dk` and `dv` in `room`.
 fn backward_head<T>(
     setting: &Setting,
     [q, k, v, y, dy]: [&[T]; 5],
     lse: &[T::Acc],
-    scratch: &mut Scratch<T::Acc>,
+    room: &mut Room<T::Acc>,
     dq: &mut [T],
 ) -> Result<()>
 where
@@ -202,14 +216,12 @@ where
 {
     let (head_dim, channels) = (setting.head_dim(), setting.channels);
     let scale = T::Acc::of(setting.scale());
-    for sums in [&mut scratch.dk, &mut scratch.dv] {
-        sums.clear();
-        sums.resize(setting.tokens * head_dim, T::Acc::zero());
-    }
+    room.dk.fill(T::Acc::zero());
+    room.dv.fill(T::Acc::zero());
     for block in setting.blocks() {
         let Block { first, queries, keys, .. } = block;
-        let probabilities = sized(&mut scratch.probabilities, queries * keys);
-        let slopes = sized(&mut scratch.slopes, queries * keys);
+        let probabilities = &mut room.probabilities[..queries * keys];
+        let slopes = &mut room.slopes[..queries * keys];
         make_scores(setting, block, [q, k], probabilities)?;
         let arriving = setting.rows(dy, first, queries);
         let (all_keys, values) = (setting.rows(k, 0, keys), setting.rows(v, 0, keys));
@@ -232,10 +244,10 @@ where
         Product::new(Factor::transposed(&slopes), Factor::plain(&setting.rows(q, first, queries)))
             .scaled(scale)
             .accumulating(true)
-            .write(&mut scratch.dk, head_dim)?;
+            .write(room.dk, head_dim)?;
         Product::new(Factor::transposed(&probabilities), Factor::plain(&arriving))
             .accumulating(true)
-            .write(&mut scratch.dv, head_dim)?;
+            .write(room.dv, head_dim)?;
     }
     Ok(())
 }

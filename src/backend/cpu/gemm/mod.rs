@@ -40,6 +40,7 @@ use crate::error::Result;
 
 pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
 pub(crate) use rows::{Matrix, Rows, Stored, Sum};
+pub(crate) use scratch::Scratch;
 pub(super) use scratch::give_back;
 pub use winograd::is_allowed as winograd_is_allowed;
 

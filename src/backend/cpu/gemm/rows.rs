@@ -5,6 +5,7 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::backend::cpu::isa::{self, Isa};
+use crate::backend::cpu::vector::InVectors;
 use crate::backend::dtype::Accumulator;
 
 /// A type that operands and results are stored in, and the type that products are summed in.
@@ -22,7 +23,7 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
 }
 
 /// A type that products are summed in.
-pub(crate) trait Sum: Stored<Sum = Self> + Accumulator + bytemuck::Pod {
+pub(crate) trait Sum: Stored<Sum = Self> + Accumulator + InVectors + bytemuck::Pod {
     /// 0
     const ZERO: Self;
     /// 1

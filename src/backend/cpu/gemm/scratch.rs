@@ -34,7 +34,7 @@ pub fn give_back() {
 
 /// A buffer aligned to cache lines. It holds zeros or what an earlier user left; it goes back to the place of its
 /// thread when dropped.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     /// Taken out when dropped.
     buffer: Option<CpuBuffer>,
 }

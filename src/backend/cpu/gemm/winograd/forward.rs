@@ -1,18 +1,23 @@
-//! A convolution: windows to products to pixels, some bands of tiles at a time, so that what is between stays in cache.
+//! A convolution: windows to products to pixels, so that what is between stays in cache.
+//!
+//! Where there are many tiles, the weights are transformed once, and lots of tiles go all the way through one after the
+//! other. Where there are few, the transform of the weights, four times as large as they are, is what would fill the
+//! memory: the windows are transformed once, and each panel of the weights is transformed where it is multiplied.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::filter::{Depth, Filter, Packed};
-use super::lanes::{Between, LANES, Lanes, Pixels, Results};
-use super::windows::{Tiles, Windows};
-use super::{FREQUENCIES, TILE, WINDOW};
-use crate::backend::cpu::gemm::kernel::{Along, Base, DEPTH, Kernel, Tile};
-use crate::backend::cpu::gemm::pack::by;
+use super::FREQUENCIES;
+use super::filter::{Filter, SUMMED};
+use super::layout::{LeftLayout, ResultLayout, multiply};
+use super::transforms::{FromWindows, ToPixels};
+use super::windows::Windows;
+use crate::backend::cpu::gemm::kernel::Kernel;
 use crate::backend::cpu::gemm::rows::{Stored, Sum};
 use crate::backend::cpu::gemm::scratch::Scratch;
-use crate::backend::cpu::isa::{self, Isa};
+use crate::backend::cpu::isa::Isa;
+use crate::backend::cpu::vector::{InVectors, LANES};
 use crate::error::{Error, Result};
 use crate::stop;
 
@@ -20,9 +25,8 @@ use crate::stop;
 /// and the products as much again, and each part of the weights that is fetched is used for so many rows.
 const AT_ONCE: usize = 56;
 
-/// Channels that are summed in one go. Of all that is rounded, these sums weigh most: in goes of 256 channels results
-/// would be a third further off.
-const SUMMED: usize = 128;
+/// So many tiles or fewer are few.
+const FEW: usize = 128;
 
 /// As [`gemm::convolve`](crate::backend::cpu::gemm::convolve).
 pub fn convolve<T: Stored>(
@@ -32,207 +36,149 @@ pub fn convolve<T: Stored>(
     y: &mut [T],
     isa: Isa,
 ) -> Result<()> {
-    let kernel = <T::Sum as Sum>::kernel(isa);
-    let packed = filter.pack(kernel)?;
-    let tiles = windows.tiles;
     assert!(bias.is_none_or(|bias| bias.len() == filter.columns), "one bias per column");
-    let share = (tiles.bands() * tiles.across()).div_ceil(rayon::current_num_threads());
+    let tiles = windows.tiles;
+    let count = tiles.bands() * tiles.across();
+    let share = count.div_ceil(rayon::current_num_threads());
     let bands_at_once = (AT_ONCE.min(share) / tiles.across()).max(1);
-    let mut rest = y;
-    let mut tasks = Vec::new();
-    for bands in by(bands_at_once, 0..tiles.bands()) {
-        let (own, others) = rest.split_at_mut(tiles.pixels(bands.clone()) * filter.columns);
-        tasks.push((bands, own));
-        rest = others;
-    }
-    let work = |(bands, y): (Range<usize>, &mut [T])| {
-        Bands { windows, packed: &packed, kernel, columns: filter.columns, bias, bands, y }.compute()
-    };
-    let stopped = stop::watch();
-    let work = |task| if stopped() { Err(Error::Stopped) } else { work(task) };
-    tasks.into_par_iter().with_max_len(1).try_for_each(work)
+    let work = Work { windows, filter, kernel: <T::Sum as Sum>::kernel(isa), bias, bands_at_once };
+    if count <= FEW { work.by_panels(y) } else { work.by_lots(y) }
 }
 
-/// Some bands.
-struct Bands<'a, T: Stored> {
+struct Work<'a, T: Stored> {
     windows: &'a Windows<'a, T>,
-    packed: &'a Packed,
+    filter: &'a Filter<'a, T>,
     kernel: &'static Kernel<T::Sum>,
-    columns: usize,
     bias: Option<&'a [T::Sum]>,
-    bands: Range<usize>,
-    /// Their pixels.
-    y: &'a mut [T],
+    bands_at_once: usize,
 }
 
-/// How the tiles of some bands are packed as rows of left factors: 36 of them, in each the blocks of the depth, in each
-/// the panels.
-#[derive(Clone, Copy)]
-struct LeftLayout {
-    tiles: usize,
-    panels: usize,
-    /// Tiles of a panel: as even as that goes, for a panel of few is not much faster than a full one.
-    of_panel: usize,
-    /// Elements of a panel.
-    panel: usize,
-    depth: Depth,
-}
-
-impl LeftLayout {
-    fn new<S>(tiles: usize, depth: Depth, kernel: &Kernel<S>) -> Self {
-        let panels = tiles.div_ceil(kernel.rows);
-        LeftLayout { tiles, panels, of_panel: tiles.div_ceil(panels), panel: kernel.rows * DEPTH, depth }
+impl<T: Stored> Work<'_, T> {
+    /// Bands of tiles that are handled together.
+    fn lots(&self) -> impl ExactSizeIterator<Item = Range<usize>> {
+        let (bands, at_once) = (self.windows.tiles.bands(), self.bands_at_once);
+        (0..bands.div_ceil(at_once)).map(move |lot| lot * at_once..((lot + 1) * at_once).min(bands))
     }
 
-    /// Elements of one of the 36; a little apart, so that they do not share the places of a cache.
-    fn matrix(&self) -> usize {
-        self.depth.blocks() * self.panels * self.panel + LANES
+    /// The lots, each with its pixels.
+    fn lots_of<'a>(&self, mut y: &'a mut [T]) -> Vec<(Range<usize>, &'a mut [T])> {
+        let lot = |bands: Range<usize>| {
+            let pixels = self.windows.tiles.pixels(bands.clone()) * self.filter.columns;
+            (bands, y.split_off_mut(..pixels).unwrap_or_default())
+        };
+        self.lots().map(lot).collect()
     }
 
-    /// Where a tile's channel is in each of them.
-    fn place(&self, tile: usize, channel: usize) -> usize {
-        let (block, panel) = (channel / self.depth.block, tile / self.of_panel);
-        (block * self.panels + panel) * self.panel + tile % self.of_panel * DEPTH + channel % self.depth.block
+    /// How the tiles of some bands are packed, and their products.
+    fn layouts(&self, bands: &Range<usize>) -> (LeftLayout, ResultLayout) {
+        let tiles = bands.len() * self.windows.tiles.across();
+        (LeftLayout::new(tiles, self.filter.depth(), self.kernel), ResultLayout { tiles, width: self.kernel.columns })
     }
-}
 
-impl<T: Stored> Bands<'_, T> {
-    fn compute(self) -> Result<()> {
-        let (across, isa) = (self.windows.tiles.across(), self.kernel.isa);
-        let rows = LeftLayout::new(self.bands.len() * across, self.packed.depth, self.kernel);
-        let mut left = Scratch::of::<T::Sum>(FREQUENCIES * rows.matrix())?;
-        let left = &mut left.as_mut::<T::Sum>()[..FREQUENCIES * rows.matrix()];
-        isa.run_kernel(FromWindows { windows: self.windows, bands: self.bands.clone(), rows, to: left });
-        // Rows of whole vectors, so that they can be read in such.
-        let stride = self.columns.next_multiple_of(LANES);
-        let product = rows.tiles * stride + LANES;
-        let mut products = Scratch::of::<T::Sum>(FREQUENCIES * product)?;
-        let products = &mut products.as_mut::<T::Sum>()[..FREQUENCIES * product];
-        for (frequency, (left, product)) in
-            left.chunks_exact(rows.matrix()).zip(products.chunks_exact_mut(product)).enumerate()
-        {
-            self.multiply(&rows, frequency, left, product, stride);
-        }
-        let Bands { windows, columns, bias, bands, y, .. } = self;
-        isa.run_kernel(ToPixels { tiles: windows.tiles, columns, bias, bands, stride, products, y });
+    fn panels(&self) -> usize {
+        self.filter.columns.div_ceil(self.kernel.columns)
+    }
+
+    /// Columns of the panel that there are.
+    fn columns_of(&self, panel: usize) -> usize {
+        self.kernel.columns.min(self.filter.columns - panel * self.kernel.columns)
+    }
+
+    fn from_windows(&self, bands: Range<usize>, rows: LeftLayout, to: &mut [T::Sum]) {
+        T::Sum::run(self.kernel.isa, FromWindows { windows: self.windows, bands, rows, to });
+    }
+
+    /// `products` of panels that are `apart`.
+    fn to_pixels(&self, bands: Range<usize>, results: ResultLayout, products: &[T::Sum], apart: usize, y: &mut [T]) {
+        let (tiles, columns, bias) = (self.windows.tiles, self.filter.columns, self.bias);
+        T::Sum::run(self.kernel.isa, ToPixels { tiles, columns, bias, bands, results, products, apart, y });
+    }
+
+    fn by_lots(&self, y: &mut [T]) -> Result<()> {
+        let packed = self.filter.pack(self.kernel)?;
+        let stopped = stop::watch();
+        let work = |(bands, y): (Range<usize>, &mut [T])| {
+            if stopped() {
+                return Err(Error::Stopped);
+            }
+            let (rows, results) = self.layouts(&bands);
+            let mut left = Scratch::of::<T::Sum>(rows.all())?;
+            let left = &mut left.as_mut::<T::Sum>()[..rows.all()];
+            self.from_windows(bands.clone(), rows, left);
+            let all = self.panels() * results.panel();
+            let mut products = Scratch::of::<T::Sum>(all)?;
+            let products = &mut products.as_mut::<T::Sum>()[..all];
+            for (frequency, left) in left.chunks_exact(rows.matrix()).enumerate() {
+                for (block, steps) in rows.depth.parts() {
+                    for (panel, products) in products.chunks_exact_mut(results.panel()).enumerate() {
+                        let right = packed.of(panel, frequency, block, steps.start);
+                        let product = &mut products[frequency * results.matrix()..][..results.matrix()];
+                        multiply(
+                            self.kernel,
+                            (rows, left),
+                            right,
+                            (block, steps.clone()),
+                            (results, product),
+                            self.columns_of(panel),
+                        );
+                    }
+                }
+            }
+            self.to_pixels(bands, results, products, results.panel(), y);
+            Ok(())
+        };
+        self.lots_of(y).into_par_iter().with_max_len(1).try_for_each(work)
+    }
+
+    fn by_panels(&self, y: &mut [T]) -> Result<()> {
+        let lots: Vec<Range<usize>> = self.lots().collect();
+        let Some(first) = lots.first() else { return Ok(()) };
+        let (rows, results) = self.layouts(first); // the others are as large or smaller
+        let mut left = Scratch::of::<T::Sum>(lots.len() * rows.all())?;
+        let left = &mut left.as_mut::<T::Sum>()[..lots.len() * rows.all()];
+        left.par_chunks_exact_mut(rows.all())
+            .zip(&lots)
+            .for_each(|(to, bands)| self.from_windows(bands.clone(), self.layouts(bands).0, to));
+
+        // A task has a panel of the weights, and all lots or, where panels are fewer than threads, some of them.
+        let (left, panels) = (&*left, self.panels());
+        let tasks_of_panel = rayon::current_num_threads().div_ceil(panels).min(lots.len());
+        let lots_of_task = lots.len().div_ceil(tasks_of_panel);
+        let lots_of_panel = lots.len().next_multiple_of(lots_of_task);
+        let apart = lots_of_panel * results.panel();
+        let mut products = Scratch::of::<T::Sum>(panels * apart)?;
+        let products = &mut products.as_mut::<T::Sum>()[..panels * apart];
+        let stopped = stop::watch();
+        let work = |(task, products): (usize, &mut [T::Sum])| {
+            let (panel, first) = (task * lots_of_task / lots_of_panel, task * lots_of_task % lots_of_panel);
+            let columns = self.columns_of(panel);
+            let mut weights = Scratch::of::<T::Sum>(FREQUENCIES * (SUMMED * self.kernel.columns + LANES))?;
+            for (block, steps) in rows.depth.parts() {
+                if stopped() {
+                    return Err(Error::Stopped);
+                }
+                let channels = rows.depth.channels(block, &steps);
+                let weights = self.filter.pack_part(self.kernel, panel, channels, &mut weights)?;
+                let weights = weights.chunks_exact(weights.len() / FREQUENCIES);
+                let lots = lots.iter().zip(left.chunks_exact(rows.all())).skip(first);
+                for ((bands, left), products) in lots.zip(products.chunks_exact_mut(results.panel())) {
+                    let (rows, results) = self.layouts(bands);
+                    let left = left.chunks_exact(rows.matrix());
+                    let products = products.chunks_exact_mut(results.matrix());
+                    for ((left, right), product) in left.zip(weights.clone()).zip(products) {
+                        multiply(self.kernel, (rows, left), right, (block, steps.clone()), (results, product), columns);
+                    }
+                }
+            }
+            Ok(())
+        };
+        products.par_chunks_exact_mut(lots_of_task * results.panel()).enumerate().try_for_each(work)?;
+
+        let products = &*products;
+        self.lots_of(y).into_par_iter().enumerate().for_each(|(lot, (bands, y))| {
+            let own = self.layouts(&bands).1;
+            self.to_pixels(bands, own, &products[lot * results.panel()..], apart, y);
+        });
         Ok(())
-    }
-
-    /// One of the 36 products.
-    fn multiply(&self, rows: &LeftLayout, frequency: usize, left: &[T::Sum], product: &mut [T::Sum], stride: usize) {
-        let Bands { packed, kernel, columns, .. } = self;
-        let width = packed.width;
-        assert!(rows.tiles > 0 && rows.of_panel <= kernel.rows);
-        assert!(product.len() >= (rows.tiles - 1) * stride + columns);
-        for (block, steps) in (0..packed.depth.blocks())
-            .flat_map(|block| by(SUMMED, 0..packed.depth.of_block(block)).map(move |steps| (block, steps)))
-        {
-            let base = if (block, steps.start) == (0, 0) { Base::Zero } else { Base::Result };
-            for (panel, column) in (0..*columns).step_by(width).enumerate() {
-                let right = &packed.of::<T::Sum>(panel, frequency, block)[steps.start * width..];
-                for (i, first) in (0..rows.tiles).step_by(rows.of_panel).enumerate() {
-                    let left = &left[(block * rows.panels + i) * rows.panel..][..rows.panel];
-                    assert!(right.len() >= steps.len() * width && steps.end <= DEPTH);
-                    assert!(rows.panel >= kernel.rows * DEPTH);
-                    let tile = Tile {
-                        left: left[steps.start..].as_ptr(),
-                        along: Along::Depth,
-                        right: right.as_ptr(),
-                        depth: steps.len(),
-                        rows: rows.of_panel.min(rows.tiles - first),
-                        columns: width.min(columns - column),
-                        c: product[first * stride + column..].as_mut_ptr(),
-                        c_stride: stride,
-                        alpha: T::Sum::ONE,
-                        base,
-                    };
-                    // SAFETY: the panels are as long as asserted, the tile lies in the product, whose rows and columns
-                    // there are by the first assertions, and which is borrowed here; the CPU has the kernel's level.
-                    unsafe { (kernel.tile)(&tile) };
-                }
-            }
-        }
-    }
-}
-
-/// Transforms windows and packs them.
-struct FromWindows<'a, T: Stored> {
-    windows: &'a Windows<'a, T>,
-    bands: Range<usize>,
-    rows: LeftLayout,
-    to: &'a mut [T::Sum],
-}
-
-impl<T: Stored> isa::Kernel for FromWindows<'_, T> {
-    #[inline(always)]
-    fn run(self) {
-        let FromWindows { windows, bands, rows, to } = self;
-        let across = windows.tiles.across();
-        let (mut tile, matrix) = (0, rows.matrix());
-        let mut between = Between::new();
-        for band in bands {
-            for i in 0..across {
-                let window = windows.window(band, i);
-                for channel in (0..windows.channels).step_by(LANES) {
-                    let at = rows.place(tile, channel);
-                    window.transform_columns(channel, &mut between);
-                    for row in 0..WINDOW {
-                        for (j, lanes) in between.row::<Pixels, 6, 6>(row).iter().enumerate() {
-                            lanes.store(&mut to[(row * WINDOW + j) * matrix + at..][..LANES]);
-                        }
-                    }
-                }
-                tile += 1;
-            }
-        }
-    }
-}
-
-/// Makes pixels of the products.
-struct ToPixels<'a, T: Stored> {
-    tiles: Tiles,
-    columns: usize,
-    bias: Option<&'a [T::Sum]>,
-    bands: Range<usize>,
-    /// Elements from a tile's row of a product to the next.
-    stride: usize,
-    products: &'a [T::Sum],
-    y: &'a mut [T],
-}
-
-impl<T: Stored> isa::Kernel for ToPixels<'_, T> {
-    #[inline(always)]
-    fn run(self) {
-        let ToPixels { tiles, columns, bias, bands, stride, products, y } = self;
-        let (across, product) = (tiles.across(), products.len() / FREQUENCIES);
-        let line = tiles.width * columns;
-        let mut between = Between::new();
-        let mut first = 0; // of the band's pixels
-        for (i, band) in bands.enumerate() {
-            let rows = tiles.rows_of(band);
-            let y = &mut y[first..first + rows * line];
-            first += rows * line;
-            for tile in 0..across {
-                let pixels = TILE.min(tiles.width - tile * TILE);
-                for column in (0..columns).step_by(LANES) {
-                    let bias = bias.map_or(Lanes::ZERO, |bias| Lanes::load(&bias[column..]));
-                    let place = (i * across + tile) * stride + column;
-                    for j in 0..WINDOW {
-                        let mut lanes = [Lanes::ZERO; WINDOW];
-                        for (row, lanes) in lanes.iter_mut().enumerate() {
-                            *lanes = Lanes::load(&products[(row * WINDOW + j) * product + place..]);
-                        }
-                        between.column::<Results, 6, TILE>(j, lanes);
-                    }
-                    for row in 0..rows {
-                        let results = between.row::<Results, 6, TILE>(row);
-                        for (pixel, lanes) in results.iter().enumerate().take(pixels) {
-                            let at = row * line + (tile * TILE + pixel) * columns;
-                            lanes.add(bias).store(&mut y[at + column..at + columns]);
-                        }
-                    }
-                }
-            }
-        }
     }
 }

@@ -14,6 +14,8 @@
 mod filter;
 mod forward;
 mod lanes;
+mod layout;
+mod transforms;
 mod weight_gradient;
 mod windows;
 
@@ -37,8 +39,8 @@ const WINDOW: usize = 6;
 /// Products of matrices.
 const FREQUENCIES: usize = WINDOW * WINDOW;
 /// Channels from which on the transforms are worth their time, and tiles from which on that of the weights is.
-const LEAST_CHANNELS: usize = 32;
-const LEAST_TILES: usize = 32;
+const LEAST_CHANNELS: usize = 16;
+const LEAST_TILES: usize = 16;
 /// Tiles across an image beyond which a band of them does not stay in cache.
 const MOST_ACROSS: usize = 128;
 

@@ -5,21 +5,23 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::lanes::{Between, LANES, Lanes, Pixels, Results, Taps};
+use super::lanes::{self, Between, Matrices, Pixels, Results, Taps};
 use super::windows::Windows;
-use super::{FREQUENCIES, TILE, WINDOW};
+use super::{FREQUENCIES, TILE};
 use crate::backend::cpu::gemm::kernel::{Along, Base, DEPTH, Kernel, Tile};
 use crate::backend::cpu::gemm::pack::by;
 use crate::backend::cpu::gemm::rows::{Stored, Sum};
 use crate::backend::cpu::gemm::scratch::Scratch;
-use crate::backend::cpu::isa::{self, Isa};
+use crate::backend::cpu::isa::Isa;
+use crate::backend::cpu::vector::{InVectors, LANES, Vector, VectorKernel};
 use crate::error::{Error, Result};
 use crate::stop;
 
 /// Tiles that are transformed together, and summed over in one go, or those of a band if there are more.
 const AT_ONCE: usize = 64;
-/// Elements of the transforms that are there at a time (64 MB), unless the threads need more for a part each.
-const IN_MEMORY: usize = 1 << 24;
+/// Elements of the transforms that are there at a time (4 MB, which the caches hold), unless the threads need more for a
+/// part each.
+const IN_MEMORY: usize = 1 << 20;
 
 /// As [`gemm::weight_gradient`](crate::backend::cpu::gemm::weight_gradient), with windows of `x`.
 pub fn compute<T: Stored>(windows: &Windows<T>, dy: &[T], outputs: usize, dw: &mut [T], isa: Isa) -> Result<()> {
@@ -40,7 +42,7 @@ pub fn compute<T: Stored>(windows: &Windows<T>, dy: &[T], outputs: usize, dw: &m
     for (lot, bands) in all.chunks(lots).enumerate() {
         let memory = &mut memory.as_mut::<T::Sum>()[..bands.len() * layout.part()];
         memory.par_chunks_mut(layout.part()).zip(bands).for_each(|(to, bands)| {
-            isa.run_kernel(Transform { windows, dy, layout, bands: bands.clone(), to });
+            T::Sum::run(isa, Transform { windows, dy, layout, bands: bands.clone(), to });
         });
         let memory = &*memory;
         products.par_chunks_exact_mut(product).enumerate().try_for_each(|(frequency, product)| {
@@ -57,7 +59,7 @@ pub fn compute<T: Stored>(windows: &Windows<T>, dy: &[T], outputs: usize, dw: &m
     }
     let products = &*products;
     dw[..outputs * 9 * inputs].par_chunks_exact_mut(9 * inputs).enumerate().for_each(|(output, dw)| {
-        isa.run_kernel(ToWeights { products, first: output * stride, inputs, dw });
+        T::Sum::run(isa, ToWeights { products, first: output * stride, inputs, dw });
     });
     Ok(())
 }
@@ -155,14 +157,14 @@ struct Transform<'a, T: Stored> {
     to: &'a mut [T::Sum],
 }
 
-impl<T: Stored> isa::Kernel for Transform<'_, T> {
+impl<T: Stored> VectorKernel<T::Sum> for Transform<'_, T> {
     #[inline(always)]
-    fn run(self) {
+    fn run<V: Vector<Number = T::Sum>>(self) {
         let Transform { windows, dy, layout, bands, to } = self;
         let (tiles, across, outputs) = (windows.tiles, windows.tiles.across(), layout.outputs);
-        let (left_matrix, right_matrix) = (layout.left_matrix(), layout.right_matrix());
-        let (left, right) = to.split_at_mut(FREQUENCIES * left_matrix);
-        let mut between = Between::new();
+        let [of_left, of_right] = [layout.left_matrix(), layout.right_matrix()].map(|size| Matrices { size });
+        let (left, right) = to.split_at_mut(FREQUENCIES * of_left.size);
+        let mut between = Between::<V>::new();
         let all = bands.flat_map(|band| (0..across).map(move |i| (band, i)));
         for (tile, (band, i)) in all.enumerate() {
             let (image, top) = tiles.place(band);
@@ -173,30 +175,22 @@ impl<T: Stored> isa::Kernel for Transform<'_, T> {
             for (panel, channel) in (0..outputs).step_by(layout.rows).enumerate() {
                 let at = panel * layout.left_panel() + tile * layout.rows;
                 for x in 0..TILE {
-                    let mut column = [Lanes::ZERO; TILE];
-                    for (y, lanes) in column.iter_mut().enumerate() {
+                    let mut column = [lanes::zero(); TILE];
+                    for (y, gradient) in column.iter_mut().enumerate() {
                         if let Some(pixel) = pixel(y, x) {
-                            *lanes = Lanes::load(&dy[pixel + channel..pixel + outputs]);
+                            *gradient = lanes::load(&dy[pixel + channel..pixel + outputs]);
                         }
                     }
                     between.column::<Taps, TILE, 6>(x, column);
                 }
-                for row in 0..WINDOW {
-                    for (j, lanes) in between.row::<Taps, TILE, 6>(row).iter().enumerate() {
-                        lanes.store(&mut left[(row * WINDOW + j) * left_matrix + at..][..LANES]);
-                    }
-                }
+                of_left.rows::<Taps, V, TILE>(&between, left, at);
             }
             let window = windows.window(band, i);
             for channel in (0..layout.inputs).step_by(LANES) {
                 let (panel, lane) = (channel / layout.columns, channel % layout.columns);
                 let at = panel * layout.right_panel() + tile * layout.columns + lane;
                 window.transform_columns(channel, &mut between);
-                for row in 0..WINDOW {
-                    for (j, lanes) in between.row::<Pixels, 6, 6>(row).iter().enumerate() {
-                        lanes.store(&mut right[(row * WINDOW + j) * right_matrix + at..][..LANES]);
-                    }
-                }
+                of_right.rows::<Pixels, V, 6>(&between, right, at);
             }
         }
     }
@@ -212,24 +206,18 @@ struct ToWeights<'a, T: Stored> {
     dw: &'a mut [T],
 }
 
-impl<T: Stored> isa::Kernel for ToWeights<'_, T> {
+impl<T: Stored> VectorKernel<T::Sum> for ToWeights<'_, T> {
     #[inline(always)]
-    fn run(self) {
+    fn run<V: Vector<Number = T::Sum>>(self) {
         let ToWeights { products, first, inputs, dw } = self;
-        let product = products.len() / FREQUENCIES;
-        let mut between = Between::new();
+        let matrices = Matrices { size: products.len() / FREQUENCIES };
+        let mut between = Between::<V>::new();
         for channel in (0..inputs).step_by(LANES) {
-            for j in 0..WINDOW {
-                let mut lanes = [Lanes::ZERO; WINDOW];
-                for (row, lanes) in lanes.iter_mut().enumerate() {
-                    *lanes = Lanes::load(&products[(row * WINDOW + j) * product + first + channel..]);
-                }
-                between.column::<Results, 6, 3>(j, lanes);
-            }
+            matrices.columns::<Results, V, 3>(products, first + channel, &mut between);
             for row in 0..3 {
-                for (j, lanes) in between.row::<Results, 6, 3>(row).iter().enumerate() {
+                for (j, vector) in between.row::<Results, 6, 3>(row).into_iter().enumerate() {
                     let tap = 3 * row + j;
-                    lanes.store(&mut dw[tap * inputs + channel..(tap + 1) * inputs]);
+                    lanes::store(vector, &mut dw[tap * inputs + channel..(tap + 1) * inputs]);
                 }
             }
         }

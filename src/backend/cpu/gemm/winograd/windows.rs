@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::lanes::{Between, Lanes, Pixels};
+use super::lanes::{self, Between, Pixels};
 use super::{TILE, WINDOW};
 use crate::backend::convolution::Convolution;
 use crate::backend::cpu::gemm::rows::Stored;
+use crate::backend::cpu::vector::Vector;
 
 /// The tiles of images, one row of tiles (a band) after the other: a band's pixels are contiguous in memory.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +80,7 @@ impl<'a, T: Stored> Windows<'a, T> {
     }
 
     /// The window of a tile.
+    #[inline(always)]
     pub fn window(&self, band: usize, across: usize) -> Window<'a, T> {
         let (image, top) = self.tiles.place(band);
         let inside =
@@ -105,12 +107,12 @@ pub struct Window<'a, T> {
 impl<T: Stored> Window<'_, T> {
     /// Transforms the columns of some channels from `channel` on.
     #[inline(always)]
-    pub fn transform_columns(&self, channel: usize, between: &mut Between<T::Sum>) {
+    pub fn transform_columns<V: Vector<Number = T::Sum>>(&self, channel: usize, between: &mut Between<V>) {
         for (j, x) in self.columns.iter().enumerate() {
-            let mut column = [Lanes::ZERO; WINDOW];
+            let mut column = [lanes::zero(); WINDOW];
             for (pixel, y) in column.iter_mut().zip(&self.rows) {
                 if let (Some(y), Some(x)) = (y, x) {
-                    *pixel = Lanes::load(&self.data[y + x + channel..y + x + self.channels]);
+                    *pixel = lanes::load(&self.data[y + x + channel..y + x + self.channels]);
                 }
             }
             between.column::<Pixels, 6, 6>(j, column);
