@@ -15,7 +15,8 @@ pub struct Ceiling {
     /// Operations per second in f32 (a multiply-add is two), from registers.
     pub f32: f64,
     /// The same with bf16 operands and f32 sums: on a GPU the tensor cores' by `mma.sync` (Hopper has faster
-    /// instructions, which no kernel here uses), on a CPU the f32 rate.
+    /// instructions, which no kernel here uses), on a CPU that of its instruction for pairs of bf16, or the f32 rate
+    /// where it has none.
     pub bf16: f64,
     /// Bytes per second, read plus written, of a large copy.
     pub bytes: f64,
@@ -29,7 +30,8 @@ impl Ceiling {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = rayon::current_num_threads().min(processors);
         let f32 = 1e9 * cpu::multiply_add_gflops(threads, 5)?;
-        Ok(Ceiling { f32, bf16: f32, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3)? })
+        let bf16 = 1e9 * cpu::bf16_gflops(threads, 5)?;
+        Ok(Ceiling { f32, bf16, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3)? })
     }
 
     /// As [`of_cpu`](Self::of_cpu), of a GPU.

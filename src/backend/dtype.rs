@@ -82,6 +82,10 @@ pub trait Accumulator:
     fn widen(self) -> f64;
     /// e^x, in a form that compiles to vector code where there is one.
     fn vector_exp(self) -> Self;
+    /// ln(1 + e^x), likewise.
+    fn vector_softplus(self) -> Self;
+    /// The hyperbolic tangent, likewise.
+    fn vector_tanh(self) -> Self;
     /// The complementary error function.
     fn erfc(self) -> Self;
 }
@@ -98,6 +102,14 @@ impl Accumulator for f32 {
     fn vector_exp(self) -> Self {
         crate::backend::math::exp(self)
     }
+    #[inline(always)]
+    fn vector_softplus(self) -> Self {
+        crate::backend::math::softplus(self)
+    }
+    #[inline(always)]
+    fn vector_tanh(self) -> Self {
+        crate::backend::math::tanh(self)
+    }
     fn erfc(self) -> Self {
         libm::erfcf(self)
     }
@@ -113,6 +125,12 @@ impl Accumulator for f64 {
     }
     fn vector_exp(self) -> Self {
         self.exp()
+    }
+    fn vector_softplus(self) -> Self {
+        self.max(0.0) + (-self.abs()).exp().ln_1p()
+    }
+    fn vector_tanh(self) -> Self {
+        self.tanh()
     }
     fn erfc(self) -> Self {
         libm::erfc(self)

@@ -26,9 +26,60 @@ pub fn exp(x: f32) -> f32 {
     p * power(half) * power(n.wrapping_sub(half))
 }
 
+/// ln(1 + e^x), within three units in the last place, in vector code.
+#[inline(always)]
+pub fn softplus(x: f32) -> f32 {
+    let e = exp(-x.abs());
+    // What 1 + e rounds away is put right by the quotient.
+    let u = 1.0 + e;
+    let log = if u == 1.0 { e } else { crate::random::variates::log(u) * (e / (u - 1.0)) };
+    x.max(0.0) + log
+}
+
+/// The hyperbolic tangent within two units in the last place, in vector code.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    // Near 0, what exponentials would cancel: the odd polynomial of Cephes' tanhf.
+    let z = x * x;
+    let p = z.mul_add(-5.704_988_7e-3, 2.063_908_8e-2);
+    let p = p.mul_add(z, -5.373_971_5e-2);
+    let p = p.mul_add(z, 1.333_144_2e-1);
+    let p = p.mul_add(z, -3.333_328_2e-1);
+    let near = (p * z).mul_add(x, x);
+    let far = 1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0);
+    (if x.abs() < 0.625 { near } else { far }).copysign(x)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::exp;
+    use super::{exp, softplus, tanh};
+
+    fn units_off(found: f32, exact: f64) -> f64 {
+        let near = exact as f32;
+        (f64::from(found) - exact).abs() / (f64::from(f32::from_bits(near.to_bits() + 1)) - f64::from(near)).abs()
+    }
+
+    #[test]
+    fn softplus_and_tanh_are_within_three_units_in_the_last_place() {
+        let (mut worst_softplus, mut worst_tanh) = (0f64, 0f64);
+        let mut x = -86.0f32;
+        while x < 90.0 {
+            let wide = f64::from(x);
+            worst_softplus = worst_softplus.max(units_off(softplus(x), wide.max(0.0) + (-wide.abs()).exp().ln_1p()));
+            worst_tanh = worst_tanh.max(units_off(tanh(x / 8.0), f64::from(x / 8.0).tanh()));
+            x += 0.000_713;
+        }
+        assert!(worst_softplus < 3.0, "softplus: {worst_softplus} units in the last place");
+        assert!(worst_tanh < 2.0, "tanh: {worst_tanh} units in the last place");
+    }
+
+    #[test]
+    fn softplus_and_tanh_keep_their_edges() {
+        let inf = f32::INFINITY;
+        assert_eq!([softplus(-inf), softplus(inf), softplus(-200.0), softplus(200.0)], [0.0, inf, 0.0, 200.0]);
+        assert_eq!([tanh(-inf), tanh(inf), tanh(0.0), tanh(1e-30), tanh(50.0)], [-1.0, 1.0, 0.0, 1e-30, 1.0]);
+        assert!(tanh(-0.0).is_sign_negative() && softplus(f32::NAN).is_nan() && tanh(f32::NAN).is_nan());
+    }
 
     #[test]
     fn exp_is_within_one_and_a_half_units_in_the_last_place() {

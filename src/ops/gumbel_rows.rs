@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use num_traits::{Float, Zero};
 
+pub(super) use crate::backend::cpu::{Columns, ROWS_AT_ONCE as LANES, SHORT, columns, rows};
 use crate::backend::cpu::{Kernel, weighted_chunks, with_vector_instructions};
 use crate::backend::gpu::{Launch, Ptr};
 use crate::error::{Error, Result};
@@ -110,34 +111,6 @@ pub(super) enum Noise<'a, A> {
     Drawn { stream: Stream, samples: Samples<'a>, first_block: u32 },
     /// One number for each logit.
     Given(&'a [A]),
-}
-
-/// Rows that are worked on side by side, where they are short.
-pub(super) const LANES: usize = 32;
-/// The longest such row.
-pub(super) const SHORT: usize = 32;
-
-/// Up to [`LANES`] rows of at most [`SHORT`] numbers, column after column.
-pub(super) type Columns<A> = [[A; LANES]; SHORT];
-
-/// The rows of `x`, `k` numbers each, as columns.
-#[inline(always)]
-pub(super) fn columns<T: Real>(x: &[T], k: usize, to: &mut Columns<T::Acc>) {
-    for (l, x) in x.chunks_exact(k).enumerate() {
-        for (to, x) in to.iter_mut().zip(x) {
-            to[l] = x.acc();
-        }
-    }
-}
-
-/// The columns as rows of `y`, `k` numbers each.
-#[inline(always)]
-pub(super) fn rows<T: Real>(from: &Columns<T::Acc>, k: usize, y: &mut [T]) {
-    for (l, y) in y.chunks_exact_mut(k).enumerate() {
-        for (y, from) in y.iter_mut().zip(from) {
-            *y = T::narrow(from[l]);
-        }
-    }
 }
 
 /// Adds to the columns of `x`, whose first row is the batch's row `row`, their noise.

@@ -20,12 +20,29 @@ pub fn multiply_add_gflops(threads: usize, rounds: usize) -> Result<f64> {
     })
 }
 
+/// Steps of a round.
+const STEPS: usize = 1_000_000;
+
 /// One round on this thread; returns the floating-point operations done.
 pub(super) fn one_round() -> f64 {
-    const STEPS: usize = 1_000_000;
     let isa = Isa::current();
     black_box(multiply_adds(isa, STEPS));
     2.0 * per_step(isa) * STEPS as f64
+}
+
+/// As [`multiply_add_gflops`], of bf16 factors: by the instruction for pairs of them, if the level in use has one.
+pub fn bf16_gflops(threads: usize, rounds: usize) -> Result<f64> {
+    if Isa::current() < Isa::Avx512Bf16 {
+        return multiply_add_gflops(threads, rounds);
+    }
+    median(rounds, || {
+        let work = |()| {
+            let start = Instant::now();
+            black_box(pair_products(STEPS));
+            4.0 * per_step(Isa::current()) * STEPS as f64 / start.elapsed().as_secs_f64()
+        };
+        Ok(at_once(vec![(); threads.max(1)], work)?.iter().sum::<f64>() / 1e9)
+    })
 }
 
 /// GB/s of a copy, bytes read plus bytes written, of `bytes` per thread (64 MB and more leave the caches behind) on
@@ -92,7 +109,7 @@ fn per_step(isa: Isa) -> f64 {
     let lanes = match isa {
         Isa::Portable => 4,
         Isa::Avx2 => 8,
-        Isa::Avx512 => 16,
+        Isa::Avx512 | Isa::Avx512Bf16 => 16,
     };
     (SUMS * lanes) as f64
 }
@@ -101,7 +118,7 @@ fn multiply_adds(isa: Isa, steps: usize) -> f32 {
     match isa {
         // SAFETY: the level in use is one that the CPU has.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { multiply_adds_avx512(steps) },
+        Isa::Avx512 | Isa::Avx512Bf16 => unsafe { multiply_adds_avx512(steps) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { multiply_adds_avx2(steps) },
@@ -151,13 +168,43 @@ fn multiply_adds_avx512(steps: usize) -> f32 {
     _mm512_reduce_add_ps(sums.into_iter().fold(_mm512_setzero_ps(), |a, b| _mm512_add_ps(a, b)))
 }
 
+/// Sums of products of pairs, where the CPU has [`Isa::Avx512Bf16`].
+fn pair_products(steps: usize) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if Isa::Avx512Bf16.is_supported() {
+        // SAFETY: the CPU has the instructions.
+        return unsafe { pair_products_avx512(steps) };
+    }
+    multiply_adds_portable(steps)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn pair_products_avx512(steps: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let ones = _mm512_set1_ps(black_box(1.0));
+    let pairs = _mm512_cvtne2ps_pbh(ones, ones);
+    let mut sums = [_mm512_set1_ps(0.0); SUMS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm512_dpbf16_ps(*sum, pairs, pairs);
+        }
+    }
+    _mm512_reduce_add_ps(sums.into_iter().fold(_mm512_setzero_ps(), |a, b| _mm512_add_ps(a, b)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn ceilings_are_positive_and_finite() {
-        for found in [multiply_add_gflops(2, 1), copy_gbytes_per_second(2, 1 << 20, 3), multiply_add_gflops(0, 0)] {
+        for found in [
+            multiply_add_gflops(2, 1),
+            bf16_gflops(2, 1),
+            copy_gbytes_per_second(2, 1 << 20, 3),
+            multiply_add_gflops(0, 0),
+        ] {
             assert!(found.as_ref().is_ok_and(|rate| rate.is_finite() && *rate > 0.0), "{found:?}");
         }
     }
@@ -169,6 +216,9 @@ mod tests {
             let lanes = if isa == Isa::Avx2 { 1.0 } else { per_step(isa) / SUMS as f64 };
             let sum = multiply_adds(isa, 100) as f64;
             assert!((sum / (SUMS as f64 * lanes) - 1.0).abs() < 1e-4, "{isa}: {sum}");
+        }
+        if Isa::Avx512Bf16.is_supported() {
+            assert_eq!(pair_products(100), (100 * 2 * SUMS * 16) as f32);
         }
     }
 }

@@ -46,7 +46,7 @@ impl InVectors for f32 {
     fn run<K: VectorKernel<f32>>(isa: Isa, kernel: K) {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => isa.run_kernel(With::<K, x86::Zmm> { kernel, vector: PhantomData }),
+            Isa::Avx512 | Isa::Avx512Bf16 => isa.run_kernel(With::<K, x86::Zmm> { kernel, vector: PhantomData }),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => isa.run_kernel(With::<K, x86::TwoYmm> { kernel, vector: PhantomData }),
             _ => kernel.run::<[f32; LANES]>(),
@@ -125,7 +125,7 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub struct Zmm(__m512);
 
-    // SAFETY (of every call below): the type is named only where `Isa::Avx512` runs a kernel; loads and stores are of
+    // SAFETY (of every call below): the type is named only where `Isa::Avx512` or more runs a kernel; loads and stores are of
     // whole arrays and need no alignment.
     impl Vector for Zmm {
         type Number = f32;

@@ -1,7 +1,9 @@
 use num_traits::{One, Zero};
 use rayon::prelude::*;
 
-use crate::backend::cpu::{GRAIN, Kernel, RowSum, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{
+    GRAIN, Kernel, ROWS_AT_ONCE, RowSum, SHORT, ShortRows, tasks_per_share, with_vector_instructions,
+};
 use crate::error::{Error, Result};
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
 
@@ -63,12 +65,26 @@ struct Statistics<'a, T: Real> {
 impl<T: Real> Kernel for Statistics<'_, T> {
     #[inline(always)]
     fn run(self) {
-        for (x, stats) in self.x.chunks(self.classes).zip(self.stats.chunks_mut(2)) {
-            let total = RowSum::of(x);
-            stats[0] = total.shift;
-            stats[1] = total.log_sum();
+        let Statistics { classes, mut x, mut stats } = self;
+        while classes <= SHORT && x.len() >= ROWS_AT_ONCE * classes {
+            let totals = ShortRows::of(x, classes).exponentials();
+            (x, stats) = (&x[ROWS_AT_ONCE * classes..], put(stats, &totals));
+        }
+        for (x, stats) in x.chunks(classes).zip(stats.chunks_mut(2)) {
+            put(stats, &[RowSum::of(x)]);
         }
     }
+}
+
+/// Writes what the backward pass needs of some rows; the rest of `stats`.
+#[inline(always)]
+fn put<'a, A: Accumulator>(stats: &'a mut [A], totals: &[RowSum<A>]) -> &'a mut [A] {
+    let (these, rest) = stats.split_at_mut(2 * totals.len());
+    for (stats, total) in these.chunks_exact_mut(2).zip(totals) {
+        stats[0] = total.shift;
+        stats[1] = total.log_sum();
+    }
+    rest
 }
 
 fn backward_as<T: Real>(dy: &Tensor, x: &Tensor, labels: &[u32], stats: &Tensor, dx: &mut Tensor) -> Result<()>

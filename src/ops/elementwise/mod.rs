@@ -71,9 +71,9 @@ functions! {
     }
     /// Hyperbolic tangent.
     tanh: Tanh {
-        value(x) { x.tanh() }
+        value(x) { x.vector_tanh() }
         slope(x) {
-            let y = x.tanh();
+            let y = x.vector_tanh();
             A::one() - y * y
         }
         bend(self, w, x) { sloped(self, &mul(w, scale(tanh(x)?, -2.0)?)?, x) }
@@ -89,7 +89,7 @@ functions! {
     gelu: Gelu {
         value(x) { x * normal_cdf(x) }
         slope(x) {
-            let density = (-x * x / A::of(2.0)).exp() / (A::PI() + A::PI()).sqrt();
+            let density = (-x * x / A::of(2.0)).vector_exp() / (A::PI() + A::PI()).sqrt();
             normal_cdf(x) + x * density
         }
         // The density times 2 - x^2.
@@ -101,7 +101,7 @@ functions! {
     }
     /// `log(1 + e^x)`, exact for large |x|.
     softplus: Softplus {
-        value(x) { x.max(A::zero()) + (-x.abs()).exp().ln_1p() }
+        value(x) { x.vector_softplus() }
         slope(x) { logistic(x) }
         bend(self, w, x) { sloped(Sigmoid, w, x) }
     }

@@ -7,7 +7,7 @@ use crate::ops::gumbel_rows::{
     Columns, LANES, Noise, SHORT, columns, label_rows, no_distribution, perturb_columns, rows, sum_of,
 };
 use crate::ops::random::Draws;
-use crate::random::{Gumbel, Samples, Stream, fill_rows, variates};
+use crate::random::{Gumbel, Samples, Stream, fill_rows};
 use crate::tensor::{Accumulator, Real, Tensor, real};
 
 pub fn forward(x: &Tensor, k: usize, draws: &Draws, y: &mut Tensor, labels: &mut Tensor) -> Result<()> {
@@ -34,7 +34,7 @@ pub fn backward(dy: &Tensor, saved: &Backward, dx: &mut Tensor) -> Result<()> {
     real!(OP, dy.dtype(), T => run_backward::<T>(dy, saved, dx))
 }
 
-fn run_backward<T: Real<Acc: Softplus>>(dy: &Tensor, saved: &Backward, dx: &mut Tensor) -> Result<()> {
+fn run_backward<T: Real>(dy: &Tensor, saved: &Backward, dx: &mut Tensor) -> Result<()> {
     let &Backward { k, tau, samples: count, .. } = saved;
     let (stream, samples) = saved.draws.host()?;
     let (x, dy) = (saved.x.as_slice::<T>()?, dy.as_slice::<T>()?);
@@ -63,14 +63,14 @@ struct Mean<'a, T: Real> {
     dx: &'a mut [T],
 }
 
-impl<T: Real<Acc: Softplus>> Kernel for Mean<'_, T> {
+impl<T: Real> Kernel for Mean<'_, T> {
     #[inline(always)]
     fn run(self) {
         if self.k <= SHORT { self.side_by_side() } else { self.one_row() }
     }
 }
 
-impl<T: Real<Acc: Softplus>> Mean<'_, T> {
+impl<T: Real> Mean<'_, T> {
     /// Where the noise of sample `m` begins.
     fn first_block(&self, m: usize) -> u32 {
         ((m + 1) * self.k.div_ceil(4)) as u32
@@ -166,34 +166,12 @@ impl<T: Real<Acc: Softplus>> Mean<'_, T> {
 
 /// `exp((v_j - v_d) / tau)`, where `v_d` is `top`.
 #[inline(always)]
-fn weight<A: Softplus>(top: A, t: A, inverse: A) -> A {
-    (-((top - t).softplus() * inverse)).vector_exp()
+fn weight<A: Accumulator>(top: A, t: A, inverse: A) -> A {
+    (-((top - t).vector_softplus() * inverse)).vector_exp()
 }
 
 /// `w dy`, without what a masked label is given.
 #[inline(always)]
 fn product<A: Accumulator>(w: A, dy: A) -> A {
     if w.is_zero() { A::zero() } else { w * dy }
-}
-
-/// `ln(1 + e^x)`, in a form that compiles to vector code where there is one.
-trait Softplus: Accumulator {
-    fn softplus(self) -> Self;
-}
-
-impl Softplus for f32 {
-    #[inline(always)]
-    fn softplus(self) -> Self {
-        let e = (-self.abs()).vector_exp();
-        // What 1 + e rounds away is put right by the quotient.
-        let u = 1.0 + e;
-        let log = if u == 1.0 { e } else { variates::log(u) * (e / (u - 1.0)) };
-        self.max(0.0) + log
-    }
-}
-
-impl Softplus for f64 {
-    fn softplus(self) -> Self {
-        self.max(0.0) + (-self.abs()).exp().ln_1p()
-    }
 }

@@ -86,44 +86,33 @@ impl<T: Real> Kernel for Largest<'_, T> {
             let rows = windows.rows_of(x, first + line);
             let pixels = y.chunks_exact_mut(channels).zip(taps.chunks_exact_mut(channels));
             for (j, (y, taps)) in pixels.enumerate() {
-                let window = &rows[j * windows.stride * channels..];
-                let (y, y_rest) = y.as_chunks_mut::<LANES>();
-                let (taps, taps_rest) = taps.as_chunks_mut::<LANES>();
-                let whole = y.len() * LANES;
-                for (c, (y, taps)) in y.iter_mut().zip(taps).enumerate() {
-                    largest_of(windows, &window[c * LANES..], y, taps);
-                }
-                for (c, (y, tap)) in y_rest.iter_mut().zip(taps_rest).enumerate() {
-                    let (y, tap) = (std::array::from_mut(y), std::array::from_mut(tap));
-                    largest_of(windows, &window[whole + c..], y, tap);
-                }
+                largest_of(windows, &rows[j * windows.stride * channels..], y, taps);
             }
         }
     }
 }
 
-/// The largest of each of `N` channels, from the first of them at the window's first pixel on.
+/// The largest of each channel, from the window's first pixel on: tap by tap, in loops over channels that the compiler
+/// makes whole vectors of.
 #[inline(always)]
-fn largest_of<T: Real, const N: usize>(windows: &Windows, window: &[T], y: &mut [T; N], taps: &mut [u32; N]) {
-    let (mut best, mut at) = ([T::zeroed(); N], [0u32; N]);
-    best.copy_from_slice(&window[..N]);
+fn largest_of<T: Real>(windows: &Windows, window: &[T], y: &mut [T], taps: &mut [u32]) {
+    y.copy_from_slice(&window[..windows.channels]);
+    taps.fill(0);
     for r in 0..windows.kernel {
         let line = &window[r * windows.row()..];
         for s in 0..windows.kernel {
             let tap = (r * windows.kernel + s) as u32;
-            let x = &line[s * windows.channels..][..N];
-            for k in 0..N {
-                let (there, x_k) = (best[k].acc(), x[k].acc());
+            let x = &line[s * windows.channels..][..windows.channels];
+            for ((best, at), &x) in y.iter_mut().zip(&mut *taps).zip(x) {
+                let (there, here) = (best.acc(), x.acc());
                 // The comparisons with itself: a NaN is larger than any number, but not than another.
                 #[expect(clippy::eq_op, reason = "what NaN is not equal to")]
-                let larger = (x_k > there) | ((x_k != x_k) & (there == there));
-                best[k] = if larger { x[k] } else { best[k] };
-                at[k] = if larger { tap } else { at[k] };
+                let larger = (here > there) | ((here != here) & (there == there));
+                *best = if larger { x } else { *best };
+                *at = if larger { tap } else { *at };
             }
         }
     }
-    *y = best;
-    *taps = at;
 }
 
 pub fn mean(op: &'static str, windows: &Windows, x: &Tensor, y: &mut Tensor) -> Result<()> {

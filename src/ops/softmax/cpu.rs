@@ -1,7 +1,10 @@
+use num_traits::Zero;
 use rayon::prelude::*;
 
 use super::Setting;
-use crate::backend::cpu::{GRAIN, Kernel, RowSum, sum_of_pairs, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{
+    GRAIN, Kernel, ROWS_AT_ONCE, RowSum, SHORT, ShortRows, sum_of_pairs, tasks_per_share, with_vector_instructions,
+};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
 
@@ -40,23 +43,56 @@ struct Forward<'a, T: Real> {
 impl<T: Real> Kernel for Forward<'_, T> {
     #[inline(always)]
     fn run(self) {
-        let rows = self.x.chunks(self.columns).zip(self.y.chunks_mut(self.columns));
-        for ((x, y), stats) in rows.zip(self.stats.chunks_mut(2)) {
-            let total = RowSum::of(x);
-            let (shift, log_sum, scale) = (total.shift, total.log_sum(), total.scale());
-            if self.log {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = T::narrow(x.acc() - shift - log_sum);
-                }
+        let Forward { columns, log, x, y, stats } = self;
+        let several = if columns <= SHORT { ROWS_AT_ONCE } else { 1 };
+        let lots = x.chunks(several * columns).zip(y.chunks_mut(several * columns)).zip(stats.chunks_mut(2 * several));
+        for ((x, y), stats) in lots {
+            if several > 1 && x.len() == several * columns {
+                short_rows(columns, log, x, y, stats);
             } else {
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = T::narrow((x.acc() - shift).vector_exp() * scale);
-                }
+                rows(columns, log, x, y, stats);
             }
-            stats[0] = shift;
-            stats[1] = log_sum;
         }
     }
+}
+
+/// Rows one after the other.
+#[inline(always)]
+fn rows<T: Real>(columns: usize, log: bool, x: &[T], y: &mut [T], stats: &mut [T::Acc]) {
+    let rows = x.chunks(columns).zip(y.chunks_mut(columns));
+    for ((x, y), stats) in rows.zip(stats.chunks_mut(2)) {
+        let total = RowSum::of(x);
+        let (shift, log_sum, scale) = (total.shift, total.log_sum(), total.scale());
+        if log {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = T::narrow(x.acc() - shift - log_sum);
+            }
+        } else {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = T::narrow((x.acc() - shift).vector_exp() * scale);
+            }
+        }
+        stats[0] = shift;
+        stats[1] = log_sum;
+    }
+}
+
+/// [`ROWS_AT_ONCE`] short rows side by side.
+#[inline(always)]
+fn short_rows<T: Real>(columns: usize, log: bool, x: &[T], y: &mut [T], stats: &mut [T::Acc]) {
+    let mut rows = ShortRows::of(x, columns);
+    let totals = rows.exponentials();
+    for (stats, total) in stats.chunks_exact_mut(2).zip(&totals) {
+        stats[0] = total.shift;
+        stats[1] = total.log_sum();
+    }
+    if log {
+        rows = ShortRows::of(x, columns);
+        rows.map(|r, x| x - stats[2 * r] - stats[2 * r + 1]);
+    } else {
+        rows.map(|r, x| x * totals[r].scale());
+    }
+    rows.write(y);
 }
 
 fn backward_as<T: Real>(setting: Setting, dy: &Tensor, x: &Tensor, stats: &Tensor, dx: &mut Tensor) -> Result<()>
@@ -89,18 +125,55 @@ impl<T: Real> Kernel for Backward<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Backward { columns, log, x, dy, stats, dx } = self;
-        for (((x, dy), dx), stats) in
-            x.chunks(columns).zip(dy.chunks(columns)).zip(dx.chunks_mut(columns)).zip(stats.chunks(2))
-        {
-            let probability = |x: T::Acc| (x - stats[0] - stats[1]).vector_exp();
-            let sum = match log {
-                true => sum_of_pairs(x, dy, |_, dy| dy),
-                false => sum_of_pairs(x, dy, |x, dy| dy * probability(x)),
-            };
-            for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
-                let (dy, probability) = (dy.acc(), probability(x.acc()));
-                *dx = T::narrow(if log { dy - probability * sum } else { probability * (dy - sum) });
+        let several = if columns <= SHORT { ROWS_AT_ONCE } else { 1 };
+        let lots = x.chunks(several * columns).zip(dy.chunks(several * columns));
+        let lots = lots.zip(dx.chunks_mut(several * columns)).zip(stats.chunks(2 * several));
+        for (((x, dy), dx), stats) in lots {
+            if several > 1 && x.len() == several * columns {
+                short_gradients(columns, log, x, dy, stats, dx);
+            } else {
+                gradients(columns, log, x, dy, stats, dx);
             }
+        }
+    }
+}
+
+/// [`ROWS_AT_ONCE`] short rows side by side.
+#[inline(always)]
+fn short_gradients<T: Real>(columns: usize, log: bool, x: &[T], dy: &[T], stats: &[T::Acc], dx: &mut [T]) {
+    let (mut shifts, mut log_sums) = ([T::Acc::zero(); ROWS_AT_ONCE], [T::Acc::zero(); ROWS_AT_ONCE]);
+    for (r, stats) in stats.chunks_exact(2).enumerate().take(ROWS_AT_ONCE) {
+        (shifts[r], log_sums[r]) = (stats[0], stats[1]);
+    }
+    let mut probabilities = ShortRows::of(x, columns);
+    probabilities.map(|r, x| (x - shifts[r] - log_sums[r]).vector_exp());
+    let mut slopes = ShortRows::of(dy, columns);
+    if log {
+        let sums = slopes.sums();
+        slopes.join(&probabilities, |r, dy, probability| dy - probability * sums[r]);
+    } else {
+        let mut products = ShortRows::of(dy, columns);
+        products.join(&probabilities, |_, dy, probability| dy * probability);
+        let sums = products.sums();
+        slopes.join(&probabilities, |r, dy, probability| probability * (dy - sums[r]));
+    }
+    slopes.write(dx);
+}
+
+/// Rows one after the other.
+#[inline(always)]
+fn gradients<T: Real>(columns: usize, log: bool, x: &[T], dy: &[T], stats: &[T::Acc], dx: &mut [T]) {
+    for (((x, dy), dx), stats) in
+        x.chunks(columns).zip(dy.chunks(columns)).zip(dx.chunks_mut(columns)).zip(stats.chunks(2))
+    {
+        let probability = |x: T::Acc| (x - stats[0] - stats[1]).vector_exp();
+        let sum = match log {
+            true => sum_of_pairs(x, dy, |_, dy| dy),
+            false => sum_of_pairs(x, dy, |x, dy| dy * probability(x)),
+        };
+        for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+            let (dy, probability) = (dy.acc(), probability(x.acc()));
+            *dx = T::narrow(if log { dy - probability * sum } else { probability * (dy - sum) });
         }
     }
 }

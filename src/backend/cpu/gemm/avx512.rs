@@ -13,16 +13,22 @@ const ROWS: usize = 14;
 const LANES: usize = 16;
 const COLUMNS: usize = 2 * LANES;
 
-pub(super) const KERNEL: Kernel<f32> = Kernel { isa: Isa::Avx512, rows: ROWS, columns: COLUMNS, tile, transpose };
+pub(super) const KERNEL: Kernel<f32> =
+    Kernel { isa: Isa::Avx512, rows: ROWS, columns: COLUMNS, tile: tile::<false>, transpose };
+
+/// The same for panels of [`Pairs`](super::pairs::Pairs).
+pub(super) const PAIRS: Kernel<f32> =
+    Kernel { isa: Isa::Avx512Bf16, rows: ROWS, columns: COLUMNS, tile: tile::<true>, transpose };
 
 /// # Safety
 /// See [`Kernel::tile`].
-unsafe fn tile(t: &Tile<f32>) {
+unsafe fn tile<const PAIRS: bool>(t: &Tile<f32>) {
     macro_rules! by_rows {
         ($vectors:literal, $row_step:expr, $depth_step:expr; $($rows:literal)*) => {
             match t.rows {
                 // SAFETY: passed on from the caller; the tile has so many rows and no more columns than vectors hold.
-                $($rows => unsafe { tile_of::<$rows, $vectors, $row_step, $depth_step>(t) },)*
+                $($rows if PAIRS => unsafe { pairs_of::<$rows, $vectors, $row_step, $depth_step>(t) },
+                $rows => unsafe { tile_of::<$rows, $vectors, $row_step, $depth_step>(t) },)*
                 _ => debug_assert!(false, "a tile of {} rows", t.rows),
             }
         };
@@ -63,7 +69,57 @@ unsafe fn tile_of<const R: usize, const V: usize, const ROW_STEP: usize, const D
         left = left.wrapping_add(DEPTH_STEP);
         right = right.wrapping_add(COLUMNS);
     }
+    // SAFETY: passed on.
+    unsafe { finish::<R, V>(t, sums) }
+}
 
+/// The same bits, of which each lane's are a pair of bf16.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn as_pairs(bits: __m512) -> __m512bh {
+    // SAFETY: both are 512 bits.
+    unsafe { std::mem::transmute(bits) }
+}
+
+/// # Safety
+/// See [`Kernel::tile`]; `t.rows == R` and `t.columns` is over `16 * (V - 1)` and at most `16 * V`.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn pairs_of<const R: usize, const V: usize, const ROW_STEP: usize, const DEPTH_STEP: usize>(t: &Tile<f32>) {
+    let mut sums = [[_mm512_setzero_ps(); V]; R];
+    let (mut left, mut right) = (t.left, t.right);
+    for r in 0..R {
+        // The result is needed only at the end; fetch it meanwhile. Prefetching cannot fault.
+        for v in 0..V {
+            _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(r * t.c_stride + v * LANES).cast());
+        }
+    }
+    for _ in 0..t.depth {
+        // SAFETY: one step of the panels, which hold `depth` of them.
+        unsafe {
+            let low = as_pairs(_mm512_loadu_ps(right));
+            let high = if V > 1 { as_pairs(_mm512_loadu_ps(right.add(LANES))) } else { low };
+            unrolled!(r in 0..R {
+                let a = as_pairs(_mm512_set1_ps(*left.add(r * ROW_STEP)));
+                sums[r][0] = _mm512_dpbf16_ps(sums[r][0], a, low);
+                if V > 1 {
+                    sums[r][V - 1] = _mm512_dpbf16_ps(sums[r][V - 1], a, high);
+                }
+            });
+        }
+        left = left.wrapping_add(DEPTH_STEP);
+        right = right.wrapping_add(COLUMNS);
+    }
+    // SAFETY: passed on.
+    unsafe { finish::<R, V>(t, sums) }
+}
+
+/// Writes the sums of a tile.
+///
+/// # Safety
+/// See [`Kernel::tile`]; `t.rows == R` and `t.columns` is over `16 * (V - 1)` and at most `16 * V`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn finish<const R: usize, const V: usize>(t: &Tile<f32>, sums: [[__m512; V]; R]) {
     // Rows of a bias are all the same one.
     let (base, base_stride, added) = match t.base {
         Base::Zero => (t.c.cast_const(), 0, false),

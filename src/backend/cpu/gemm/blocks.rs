@@ -11,7 +11,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Product;
-use super::kernel::{Base, DEPTH};
+use super::kernel::{Base, DEPTH, Kernel};
 use super::pack::{by, store};
 use super::region::{BLOCK_ROWS, Region, Shared, Side};
 use super::rows::{Stored, Sum};
@@ -50,6 +50,16 @@ pub(super) fn products_per_task(size: (usize, usize, usize)) -> usize {
 /// Computes the product, on all of rayon's threads or on this one. Errors if there is no memory for panels, and once
 /// the calling thread is to [stop]; the result is then unfinished.
 pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: usize, parallel: bool) -> Result<()> {
+    T::Sum::with_kernel(p, |p, kernel| compute_by(p, kernel, result, stride, parallel))
+}
+
+fn compute_by<T: Stored>(
+    p: &Product<T::Sum>,
+    kernel: &'static Kernel<T::Sum>,
+    result: &mut [T],
+    stride: usize,
+    parallel: bool,
+) -> Result<()> {
     let (m, n, k) = p.size();
     if m == 0 || n == 0 {
         return Ok(());
@@ -58,9 +68,8 @@ pub(super) fn compute<T: Stored>(p: &Product<T::Sum>, result: &mut [T], stride: 
     assert!(result.len() > (m - 1) * stride + n - 1, "a {m}x{n} result in {} elements", result.len());
     let parts = depth_parts(m, n, k);
     if parts > 1 || k == 0 {
-        return sum_of_parts(p, result, stride, parts, parallel);
+        return sum_of_parts(p, kernel, result, stride, parts, parallel);
     }
-    let kernel = <T::Sum as Sum>::kernel(p.isa);
     let threads = if parallel { rayon::current_num_threads() } else { 1 };
     let sums = T::as_sums(result).map(|sums| sums.as_mut_ptr());
     let result = Destination { start: result.as_mut_ptr(), sums, stride };
@@ -186,13 +195,13 @@ impl<T: Stored> Destination<T> {
 /// Computes parts of the depth apart, then adds them up in order.
 fn sum_of_parts<T: Stored>(
     p: &Product<T::Sum>,
+    kernel: &'static Kernel<T::Sum>,
     result: &mut [T],
     stride: usize,
     parts: usize,
     parallel: bool,
 ) -> Result<()> {
     let (m, n, k) = p.size();
-    let kernel = <T::Sum as Sum>::kernel(p.isa);
     let mut scratch = Scratch::of::<T::Sum>(parts.saturating_mul(m * n))?;
     let partial = &mut scratch.as_mut::<T::Sum>()[..parts * m * n];
     if k == 0 {

@@ -23,10 +23,12 @@ fn busy_seconds() -> f64 {
 #[ignore = "a measurement"]
 fn figures() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    pool.install(print_figures);
+    pool.install(print_figures::<f32>);
+    println!("bf16:");
+    pool.install(print_figures::<half::bf16>);
 }
 
-fn print_figures() {
+fn print_figures<T: Stored<Sum = f32>>() {
     use crate::backend::cpu::ceiling::one_round;
     let seconds = |work: &mut dyn FnMut()| {
         let start = busy_seconds();
@@ -34,6 +36,7 @@ fn print_figures() {
         busy_seconds() - start
     };
     let mut numbers = Numbers(8);
+    let mut uniform = |count| numbers.uniform(count).into_iter().map(T::round).collect::<Vec<T>>();
     let report = |name: String, flops: f64, work: &mut dyn FnMut()| {
         let mut shares = Vec::new();
         work();
@@ -48,8 +51,8 @@ fn print_figures() {
         println!("{name:46} {:5.1} % of the ceiling, best {:5.1} %", shares[7], shares[14]);
     };
     for (m, n, k) in [(1024, 1024, 1024), (8192, 128, 256), (128, 256, 128), (64, 256, 1024), (4096, 32, 288)] {
-        let (left, right) = (numbers.uniform(m * k), numbers.uniform(k * n));
-        let mut c = vec![0f32; m * n];
+        let (left, right) = (uniform(m * k), uniform(k * n));
+        let mut c = uniform(m * n);
         for (left_transposed, right_transposed) in [(false, false), (false, true), (true, false)] {
             let left = if left_transposed { Matrix::new(&left, k, m) } else { Matrix::new(&left, m, k) };
             let right = if right_transposed { Matrix::new(&right, n, k) } else { Matrix::new(&right, k, n) };
@@ -74,6 +77,7 @@ fn print_figures() {
         (64, 8, 64, 64, 3),
         (64, 8, 32, 32, 3),
         (64, 8, 16, 32, 3),
+        (64, 14, 16, 16, 3),
         (64, 8, 1, 32, 3),
     ] {
         let shape = Convolution {
@@ -87,15 +91,15 @@ fn print_figures() {
             padding: kernel / 2,
         };
         let flops = 2.0 * (shape.out_pixels() * outputs * shape.taps() * inputs) as f64;
-        let x = numbers.uniform(shape.in_pixels() * inputs);
-        let mut w = numbers.uniform(outputs * shape.taps() * inputs);
-        let mut y = numbers.uniform(shape.out_pixels() * outputs);
+        let x = uniform(shape.in_pixels() * inputs);
+        let mut w = uniform(outputs * shape.taps() * inputs);
+        let mut y = uniform(shape.out_pixels() * outputs);
         let mut dx = x.clone();
         let name = format!("conv {kernel}x{kernel} {inputs}->{outputs} {extent}x{extent} batch {batch}");
         report(format!("{name} y"), flops, &mut || convolve(&shape, &x, &w, None, &mut y).unwrap());
         report(format!("{name} dx"), flops, &mut || input_gradient(&shape, &y, &w, None, &mut dx).unwrap());
         report(format!("{name} dw"), flops, &mut || weight_gradient(&shape, &x, &y, &mut w).unwrap());
-        if winograd::is_better::<f32>(&shape) {
+        if winograd::is_better::<T>(&shape) {
             let name = format!("direct {name}");
             report(format!("{name} y"), flops, &mut || direct::convolve(&shape, &x, &w, None, &mut y).unwrap());
             report(format!("{name} dx"), flops, &mut || direct::input_gradient(&shape, &y, &w, None, &mut dx).unwrap());

@@ -16,6 +16,7 @@ mod blocks;
 mod convolution;
 mod kernel;
 mod pack;
+mod pairs;
 mod patches;
 mod portable;
 mod region;
@@ -54,11 +55,25 @@ impl Sum for f32 {
         static PORTABLE: Kernel<f32> = portable::kernel();
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => &avx512::KERNEL,
+            Isa::Avx512 | Isa::Avx512Bf16 => &avx512::KERNEL,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &avx2::KERNEL,
             _ => &PORTABLE,
         }
+    }
+
+    fn with_kernel<R>(product: &Product<f32>, work: impl FnOnce(&Product<f32>, &'static Kernel<f32>) -> R) -> R {
+        #[cfg(target_arch = "x86_64")]
+        if product.isa >= Isa::Avx512Bf16
+            && let (Some(left), Some(right)) = (product.left.source.halves(), product.right.source.halves())
+        {
+            let left = pairs::Pairs::new(&*left, !product.left.transposed);
+            let right = pairs::Pairs::new(&*right, product.right.transposed);
+            let left = Factor { source: &left, ..product.left };
+            let right = Factor { source: &right, ..product.right };
+            return work(&Product { left, right, ..*product }, &avx512::PAIRS);
+        }
+        work(product, Self::kernel(product.isa))
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 
-use super::rows::{CopyRows, Stored, Sum, widen};
+use bytemuck::Zeroable;
+use half::bf16;
+
+use super::rows::{CopyAs, CopyRows, Rows, copy_run};
 use crate::backend::convolution::Convolution;
 
 impl Convolution {
     /// The patches of the input: `[out_pixels, taps * inputs]`.
     pub fn patches<'a, T>(&self, x: &'a [T]) -> Patches<'a, T> {
         assert!(x.len() >= self.in_pixels() * self.inputs, "{self:?} of {} inputs", x.len());
-        Patches {
-            data: x,
+        let geometry = Geometry {
             height: self.height,
             width: self.width,
             channels: self.inputs,
@@ -20,15 +22,15 @@ impl Convolution {
             step: self.stride,
             spread: 1,
             padding: self.padding as isize,
-        }
+        };
+        Patches { data: x, geometry }
     }
 
     /// The patches of the output's gradient that each input pixel has had a part in, taps in reverse: `[in_pixels, taps
     /// * outputs]`. This is the forward direction again, over `dy` with `stride - 1` zeros between its pixels.
     pub fn gradient_patches<'a, T>(&self, dy: &'a [T]) -> Patches<'a, T> {
         assert!(dy.len() >= self.out_pixels() * self.outputs, "{self:?} of {} gradients", dy.len());
-        Patches {
-            data: dy,
+        let geometry = Geometry {
             height: self.out_height(),
             width: self.out_width(),
             channels: self.outputs,
@@ -38,7 +40,8 @@ impl Convolution {
             step: 1,
             spread: self.stride,
             padding: self.kernel as isize - 1 - self.padding as isize,
-        }
+        };
+        Patches { data: dy, geometry }
     }
 
     /// The weight `[out, taps, in]` as `[taps * out, in]`, taps in reverse.
@@ -53,6 +56,12 @@ impl Convolution {
 #[derive(Clone, Copy)]
 pub(crate) struct Patches<'a, T> {
     data: &'a [T],
+    geometry: Geometry,
+}
+
+/// Which patches those are.
+#[derive(Clone, Copy)]
+struct Geometry {
     batch: usize,
     height: usize,
     width: usize,
@@ -66,7 +75,7 @@ pub(crate) struct Patches<'a, T> {
     padding: isize,
 }
 
-impl<T: Stored> Patches<'_, T> {
+impl Geometry {
     /// Where the kernel's position `at` lies in an image of `extent` pixels; `None` among the zeros.
     #[inline(always)]
     fn inside(&self, at: isize, extent: usize) -> Option<usize> {
@@ -82,20 +91,25 @@ impl<T: Stored> Patches<'_, T> {
         }
         (at < extent).then_some(at)
     }
+}
 
+impl<T> Patches<'_, T> {
     /// Copies some channels of one tap for the patches `rows`: `out[r * stride..][..channels.len()]`. `N` is the number
     /// of channels, or 0 for any number.
     #[inline(always)]
-    fn copy_tap<const N: usize>(
+    fn copy_tap<S: Zeroable, const N: usize>(
         &self,
         rows: Range<usize>,
         tap: usize,
         channels: Range<usize>,
-        out: &mut [T::Sum],
+        out: &mut [S],
         stride: usize,
-    ) {
-        let (grid_height, grid_width) = self.grid;
-        let (tap_y, tap_x) = ((tap / self.kernel) as isize, (tap % self.kernel) as isize);
+    ) where
+        T: CopyAs<S>,
+    {
+        let of = self.geometry;
+        let (grid_height, grid_width) = of.grid;
+        let (tap_y, tap_x) = ((tap / of.kernel) as isize, (tap % of.kernel) as isize);
         let length = channels.len();
         let (mut x, mut grid_row) = (rows.start % grid_width, rows.start / grid_width);
         let mut done = 0;
@@ -103,35 +117,35 @@ impl<T: Stored> Patches<'_, T> {
             // A stretch of one row of the grid, in which the kernel's row does not change.
             let stretch = (grid_width - x).min(rows.len() - done);
             let (image, y) = (grid_row / grid_height, grid_row % grid_height);
-            let pixels = self.inside((y * self.step) as isize + tap_y - self.padding, self.height).map(|y| {
-                let start = (image * self.height + y) * self.width * self.channels;
-                &self.data[start..start + self.width * self.channels]
+            let pixels = of.inside((y * of.step) as isize + tap_y - of.padding, of.height).map(|y| {
+                let start = (image * of.height + y) * of.width * of.channels;
+                &self.data[start..start + of.width * of.channels]
             });
-            let left = (x * self.step) as isize + tap_x - self.padding;
+            let left = (x * of.step) as isize + tap_x - of.padding;
             let to = &mut out[done * stride..];
             match pixels {
-                None => fill_rows::<T, N>(to, stride, 0..stretch, length),
-                Some(pixels) if self.step == 1 && self.spread == 1 => {
+                None => fill_rows::<S, N>(to, stride, 0..stretch, length),
+                Some(pixels) if of.step == 1 && of.spread == 1 => {
                     // Zeros left of the image, pixels, zeros right of it.
                     let first = (-left).clamp(0, stretch as isize) as usize;
-                    let end = (self.width as isize - left).clamp(first as isize, stretch as isize) as usize;
-                    fill_rows::<T, N>(to, stride, 0..first, length);
+                    let end = (of.width as isize - left).clamp(first as isize, stretch as isize) as usize;
+                    fill_rows::<S, N>(to, stride, 0..first, length);
                     if first < end {
-                        let start = (left + first as isize) as usize * self.channels + channels.start;
-                        let from = pixels[start..].chunks(self.channels);
+                        let start = (left + first as isize) as usize * of.channels + channels.start;
+                        let from = pixels[start..].chunks(of.channels);
                         for (from, to) in from.zip(to[first * stride..].chunks_mut(stride)).take(end - first) {
-                            copy_row::<T, N>(from, to, length);
+                            copy_row::<S, T, N>(from, to, length);
                         }
                     }
-                    fill_rows::<T, N>(to, stride, end..stretch, length);
+                    fill_rows::<S, N>(to, stride, end..stretch, length);
                 }
                 Some(pixels) => {
                     for i in 0..stretch {
-                        match self.inside(left + (i * self.step) as isize, self.width) {
-                            None => fill_rows::<T, N>(to, stride, i..i + 1, length),
+                        match of.inside(left + (i * of.step) as isize, of.width) {
+                            None => fill_rows::<S, N>(to, stride, i..i + 1, length),
                             Some(x) => {
-                                let from = &pixels[x * self.channels + channels.start..];
-                                copy_row::<T, N>(from, &mut to[i * stride..], length);
+                                let from = &pixels[x * of.channels + channels.start..];
+                                copy_row::<S, T, N>(from, &mut to[i * stride..], length);
                             }
                         }
                     }
@@ -144,52 +158,57 @@ impl<T: Stored> Patches<'_, T> {
     }
 }
 
-impl<T: Stored> CopyRows<T::Sum> for Patches<'_, T> {
+impl<S: Zeroable, T: CopyAs<S>> CopyRows<S> for Patches<'_, T> {
     fn rows(&self) -> usize {
-        self.batch * self.grid.0 * self.grid.1
+        self.geometry.batch * self.geometry.grid.0 * self.geometry.grid.1
     }
 
     fn columns(&self) -> usize {
-        self.kernel * self.kernel * self.channels
+        self.geometry.kernel * self.geometry.kernel * self.geometry.channels
     }
 
     #[inline(always)]
-    fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [T::Sum], stride: usize) {
+    fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
+        let all = self.geometry.channels;
         let mut column = columns.start;
         while column < columns.end && !rows.is_empty() {
-            let (tap, channel) = (column / self.channels, column % self.channels);
-            let length = (self.channels - channel).min(columns.end - column);
+            let (tap, channel) = (column / all, column % all);
+            let length = (all - channel).min(columns.end - column);
             let out = &mut out[column - columns.start..];
             let (rows, channels) = (rows.clone(), channel..channel + length);
             match length {
-                1 => self.copy_tap::<1>(rows, tap, channels, out, stride),
-                3 => self.copy_tap::<3>(rows, tap, channels, out, stride),
-                16 => self.copy_tap::<16>(rows, tap, channels, out, stride),
-                32 => self.copy_tap::<32>(rows, tap, channels, out, stride),
-                _ => self.copy_tap::<0>(rows, tap, channels, out, stride),
+                1 => self.copy_tap::<S, 1>(rows, tap, channels, out, stride),
+                3 => self.copy_tap::<S, 3>(rows, tap, channels, out, stride),
+                16 => self.copy_tap::<S, 16>(rows, tap, channels, out, stride),
+                32 => self.copy_tap::<S, 32>(rows, tap, channels, out, stride),
+                _ => self.copy_tap::<S, 0>(rows, tap, channels, out, stride),
             }
             column += length;
         }
+    }
+
+    fn halves(&self) -> Option<Box<dyn Rows<bf16> + '_>> {
+        Some(Box::new(Patches { data: T::as_halves(self.data)?, geometry: self.geometry }))
     }
 }
 
 /// Copies the first `length` numbers; `N` is as in [`Patches::copy_tap`].
 #[inline(always)]
-fn copy_row<T: Stored, const N: usize>(from: &[T], to: &mut [T::Sum], length: usize) {
+fn copy_row<S, T: CopyAs<S>, const N: usize>(from: &[T], to: &mut [S], length: usize) {
     match (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
-        (Some(from), Some(to)) if N > 0 => *to = T::widen_array(from),
-        _ => widen(&from[..length], &mut to[..length]),
+        (Some(from), Some(to)) if N > 0 => *to = T::copy_array(from),
+        _ => copy_run(&from[..length], &mut to[..length]),
     }
 }
 
 /// Zeros the first `length` numbers of some rows.
 #[inline(always)]
-fn fill_rows<T: Stored, const N: usize>(out: &mut [T::Sum], stride: usize, rows: Range<usize>, length: usize) {
+fn fill_rows<S: Zeroable, const N: usize>(out: &mut [S], stride: usize, rows: Range<usize>, length: usize) {
     for r in rows {
         let to = &mut out[r * stride..][..length];
         match to.first_chunk_mut::<N>() {
-            Some(to) if N > 0 => *to = [T::Sum::ZERO; N],
-            _ => to.fill(T::Sum::ZERO),
+            Some(to) if N > 0 => *to = std::array::from_fn(|_| S::zeroed()),
+            _ => to.fill_with(S::zeroed),
         }
     }
 }
@@ -203,7 +222,7 @@ pub(crate) struct ReversedWeight<'a, T> {
     inputs: usize,
 }
 
-impl<T: Stored> CopyRows<T::Sum> for ReversedWeight<'_, T> {
+impl<S, T: CopyAs<S>> CopyRows<S> for ReversedWeight<'_, T> {
     fn rows(&self) -> usize {
         self.taps * self.outputs
     }
@@ -213,12 +232,17 @@ impl<T: Stored> CopyRows<T::Sum> for ReversedWeight<'_, T> {
     }
 
     #[inline(always)]
-    fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [T::Sum], stride: usize) {
+    fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
         let width = columns.len();
         for (r, row) in rows.enumerate() {
             let (tap, output) = (self.taps - 1 - row / self.outputs, row % self.outputs);
             let start = (output * self.taps + tap) * self.inputs + columns.start;
-            widen(&self.data[start..start + width], &mut out[r * stride..r * stride + width]);
+            copy_run(&self.data[start..start + width], &mut out[r * stride..r * stride + width]);
         }
+    }
+
+    fn halves(&self) -> Option<Box<dyn Rows<bf16> + '_>> {
+        let &ReversedWeight { data, taps, outputs, inputs } = self;
+        Some(Box::new(ReversedWeight { data: T::as_halves(data)?, taps, outputs, inputs }))
     }
 }

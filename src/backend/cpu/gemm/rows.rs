@@ -20,6 +20,39 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     fn round(sum: Self::Sum) -> Self;
     /// The slice itself when stored values are sums.
     fn as_sums(slice: &mut [Self]) -> Option<&mut [Self::Sum]>;
+    /// The slice itself when stored values are bf16.
+    fn as_halves(_: &[Self]) -> Option<&[bf16]> {
+        None
+    }
+}
+
+/// A stored type that can be copied as one that holds it exactly: as sums, or as it is.
+pub(super) trait CopyAs<S>: Stored {
+    fn copy_as(self) -> S;
+    /// Copies each, in vectors where the caller's instructions have them.
+    fn copy_array<const N: usize>(values: &[Self; N]) -> [S; N];
+}
+
+impl<T: Stored> CopyAs<T::Sum> for T {
+    #[inline(always)]
+    fn copy_as(self) -> T::Sum {
+        self.widen()
+    }
+    #[inline(always)]
+    fn copy_array<const N: usize>(values: &[T; N]) -> [T::Sum; N] {
+        T::widen_array(values)
+    }
+}
+
+impl CopyAs<bf16> for bf16 {
+    #[inline(always)]
+    fn copy_as(self) -> bf16 {
+        self
+    }
+    #[inline(always)]
+    fn copy_array<const N: usize>(values: &[bf16; N]) -> [bf16; N] {
+        *values
+    }
 }
 
 /// A type that products are summed in.
@@ -32,6 +65,14 @@ pub(crate) trait Sum: Stored<Sum = Self> + Accumulator + InVectors + bytemuck::P
     const MAY_BE_FAST: bool;
     /// The kernel for a level of vector instructions.
     fn kernel(isa: Isa) -> &'static super::kernel::Kernel<Self>;
+    /// Does `work` with the product and its kernel: with factors of pairs, where both are of bf16 and the level has
+    /// instructions for those.
+    fn with_kernel<R>(
+        product: &super::Product<Self>,
+        work: impl FnOnce(&super::Product<Self>, &'static super::kernel::Kernel<Self>) -> R,
+    ) -> R {
+        work(product, Self::kernel(product.isa))
+    }
 }
 
 impl Stored for f32 {
@@ -74,6 +115,9 @@ impl Stored for bf16 {
     fn as_sums(_: &mut [bf16]) -> Option<&mut [f32]> {
         None
     }
+    fn as_halves(slice: &[bf16]) -> Option<&[bf16]> {
+        Some(slice)
+    }
 }
 
 impl Stored for f64 {
@@ -104,6 +148,8 @@ pub(crate) trait Rows<S>: Sync {
     /// Copies a part: element `(r, c)` of `rows` × `columns`, counted from the part's corner, goes to `out[r * stride +
     /// c]`. `isa` must be supported by this CPU.
     fn copy(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize);
+    /// The same rows in bf16, if that is what they are stored in.
+    fn halves(&self) -> Option<Box<dyn Rows<bf16> + '_>>;
 }
 
 /// The same as [`Rows`], written once and compiled for each level of vector instructions.
@@ -112,6 +158,7 @@ pub(super) trait CopyRows<S>: Sync {
     fn columns(&self) -> usize;
     /// Must be `#[inline(always)]`, so that it takes on the instructions of its caller.
     fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize);
+    fn halves(&self) -> Option<Box<dyn Rows<bf16> + '_>>;
 }
 
 impl<S, R: CopyRows<S>> Rows<S> for R {
@@ -125,6 +172,10 @@ impl<S, R: CopyRows<S>> Rows<S> for R {
 
     fn copy(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
         isa.run_kernel(Part { source: self, rows, columns, out, stride });
+    }
+
+    fn halves(&self) -> Option<Box<dyn Rows<bf16> + '_>> {
+        CopyRows::halves(self)
     }
 }
 
@@ -143,36 +194,36 @@ impl<S, R: CopyRows<S>> isa::Kernel for Part<'_, S, R> {
     }
 }
 
-/// Widens `from` into `to`, which is as long. Most runs are a few vectors long: too short for a call of `memcpy` to
+/// Copies `from` to `to`, which is as long. Most runs are a few vectors long: too short for a call of `memcpy` to
 /// pay.
 #[inline(always)]
-pub(super) fn widen<T: Stored>(from: &[T], to: &mut [T::Sum]) {
+pub(super) fn copy_run<S, T: CopyAs<S>>(from: &[T], to: &mut [S]) {
     let length = from.len();
     let to = &mut to[..length];
     if length >= 16 {
-        widen_by::<T, 16>(from, to);
+        copy_by::<S, T, 16>(from, to);
     } else if length >= 8 {
-        widen_by::<T, 8>(from, to);
+        copy_by::<S, T, 8>(from, to);
     } else if length >= 4 {
-        widen_by::<T, 4>(from, to);
+        copy_by::<S, T, 4>(from, to);
     } else {
         for (to, from) in to.iter_mut().zip(from) {
-            *to = from.widen();
+            *to = from.copy_as();
         }
     }
 }
 
 /// Whole groups of `N`, then the last `N` elements once more if any are left; there are `N` at least.
 #[inline(always)]
-fn widen_by<T: Stored, const N: usize>(from: &[T], to: &mut [T::Sum]) {
+fn copy_by<S, T: CopyAs<S>, const N: usize>(from: &[T], to: &mut [S]) {
     let (groups, rest) = from.as_chunks::<N>();
     for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(groups) {
-        *to = T::widen_array(from);
+        *to = T::copy_array(from);
     }
     if !rest.is_empty()
         && let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>())
     {
-        *to = T::widen_array(from);
+        *to = T::copy_array(from);
     }
 }
 
@@ -201,7 +252,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-impl<T: Stored> CopyRows<T::Sum> for Matrix<'_, T> {
+impl<S, T: CopyAs<S>> CopyRows<S> for Matrix<'_, T> {
     fn rows(&self) -> usize {
         self.rows
     }
@@ -211,11 +262,16 @@ impl<T: Stored> CopyRows<T::Sum> for Matrix<'_, T> {
     }
 
     #[inline(always)]
-    fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [T::Sum], stride: usize) {
+    fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
         let width = columns.len();
         for (r, row) in rows.enumerate() {
             let start = row * self.row_stride + columns.start;
-            widen(&self.data[start..start + width], &mut out[r * stride..r * stride + width]);
+            copy_run(&self.data[start..start + width], &mut out[r * stride..r * stride + width]);
         }
+    }
+
+    fn halves(&self) -> Option<Box<dyn Rows<bf16> + '_>> {
+        let &Matrix { data, rows, columns, row_stride } = self;
+        Some(Box::new(Matrix { data: T::as_halves(data)?, rows, columns, row_stride }))
     }
 }

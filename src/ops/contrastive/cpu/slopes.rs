@@ -40,30 +40,40 @@ impl<A: Real<Acc = A> + Accumulator> Kernel for Slopes<'_, A> {
         *products = 0.0;
         for (i, row) in scores.chunks_mut(width).enumerate() {
             let own = (first + i).checked_sub(columns.start).filter(|&c| c < width);
-            let logits = slopes.iter_mut().zip(&*row).zip(offset).map(|((g, &s), &offset)| (g, s * scale + offset));
+            // Loops and no `for_each`, which would not take on the vector instructions of this function.
+            for ((logit, &s), &offset) in slopes.iter_mut().zip(&*row).zip(offset) {
+                *logit = s * scale + offset;
+            }
             match setting.kind {
                 Kind::Rows => {
                     let lse = lse[first + i];
-                    logits.for_each(|(g, s)| *g = (s - lse).vector_exp() * factor);
+                    for g in &mut slopes {
+                        *g = (*g - lse).vector_exp() * factor;
+                    }
                 }
                 Kind::Both => {
                     let lse = lse[first + i];
-                    logits
-                        .zip(&column_lse)
-                        .for_each(|((g, s), &other)| *g = ((s - lse).vector_exp() + (s - other).vector_exp()) * factor);
+                    for (g, &other) in slopes.iter_mut().zip(&column_lse) {
+                        *g = ((*g - lse).vector_exp() + (*g - other).vector_exp()) * factor;
+                    }
                 }
                 Kind::Own => {
                     let (lse, share, label) = (lse[first + i], shares[first + i], setting.labels[first + i]);
                     let one = |share: A| if share > A::zero() { A::one() } else { A::zero() };
                     let anchor = one(share);
                     let others = column_lse.iter().zip(&column_shares).zip(&setting.labels[columns.clone()]);
-                    logits.zip(others).for_each(|((g, s), ((&other, &other_share), &other_label))| {
+                    for (g, ((&other, &other_share), &other_label)) in slopes.iter_mut().zip(others) {
+                        let s = *g;
                         let positive = if other_label == label { share + other_share } else { A::zero() };
                         let sum = (s - lse).vector_exp() * anchor + (s - other).vector_exp() * one(other_share);
                         *g = (sum - positive) * factor;
-                    });
+                    }
                 }
-                Kind::Sigmoid => logits.for_each(|(g, s)| *g = logistic(s) * factor),
+                Kind::Sigmoid => {
+                    for g in &mut slopes {
+                        *g = logistic(*g) * factor;
+                    }
+                }
             }
             if let Some(c) = own {
                 match setting.kind {

@@ -189,17 +189,14 @@ fn sum_of_label<A: Accumulator>(row: &[A], labels: &[u32], label: u32) -> A {
 fn sum_of_softplus<A: Accumulator>(row: &[A]) -> f64 {
     const SMALL: f64 = 1e-8;
     let (mut products, mut small, mut linear) = ([1.0; LANES], [0.0; LANES], [0.0; LANES]);
-    let mut add = |row: &[A]| {
+    for row in row.chunks(LANES) {
         for (((&s, product), small), linear) in row.iter().zip(&mut products).zip(&mut small).zip(&mut linear) {
             let e = (-s.abs()).vector_exp().widen();
             *product *= 1.0 + e;
             *small += e;
             *linear += if s > A::zero() { s.widen() } else { 0.0 };
         }
-    };
-    let (whole, rest) = row.as_chunks::<LANES>();
-    whole.iter().for_each(|row| add(row));
-    add(rest);
+    }
     let log = |(product, small): (f64, f64)| if small < SMALL { small } else { product.ln() };
     linear.into_iter().sum::<f64>() + products.into_iter().zip(small).map(log).sum::<f64>()
 }

@@ -38,8 +38,10 @@ const TILE: usize = 4;
 const WINDOW: usize = 6;
 /// Products of matrices.
 const FREQUENCIES: usize = WINDOW * WINDOW;
-/// Channels from which on the transforms are worth their time, and tiles from which on that of the weights is.
+/// Channels, and pairs of them, from which on the transforms are worth their time, and tiles from which on that of the
+/// weights is.
 const LEAST_CHANNELS: usize = 16;
+const LEAST_PAIRS: usize = 512;
 const LEAST_TILES: usize = 16;
 /// Tiles across an image beyond which a band of them does not stay in cache.
 const MOST_ACROSS: usize = 128;
@@ -70,7 +72,8 @@ fn fits(shape: &Convolution) -> bool {
 fn pays(shape: &Convolution) -> bool {
     let (height, width) = (shape.out_height(), shape.out_width());
     let tiles = height.div_ceil(TILE) * width.div_ceil(TILE);
-    let few = shape.inputs.min(shape.outputs) < LEAST_CHANNELS || shape.batch * tiles < LEAST_TILES;
+    let narrow = shape.inputs.min(shape.outputs) < LEAST_CHANNELS || shape.inputs * shape.outputs < LEAST_PAIRS;
+    let few = narrow || shape.batch * tiles < LEAST_TILES;
     let wide = shape.width.max(width) > MOST_ACROSS * TILE;
     !few && !wide && 2 * FREQUENCIES * tiles <= 9 * height * width
 }
