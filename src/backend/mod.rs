@@ -13,7 +13,7 @@ pub mod gpu;
 mod gpu_info;
 pub mod inventory;
 pub(crate) mod kernels;
-mod math;
+pub(crate) mod math;
 pub(crate) mod params;
 pub(crate) mod shared_memory;
 pub(crate) mod usage;

@@ -7,6 +7,8 @@
 //! A word `w` stands for the uniform number `u = (w + 1/2) / 2^32`. What matters at the ends is that both tails are
 //! made from the words that are *small* there: `w` below one half, its complement above it.
 
+use crate::backend::math::{log, log_of_split, split};
+
 const TWO_POW_M32: f32 = 1.0 / 4_294_967_296.0;
 const TWO_POW_M33: f32 = 0.5 * TWO_POW_M32;
 
@@ -46,41 +48,6 @@ pub fn normal_pair(radius: u32, angle: u32) -> (f32, f32) {
     let r = (2.0 * exponential(radius)).sqrt();
     let (sin, cos) = sin_cos_turn(angle);
     (r * cos, r * sin)
-}
-
-/// Natural logarithm of a positive normal number, within 1 ulp.
-#[inline(always)]
-pub fn log(x: f32) -> f32 {
-    let (f, k) = split(x);
-    log_of_split(f, k)
-}
-
-/// `x = 2^k (1 + f)` with `f` in `[-1/3, 1/3)`, both exact.
-#[inline(always)]
-fn split(x: f32) -> (f32, f32) {
-    const TWO_THIRDS: u32 = 0x3f2a_aaab;
-    let exponent = x.to_bits().wrapping_sub(TWO_THIRDS) & 0xff80_0000;
-    let m = f32::from_bits(x.to_bits().wrapping_sub(exponent));
-    (m - 1.0, ((exponent as i32) >> 23) as f32)
-}
-
-/// `k ln 2 + ln(1 + f)` for `|f| <= 1/3`.
-#[inline(always)]
-fn log_of_split(f: f32, k: f32) -> f32 {
-    // ln(1 + f) = f + f^2 Q(f); Q is the minimax polynomial for the relative error of the result, 4.7e-9.
-    // Even and odd halves side by side: shorter chain.
-    let f2 = f * f;
-    let mut even = -0.128_737_61_f32;
-    let mut odd = 0.139_865_03_f32;
-    even = even.mul_add(f2, -0.121_884_63);
-    odd = odd.mul_add(f2, 0.140_053_76);
-    even = even.mul_add(f2, -0.166_801_77);
-    odd = odd.mul_add(f2, 0.200_104_43);
-    even = even.mul_add(f2, -0.249_998_05);
-    odd = odd.mul_add(f2, 0.333_332_15);
-    even = even.mul_add(f2, -0.5);
-    let q = odd.mul_add(f, even);
-    k.mul_add(std::f32::consts::LN_2, q.mul_add(f2, f))
 }
 
 /// Sine and cosine of the angle `2 pi u`, within 1.5 ulp of the rounded angle's.

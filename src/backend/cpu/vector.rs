@@ -125,8 +125,8 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub struct Zmm(__m512);
 
-    // SAFETY (of every call below): the type is named only where `Isa::Avx512` or more runs a kernel; loads and stores are of
-    // whole arrays and need no alignment.
+    // SAFETY (of every call below): the type is named only where `Isa::Avx512` or more runs a kernel; loads and stores
+    // are of whole arrays and need no alignment.
     impl Vector for Zmm {
         type Number = f32;
 

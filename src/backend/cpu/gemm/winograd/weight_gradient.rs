@@ -19,8 +19,8 @@ use crate::stop;
 
 /// Tiles that are transformed together, and summed over in one go, or those of a band if there are more.
 const AT_ONCE: usize = 64;
-/// Elements of the transforms that are there at a time (4 MB, which the caches hold), unless the threads need more for a
-/// part each.
+/// Elements of the transforms that are there at a time (4 MB, which the caches hold), unless the threads need more for
+/// a part each.
 const IN_MEMORY: usize = 1 << 20;
 
 /// As [`gemm::weight_gradient`](crate::backend::cpu::gemm::weight_gradient), with windows of `x`.
