@@ -7,7 +7,8 @@
 //! A word `w` stands for the uniform number `u = (w + 1/2) / 2^32`. What matters at the ends is that both tails are
 //! made from the words that are *small* there: `w` below one half, its complement above it.
 
-use crate::backend::math::{log, log_of_split, split};
+pub use crate::backend::math::log;
+use crate::backend::math::{log_of_split, split};
 
 const TWO_POW_M32: f32 = 1.0 / 4_294_967_296.0;
 const TWO_POW_M33: f32 = 0.5 * TWO_POW_M32;
