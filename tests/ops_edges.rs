@@ -107,9 +107,11 @@ mod softmax {
             [[-INF, 0.0, 0.0], [-INF; 3], [f32::NAN, 0.0, 1.0], [-INF, f32::NAN, -INF], [INF, 0.0, 0.0], [3e38; 3]];
         let (half, third, nan) = (0.5, 1.0 / 3.0, f64::NAN);
         let expected = [[0.0, half, half], [0.0; 3], [nan; 3], [nan; 3], [nan; 3], [third; 3]];
-        for device in devices() {
+        // Many rows are handled side by side.
+        for (device, repeats) in devices().into_iter().flat_map(|device| [(device.clone(), 1), (device, 13)]) {
+            let (rows, expected) = (rows.repeat(repeats), expected.repeat(repeats));
             let tape = Tape::new();
-            let x = tape.leaf(Tensor::from_slice(rows.as_flattened(), [6, 3], &device).unwrap());
+            let x = tape.leaf(Tensor::from_slice(rows.as_flattened(), [rows.len(), 3], &device).unwrap());
             let y = ops::softmax(&x).unwrap();
             let log = ops::log_softmax(&x).unwrap().value().to_f64().unwrap();
             for (i, (&y, &expected)) in y.value().to_f64().unwrap().iter().zip(expected.as_flattened()).enumerate() {
@@ -117,7 +119,7 @@ mod softmax {
                 assert!(same(y, expected), "{device}: element {i} is {y}, expected {expected}");
                 assert!(same(log[i], expected.ln()), "{device}: log of element {i} is {}", log[i]);
             }
-            let dy = Tensor::full(1.5, [6, 3], DType::F32, &device).unwrap();
+            let dy = Tensor::full(1.5, [rows.len(), 3], DType::F32, &device).unwrap();
             let gradients = y.backward_with(Backward { cotangent: Some(dy), ..Default::default() }).unwrap();
             let dx = gradients.get(&x).unwrap().to_f64().unwrap();
             assert!(dx[..6].iter().all(|dx| dx.abs() < 1e-6), "{device}: {dx:?}");

@@ -4,6 +4,7 @@
 The case says the shapes as this crate has them, images with the channels last; PyTorch gets the same numbers in the layout that is named, and makes the same result.
 """
 import argparse
+import functools
 import json
 import re
 import sys
@@ -27,18 +28,20 @@ def gumbel(case, x):
     return F.gumbel_softmax(x, tau=tau, dim=-1)
 
 
+@functools.cache
+def of_pairs(n):
+    """The places of n rows; of both views of n, each one's partner, and where each meets itself."""
+    return torch.arange(n), torch.arange(2 * n).roll(n), torch.eye(2 * n, dtype=torch.bool)
+
+
 def info_nce(case, q, k, scale):
-    logits = (q @ k.T) * scale.exp()
-    own = torch.arange(len(q))
-    return F.cross_entropy(logits, own)
+    return F.cross_entropy((q @ k.T) * scale, of_pairs(len(q))[0])
 
 
-def nt_xent(case, a, b, _=None):
+def nt_xent(case, a, b, temperature):
     z = torch.cat([a, b])
-    n = len(a)
-    logits = (z @ z.T) / 0.2
-    logits = logits.masked_fill(torch.eye(2 * n, dtype=torch.bool), -torch.inf)
-    return F.cross_entropy(logits, torch.arange(2 * n).roll(n))
+    _, partners, own = of_pairs(len(a))
+    return F.cross_entropy(((z @ z.T) / temperature).masked_fill(own, -torch.inf), partners)
 
 
 def attention(case, q, k, v):
@@ -70,7 +73,7 @@ def pool(case, x):
 # The function of the inputs, and how many of these have gradients.
 ROWS = {
     "add": (lambda case, a, b: a + b, 2),
-    "add_scaled": (lambda case, a, b: torch.add(a, b, alpha=0.3), 2),
+    "add_scaled": (lambda case, a, b: torch.add(0.75 * a, b, alpha=-2.5), 2),
     "attention": (attention, 3),
     "conv2d": (conv, 3),
     "cross_entropy": (lambda case, x, labels: F.cross_entropy(x, labels), 1),
@@ -84,7 +87,7 @@ ROWS = {
     "log_softmax": (lambda case, x: x.log_softmax(-1), 1),
     "matmul": (matmul, 2),
     "max_pool2d": (pool, 1),
-    "nt_xent": (nt_xent, 2),
+    "nt_xent": (nt_xent, 3),
     "sigmoid": (lambda case, x: x.sigmoid(), 1),
     "silu": (lambda case, x: F.silu(x), 1),
     "softmax": (lambda case, x: x.softmax(-1), 1),
@@ -96,6 +99,8 @@ ROWS = {
 def inputs(op, case, dtype):
     shapes = [[int(size) for size in shape.split(",") if size.strip()] for shape in re.findall(r"\[([\d, ]*)\]", case)]
     tensors = [torch.randn(shape, dtype=dtype) for shape in shapes]
+    if op == "nt_xent":
+        tensors[2].fill_(5.0)
     if op == "cross_entropy":
         tensors[1] = torch.randint(0, shapes[0][1], shapes[1])
     return tensors

@@ -30,7 +30,7 @@ impl Ceiling {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = rayon::current_num_threads().min(processors);
         let f32 = 1e9 * cpu::multiply_add_gflops(threads, 5)?;
-        let bf16 = 1e9 * cpu::bf16_gflops(threads, 5)?;
+        let bf16 = cpu::bf16_gflops(threads, 5)?.map_or(f32, |rate| 1e9 * rate);
         Ok(Ceiling { f32, bf16, bytes: 1e9 * cpu::copy_gbytes_per_second(threads, COPY_CPU, 3)? })
     }
 

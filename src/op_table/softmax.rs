@@ -24,12 +24,14 @@ pub fn rows() -> Vec<Row> {
             Row::new(name, vec![input(shape)], move |x| op(&x[0]), move |x: &[Array]| reference(&x[0], log))
                 .tolerance(4e-6, 6e-3)
         };
-        let shapes: [&[usize]; 12] = [
+        let shapes: [&[usize]; 14] = [
             &[0, 4],
             &[3, 0],
             &[5],
             &[4, 1],
             &[3, 10],
+            &[70, 10],
+            &[33, 32],
             &[2, 3, 33],
             &[9, 64],
             &[2, 1024],

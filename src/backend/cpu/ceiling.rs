@@ -30,19 +30,21 @@ pub(super) fn one_round() -> f64 {
     2.0 * per_step(isa) * STEPS as f64
 }
 
-/// As [`multiply_add_gflops`], of bf16 factors: by the instruction for pairs of them, if the level in use has one.
-pub fn bf16_gflops(threads: usize, rounds: usize) -> Result<f64> {
+/// As [`multiply_add_gflops`], of bf16 factors by the instruction for pairs of them; `None` if the level in use has
+/// none.
+pub fn bf16_gflops(threads: usize, rounds: usize) -> Result<Option<f64>> {
     if Isa::current() < Isa::Avx512Bf16 {
-        return multiply_add_gflops(threads, rounds);
+        return Ok(None);
     }
-    median(rounds, || {
+    let rate = median(rounds, || {
         let work = |()| {
             let start = Instant::now();
             black_box(pair_products(STEPS));
             4.0 * per_step(Isa::current()) * STEPS as f64 / start.elapsed().as_secs_f64()
         };
         Ok(at_once(vec![(); threads.max(1)], work)?.iter().sum::<f64>() / 1e9)
-    })
+    })?;
+    Ok(Some(rate))
 }
 
 /// GB/s of a copy, bytes read plus bytes written, of `bytes` per thread (64 MB and more leave the caches behind) on
@@ -102,7 +104,7 @@ fn at_once<P: Send>(parts: Vec<P>, work: impl Fn(P) -> f64 + Sync) -> Result<Vec
     })
 }
 
-/// Independent sums: enough to fill two units with a latency of four cycles, with room to spare.
+/// Independent sums: enough to fill two units with a latency of four cycles, with room to spare, or six.
 const SUMS: usize = 12;
 
 fn per_step(isa: Isa) -> f64 {
@@ -201,7 +203,7 @@ mod tests {
     fn ceilings_are_positive_and_finite() {
         for found in [
             multiply_add_gflops(2, 1),
-            bf16_gflops(2, 1),
+            bf16_gflops(2, 1).map(|rate| rate.unwrap_or(1.0)),
             copy_gbytes_per_second(2, 1 << 20, 3),
             multiply_add_gflops(0, 0),
         ] {

@@ -30,11 +30,13 @@ impl<A: Accumulator> RowSum<A> {
     }
 
     /// The sum's logarithm; 0 where there is nothing but -inf.
+    #[inline(always)]
     pub fn log_sum(&self) -> A {
         if self.sum == A::zero() { A::zero() } else { self.sum.ln() }
     }
 
     /// What exp(x - shift) is multiplied with to give a probability; 0 where there is nothing but -inf.
+    #[inline(always)]
     pub fn scale(&self) -> A {
         if self.sum == A::zero() { A::zero() } else { A::one() / self.sum }
     }

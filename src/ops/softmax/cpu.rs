@@ -82,15 +82,17 @@ fn rows<T: Real>(columns: usize, log: bool, x: &[T], y: &mut [T], stats: &mut [T
 fn short_rows<T: Real>(columns: usize, log: bool, x: &[T], y: &mut [T], stats: &mut [T::Acc]) {
     let mut rows = ShortRows::of(x, columns);
     let totals = rows.exponentials();
-    for (stats, total) in stats.chunks_exact_mut(2).zip(&totals) {
-        stats[0] = total.shift;
-        stats[1] = total.log_sum();
+    let zeros = [T::Acc::zero(); ROWS_AT_ONCE];
+    let (mut shifts, mut log_sums, mut scales) = (zeros, zeros, zeros);
+    for (r, (stats, total)) in stats.chunks_exact_mut(2).zip(&totals).enumerate() {
+        (shifts[r], log_sums[r], scales[r]) = (total.shift, total.log_sum(), total.scale());
+        (stats[0], stats[1]) = (shifts[r], log_sums[r]);
     }
     if log {
         rows = ShortRows::of(x, columns);
-        rows.map(|r, x| x - stats[2 * r] - stats[2 * r + 1]);
+        rows.map(|r, x| x - shifts[r] - log_sums[r]);
     } else {
-        rows.map(|r, x| x * totals[r].scale());
+        rows.map(|r, x| x * scales[r]);
     }
     rows.write(y);
 }

@@ -2,13 +2,15 @@
 //! of the result.
 //!
 //! A [`Product`] is `base + alpha * left * right`. Each factor is read from [`Rows`]: a [`Matrix`] in memory or the
-//! [`Patches`] of a convolution, as they are or transposed; they are copied (and bf16 widened) into panels block by
-//! block, so nothing of the size of a patch matrix ever exists. Sums are f32 (f64 for f64), and rounded once when the
+//! [`Patches`] of a convolution, as they are or transposed; they are copied into panels block by block (bf16
+//! widened, or in pairs where there is an instruction for products of pairs), so nothing of the size of a patch matrix
+//! ever exists. Sums are f32 (f64 for f64), and rounded once when the
 //! result is bf16.
 //!
 //! The result has the same bits for any number of threads: the depth is cut at places that only depend on the shapes,
 //! and each element is summed in one order. It may differ in its last bits between levels of vector instructions: the
-//! portable kernel rounds each product before it adds.
+//! portable kernel rounds each product before it adds, and that for pairs of bf16 takes factors and sums below 2^-126
+//! for 0.
 //!
 //! The scheme is the one of Goto & van de Geijn 2008 (doi 10.1145/1356052.1356053) and BLIS (doi 10.1145/2764454).
 

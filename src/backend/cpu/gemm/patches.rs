@@ -97,7 +97,7 @@ impl<T> Patches<'_, T> {
     /// Copies some channels of one tap for the patches `rows`: `out[r * stride..][..channels.len()]`. `N` is the number
     /// of channels, or 0 for any number.
     #[inline(always)]
-    fn copy_tap<S: Zeroable, const N: usize>(
+    fn copy_tap<S: Zeroable + Copy, const N: usize>(
         &self,
         rows: Range<usize>,
         tap: usize,
@@ -158,7 +158,7 @@ impl<T> Patches<'_, T> {
     }
 }
 
-impl<S: Zeroable, T: CopyAs<S>> CopyRows<S> for Patches<'_, T> {
+impl<S: Zeroable + Copy, T: CopyAs<S>> CopyRows<S> for Patches<'_, T> {
     fn rows(&self) -> usize {
         self.geometry.batch * self.geometry.grid.0 * self.geometry.grid.1
     }
@@ -203,12 +203,12 @@ fn copy_row<S, T: CopyAs<S>, const N: usize>(from: &[T], to: &mut [S], length: u
 
 /// Zeros the first `length` numbers of some rows.
 #[inline(always)]
-fn fill_rows<S: Zeroable, const N: usize>(out: &mut [S], stride: usize, rows: Range<usize>, length: usize) {
+fn fill_rows<S: Zeroable + Copy, const N: usize>(out: &mut [S], stride: usize, rows: Range<usize>, length: usize) {
     for r in rows {
         let to = &mut out[r * stride..][..length];
         match to.first_chunk_mut::<N>() {
-            Some(to) if N > 0 => *to = std::array::from_fn(|_| S::zeroed()),
-            _ => to.fill_with(S::zeroed),
+            Some(to) if N > 0 => *to = [S::zeroed(); N],
+            _ => to.fill(S::zeroed()),
         }
     }
 }

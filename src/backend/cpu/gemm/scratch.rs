@@ -8,7 +8,7 @@ use crate::backend::cpu::CpuBuffer;
 use crate::backend::cpu::memory::poisons;
 use crate::error::Result;
 
-/// Buffers that a thread keeps; the largest product has three alive on one thread.
+/// Buffers that a thread keeps; no product has more alive on one thread.
 const KEPT: usize = 4;
 
 /// What threads keep, so that a small product need not wait for the pool's lock: one place for each of rayon's threads

@@ -38,11 +38,14 @@ pub fn convolve<T: Stored>(
 ) -> Result<()> {
     assert!(bias.is_none_or(|bias| bias.len() == filter.columns), "one bias per column");
     let tiles = windows.tiles;
-    let count = tiles.bands() * tiles.across();
-    let share = count.div_ceil(rayon::current_num_threads());
-    let bands_at_once = (AT_ONCE.min(share) / tiles.across()).max(1);
-    let work = Work { windows, filter, kernel: <T::Sum as Sum>::kernel(isa), bias, bands_at_once };
-    if count <= FEW { work.by_panels(y) } else { work.by_lots(y) }
+    let (count, kernel) = (tiles.bands() * tiles.across(), <T::Sum as Sum>::kernel(isa));
+    let few = count <= FEW;
+    // So many lots at least that all threads have some; of a few tiles, tasks are panels of them.
+    let threads = rayon::current_num_threads();
+    let lots = if few { threads.div_ceil(filter.columns.div_ceil(kernel.columns)) } else { threads };
+    let bands_at_once = (AT_ONCE.min(count.div_ceil(lots)) / tiles.across()).max(1);
+    let work = Work { windows, filter, kernel, bias, bands_at_once };
+    if few { work.by_panels(y) } else { work.by_lots(y) }
 }
 
 struct Work<'a, T: Stored> {

@@ -13,14 +13,18 @@ fn shape(batch: usize, [height, width]: [usize; 2], [inputs, outputs]: [usize; 2
 
 /// Extents that are whole tiles and not, channels that are whole vectors, panels and blocks of the depth and not.
 fn shapes() -> impl Iterator<Item = Convolution> {
+    // Enough tiles for the weights to be transformed once, and parts of the depth.
+    let many = shape(33, [8, 8], [300, 40], 1);
     let extents = [[4, 4], [8, 12], [3, 3], [5, 7], [1, 9], [13, 6]];
     let channels = [[16, 16], [1, 1], [3, 17], [40, 33], [300, 20], [18, 530]];
-    extents.into_iter().flat_map(move |extent| channels.map(|channels| (extent, channels))).enumerate().flat_map(
-        |(i, (extent, channels))| {
-            let padding = [1, 1 + i % 2, 0][i % 3];
-            Some(shape(1 + i % 3, extent, channels, padding)).filter(fits)
-        },
-    )
+    let few =
+        extents.into_iter().flat_map(move |extent| channels.map(|channels| (extent, channels))).enumerate().flat_map(
+            |(i, (extent, channels))| {
+                let padding = [1, 1 + i % 2, 0][i % 3];
+                Some(shape(1 + i % 3, extent, channels, padding)).filter(fits)
+            },
+        );
+    few.chain([many])
 }
 
 /// Numbers for input, weights, gradient of the output and bias.
