@@ -96,7 +96,7 @@ impl<'a, T: Stored> Filter<'a, T> {
         memory.as_mut::<T::Sum>()[..panels * packed.panel()]
             .par_chunks_exact_mut(packed.panel())
             .enumerate()
-            .try_for_each(|(panel, to)| self.pack_channels(kernel, panel, 0..depth.channels, to))?;
+            .try_for_each(|(panel, to)| self.pack_channels(kernel, panel, 0..depth.channels, Far(true), to))?;
         Ok(Packed { memory: Some(memory), ..packed })
     }
 
@@ -110,7 +110,7 @@ impl<'a, T: Stored> Filter<'a, T> {
         to: &'b mut Scratch,
     ) -> Result<&'b [T::Sum]> {
         let to = &mut to.as_mut::<T::Sum>()[..FREQUENCIES * (channels.len() * kernel.columns + LANES)];
-        self.pack_channels(kernel, panel, channels, to)?;
+        self.pack_channels(kernel, panel, channels, Far(false), to)?;
         Ok(to)
     }
 
@@ -119,13 +119,14 @@ impl<'a, T: Stored> Filter<'a, T> {
         kernel: &Kernel<T::Sum>,
         panel: usize,
         channels: Range<usize>,
+        far: Far,
         to: &mut [T::Sum],
     ) -> Result<()> {
         let width = kernel.columns;
         let mut room = Scratch::of::<T::Sum>(FREQUENCIES * LANES * width + LANES * DEPTH + TAPS * LANES * LANES)?;
         let (rows, room) = room.as_mut().split_at_mut(LANES * DEPTH);
         let (taps, some) = room.split_at_mut(TAPS * LANES * LANES);
-        let some = &mut some[..FREQUENCIES * LANES * width];
+        let some = far.0.then_some(&mut some[..FREQUENCIES * LANES * width]);
         T::Sum::run(kernel.isa, PackPanel { of: self, first: panel * width, channels, kernel, rows, taps, some, to });
         Ok(())
     }
@@ -158,6 +159,9 @@ impl Packed {
     }
 }
 
+/// Whether what is packed goes to memory that no cache holds.
+struct Far(bool);
+
 /// Packs a panel.
 struct PackPanel<'a, T: Stored> {
     of: &'a Filter<'a, T>,
@@ -169,17 +173,17 @@ struct PackPanel<'a, T: Stored> {
     rows: &'a mut [T::Sum],
     /// Room for the taps of [`LANES`] channels, in each [`LANES`] columns side by side: `[taps, channels, columns]`.
     taps: &'a mut [T::Sum],
-    /// Room for [`LANES`] channels of the panel: 36 streams to far places at once would keep waiting for the memory.
-    some: &'a mut [T::Sum],
+    /// Room for [`LANES`] channels of the panel, if its memory is far: 36 streams to it at once would keep waiting.
+    some: Option<&'a mut [T::Sum]>,
     to: &'a mut [T::Sum],
 }
 
 impl<T: Stored> VectorKernel<T::Sum> for PackPanel<'_, T> {
     #[inline(always)]
     fn run<V: Vector<Number = T::Sum>>(self) {
-        let PackPanel { of, first, channels: all, kernel, rows, taps, some, to } = self;
+        let PackPanel { of, first, channels: all, kernel, rows, taps, mut some, to } = self;
         let (width, end) = (kernel.columns, of.columns.min(first + kernel.columns));
-        let (matrix, of_some) = (to.len() / FREQUENCIES, Matrices { size: LANES * width });
+        let [of_all, of_some] = [to.len() / FREQUENCIES, LANES * width].map(|size| Matrices { size });
         let mut between = Between::<V>::new();
         for channel in all.clone().step_by(LANES) {
             let channels = LANES.min(all.end - channel);
@@ -197,12 +201,17 @@ impl<T: Stored> VectorKernel<T::Sum> for PackPanel<'_, T> {
                         let tap = |i: usize| lanes::load(&taps[((3 * i + j) * LANES + c) * LANES..]);
                         between.column::<Taps, 3, 6>(j, [tap(0), tap(1), tap(2)]);
                     }
-                    of_some.rows::<Taps, V, 3>(&between, some, at);
+                    match &mut some {
+                        Some(some) => of_some.rows::<Taps, V, 3>(&between, some, at),
+                        None => of_all.rows::<Taps, V, 3>(&between, to, (channel - all.start) * width + at),
+                    }
                 }
             }
-            for (some, to) in some.chunks_exact(of_some.size).zip(to.chunks_exact_mut(matrix)) {
-                let at = (channel - all.start) * width;
-                to[at..at + channels * width].copy_from_slice(&some[..channels * width]);
+            if let Some(some) = &some {
+                for (some, to) in some.chunks_exact(of_some.size).zip(to.chunks_exact_mut(of_all.size)) {
+                    let at = (channel - all.start) * width;
+                    to[at..at + channels * width].copy_from_slice(&some[..channels * width]);
+                }
             }
         }
     }
