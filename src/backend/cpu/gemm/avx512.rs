@@ -26,9 +26,13 @@ unsafe fn tile<const PAIRS: bool>(t: &Tile<f32>) {
     macro_rules! by_rows {
         ($vectors:literal, $row_step:expr, $depth_step:expr; $($rows:literal)*) => {
             match t.rows {
-                // SAFETY: passed on from the caller; the tile has so many rows and no more columns than vectors hold.
-                $($rows if PAIRS => unsafe { pairs_of::<$rows, $vectors, $row_step, $depth_step>(t) },
-                $rows => unsafe { tile_of::<$rows, $vectors, $row_step, $depth_step>(t) },)*
+                $(
+                    // SAFETY: passed on from the caller; the tile has so many rows and no more columns than vectors
+                    // hold.
+                    $rows if PAIRS => unsafe { pairs_of::<$rows, $vectors, $row_step, $depth_step>(t) },
+                    // SAFETY: as above.
+                    $rows => unsafe { tile_of::<$rows, $vectors, $row_step, $depth_step>(t) },
+                )*
                 _ => debug_assert!(false, "a tile of {} rows", t.rows),
             }
         };

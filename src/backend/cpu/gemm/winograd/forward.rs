@@ -87,7 +87,7 @@ impl<T: Stored> Work<'_, T> {
         self.kernel.columns.min(self.filter.columns - panel * self.kernel.columns)
     }
 
-    fn from_windows(&self, bands: Range<usize>, rows: LeftLayout, to: &mut [T::Sum]) {
+    fn transform_windows(&self, bands: Range<usize>, rows: LeftLayout, to: &mut [T::Sum]) {
         T::Sum::run(self.kernel.isa, FromWindows { windows: self.windows, bands, rows, to });
     }
 
@@ -107,7 +107,7 @@ impl<T: Stored> Work<'_, T> {
             let (rows, results) = self.layouts(&bands);
             let mut left = Scratch::of::<T::Sum>(rows.all())?;
             let left = &mut left.as_mut::<T::Sum>()[..rows.all()];
-            self.from_windows(bands.clone(), rows, left);
+            self.transform_windows(bands.clone(), rows, left);
             let all = self.panels() * results.panel();
             let mut products = Scratch::of::<T::Sum>(all)?;
             let products = &mut products.as_mut::<T::Sum>()[..all];
@@ -141,7 +141,7 @@ impl<T: Stored> Work<'_, T> {
         let left = &mut left.as_mut::<T::Sum>()[..lots.len() * rows.all()];
         left.par_chunks_exact_mut(rows.all())
             .zip(&lots)
-            .for_each(|(to, bands)| self.from_windows(bands.clone(), self.layouts(bands).0, to));
+            .for_each(|(to, bands)| self.transform_windows(bands.clone(), self.layouts(bands).0, to));
 
         // A task has a panel of the weights, and all lots or, where panels are fewer than threads, some of them.
         let (left, panels) = (&*left, self.panels());

@@ -76,10 +76,10 @@ impl<T: Stored> VectorKernel<T::Sum> for ToPixels<'_, T> {
                     matrices.columns::<Results, V, TILE>(&products[panel * apart..], place, &mut between);
                     for row in 0..rows {
                         let results = between.row::<Results, 6, TILE>(row);
-                        for pixel in 0..TILE {
+                        for (pixel, result) in results.into_iter().enumerate() {
                             if pixel < pixels {
                                 let at = row * line + (tile * TILE + pixel) * columns;
-                                lanes::store(results[pixel].plus(bias), &mut y[at + column..at + columns]);
+                                lanes::store(result.plus(bias), &mut y[at + column..at + columns]);
                             }
                         }
                     }
