@@ -204,6 +204,25 @@ mod tests {
         assert!(stopped(or_leave(|| 7)), "nothing is begun any more");
     }
 
+    /// Where a worker works along, it leaves such work as any other thread does.
+    #[test]
+    fn a_worker_leaves_what_cannot_be_interrupted() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        pool.install(|| {
+            let stop = Stop::new();
+            let _heeding = stop.enter();
+            let caller = std::thread::current().id();
+            assert_ne!(or_leave(|| std::thread::current().id()).unwrap(), caller);
+            let (go_on, wait) = mpsc::channel::<()>();
+            let left = or_leave(move || {
+                stop.request();
+                wait.recv()
+            });
+            assert!(stopped(left));
+            drop(go_on);
+        });
+    }
+
     #[test]
     fn work_that_panics_is_an_error() {
         let stop = Stop::new();

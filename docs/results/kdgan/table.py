@@ -49,7 +49,7 @@ sizes = ["100", "1000", "10000"]
 for subset in ["last", "balanced"]:
     theirs = subset == "last"
     print(f"\nMNIST, {subset} subset: test accuracy at the end in %\n")
-    print("| | " + " | ".join(f"student, n = {int(n):,}" + (" | theirs" if theirs else "") + " | teacher" for n in sizes) + " | seeds |")
+    print("| | " + " | ".join(f"student, n = {int(n):,}" + (" | theirs" if theirs else "") + " | teacher" for n in sizes) + " | seeds (100, 1,000, 10,000) |")
     print("|---" * (11 if theirs else 8) + "|")
     for method in methods:
         names = [f"mnist-{n}-{subset}-{method}" for n in sizes]

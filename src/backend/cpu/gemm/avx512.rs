@@ -45,77 +45,54 @@ unsafe fn tile<const PAIRS: bool>(t: &Tile<f32>) {
     }
 }
 
-/// # Safety
-/// See [`Kernel::tile`]; `t.rows == R` and `t.columns` is over `16 * (V - 1)` and at most `16 * V`.
-#[target_feature(enable = "avx512f")]
-unsafe fn tile_of<const R: usize, const V: usize, const ROW_STEP: usize, const DEPTH_STEP: usize>(t: &Tile<f32>) {
-    let mut sums = [[_mm512_setzero_ps(); V]; R];
-    let (mut left, mut right) = (t.left, t.right);
-    for r in 0..R {
-        // The result is needed only at the end; fetch it meanwhile. Prefetching cannot fault.
-        for v in 0..V {
-            _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(r * t.c_stride + v * LANES).cast());
-        }
-    }
-    for _ in 0..t.depth {
-        // SAFETY: one step of the panels, which hold `depth` of them.
-        unsafe {
-            let low = _mm512_loadu_ps(right);
-            let high = if V > 1 { _mm512_loadu_ps(right.add(LANES)) } else { low };
-            unrolled!(r in 0..R {
-                let a = _mm512_set1_ps(*left.add(r * ROW_STEP));
-                sums[r][0] = _mm512_fmadd_ps(a, low, sums[r][0]);
-                if V > 1 {
-                    sums[r][V - 1] = _mm512_fmadd_ps(a, high, sums[r][V - 1]);
-                }
-            });
-        }
-        left = left.wrapping_add(DEPTH_STEP);
-        right = right.wrapping_add(COLUMNS);
-    }
-    // SAFETY: passed on.
-    unsafe { finish::<R, V>(t, sums) }
-}
-
-/// The same bits, of which each lane's are a pair of bf16.
+/// The sum plus the products of each lane's pair of bf16, in whose bits the numbers of `a` and `b` are.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn as_pairs(bits: __m512) -> __m512bh {
-    // SAFETY: both are 512 bits.
-    unsafe { std::mem::transmute(bits) }
+fn plus_products_of_pairs(a: __m512, b: __m512, sum: __m512) -> __m512 {
+    // SAFETY: all of these are 512 bits.
+    let [a, b]: [__m512bh; 2] = unsafe { std::mem::transmute([a, b]) };
+    _mm512_dpbf16_ps(sum, a, b)
 }
 
-/// # Safety
-/// See [`Kernel::tile`]; `t.rows == R` and `t.columns` is over `16 * (V - 1)` and at most `16 * V`.
-#[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn pairs_of<const R: usize, const V: usize, const ROW_STEP: usize, const DEPTH_STEP: usize>(t: &Tile<f32>) {
-    let mut sums = [[_mm512_setzero_ps(); V]; R];
-    let (mut left, mut right) = (t.left, t.right);
-    for r in 0..R {
-        // The result is needed only at the end; fetch it meanwhile. Prefetching cannot fault.
-        for v in 0..V {
-            _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(r * t.c_stride + v * LANES).cast());
-        }
-    }
-    for _ in 0..t.depth {
-        // SAFETY: one step of the panels, which hold `depth` of them.
-        unsafe {
-            let low = as_pairs(_mm512_loadu_ps(right));
-            let high = if V > 1 { as_pairs(_mm512_loadu_ps(right.add(LANES))) } else { low };
-            unrolled!(r in 0..R {
-                let a = as_pairs(_mm512_set1_ps(*left.add(r * ROW_STEP)));
-                sums[r][0] = _mm512_dpbf16_ps(sums[r][0], a, low);
-                if V > 1 {
-                    sums[r][V - 1] = _mm512_dpbf16_ps(sums[r][V - 1], a, high);
+/// A function that computes a tile, with these instructions and this way to add a product.
+macro_rules! tile_by {
+    ($name:ident, $features:literal, $plus_product:ident) => {
+        /// # Safety
+        /// See [`Kernel::tile`]; `t.rows == R` and `t.columns` is over `16 * (V - 1)` and at most `16 * V`.
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const R: usize, const V: usize, const ROW_STEP: usize, const DEPTH_STEP: usize>(t: &Tile<f32>) {
+            let mut sums = [[_mm512_setzero_ps(); V]; R];
+            let (mut left, mut right) = (t.left, t.right);
+            for r in 0..R {
+                // The result is needed only at the end; fetch it meanwhile. Prefetching cannot fault.
+                for v in 0..V {
+                    _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(r * t.c_stride + v * LANES).cast());
                 }
-            });
+            }
+            for _ in 0..t.depth {
+                // SAFETY: one step of the panels, which hold `depth` of them.
+                unsafe {
+                    let low = _mm512_loadu_ps(right);
+                    let high = if V > 1 { _mm512_loadu_ps(right.add(LANES)) } else { low };
+                    unrolled!(r in 0..R {
+                        let a = _mm512_set1_ps(*left.add(r * ROW_STEP));
+                        sums[r][0] = $plus_product(a, low, sums[r][0]);
+                        if V > 1 {
+                            sums[r][V - 1] = $plus_product(a, high, sums[r][V - 1]);
+                        }
+                    });
+                }
+                left = left.wrapping_add(DEPTH_STEP);
+                right = right.wrapping_add(COLUMNS);
+            }
+            // SAFETY: passed on.
+            unsafe { finish::<R, V>(t, sums) }
         }
-        left = left.wrapping_add(DEPTH_STEP);
-        right = right.wrapping_add(COLUMNS);
-    }
-    // SAFETY: passed on.
-    unsafe { finish::<R, V>(t, sums) }
+    };
 }
+
+tile_by!(tile_of, "avx512f", _mm512_fmadd_ps);
+tile_by!(pairs_of, "avx512f,avx512bf16", plus_products_of_pairs);
 
 /// Writes the sums of a tile.
 ///
