@@ -74,7 +74,7 @@ impl Element for u32 {
 
 /// The arithmetic that a kernel does in: f32 for f32 and bf16 elements, f64 for f64.
 pub trait Accumulator:
-    num_traits::Float + num_traits::FloatConst + num_traits::NumAssign + std::iter::Sum + fmt::Debug + Send + Sync + 'static
+    Real<Acc = Self> + num_traits::Float + num_traits::FloatConst + num_traits::NumAssign + std::iter::Sum
 {
     /// Nearest value to an f64.
     fn of(value: f64) -> Self;
@@ -86,8 +86,8 @@ pub trait Accumulator:
     fn vector_softplus(self) -> Self;
     /// The hyperbolic tangent, likewise.
     fn vector_tanh(self) -> Self;
-    /// The complementary error function.
-    fn erfc(self) -> Self;
+    /// The distribution function of the standard normal distribution, likewise.
+    fn normal_cdf(self) -> Self;
 }
 
 impl Accumulator for f32 {
@@ -110,8 +110,9 @@ impl Accumulator for f32 {
     fn vector_tanh(self) -> Self {
         crate::backend::math::tanh(self)
     }
-    fn erfc(self) -> Self {
-        libm::erfcf(self)
+    #[inline(always)]
+    fn normal_cdf(self) -> Self {
+        crate::backend::math::normal_cdf(self)
     }
 }
 
@@ -132,8 +133,9 @@ impl Accumulator for f64 {
     fn vector_tanh(self) -> Self {
         self.tanh()
     }
-    fn erfc(self) -> Self {
-        libm::erfc(self)
+    fn normal_cdf(self) -> Self {
+        // erfc keeps the lower tail's digits, which 1 + erf would cancel.
+        libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2) / 2.0
     }
 }
 

@@ -86,9 +86,41 @@ pub fn tanh(x: f32) -> f32 {
     (if x.abs() < 0.625 { near } else { far }).copysign(x)
 }
 
+/// The distribution function of the standard normal distribution, within six units in the last place, in vector code;
+/// the lower tail keeps its digits.
+#[inline(always)]
+pub fn normal_cdf(x: f32) -> f32 {
+    /// Of 1 / (1 + 0.4 |x| / sqrt 2), counted from 0.375: what the tail is in units of it times e^(-x^2 / 2), within
+    /// 8.1e-9 of itself (fitted by least squares, reweighted until the error was even).
+    const TAIL: [f32; 10] = [
+        0.175_736_1,
+        0.243_158_64,
+        0.269_709_32,
+        0.222_666_43,
+        0.109_712_064,
+        -0.007_334_592_3,
+        -0.056_731_43,
+        -0.027_128_125,
+        0.048_841_823,
+        -0.014_688_223,
+    ];
+    // What is farther out is 0 or 1, and its square must not be infinite.
+    let far = if x.abs() > 20.0 { 20.0 } else { x.abs() };
+    let t = 1.0 / far.mul_add(0.4 * std::f32::consts::FRAC_1_SQRT_2, 1.0);
+    let mut tail = TAIL[9];
+    for &coefficient in TAIL[..9].iter().rev() {
+        tail = tail.mul_add(t - 0.375, coefficient);
+    }
+    let square = far * far;
+    let rest = far.mul_add(far, -square);
+    tail *= t * exp(-0.5 * square);
+    tail -= tail * (0.5 * rest);
+    if x > 0.0 { 1.0 - tail } else { tail }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{exp, softplus, tanh};
+    use super::{exp, normal_cdf, softplus, tanh};
 
     fn units_off(found: f32, exact: f64) -> f64 {
         let near = exact as f32;
@@ -107,6 +139,27 @@ mod tests {
         }
         assert!(worst_softplus < 3.0, "softplus: {worst_softplus} units in the last place");
         assert!(worst_tanh < 2.0, "tanh: {worst_tanh} units in the last place");
+    }
+
+    #[test]
+    fn the_normal_distribution_is_within_six_units_in_the_last_place() {
+        let mut worst = (0f64, 0f32);
+        let mut x = -12.9f32;
+        while x < 14.0 {
+            // erfc of a library, in f64.
+            let exact = libm::erfc(-f64::from(x) * std::f64::consts::FRAC_1_SQRT_2) / 2.0;
+            let off = units_off(normal_cdf(x), exact);
+            if off > worst.0 {
+                worst = (off, x);
+            }
+            x += 0.000_071;
+        }
+        assert!(worst.0 < 6.0, "{} units in the last place at {}", worst.0, worst.1);
+        let inf = f32::INFINITY;
+        assert_eq!([-inf, -1e30, -15.0, 15.0, 1e30, inf].map(normal_cdf), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+        assert!(normal_cdf(f32::NAN).is_nan());
+        let subnormal = f64::from(normal_cdf(-14.0)) / (libm::erfc(14.0 * std::f64::consts::FRAC_1_SQRT_2) / 2.0);
+        assert!((subnormal - 1.0).abs() < 0.2, "{subnormal}");
     }
 
     #[test]

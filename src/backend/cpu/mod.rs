@@ -17,8 +17,8 @@ pub use memory::{CpuBuffer, poison};
 pub use parallel::{
     GRAIN, SHARE, chunks, parts, tasks_per_share, vectorized, weighted_chunks, with_vector_instructions,
 };
-pub use short_rows::{Columns, ROWS_AT_ONCE, SHORT, ShortRows, columns, rows};
-pub use softmax::{RowSum, sum_of_pairs};
+pub use short_rows::{Columns, ROWS_AT_ONCE, ShortRows, columns, rows};
+pub use softmax::{RowSum, SHORT, sum_of_pairs};
 
 /// Returns the memory that is kept for reuse to the operating system: what kernels keep at hand, and what the pool of
 /// buffers holds.

@@ -1,12 +1,10 @@
 //! Rows that are too short to fill vector registers, several side by side. For use inside a [`Kernel`](super::Kernel).
 
-use super::softmax::RowSum;
+use super::softmax::{RowSum, SHORT};
 use crate::backend::dtype::{Accumulator, Real};
 
 /// Rows that are worked on side by side.
 pub const ROWS_AT_ONCE: usize = 32;
-/// The longest row that is short.
-pub const SHORT: usize = 32;
 
 /// Up to [`ROWS_AT_ONCE`] rows of at most [`SHORT`] numbers, column after column.
 pub type Columns<A> = [[A; ROWS_AT_ONCE]; SHORT];
@@ -32,6 +30,7 @@ pub fn rows<T: Real>(from: &Columns<T::Acc>, k: usize, y: &mut [T]) {
 }
 
 /// [`ROWS_AT_ONCE`] rows of `k` numbers.
+#[derive(Clone)]
 pub struct ShortRows<A> {
     columns: Columns<A>,
     k: usize,

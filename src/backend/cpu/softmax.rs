@@ -4,6 +4,8 @@ use num_traits::Zero;
 
 use crate::backend::dtype::{Accumulator, Real};
 
+/// The longest row that is short.
+pub const SHORT: usize = 32;
 /// Independent partial results of a row: what fills vector registers.
 const LANES: usize = 32;
 
@@ -63,11 +65,18 @@ fn fold<T: Real>(
     lanes.into_iter().fold(start, join)
 }
 
-/// The sum of `f(a_i, b_i)`, in vector code and a fixed order. For use inside a [`Kernel`](super::Kernel).
+/// The sum of `f(a_i, b_i)`, in vector code and a fixed order; of a short row, one after the other, which takes less time
+/// than adding up partial results. For use inside a [`Kernel`](super::Kernel).
 #[inline(always)]
 pub fn sum_of_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T::Acc, T::Acc) -> T::Acc) -> T::Acc {
-    let mut lanes = [T::Acc::zero(); LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    /// Far more than vector registers need, and joined by halves: of fewer, or joined one after the other, the compiler
+    /// keeps each in a register of its own and makes no vector code at all.
+    const MANY: usize = 128;
+    if a.len() <= SHORT {
+        return a.iter().zip(b).fold(T::Acc::zero(), |sum, (a, b)| sum + f(a.acc(), b.acc()));
+    }
+    let mut lanes = [T::Acc::zero(); MANY];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<MANY>(), b.as_chunks::<MANY>());
     for (a, b) in a.iter().zip(b) {
         for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
             *lane += f(a.acc(), b.acc());
@@ -76,7 +85,13 @@ pub fn sum_of_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T::Acc, T::Acc) -> T::
     for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
         *lane += f(a.acc(), b.acc());
     }
-    lanes.into_iter().sum()
+    let mut half = MANY / 2;
+    while half > 0 {
+        let (low, high) = lanes.split_at_mut(half);
+        low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
+        half /= 2;
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

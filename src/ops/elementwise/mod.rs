@@ -44,11 +44,6 @@ fn logistic<A: Accumulator>(x: A) -> A {
     A::one() / (A::one() + (-x).vector_exp())
 }
 
-fn normal_cdf<A: Accumulator>(x: A) -> A {
-    // erfc keeps the lower tail's digits, which 1 + erf would cancel.
-    (-x * A::FRAC_1_SQRT_2()).erfc() / A::of(2.0)
-}
-
 functions! {
     /// `x sigmoid(x)` (Elfwing et al. 2017, arXiv 1702.03118).
     silu: Silu {
@@ -66,15 +61,19 @@ functions! {
     /// `1 / (1 + e^-x)`.
     sigmoid: Sigmoid {
         value(x) { logistic(x) }
-        slope(x) { logistic(x) * logistic(-x) }
+        slope(x) {
+            // One exponential, which nothing cancels.
+            let e = (-x.abs()).vector_exp();
+            e / ((A::one() + e) * (A::one() + e))
+        }
         bend(self, w, x) { sloped(self, &mul(w, shift(scale(sigmoid(x)?, -2.0)?, 1.0)?)?, x) }
     }
     /// Hyperbolic tangent.
     tanh: Tanh {
         value(x) { x.vector_tanh() }
         slope(x) {
-            let y = x.vector_tanh();
-            A::one() - y * y
+            let e = (A::of(-2.0) * x.abs()).vector_exp();
+            A::of(4.0) * e / ((A::one() + e) * (A::one() + e))
         }
         bend(self, w, x) { sloped(self, &mul(w, scale(tanh(x)?, -2.0)?)?, x) }
     }
@@ -87,10 +86,10 @@ functions! {
     }
     /// `x (1 + erf(x / sqrt 2)) / 2`, exact (Hendrycks & Gimpel 2016, arXiv 1606.08415).
     gelu: Gelu {
-        value(x) { x * normal_cdf(x) }
+        value(x) { x * x.normal_cdf() }
         slope(x) {
             let density = (-x * x / A::of(2.0)).vector_exp() / (A::PI() + A::PI()).sqrt();
-            normal_cdf(x) + x * density
+            x.normal_cdf() + x * density
         }
         // The density times 2 - x^2.
         bend(self, w, x) {

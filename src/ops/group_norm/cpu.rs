@@ -45,6 +45,14 @@ impl Setting {
         (2 * GRAIN / self.row()).clamp(1, BLOCK) * self.row()
     }
 
+    /// How many blocks of an image a thread takes at least: all, where there are images enough for every thread.
+    fn blocks_at_once(&self) -> usize {
+        match self.images >= 2 * rayon::current_num_threads() {
+            true => usize::MAX,
+            false => tasks_per_share(self.block()),
+        }
+    }
+
     /// One value per group, for each element of a row.
     fn spread<A: Accumulator>(&self, per_group: impl Iterator<Item = A>) -> Vec<A> {
         let mut row = vec![A::zero(); self.row()];
@@ -89,7 +97,7 @@ impl Setting {
             add(block, &mut sums);
             sums
         };
-        let blocks: Vec<[Vec<A>; N]> = blocks.with_min_len(tasks_per_share(self.block())).map(of_block).collect();
+        let blocks: Vec<[Vec<A>; N]> = blocks.with_min_len(self.blocks_at_once()).map(of_block).collect();
         let mut total = std::array::from_fn(|_| vec![0.0; self.channels]);
         for block in &blocks {
             for (total, sums) in total.iter_mut().zip(block) {
@@ -162,7 +170,7 @@ fn forward_image<T: Real, const SILU: bool>(
     for (scale, &gamma) in scale.iter_mut().zip(gamma) {
         *scale *= gamma;
     }
-    y.par_chunks_mut(block).zip(x.par_chunks(block)).with_min_len(tasks_per_share(block)).for_each(|(y, x)| {
+    y.par_chunks_mut(block).zip(x.par_chunks(block)).with_min_len(setting.blocks_at_once()).for_each(|(y, x)| {
         with_vector_instructions(Apply::<T, SILU> { x, mean: &mean, scale: &scale, beta, y });
     });
 }
@@ -288,7 +296,7 @@ fn backward_image<T: Real, const SILU: bool>(
         setting.spread(setting.group_means(&scaled).into_iter().map(T::Acc::of))
     });
     let blocks = (dx.par_chunks_mut(block), x.par_chunks(block), dy.par_chunks(block)).into_par_iter();
-    blocks.with_min_len(tasks_per_share(block)).for_each(|(dx, x, dy)| {
+    blocks.with_min_len(setting.blocks_at_once()).for_each(|(dx, x, dy)| {
         with_vector_instructions(InputGradient::<T, SILU> {
             rows,
             x,

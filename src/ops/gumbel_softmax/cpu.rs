@@ -176,13 +176,7 @@ impl<T: Real> Kernel for BackwardTile<'_, T> {
     fn run(self) {
         let BackwardTile { k, inverse, dy, soft, dx } = self;
         for ((dy, soft), dx) in dy.chunks_exact(k).zip(soft.chunks_exact(k)).zip(dx.chunks_exact_mut(k)) {
-            let (sum, dot) = match k {
-                // Partial sums side by side take longer to add up than a short row takes.
-                ..=SHORT => soft.iter().zip(dy).fold((T::Acc::zero(), T::Acc::zero()), |(sum, dot), (s, dy)| {
-                    (sum + s.acc(), dot + product(s.acc(), dy.acc()))
-                }),
-                _ => (sum_of_pairs(soft, dy, |s, _| s), sum_of_pairs(soft, dy, product)),
-            };
+            let (sum, dot) = (sum_of_pairs(soft, dy, |s, _| s), sum_of_pairs(soft, dy, product));
             let share = T::Acc::one() / sum;
             let dot = dot * share;
             for ((dx, s), dy) in dx.iter_mut().zip(soft).zip(dy) {

@@ -145,24 +145,27 @@ impl<T: Real> Kernel for Backward<'_, T> {
         let c = self.gamma.len();
         let count = T::Acc::of(c as f64);
         let (of_gamma, of_beta) = self.sums.split_at_mut(c);
+        // Of a row, normalised values and gradients before gamma was applied to them.
+        let mut row = vec![T::Acc::zero(); 2 * c];
+        let (units, slopes) = row.split_at_mut(c);
         let rows = self.x.chunks(c).zip(self.dy.chunks(c)).zip(self.dx.chunks_mut(c)).zip(self.stats.chunks(2));
         for (((x, dy), dx), stats) in rows {
             let (first, mean, scale) = (x[0].acc(), stats[0], stats[1]);
-            let (mut slope, mut product) = (T::Acc::zero(), T::Acc::zero());
-            for ((((&x, &dy), &gamma), of_gamma), of_beta) in
-                x.iter().zip(dy).zip(self.gamma).zip(&mut *of_gamma).zip(&mut *of_beta)
+            for ((unit, slope), ((&x, &dy), &gamma)) in
+                units.iter_mut().zip(&mut *slopes).zip(x.iter().zip(dy).zip(self.gamma))
             {
-                let unit = (x.acc() - first - mean) * scale;
-                let g = dy.acc() * gamma;
-                slope += g;
-                product += g * unit;
+                *unit = (x.acc() - first - mean) * scale;
+                *slope = dy.acc() * gamma;
+            }
+            for (((of_gamma, of_beta), &unit), dy) in of_gamma.iter_mut().zip(&mut *of_beta).zip(&*units).zip(dy) {
                 *of_gamma += dy.acc() * unit;
                 *of_beta += dy.acc();
             }
+            let slope = sum_of_pairs(slopes, units, |slope, _| slope);
+            let product = sum_of_pairs(slopes, units, |slope, unit| slope * unit);
             let (slope, product) = (slope / count, product / count);
-            for (((dx, &x), &dy), &gamma) in dx.iter_mut().zip(x).zip(dy).zip(self.gamma) {
-                let unit = (x.acc() - first - mean) * scale;
-                *dx = T::narrow(scale * (dy.acc() * gamma - slope - unit * product));
+            for ((dx, &unit), &gradient) in dx.iter_mut().zip(&*units).zip(&*slopes) {
+                *dx = T::narrow(scale * (gradient - slope - unit * product));
             }
         }
     }

@@ -154,7 +154,7 @@ fn short_gradients<T: Real>(columns: usize, log: bool, x: &[T], dy: &[T], stats:
         let sums = slopes.sums();
         slopes.join(&probabilities, |r, dy, probability| dy - probability * sums[r]);
     } else {
-        let mut products = ShortRows::of(dy, columns);
+        let mut products = slopes.clone();
         products.join(&probabilities, |_, dy, probability| dy * probability);
         let sums = products.sums();
         slopes.join(&probabilities, |r, dy, probability| probability * (dy - sums[r]));
@@ -168,14 +168,22 @@ fn gradients<T: Real>(columns: usize, log: bool, x: &[T], dy: &[T], stats: &[T::
     for (((x, dy), dx), stats) in
         x.chunks(columns).zip(dy.chunks(columns)).zip(dx.chunks_mut(columns)).zip(stats.chunks(2))
     {
-        let probability = |x: T::Acc| (x - stats[0] - stats[1]).vector_exp();
-        let sum = match log {
-            true => sum_of_pairs(x, dy, |_, dy| dy),
-            false => sum_of_pairs(x, dy, |x, dy| dy * probability(x)),
-        };
-        for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
-            let (dy, probability) = (dy.acc(), probability(x.acc()));
-            *dx = T::narrow(if log { dy - probability * sum } else { probability * (dy - sum) });
+        let probability = |x: T| (x.acc() - stats[0] - stats[1]).vector_exp();
+        if log {
+            let sum = sum_of_pairs(x, dy, |_, dy| dy);
+            for ((dx, &x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                *dx = T::narrow(dy.acc() - probability(x) * sum);
+            }
+        } else if size_of::<T>() == size_of::<T::Acc>() {
+            // Probabilities wait in `dx`, where they are not rounded.
+            dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = T::narrow(probability(x)));
+            let sum = sum_of_pairs(dx, dy, |probability, dy| dy * probability);
+            dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = T::narrow(dx.acc() * (dy.acc() - sum)));
+        } else {
+            let sum = sum_of_pairs(x, dy, |x, dy| dy * (x - stats[0] - stats[1]).vector_exp());
+            for ((dx, &x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                *dx = T::narrow(probability(x) * (dy.acc() - sum));
+            }
         }
     }
 }

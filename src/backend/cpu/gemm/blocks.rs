@@ -23,6 +23,8 @@ use crate::stop;
 /// Multiply-adds below which a product is not worth waking another thread for (docs/performance.md has what was
 /// measured).
 const SHARED_OUT: usize = 1 << 18;
+/// Multiply-adds from which on a product is not left to one thread.
+const LONG: usize = 1 << 26;
 /// Multiply-adds below which the depth is left whole whatever the result's size.
 const LARGE: usize = 1 << 20;
 /// Elements of a shared packed factor (16 MB), and its lines; what is beyond is packed in turns.
@@ -40,6 +42,12 @@ fn multiply_adds((m, n, k): (usize, usize, usize)) -> usize {
 /// Whether a product is worth several threads.
 pub(super) fn is_large(size: (usize, usize, usize)) -> bool {
     multiply_adds(size) >= SHARED_OUT
+}
+
+/// Whether each of `count` products is to be shared out over the threads, instead of handing out whole ones: where
+/// those would not come out even, or take a thread's time for long.
+pub(super) fn are_shared_out_each(count: usize, size: (usize, usize, usize)) -> bool {
+    count == 1 || is_large(size) && (count < 4 * rayon::current_num_threads() || multiply_adds(size) >= LONG)
 }
 
 /// How many products of a small size make a task.

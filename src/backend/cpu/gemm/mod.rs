@@ -39,7 +39,8 @@ mod tests;
 use rayon::prelude::*;
 
 use crate::backend::cpu::isa::Isa;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::stop;
 
 pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
 pub(crate) use rows::{Matrix, Rows, Stored, Sum};
@@ -184,8 +185,8 @@ impl<'a, S: Sum> Product<'a, S> {
     }
 }
 
-/// Computes product `i` into `results[i * result_stride..]` for each of `count` products of the same size: one after
-/// the other, each on all threads, if they are large; otherwise many at a time, each on one thread.
+/// Computes product `i` into `results[i * result_stride..]` for each of `count` products of the same size: many at a
+/// time, each on one thread; or one after the other, each on all threads, if they are few and large.
 ///
 /// `factors(i)` gives the left and the right matrix of product `i`, each with whether it is transposed; `bias` is added
 /// to each column of every product, if given. Errors and panics as [`Product::plus`] and [`Product::write`] do, or if
@@ -218,15 +219,17 @@ where
         return Ok(());
     }
     assert!(count == 1 || result_stride >= extent, "results {result_stride} apart, each of {extent}");
-    if blocks::is_large(size) || count == 1 {
+    if blocks::are_shared_out_each(count, size) {
         (0..count).try_for_each(|i| one(i, &mut results[i * result_stride..][..extent], blocks::is_large(size)))
     } else {
+        let stopped = stop::watch();
         let at_once = blocks::products_per_task(size);
         let needed = (count - 1) * result_stride + extent;
-        results[..needed]
-            .par_chunks_mut(result_stride)
-            .with_min_len(at_once)
-            .enumerate()
-            .try_for_each(|(i, result)| one(i, &mut result[..extent], false))
+        results[..needed].par_chunks_mut(result_stride).with_min_len(at_once).enumerate().try_for_each(|(i, result)| {
+            match stopped() {
+                true => Err(Error::Stopped),
+                false => one(i, &mut result[..extent], false),
+            }
+        })
     }
 }

@@ -8,6 +8,9 @@ use half::bf16;
 use super::rows::{CopyAs, CopyRows, Rows, copy_run};
 use crate::backend::convolution::Convolution;
 
+/// With fewer channels the taps of a kernel's row are copied together.
+const NARROW: usize = 16;
+
 impl Convolution {
     /// The patches of the input: `[out_pixels, taps * inputs]`.
     pub fn patches<'a, T>(&self, x: &'a [T]) -> Patches<'a, T> {
@@ -94,10 +97,45 @@ impl Geometry {
 }
 
 impl<T> Patches<'_, T> {
-    /// Copies some channels of one tap for the patches `rows`: `out[r * stride..][..channels.len()]`. `N` is the number
-    /// of channels, or 0 for any number.
+    /// Copies `length` numbers of each of the patches `rows`, from number `first` of the kernel's row `tap_y` on:
+    /// `out[r * stride..][..length]`. `N` is the length, or 0 for any. The image is read as it is (`spread` is 1), so
+    /// that they are neighbours in memory.
     #[inline(always)]
-    fn copy_tap<S: Zeroable + Copy, const N: usize>(
+    fn copy_kernel_row<S: Zeroable + Copy, const N: usize>(
+        &self,
+        rows: Range<usize>,
+        (tap_y, first, length): (usize, usize, usize),
+        out: &mut [S],
+        stride: usize,
+    ) where
+        T: CopyAs<S>,
+    {
+        let of = self.geometry;
+        self.each_stretch(rows, tap_y, |stretch, pixels, x| {
+            let out = &mut out[stretch.start * stride..];
+            let Some(pixels) = pixels else { return fill_rows::<S, N>(out, stride, stretch.len(), length) };
+            let start = ((x * of.step) as isize - of.padding) * of.channels as isize + first as isize;
+            for i in 0..stretch.len() {
+                let (start, to) = (start + (i * of.step * of.channels) as isize, &mut out[i * stride..][..length]);
+                if start >= 0 && start as usize + length <= pixels.len() {
+                    copy_row::<S, T, N>(&pixels[start as usize..], to, length);
+                } else {
+                    // Zeros left of the image, pixels, zeros right of it.
+                    let before = (-start).clamp(0, length as isize) as usize;
+                    let end = (pixels.len() as isize - start).clamp(before as isize, length as isize) as usize;
+                    to.fill(S::zeroed());
+                    if before < end {
+                        let from = (start + before as isize) as usize;
+                        copy_run(&pixels[from..from + end - before], &mut to[before..end]);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Copies some channels of one tap for the patches `rows`: `out[r * stride..][..channels.len()]`.
+    #[inline(always)]
+    fn copy_tap<S: Zeroable + Copy>(
         &self,
         rows: Range<usize>,
         tap: usize,
@@ -108,50 +146,36 @@ impl<T> Patches<'_, T> {
         T: CopyAs<S>,
     {
         let of = self.geometry;
+        let (tap_y, tap_x) = (tap / of.kernel, (tap % of.kernel) as isize);
+        self.each_stretch(rows, tap_y, |stretch, pixels, x| {
+            let left = (x * of.step) as isize + tap_x - of.padding;
+            for i in 0..stretch.len() {
+                let to = &mut out[(stretch.start + i) * stride..][..channels.len()];
+                match pixels.zip(of.inside(left + (i * of.step) as isize, of.width)) {
+                    Some((pixels, x)) => copy_run(&pixels[x * of.channels..][channels.clone()], to),
+                    None => to.fill(S::zeroed()),
+                }
+            }
+        });
+    }
+
+    /// Calls `copy(stretch, pixels, x)` for stretches of the patches `rows` (counted from the first of them) that lie in
+    /// one row of the grid, the first at `x`: there the kernel's row `tap_y` stands on one row of an image, or on none.
+    #[inline(always)]
+    fn each_stretch(&self, rows: Range<usize>, tap_y: usize, mut copy: impl FnMut(Range<usize>, Option<&[T]>, usize)) {
+        let of = self.geometry;
         let (grid_height, grid_width) = of.grid;
-        let (tap_y, tap_x) = ((tap / of.kernel) as isize, (tap % of.kernel) as isize);
-        let length = channels.len();
         let (mut x, mut grid_row) = (rows.start % grid_width, rows.start / grid_width);
         let mut done = 0;
         while done < rows.len() {
-            // A stretch of one row of the grid, in which the kernel's row does not change.
-            let stretch = (grid_width - x).min(rows.len() - done);
+            let stretch = done..(done + grid_width - x).min(rows.len());
             let (image, y) = (grid_row / grid_height, grid_row % grid_height);
-            let pixels = of.inside((y * of.step) as isize + tap_y - of.padding, of.height).map(|y| {
+            let pixels = of.inside((y * of.step) as isize + tap_y as isize - of.padding, of.height).map(|y| {
                 let start = (image * of.height + y) * of.width * of.channels;
                 &self.data[start..start + of.width * of.channels]
             });
-            let left = (x * of.step) as isize + tap_x - of.padding;
-            let to = &mut out[done * stride..];
-            match pixels {
-                None => fill_rows::<S, N>(to, stride, 0..stretch, length),
-                Some(pixels) if of.step == 1 && of.spread == 1 => {
-                    // Zeros left of the image, pixels, zeros right of it.
-                    let first = (-left).clamp(0, stretch as isize) as usize;
-                    let end = (of.width as isize - left).clamp(first as isize, stretch as isize) as usize;
-                    fill_rows::<S, N>(to, stride, 0..first, length);
-                    if first < end {
-                        let start = (left + first as isize) as usize * of.channels + channels.start;
-                        let from = pixels[start..].chunks(of.channels);
-                        for (from, to) in from.zip(to[first * stride..].chunks_mut(stride)).take(end - first) {
-                            copy_row::<S, T, N>(from, to, length);
-                        }
-                    }
-                    fill_rows::<S, N>(to, stride, end..stretch, length);
-                }
-                Some(pixels) => {
-                    for i in 0..stretch {
-                        match of.inside(left + (i * of.step) as isize, of.width) {
-                            None => fill_rows::<S, N>(to, stride, i..i + 1, length),
-                            Some(x) => {
-                                let from = &pixels[x * of.channels + channels.start..];
-                                copy_row::<S, T, N>(from, &mut to[i * stride..], length);
-                            }
-                        }
-                    }
-                }
-            }
-            done += stretch;
+            done = stretch.end;
+            copy(stretch, pixels, x);
             x = 0;
             grid_row += 1;
         }
@@ -169,19 +193,24 @@ impl<S: Zeroable + Copy, T: CopyAs<S>> CopyRows<S> for Patches<'_, T> {
 
     #[inline(always)]
     fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize) {
-        let all = self.geometry.channels;
+        let Geometry { channels, kernel, spread, .. } = self.geometry;
         let mut column = columns.start;
         while column < columns.end && !rows.is_empty() {
-            let (tap, channel) = (column / all, column % all);
-            let length = (all - channel).min(columns.end - column);
-            let out = &mut out[column - columns.start..];
-            let (rows, channels) = (rows.clone(), channel..channel + length);
-            match length {
-                1 => self.copy_tap::<S, 1>(rows, tap, channels, out, stride),
-                3 => self.copy_tap::<S, 3>(rows, tap, channels, out, stride),
-                16 => self.copy_tap::<S, 16>(rows, tap, channels, out, stride),
-                32 => self.copy_tap::<S, 32>(rows, tap, channels, out, stride),
-                _ => self.copy_tap::<S, 0>(rows, tap, channels, out, stride),
+            let (tap, channel) = (column / channels, column % channels);
+            let (tap_y, first) = (tap / kernel, column % (kernel * channels));
+            // Taps of one row of the kernel are neighbours in memory, unless zeros are to stand between the pixels.
+            let together =
+                if spread == 1 && channels < NARROW { kernel * channels - first } else { channels - channel };
+            let length = together.min(columns.end - column);
+            let (rows, out) = (rows.clone(), &mut out[column - columns.start..]);
+            match (spread, length) {
+                (1, 3) => self.copy_kernel_row::<S, 3>(rows, (tap_y, first, length), out, stride),
+                (1, 5) => self.copy_kernel_row::<S, 5>(rows, (tap_y, first, length), out, stride),
+                (1, 9) => self.copy_kernel_row::<S, 9>(rows, (tap_y, first, length), out, stride),
+                (1, 16) => self.copy_kernel_row::<S, 16>(rows, (tap_y, first, length), out, stride),
+                (1, 32) => self.copy_kernel_row::<S, 32>(rows, (tap_y, first, length), out, stride),
+                (1, _) => self.copy_kernel_row::<S, 0>(rows, (tap_y, first, length), out, stride),
+                _ => self.copy_tap(rows, tap, channel..channel + length, out, stride),
             }
             column += length;
         }
@@ -192,7 +221,7 @@ impl<S: Zeroable + Copy, T: CopyAs<S>> CopyRows<S> for Patches<'_, T> {
     }
 }
 
-/// Copies the first `length` numbers; `N` is as in [`Patches::copy_tap`].
+/// Copies the first `length` numbers; `N` is as in [`Patches::copy_kernel_row`].
 #[inline(always)]
 fn copy_row<S, T: CopyAs<S>, const N: usize>(from: &[T], to: &mut [S], length: usize) {
     match (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
@@ -201,10 +230,10 @@ fn copy_row<S, T: CopyAs<S>, const N: usize>(from: &[T], to: &mut [S], length: u
     }
 }
 
-/// Zeros the first `length` numbers of some rows.
+/// Zeros the first `length` numbers of the first `rows` rows.
 #[inline(always)]
-fn fill_rows<S: Zeroable + Copy, const N: usize>(out: &mut [S], stride: usize, rows: Range<usize>, length: usize) {
-    for r in rows {
+fn fill_rows<S: Zeroable + Copy, const N: usize>(out: &mut [S], stride: usize, rows: usize, length: usize) {
+    for r in 0..rows {
         let to = &mut out[r * stride..][..length];
         match to.first_chunk_mut::<N>() {
             Some(to) if N > 0 => *to = [S::zeroed(); N],

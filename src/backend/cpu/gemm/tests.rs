@@ -210,7 +210,16 @@ fn one_thread_gives_the_bits_of_many() {
 fn batches_are_their_products() {
     let mut numbers = Numbers(5);
     for (count, m, n, k) in
-        [(0, 3, 4, 5), (1, 5, 7, 3), (37, 9, 20, 16), (3, 110, 100, 128), (4, 0, 3, 2), (4, 3, 2, 0)]
+        // Few large ones are each shared out, many of any size handed out whole.
+        [
+            (0, 3, 4, 5),
+            (1, 5, 7, 3),
+            (37, 9, 20, 16),
+            (3, 110, 100, 128),
+            (70, 66, 64, 64),
+            (4, 0, 3, 2),
+            (4, 3, 2, 0),
+        ]
     {
         let (left, right) = (numbers.integers(count * m * k), numbers.integers(count * k * n));
         let mut found = vec![-9f32; count * (m * n + 2)];
