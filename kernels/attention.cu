@@ -5,8 +5,7 @@
 // The scores are never stored: a block owns a tile of 64 queries (forward, dq) or 64 keys (dk, dv), walks the tiles of
 // the other side, and makes each tile of scores from pieces in shared memory; the backward pass makes it again from
 // lse. Everything is fp32 inside, every sum in one order; bf16 goes through tensor cores (device/attention_tensor.cuh),
-// for which probabilities and their gradients are rounded to bf16, except for dk and dv of more than 128 channels,
-// whose sums its registers do not hold. Multiply-adds: 2, and backward 7, times tokens^2 channels per image (half if
+// for which probabilities and their gradients are rounded to bf16. Multiply-adds: 2, and backward 7, times tokens^2 channels per image (half if
 // causal).
 // fwd and bwd_queries write y, lse and dq, delta; bwd_keys needs delta, so it comes after bwd_queries.
 // Dao et al. 2022 (arXiv 2205.14135), Dao 2023 (arXiv 2307.08691).
@@ -356,12 +355,12 @@ DEVICE void tensor_backward_queries(const AttentionParams& p) {
     attention::backward_queries<D, COLS>(p, place, deltas);
 }
 
-template <uint32_t D, uint32_t COLS>
+template <uint32_t D, uint32_t COLS, uint32_t WIDTH = D>
 DEVICE void tensor_backward_keys(const AttentionParams& p) {
-    attention::backward_keys<D, COLS>(p, Place(p));
+    attention::backward_keys<D, COLS, WIDTH>(p, Place(p));
 }
 
-// d64, d128, d256: the largest head_dim. Blocks of 128 threads on tensor cores, of 256 elsewhere.
+// d64, d128, d256: the largest head_dim.
 KERNEL_BOUNDS(attention_fwd_d64_f32, AttentionParams, 256) { forward<float, 1>(p); }
 KERNEL_BOUNDS(attention_fwd_d64_bf16, AttentionParams, 128) { tensor_forward<64, 64>(p); }
 KERNEL_BOUNDS(attention_fwd_d128_f32, AttentionParams, 256) { forward<float, 2>(p); }
@@ -379,4 +378,4 @@ KERNEL_BOUNDS(attention_bwd_keys_d64_bf16, AttentionParams, 128) { tensor_backwa
 KERNEL_BOUNDS(attention_bwd_keys_d128_f32, AttentionParams, 256) { backward_keys<float, 2>(p); }
 KERNEL_BOUNDS(attention_bwd_keys_d128_bf16, AttentionParams, 128) { tensor_backward_keys<128, 32>(p); }
 KERNEL_BOUNDS(attention_bwd_keys_d256_f32, AttentionParams, 256) { backward_keys<float, 4>(p); }
-KERNEL_BOUNDS(attention_bwd_keys_d256_bf16, AttentionParams, 256) { backward_keys<bf16, 4>(p); }
+KERNEL_BOUNDS(attention_bwd_keys_d256_bf16, AttentionParams, 256) { tensor_backward_keys<256, 32, 128>(p); }

@@ -41,8 +41,8 @@ struct Conv2dParams {
     uint32_t taps;
 };
 
-template <class T>
-DEVICE PatchSource<T> patches(const Conv2dParams& p) {
+template <class T, bool SPREAD = false>
+DEVICE PatchSource<T, SPREAD> patches(const Conv2dParams& p) {
     return {p.image.as<const T>(), p.height, p.width, p.channels, p.grid_height, p.grid_width, p.kernel, p.step, p.spread, p.padding};
 }
 template <class T>
@@ -52,22 +52,30 @@ DEVICE Output<T> output(const Conv2dParams& p) {
 
 template <class T, int SIZE>
 DEVICE void forward(const Conv2dParams& p) {
-    Factor<PatchSource<T>, false> a{patches<T>(p), p.m, p.wide_image != 0};
+    Factor<PatchSource<T, false>, false> a{patches<T>(p), p.m, p.wide_image != 0};
     Factor<MatrixSource<T>, false> b{{p.other.as<const T>(), p.k}, p.n, p.wide_other != 0};
     product<T, SIZE>(a, b, p.k, p.depth_per_part, output<T>(p));
 }
 
 template <class T, int SIZE>
 DEVICE void input_gradient(const Conv2dParams& p) {
-    Factor<PatchSource<T>, false> a{patches<T>(p), p.m, p.wide_image != 0};
     Factor<ReversedWeightSource<T>, true> b{{p.other.as<const T>(), p.outputs, p.taps, p.inputs}, p.n, p.wide_other != 0};
+    // Where no zeros stand between pixels, the loop that feeds the tensor cores need not divide.
+    if constexpr (std::is_same<T, bf16>::value) {
+        if (p.spread == 1 && p.wide_image && p.wide_other) {
+            Factor<PatchSource<T, false>, false> a{patches<T>(p), p.m, true};
+            product<T, SIZE, true>(a, b, p.k, p.depth_per_part, output<T>(p));
+            return;
+        }
+    }
+    Factor<PatchSource<T, true>, false> a{patches<T, true>(p), p.m, p.wide_image != 0};
     product<T, SIZE>(a, b, p.k, p.depth_per_part, output<T>(p));
 }
 
 template <class T, int SIZE>
 DEVICE void weight_gradient(const Conv2dParams& p) {
     Factor<MatrixSource<T>, true> a{{p.other.as<const T>(), p.m}, p.m, p.wide_other != 0};
-    Factor<PatchSource<T>, true> b{patches<T>(p), p.n, p.wide_image != 0};
+    Factor<PatchSource<T, false>, true> b{patches<T>(p), p.n, p.wide_image != 0};
     product<T, SIZE>(a, b, p.k, p.depth_per_part, output<T>(p));
 }
 

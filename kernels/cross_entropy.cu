@@ -88,8 +88,8 @@ DEVICE void backward_rows(const CrossEntropyParams& p) {
     else backward<StreamedRow<WarpTeam, T, 1>>(p);
 }
 
-KERNEL_BOUNDS(cross_entropy_fwd_f32, CrossEntropyParams, 256) { forward_rows<float>(p); }
-KERNEL_BOUNDS(cross_entropy_fwd_bf16, CrossEntropyParams, 256) { forward_rows<bf16>(p); }
+KERNEL_BOUNDS(cross_entropy_fwd_f32, CrossEntropyParams, 256, 4) { forward_rows<float>(p); }
+KERNEL_BOUNDS(cross_entropy_fwd_bf16, CrossEntropyParams, 256, 4) { forward_rows<bf16>(p); }
 KERNEL_BOUNDS(cross_entropy_bwd_f32, CrossEntropyParams, 256) { backward_rows<float>(p); }
 KERNEL_BOUNDS(cross_entropy_bwd_bf16, CrossEntropyParams, 256) { backward_rows<bf16>(p); }
 KERNEL(cross_entropy_fwd_mean_f32, CrossEntropyMeanParams) {

@@ -12,6 +12,7 @@
 // Sums are fp32 in an order fixed by the shapes. The mean is that of x - x[0] of the group, plus x[0]: a sum of numbers
 // far from zero would round it. The variance is summed about the mean.
 #include "device/veridical.cuh"
+#include "device/sigmoid.cuh"
 
 struct GroupNormParams {
     buffer x;
@@ -41,12 +42,6 @@ struct GroupNormAffineParams {
     uint32_t channels;
     uint32_t affine_f32;
 };
-
-DEVICE float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
-DEVICE float silu_slope(float x) {
-    float s = logistic(x);
-    return s * (1.0f + x * (1.0f - s));
-}
 
 // gamma or beta, in fp32 or in the dtype of x.
 template <class T>
@@ -163,7 +158,7 @@ DEVICE void forward(const GroupNormParams& p) {
                [&](uint64_t r, vec<T, N> v) {
                    for (int k = 0; k < N; k++) {
                        float u = (to_float(v[k]) - mean) * scale[k] + shift[k];
-                       v[k] = from_float<T>(p.silu ? u * logistic(u) : u);
+                       v[k] = from_float<T>(p.silu ? u * sigmoid<T>(u) : u);
                    }
                    store_vec(y, at(r, c), v);
                });
@@ -228,7 +223,7 @@ DEVICE void backward(const GroupNormParams& p) {
                        }
                        for (int k = 0; k < N; k++) {
                            float xhat = (to_float(v.x[k]) - mean) * rstd, dz = to_float(v.dy[k]);
-                           if (p.silu) dz *= silu_slope(xhat * g[k] + b[k]);
+                           if (p.silu) dz *= silu_slope<T>(xhat * g[k] + b[k]);
                            sum[k] += dz;
                            product[k] += dz * xhat;
                        }
@@ -279,7 +274,7 @@ DEVICE void backward(const GroupNormParams& p) {
                    vec<T, N> out;
                    for (int k = 0; k < N; k++) {
                        float xhat = (to_float(v.x[k]) - mean) * rstd, dz = to_float(v.dy[k]);
-                       if (p.silu) dz *= silu_slope(xhat * g[k] + b[k]);
+                       if (p.silu) dz *= silu_slope<T>(xhat * g[k] + b[k]);
                        out[k] = from_float<T>(rstd * (g[k] * dz - mean_dz - xhat * mean_product));
                    }
                    store_vec(dx, at(r, c), out);
@@ -336,8 +331,8 @@ DEVICE void affine_gradient(const GroupNormAffineParams& p) {
     }
 }
 
-KERNEL_BOUNDS(group_norm_fwd_f32, GroupNormParams, 512) { forward<float>(p); }
-KERNEL_BOUNDS(group_norm_fwd_bf16, GroupNormParams, 512) { forward<bf16>(p); }
+KERNEL_BOUNDS(group_norm_fwd_f32, GroupNormParams, 512, 2) { forward<float>(p); }
+KERNEL_BOUNDS(group_norm_fwd_bf16, GroupNormParams, 512, 2) { forward<bf16>(p); }
 KERNEL_BOUNDS(group_norm_bwd_f32, GroupNormParams, 512) { backward<float>(p); }
 KERNEL_BOUNDS(group_norm_bwd_bf16, GroupNormParams, 512) { backward<bf16>(p); }
 KERNEL_BOUNDS(group_norm_bwd_affine_f32, GroupNormAffineParams, 1024) { affine_gradient<float>(p); }

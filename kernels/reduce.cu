@@ -3,8 +3,9 @@
 //   shapes.
 //   sum_rows (inner = 1): one thread block per sum; threads stride through the row, 16 bytes at a time, then a block
 //   sum.
-//   sum_columns (inner > 1): one block per 32 columns, so that a warp reads consecutive elements; each warp takes every
-//   warps()-th row, then the warps are added in order.
+//   sum_columns (inner > 1): one block per stripe of columns. A thread has 16 bytes of neighbouring columns, if rows
+//   start at whole ones, or else one column; a warp reads several rows at a time, a thread has four loads under way.
+//   The rows of a warp are added first, then the warps in order.
 //   `partial` writes fp32, `final` reads fp32: the two passes of a long sum.
 #include "device/veridical.cuh"
 
@@ -18,6 +19,8 @@ struct ReduceParams {
     float factor;
     uint32_t wide;
 };
+
+constexpr uint32_t WARPS = 8;  // of a block
 
 template <class In, class Out>
 DEVICE void sum_rows(const ReduceParams& p) {
@@ -41,30 +44,58 @@ DEVICE void sum_rows(const ReduceParams& p) {
     }
 }
 
-template <class In, class Out>
-DEVICE void sum_columns(const ReduceParams& p) {
-    SHARED(float, each_row, WARP * WARP);
+// N neighbouring columns a thread, ACROSS threads to a stripe.
+template <class In, class Out, int N, uint32_t ACROSS>
+DEVICE void sum_stripes(const ReduceParams& p) {
+    constexpr uint32_t WIDTH = ACROSS * N, ROWS = WARP / ACROSS;
+    constexpr int UNDER_WAY = 4;
+    SHARED(float, each_warp, WARPS * WIDTH);
     auto x = p.x.as<const In>();
     auto y = p.y.as<Out>();
     uint64_t blocks = (p.n + p.rows - 1) / p.rows;
-    uint64_t stripes = (p.inner + WARP - 1) / WARP;
+    uint64_t stripes = (p.inner + WIDTH - 1) / WIDTH;
     for (uint64_t task = blockIdx.x; task < p.outer * blocks * stripes; task += gridDim.x) {
-        uint64_t column = task % stripes * WARP + lane();
+        uint64_t begin = task % stripes * WIDTH, column = begin + lane() % ACROSS * N;
         uint64_t block = task / stripes;
         uint64_t first = block % blocks * p.rows;
-        uint64_t count = p.n - first < p.rows ? p.n - first : p.rows;
-        float sum = 0.0f;
-        if (column < p.inner) {
-            auto at = x + ((block / blocks * p.n + first) * p.inner + column);
-            for (uint64_t r = warp(); r < count; r += warps()) sum += to_float(at[r * p.inner]);
+        uint32_t count = column >= p.inner ? 0 : (uint32_t)(p.n - first < p.rows ? p.n - first : p.rows);
+        auto at = x + ((block / blocks * p.n + first) * p.inner + column);
+        float sums[N] = {};
+        constexpr uint32_t STEP = WARPS * ROWS;
+        uint32_t r = warp() * ROWS + lane() / ACROSS;
+        for (; r + (UNDER_WAY - 1) * STEP < count; r += UNDER_WAY * STEP) {
+            vec<In, N> v[UNDER_WAY];
+            UNROLL for (int k = 0; k < UNDER_WAY; k++) v[k] = load_vec<N>(at, (r + k * STEP) * p.inner);
+            UNROLL for (int k = 0; k < UNDER_WAY; k++) {
+                UNROLL for (int i = 0; i < N; i++) sums[i] += to_float(v[k][i]);
+            }
         }
-        each_row[threadIdx.x] = sum;
+        for (; r < count; r += STEP) {
+            vec<In, N> v = load_vec<N>(at, r * p.inner);
+            UNROLL for (int i = 0; i < N; i++) sums[i] += to_float(v[i]);
+        }
+        UNROLL for (uint32_t other = ACROSS; other < WARP; other *= 2) {
+            UNROLL for (int i = 0; i < N; i++) sums[i] += __shfl_xor_sync(FULL_MASK, sums[i], other);
+        }
+        if (lane() < ACROSS) {
+            UNROLL for (int i = 0; i < N; i++) each_warp[warp() * WIDTH + lane() * N + i] = sums[i];
+        }
         __syncthreads();
-        if (warp() == 0 && column < p.inner) {
-            for (uint32_t w = 1; w < warps(); w++) sum += each_row[w * WARP + lane()];
-            y[block * p.inner + column] = from_float<Out>(sum * p.factor);
+        if (threadIdx.x < WIDTH && begin + threadIdx.x < p.inner) {
+            float sum = 0.0f;
+            UNROLL for (uint32_t w = 0; w < WARPS; w++) sum += each_warp[w * WIDTH + threadIdx.x];
+            y[block * p.inner + begin + threadIdx.x] = from_float<Out>(sum * p.factor);
         }
-        __syncthreads();  // `each_row` is free again for the next task
+        __syncthreads();  // `each_warp` is free again for the next task
+    }
+}
+
+template <class In, class Out>
+DEVICE void sum_columns(const ReduceParams& p) {
+    if (p.wide) {
+        sum_stripes<In, Out, 16 / sizeof(In), 8>(p);
+    } else {
+        sum_stripes<In, Out, 1, WARP>(p);
     }
 }
 
@@ -74,9 +105,9 @@ KERNEL(sum_rows_fwd_partial_f32, ReduceParams) { sum_rows<float, float>(p); }
 KERNEL(sum_rows_fwd_partial_bf16, ReduceParams) { sum_rows<bf16, float>(p); }
 KERNEL(sum_rows_fwd_final_f32, ReduceParams) { sum_rows<float, float>(p); }
 KERNEL(sum_rows_fwd_final_bf16, ReduceParams) { sum_rows<float, bf16>(p); }
-KERNEL(sum_columns_fwd_f32, ReduceParams) { sum_columns<float, float>(p); }
-KERNEL(sum_columns_fwd_bf16, ReduceParams) { sum_columns<bf16, bf16>(p); }
-KERNEL(sum_columns_fwd_partial_f32, ReduceParams) { sum_columns<float, float>(p); }
-KERNEL(sum_columns_fwd_partial_bf16, ReduceParams) { sum_columns<bf16, float>(p); }
-KERNEL(sum_columns_fwd_final_f32, ReduceParams) { sum_columns<float, float>(p); }
-KERNEL(sum_columns_fwd_final_bf16, ReduceParams) { sum_columns<float, bf16>(p); }
+KERNEL_BOUNDS(sum_columns_fwd_f32, ReduceParams, WARPS * WARP) { sum_columns<float, float>(p); }
+KERNEL_BOUNDS(sum_columns_fwd_bf16, ReduceParams, WARPS * WARP) { sum_columns<bf16, bf16>(p); }
+KERNEL_BOUNDS(sum_columns_fwd_partial_f32, ReduceParams, WARPS * WARP) { sum_columns<float, float>(p); }
+KERNEL_BOUNDS(sum_columns_fwd_partial_bf16, ReduceParams, WARPS * WARP) { sum_columns<bf16, float>(p); }
+KERNEL_BOUNDS(sum_columns_fwd_final_f32, ReduceParams, WARPS * WARP) { sum_columns<float, float>(p); }
+KERNEL_BOUNDS(sum_columns_fwd_final_bf16, ReduceParams, WARPS * WARP) { sum_columns<float, bf16>(p); }

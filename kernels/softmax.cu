@@ -93,7 +93,7 @@ DEVICE void backward_rows(const SoftmaxParams& p) {
     else backward<StreamedRow<WarpTeam, T, 1>>(p);
 }
 
-KERNEL_BOUNDS(softmax_fwd_f32, SoftmaxParams, 256) { forward_rows<float>(p); }
-KERNEL_BOUNDS(softmax_fwd_bf16, SoftmaxParams, 256) { forward_rows<bf16>(p); }
-KERNEL_BOUNDS(softmax_bwd_f32, SoftmaxParams, 256) { backward_rows<float>(p); }
-KERNEL_BOUNDS(softmax_bwd_bf16, SoftmaxParams, 256) { backward_rows<bf16>(p); }
+KERNEL_BOUNDS(softmax_fwd_f32, SoftmaxParams, 256, 4) { forward_rows<float>(p); }
+KERNEL_BOUNDS(softmax_fwd_bf16, SoftmaxParams, 256, 4) { forward_rows<bf16>(p); }
+KERNEL_BOUNDS(softmax_bwd_f32, SoftmaxParams, 256, 2) { backward_rows<float>(p); }
+KERNEL_BOUNDS(softmax_bwd_bf16, SoftmaxParams, 256, 2) { backward_rows<bf16>(p); }

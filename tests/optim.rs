@@ -6,10 +6,12 @@ mod hardware;
 
 use golden_cases::{Case, cases, tensor};
 use hardware::devices;
+use veridical::nn::{Context, LayerInit, Layout, Linear, Module, Weights};
 use veridical::ops::random::Draws;
 use veridical::ops::{self, average, flatten};
 use veridical::optim::*;
 use veridical::random::{Purpose, RandomKey};
+use veridical::train::{TrainOptions, Trainer};
 use veridical::{DType, Device, Tensor};
 
 /// The CPU, and whatever runs the kernels here.
@@ -209,6 +211,38 @@ fn devices_threads_and_pauses_do_not_matter() {
         assert!(one.install(|| train(config, None, &Device::Cpu)) == want, "one thread {config:?}");
         for device in &devices()[1..] {
             assert!(train(config, Some(2), device) == want, "{config:?} on {device}");
+        }
+    }
+}
+
+#[test]
+fn weights_kept_in_bf16_follow_the_optimiser() {
+    for device in devices() {
+        let x = noise(9, 15, &device).reshape([3, 5]).unwrap();
+        let x = ops::cast(&x, DType::BF16).unwrap().into_value();
+        for optimizer in optimisers() {
+            let mut layout = Layout::new();
+            let linear = Linear::new(&mut layout.scope("linear"), 5, 4, LayerInit::Kaiming);
+            let weights = Weights::init(&layout.into(), 1, &device).unwrap();
+            let options = TrainOptions { optimizer, compute: DType::BF16, ..TrainOptions::adam(0.1, 1) };
+            let mut trainer = Trainer::new(weights, options).unwrap();
+            let first = trainer.weights().flat().to_f64().unwrap();
+            for _ in 0..3 {
+                let loss = |cx: &Context| ops::mean(ops::square(linear.forward(cx, &(&x).into())?)?, &[0, 1]);
+                trainer.step(3, |cx| ops::cast(loss(cx)?, DType::F32)).unwrap();
+            }
+            let kept = trainer.weights();
+            assert!(kept.flat().to_f64().unwrap() != first);
+            let outputs = |weights: &Weights| {
+                let cx = Context::inference(weights).compute_in(DType::BF16);
+                linear.forward(&cx, &(&x).into()).unwrap().value().to_f64().unwrap()
+            };
+            // The same weights without rounded values beside them: each is rounded when it is used.
+            let plain = kept.with_flat(kept.flat().clone()).unwrap();
+            assert!(outputs(kept) == outputs(&plain), "{optimizer:?} on {device}");
+            let mut changed = kept.clone();
+            *changed.flat_mut() = noise(5, first.len(), &device);
+            assert!(outputs(&changed) != outputs(kept), "{optimizer:?} on {device}");
         }
     }
 }

@@ -1,7 +1,8 @@
 // Attention of bf16 on tensor cores. A block of four warps owns 64 rows (queries, or keys for dk and dv), 16 of them
 // each warp, which stay in shared memory while tiles of COLS of the other side pass by. A tile's scores lie in
 // registers as mma leaves them, and become the left factor of the next product where they lie, rounded to bf16; sums
-// and the softmax are fp32. D is head_dim rounded up to 64, 128 or 256.
+// and the softmax are fp32. D is head_dim rounded up to 64, 128 or 256. Where a warp's registers do not hold the sums of
+// all channels, there are twice as many warps: two for the same rows, each for half of the channels.
 #pragma once
 
 #include "veridical.cuh"
@@ -19,7 +20,8 @@ constexpr uint32_t ROWS = 64, WARP_ROWS = 16, THREADS = ROWS / WARP_ROWS * WARP;
 // 16 rows by COLS columns of a warp: sums[j][e] is row `row() + e / 2 * 8`, column `8 j + column() + e % 2`.
 template <uint32_t COLS>
 using Sums = float[COLS / 8][4];
-DEVICE uint32_t row() { return warp() * WARP_ROWS + lane() / SHARE_A_ROW; }
+DEVICE uint32_t warp_row() { return warp() % (ROWS / WARP_ROWS) * WARP_ROWS; }
+DEVICE uint32_t row() { return warp_row() + lane() / SHARE_A_ROW; }
 DEVICE uint32_t column() { return lane() % SHARE_A_ROW * 2; }
 
 // One head of one image: `width` channels of tokens that lie `pitch` apart.
@@ -41,7 +43,7 @@ template <uint32_t D, uint32_t COUNT>
 DEVICE void fetch(sptr<bf16> tile, const Heads& heads, buffer from, uint64_t first) {
     constexpr uint32_t UNITS = D / 8;
     auto head = from.as<const bf16>() + heads.start;
-    for (uint32_t i = threadIdx.x; i < COUNT * UNITS; i += THREADS) {
+    for (uint32_t i = threadIdx.x; i < COUNT * UNITS; i += blockDim.x) {
         uint32_t r = i / UNITS, c = i % UNITS * 8;
         if (c >= heads.depth()) continue;
         uint64_t at = (first + r) * heads.pitch + c;
@@ -63,7 +65,7 @@ template <uint32_t D, uint32_t COLS>
 DEVICE void multiply_transposed(Sums<COLS>& sums, sptr<bf16> a, sptr<bf16> b, uint32_t depth) {
     for (uint32_t k = 0; k < depth; k += 16) {
         uint32_t fa[4], fb[4];
-        load_a<false, ROWS, D>(fa, a, warp() * WARP_ROWS, k);
+        load_a<false, ROWS, D>(fa, a, warp_row(), k);
         UNROLL for (uint32_t j = 0; j < COLS / 16; j++) {
             load_b<false, COLS, D>(fb, b, 16 * j, k);
             uint32_t low[2] = {fb[0], fb[1]}, high[2] = {fb[2], fb[3]};
@@ -73,18 +75,18 @@ DEVICE void multiply_transposed(Sums<COLS>& sums, sptr<bf16> a, sptr<bf16> b, ui
     }
 }
 
-// out += scores [16, COLS] of this warp times b [COLS, D].
-template <uint32_t D, uint32_t COLS>
-DEVICE void multiply(Sums<D>& out, const Sums<COLS>& scores, sptr<bf16> b, uint32_t depth) {
+// out += scores [16, COLS] of this warp times WIDTH channels from `channel` on of b [COLS, D].
+template <uint32_t D, uint32_t COLS, uint32_t WIDTH = D>
+DEVICE void multiply(Sums<WIDTH>& out, const Sums<COLS>& scores, sptr<bf16> b, uint32_t depth, uint32_t channel = 0) {
     UNROLL for (uint32_t k = 0; k < COLS / 16; k++) {
         uint32_t fa[4], fb[4];
         UNROLL for (uint32_t r = 0; r < 4; r++) {
             const auto& s = scores[2 * k + r / 2];
             fa[r] = pack_bf16(s[r % 2 * 2], s[r % 2 * 2 + 1]);
         }
-        UNROLL for (uint32_t c = 0; c < D / 16; c++) {
-            if (16 * c >= depth) continue;
-            load_b<true, D, COLS>(fb, b, 16 * c, 16 * k);
+        UNROLL for (uint32_t c = 0; c < WIDTH / 16; c++) {
+            if (channel + 16 * c >= depth) continue;
+            load_b<true, D, COLS>(fb, b, channel + 16 * c, 16 * k);
             uint32_t low[2] = {fb[0], fb[1]}, high[2] = {fb[2], fb[3]};
             mma_m16n8k16(out[2 * c], fa, low);
             mma_m16n8k16(out[2 * c + 1], fa, high);
@@ -92,23 +94,25 @@ DEVICE void multiply(Sums<D>& out, const Sums<COLS>& scores, sptr<bf16> b, uint3
     }
 }
 
-// This warp's rows times `factors` to a result, by way of its rows of a tile that are not needed any more.
-template <uint32_t D>
-DEVICE void store_rows(const Heads& heads, buffer to, uint64_t first, sptr<bf16> tile, const Sums<D>& out, const float (&factors)[2]) {
-    constexpr uint32_t UNITS = D / 8;
+// This warp's rows times `factors` to a result, WIDTH channels from `channel` on, by way of its part of a tile that is not
+// needed any more.
+template <uint32_t D, uint32_t WIDTH = D>
+DEVICE void store_rows(const Heads& heads, buffer to, uint64_t first, sptr<bf16> tile, const Sums<WIDTH>& out,
+                       const float (&factors)[2], uint32_t channel = 0) {
+    constexpr uint32_t UNITS = WIDTH / 8;
     __syncwarp();
     UNROLL for (uint32_t j = 0; j < UNITS; j++) {
-        if (8 * j >= heads.width) continue;
+        if (channel + 8 * j >= heads.width) continue;
         UNROLL for (uint32_t h = 0; h < 2; h++) {
             vec<bf16, 2> pair;
             for (uint32_t e = 0; e < 2; e++) pair[e] = from_float<bf16>(out[j][2 * h + e] * factors[h]);
-            store_vec(tile, swizzled<D>(row() + 8 * h, 8 * j) + column(), pair);
+            store_vec(tile, swizzled<D>(row() + 8 * h, channel + 8 * j) + column(), pair);
         }
     }
     __syncwarp();
     auto head = to.as<bf16>() + heads.start;
     for (uint32_t i = lane(); i < WARP_ROWS * UNITS; i += WARP) {
-        uint32_t r = warp() * WARP_ROWS + i / UNITS, c = i % UNITS * 8;
+        uint32_t r = warp_row() + i / UNITS, c = channel + i % UNITS * 8;
         if (first + r >= heads.tokens || c >= heads.width) continue;
         uint64_t at = (first + r) * heads.pitch + c;
         vec<bf16, 8> v = load_vec<8>(tile, swizzled<D>(r, c));
@@ -229,8 +233,8 @@ DEVICE void backward_queries(const Params& p, const Place& place, sptr<float> de
     store_rows<D>(heads, p.dq, first, q, dq, factors);
 }
 
-// Rows are keys here, and columns queries.
-template <uint32_t D, uint32_t COLS, class Params, class Place>
+// Rows are keys here, and columns queries. WIDTH is D, or half of it for twice as many warps.
+template <uint32_t D, uint32_t COLS, uint32_t WIDTH, class Params, class Place>
 DEVICE void backward_keys(const Params& p, const Place& place) {
     SHARED_DYNAMIC(bf16, k);
     SHARED(float, lse_tile, COLS);
@@ -240,7 +244,8 @@ DEVICE void backward_keys(const Params& p, const Place& place) {
     auto delta = p.delta.template as<const float>() + place.row;
     Heads heads(p, place.start);
     uint64_t first = place.tile * ROWS;
-    Sums<D> dk = {}, dv = {};
+    uint32_t channel = warp() / (ROWS / WARP_ROWS) * WIDTH;
+    Sums<WIDTH> dk = {}, dv = {};
     fetch<D, ROWS>(k, heads, p.k, first);
     fetch<D, ROWS>(v, heads, p.v, first);
     for (uint64_t from = p.causal ? first : 0; from < p.tokens; from += COLS) {
@@ -267,12 +272,13 @@ DEVICE void backward_keys(const Params& p, const Place& place) {
                 dp[j][e] = s[j][e] * (dp[j][e] - delta_tile[c]);
             }
         }
-        multiply<D, COLS>(dv, s, dy, heads.depth());
-        multiply<D, COLS>(dk, dp, q, heads.depth());
+        multiply<D, COLS, WIDTH>(dv, s, dy, heads.depth(), channel);
+        multiply<D, COLS, WIDTH>(dk, dp, q, heads.depth(), channel);
     }
+    if constexpr (WIDTH < D) __syncthreads();  // the other warp of these rows is done with them
     float one[2] = {1.0f, 1.0f}, scale[2] = {p.scale, p.scale};
-    store_rows<D>(heads, p.dv, first, v, dv, one);
-    store_rows<D>(heads, p.dk, first, k, dk, scale);
+    store_rows<D, WIDTH>(heads, p.dv, first, v, dv, one, channel);
+    store_rows<D, WIDTH>(heads, p.dk, first, k, dk, scale, channel);
 }
 
 }  // namespace veridical::attention

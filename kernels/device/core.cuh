@@ -12,7 +12,8 @@
 // KERNEL(name, Params) { ... p.field ... }            a kernel and the one struct it is given: of buffers, numbers of 4
 //                                                     and 8 bytes, and arrays of them, with every gap a field. build.rs
 //                                                     reads it (build/params.rs) and makes the Rust struct of it.
-// KERNEL_BOUNDS(name, Params, threads) { ... }        the same, for blocks of at most `threads` threads
+// KERNEL_BOUNDS(name, Params, threads[, blocks]) { ... }  the same, for blocks of at most `threads` threads, so many of which
+//                                                     shall fit a multiprocessor by their registers
 // DEVICE                                              marks the functions that kernels are made of
 // UNROLL                                              before a loop: repeat its body instead of looping, so that arrays
 //                                                     that it indexes stay in registers
@@ -20,8 +21,8 @@
 #define UNROLL _Pragma("unroll")
 #define DEVICE __device__ __forceinline__
 #define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
-#define KERNEL_BOUNDS(name, Params, threads) \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Params p)
+#define KERNEL_BOUNDS(name, Params, ...) \
+    extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ Params p)
 #endif
 
 namespace veridical {
@@ -34,12 +35,10 @@ constexpr uint32_t FULL_MASK = 0xffffffffu;
 DEVICE uint64_t global_thread() { return (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; }
 DEVICE uint64_t grid_threads() { return (uint64_t)gridDim.x * blockDim.x; }
 
-// Index of this thread in its block (x fastest), its lane, its warp, and the number of threads and warps in the block.
-DEVICE uint32_t thread_rank() { return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x; }
-DEVICE uint32_t block_threads() { return blockDim.x * blockDim.y * blockDim.z; }
-DEVICE uint32_t lane() { return thread_rank() % WARP; }
-DEVICE uint32_t warp() { return thread_rank() / WARP; }
-DEVICE uint32_t warps() { return (block_threads() + WARP - 1) / WARP; }
+// This thread's lane and warp, and the number of warps in the block. Blocks are along x (Launch in src/backend/gpu.rs).
+DEVICE uint32_t lane() { return threadIdx.x % WARP; }
+DEVICE uint32_t warp() { return threadIdx.x / WARP; }
+DEVICE uint32_t warps() { return (blockDim.x + WARP - 1) / WARP; }
 
 // Barrier `id` (1..15) among `threads` threads (a multiple of 32), for kernels whose warps play different parts:
 // `sync` waits for all of them, `arrive` is counted and goes on.

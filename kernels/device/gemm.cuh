@@ -30,8 +30,8 @@ struct MatrixSource {
 };
 
 // The patches of an image [batch, height, width, channels]: one row per pixel of a grid, columns [tap_y, tap_x,
-// channel].
-template <class T>
+// channel]. SPREAD: the image is read as if spread - 1 zeros stood between its pixels.
+template <class T, bool SPREAD>
 struct PatchSource {
     using Element = T;
     gptr<const T> data;
@@ -41,40 +41,47 @@ struct PatchSource {
     Divisor grid_height;
     Divisor grid_width;
     Divisor kernel;
-    uint32_t step;    // pixels between neighbours on the grid
-    uint32_t spread;  // the image is read as if spread - 1 zeros stood between its pixels
+    uint32_t step;  // pixels between neighbours on the grid
+    uint32_t spread;
     int32_t padding;
     struct Row {
-        uint64_t image;
+        uint64_t offset;  // of the pixel that the kernel's first tap stands on, as if the image went on beyond its borders
         int32_t y;
         int32_t x;
     };
     struct Column {
+        uint64_t offset;  // of the tap from the kernel's first one, and of the channel
         int32_t y;
         int32_t x;
-        uint32_t channel;
     };
     DEVICE Row row(uint32_t r) const {
         uint32_t line = quotient(r, grid_width);
         uint32_t x = r - line * grid_width.divisor;
         uint32_t image = quotient(line, grid_height);
         uint32_t y = line - image * grid_height.divisor;
-        return {(uint64_t)image * height * width * channels.divisor, (int32_t)(y * step) - padding, (int32_t)(x * step) - padding};
+        int32_t top = (int32_t)(y * step) - padding, left = (int32_t)(x * step) - padding;
+        return {(uint64_t)image * height * width * channels.divisor + between(top, left), top, left};
     }
     DEVICE Column column(uint32_t c) const {
         uint32_t tap = quotient(c, channels);
         uint32_t y = quotient(tap, kernel);
-        return {(int32_t)y, (int32_t)(tap - y * kernel.divisor), c - tap * channels.divisor};
+        uint32_t x = tap - y * kernel.divisor;
+        return {between(y, x) + (c - tap * channels.divisor), (int32_t)y, (int32_t)x};
     }
     DEVICE bool find(const Row& r, const Column& c, uint64_t& offset) const {
         int32_t y = r.y + c.y, x = r.x + c.x;
-        if (spread > 1) {
+        offset = r.offset + c.offset;
+        if constexpr (SPREAD) {
             if (y < 0 || x < 0 || y % (int32_t)spread != 0 || x % (int32_t)spread != 0) return false;
             y /= (int32_t)spread;
             x /= (int32_t)spread;
+            offset += between(y, x) - between(r.y + c.y, r.x + c.x);
         }
-        offset = r.image + (uint64_t)((uint32_t)y * width + (uint32_t)x) * channels.divisor + c.channel;
         return (uint32_t)y < height && (uint32_t)x < width;
+    }
+    // From an image's first element to its pixel (y, x), which may lie outside: modulo 2^64.
+    DEVICE uint64_t between(int32_t y, int32_t x) const {
+        return (uint64_t)(((int64_t)y * (int32_t)width + x) * (int32_t)channels.divisor);
     }
 };
 
@@ -209,6 +216,15 @@ struct Output {
     bool wide;  // c is aligned to 16 bytes, and so are its rows
     template <int N>
     DEVICE void store(uint32_t row, uint32_t column, const float (&sums)[N]) const {
+        float all[N];
+        UNROLL for (int i = 0; i < N; i++) {
+            all[i] = sums[i] + (!parts && bias && column + i < n ? to_float(bias[column + i]) : 0.0f);
+        }
+        put(row, column, all);
+    }
+    // The same, with the bias in the sums already.
+    template <int N>
+    DEVICE void put(uint32_t row, uint32_t column, const float (&sums)[N]) const {
         if (row >= m || column >= n) return;
         uint64_t at = (uint64_t)row * n + column;
         if (parts) {
@@ -218,10 +234,7 @@ struct Output {
             return;
         }
         vec<T, N> v;
-        UNROLL for (int i = 0; i < N; i++) {
-            float term = bias && column + i < n ? to_float(bias[column + i]) : 0.0f;
-            v[i] = from_float<T>(sums[i] + term);
-        }
+        UNROLL for (int i = 0; i < N; i++) v[i] = from_float<T>(sums[i]);
         put(c, at, column, v, wide);
     }
     template <class U, int N>

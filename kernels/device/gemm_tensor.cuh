@@ -16,13 +16,13 @@ struct TensorTile {
 
 namespace detail {
 
-template <class Fetch>
+template <bool WIDE, class Fetch>
 DEVICE void fetch_to_shared(const Fetch& fetch, uint32_t depth, sptr<bf16> to) {
     constexpr int WIDTH = Fetch::PER_ROW * Fetch::VEC;
-    if (fetch.factor.wide) {
+    if constexpr (WIDE) {
         fetch.wide(depth, [&](int i, uint64_t offset, bool valid) {
             sptr<bf16> dst = to + fragments::swizzled<WIDTH>(Fetch::tile_row(i), Fetch::tile_column());
-            cp_async16(dst, valid ? fetch.factor.source.data + offset : fetch.factor.source.data, valid);
+            cp_async16(dst, fetch.factor.source.data + offset, valid);
         });
     } else {
         for (int i = 0; i < Fetch::COUNT; i++) {
@@ -31,10 +31,60 @@ DEVICE void fetch_to_shared(const Fetch& fetch, uint32_t depth, sptr<bf16> to) {
     }
 }
 
-}  // namespace detail
+// Calls store(row, column, sums of two neighbours) for what a lane has of its warp's part of a tile, with its corner at
+// (row, column).
+template <int WM, int WN, class Store>
+DEVICE void each_pair(uint32_t row, uint32_t column, const float (&sums)[WM / 16][WN / 8][4], const Store& store) {
+    UNROLL for (int i = 0; i < WM / 16; i++) {
+        UNROLL for (int j = 0; j < WN / 8; j++) {
+            uint32_t r = row + i * 16 + lane() / 4, c = column + j * 8 + lane() % 4 * 2;
+            float upper[2] = {sums[i][j][0], sums[i][j][1]}, lower[2] = {sums[i][j][2], sums[i][j][3]};
+            store(r, c, upper);
+            store(r + 8, c, lower);
+        }
+    }
+}
 
-// One tile of the result at `at`, from depth `begin` to `end`.
-template <class Tile, class A, class B, class Out>
+// A warp's part of a tile of a bf16 matrix: through shared memory of the warp's own, so that rows are stored 16 bytes at a
+// time.
+template <int WM, int WN>
+DEVICE void store_lines(const Output<bf16>& out, uint32_t row, uint32_t column, float (&sums)[WM / 16][WN / 8][4], sptr<bf16> own) {
+    constexpr int MI = WM / 16, NJ = WN / 8;
+    uint32_t g = lane() / 4, t = lane() % 4;
+    if (!out.parts && out.bias) {
+        UNROLL for (int j = 0; j < NJ; j++) {
+            uint32_t c = column + j * 8 + t * 2;
+            float low = c < out.n ? to_float(out.bias[c]) : 0.0f, high = c + 1 < out.n ? to_float(out.bias[c + 1]) : 0.0f;
+            UNROLL for (int i = 0; i < MI; i++) {
+                sums[i][j][0] += low;
+                sums[i][j][1] += high;
+                sums[i][j][2] += low;
+                sums[i][j][3] += high;
+            }
+        }
+    }
+    if (out.parts || !out.wide) {
+        each_pair<WM, WN>(row, column, sums, [&](uint32_t r, uint32_t c, const float (&pair)[2]) { out.put(r, c, pair); });
+        return;
+    }
+    UNROLL for (int i = 0; i < MI; i++) {
+        UNROLL for (int j = 0; j < NJ; j++) {
+            vec<uint32_t, 1> upper{{pack_bf16(sums[i][j][0], sums[i][j][1])}}, lower{{pack_bf16(sums[i][j][2], sums[i][j][3])}};
+            uint32_t r = i * 16 + g, at = fragments::swizzled<WN>(r, j * 8) + t * 2, below = fragments::swizzled<WN>(r + 8, j * 8) + t * 2;
+            store_vec(own.template cast<uint32_t>(), at / 2, upper);
+            store_vec(own.template cast<uint32_t>(), below / 2, lower);
+        }
+    }
+    __syncwarp();
+    constexpr int UNITS = WN / 8;
+    UNROLL for (int v = 0; v < WM * UNITS / (int)WARP; v++) {
+        uint32_t r = (v * WARP + lane()) / UNITS, c = (v * WARP + lane()) % UNITS * 8;
+        vec<bf16, 8> line = load_vec<8>(own, fragments::swizzled<WN>(r, c));
+        if (row + r < out.m && column + c < out.n) store_vec(out.c, (uint64_t)(row + r) * out.n + column + c, line);
+    }
+}
+
+template <class Tile, bool WIDE, class A, class B, class Out>
 DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t begin, uint32_t end, const Out& out) {
     constexpr int BK = Tile::BK, STAGES = Tile::STAGES, MI = Tile::WM / 16, NI = Tile::WN / 16;
     SHARED_DYNAMIC(bf16, shared);
@@ -45,8 +95,8 @@ DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t beg
     auto fetch = [&](uint32_t s) {
         uint32_t depth = begin + s * BK;
         if (depth < end) {
-            detail::fetch_to_shared(fetch_a, depth, a_stage(s));
-            detail::fetch_to_shared(fetch_b, depth, b_stage(s));
+            fetch_to_shared<WIDE>(fetch_a, depth, a_stage(s));
+            fetch_to_shared<WIDE>(fetch_b, depth, b_stage(s));
         }
         cp_async_commit();  // an empty group keeps the count
     };
@@ -65,7 +115,7 @@ DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t beg
     };
 
     uint32_t stages = (end - begin + BK - 1) / BK;
-    UNROLL for (int s = 0; s < STAGES - 1; s++) fetch(s);
+    for (uint32_t s = 0; s < STAGES - 1; s++) fetch(s);
     for (uint32_t s = 0; s < stages; s++) {
         cp_async_wait<STAGES - 2>();
         __syncthreads();
@@ -83,16 +133,26 @@ DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t beg
         }
     }
     cp_async_wait<0>();
-    __syncthreads();  // a next tile may overwrite the stages
+    __syncthreads();  // the stages are free
+    uint32_t row = at.row + warp_row, column = at.column + warp_column;
+    if constexpr (std::is_same<Out, Output<bf16>>::value) {
+        store_lines<Tile::WM, Tile::WN>(out, row, column, sums, shared + warp() * (Tile::WM * Tile::WN));
+    } else {
+        each_pair<Tile::WM, Tile::WN>(row, column, sums, [&](uint32_t r, uint32_t c, const float (&pair)[2]) { out.store(r, c, pair); });
+    }
+    __syncthreads();  // and again, for a next tile
+}
 
-    uint32_t g = lane() / 4, t = lane() % 4;
-    UNROLL for (int i = 0; i < MI; i++) {
-        UNROLL for (int j = 0; j < 2 * NI; j++) {
-            uint32_t row = at.row + warp_row + i * 16 + g, column = at.column + warp_column + j * 8 + t * 2;
-            float upper[2] = {sums[i][j][0], sums[i][j][1]}, lower[2] = {sums[i][j][2], sums[i][j][3]};
-            out.store(row, column, upper);
-            out.store(row + 8, column, lower);
-        }
+}  // namespace detail
+
+// One tile of the result at `at`, from depth `begin` to `end`. The loop that fetches 16 bytes at a time has none of the
+// instructions of the other one; ALL_WIDE says that it is the one that is needed.
+template <class Tile, bool ALL_WIDE = false, class A, class B, class Out>
+DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t begin, uint32_t end, const Out& out) {
+    if (ALL_WIDE || (a.wide && b.wide)) {
+        detail::tensor_product<Tile, true>(a, b, at, begin, end, out);
+    } else {
+        detail::tensor_product<Tile, false>(a, b, at, begin, end, out);
     }
 }
 

@@ -14,7 +14,8 @@
 #define KERNEL(name, Params) KERNEL_BOUNDS(name, Params, 1024)
 // `Params_layout` stands behind the file, where build/host.rs puts it: names, offsets and sizes of the fields as this
 // compiler sees them.
-#define KERNEL_BOUNDS(name, Params, threads)                                                     \
+#define KERNEL_BOUNDS(name, Params, ...) KERNEL_FOR(name, Params, __VA_ARGS__, 1)
+#define KERNEL_FOR(name, Params, threads, ...)                                                   \
     static ::veridical::host::Layout Params##_layout();                                          \
     static void name##_body([[maybe_unused]] const Params& p);                                   \
     static void name##_run(const void* p) { name##_body(*static_cast<const Params*>(p)); }       \

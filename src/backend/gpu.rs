@@ -84,8 +84,8 @@ pub struct Launch {
     pub kernel: &'static str,
     /// Blocks in x, y, z.
     pub grid: [u32; 3],
-    /// Threads per block in x, y, z.
-    pub block: [u32; 3],
+    /// Threads per block, all along x: that spares every kernel two more indices.
+    pub threads: u32,
     /// Dynamic shared memory in bytes.
     pub shared: u32,
 }
@@ -98,7 +98,7 @@ impl Launch {
     /// any GPU.
     pub fn over(kernel: &'static str, items: usize) -> Self {
         let blocks = items.div_ceil(Self::THREADS as usize).clamp(1, 8192) as u32;
-        Launch { kernel, grid: [blocks, 1, 1], block: [Self::THREADS, 1, 1], shared: 0 }
+        Launch { kernel, grid: [blocks, 1, 1], threads: Self::THREADS, shared: 0 }
     }
 
     /// A launch for kernels in which a warp shares a row of `columns` elements, or a whole block does
@@ -106,7 +106,7 @@ impl Launch {
     pub fn over_rows(kernel: &'static str, rows: usize, columns: usize) -> Self {
         let rows_per_block = if Self::block_per_row(columns) { 1 } else { Self::THREADS as usize / 32 };
         let blocks = rows.div_ceil(rows_per_block).clamp(1, 1 << 20) as u32;
-        Launch { kernel, grid: [blocks, 1, 1], block: [Self::THREADS, 1, 1], shared: 0 }
+        Launch { kernel, grid: [blocks, 1, 1], threads: Self::THREADS, shared: 0 }
     }
 
     /// Whether a row is long enough to keep a block busy.
@@ -116,7 +116,7 @@ impl Launch {
 
     /// A launch of `grid` blocks of `threads` threads.
     pub fn blocks(kernel: &'static str, grid: [u32; 3], threads: u32) -> Self {
-        Launch { kernel, grid, block: [threads, 1, 1], shared: 0 }
+        Launch { kernel, grid, threads, shared: 0 }
     }
 
     /// The same launch with `bytes` of dynamic shared memory.
@@ -127,8 +127,8 @@ impl Launch {
 
 impl fmt::Display for Launch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Launch { kernel, grid, block, shared } = self;
-        write!(f, "{kernel} <<<{grid:?}, {block:?}, {shared} B>>>")
+        let Launch { kernel, grid, threads, shared } = self;
+        write!(f, "{kernel} <<<{grid:?}, {threads}, {shared} B>>>")
     }
 }
 

@@ -5,7 +5,7 @@ use super::model::Model;
 use super::solvers::Denoise;
 use crate::autograd::{Backward, Tape, Var};
 use crate::error::{Error, Result};
-use crate::nn::{Conditions, Context};
+use crate::nn::{Conditions, Context, Weights};
 use crate::ops;
 use crate::tensor::{DType, Tensor};
 
@@ -13,6 +13,7 @@ use crate::tensor::{DType, Tensor};
 #[derive(Debug, Clone)]
 pub struct Conditioned<'a> {
     model: &'a Model,
+    weights: Weights,
     labels: Option<Var>,
     compute: DType,
 }
@@ -34,11 +35,12 @@ impl<'a> Conditioned<'a> {
         if !matches!(compute, DType::F32 | DType::BF16) {
             return Err(Error::dtype("network", "f32 or bf16 to compute in", compute));
         }
-        Ok(Conditioned { model, labels: labels.map(Var::from), compute })
+        let weights = model.weights.clone().for_compute(compute)?;
+        Ok(Conditioned { model, weights, labels: labels.map(Var::from), compute })
     }
 
     fn run(&self, x: &Var, sigma: f64) -> Result<Var> {
-        let cx = Context::inference(&self.model.weights).compute_in(self.compute);
+        let cx = Context::inference(&self.weights).compute_in(self.compute);
         let n = x.shape().first().copied().unwrap_or(0);
         let conditions = Conditions { class_labels: self.labels.as_ref(), augment_labels: None };
         self.model.denoiser().denoise(&cx, x, &vec![sigma; n], conditions)

@@ -195,7 +195,12 @@ impl Context {
     /// A parameter in the dtype of what it meets.
     pub fn weight_in(&self, id: ParamId, dtype: DType) -> Result<Var> {
         let parameter = self.parameter(id)?;
-        if dtype == DType::F32 { Ok(parameter) } else { ops::cast(&parameter, dtype) }
+        if dtype == DType::BF16
+            && let Some(half) = self.weights.half(self.weights.layout().entry(id)?)?
+        {
+            return ops::cast_to(&parameter, half);
+        }
+        ops::cast(&parameter, dtype)
     }
 
     /// `x` with each element dropped with probability `p` and the others scaled up, in training; else `x` itself.

@@ -18,6 +18,7 @@ pub struct Weights {
     layout: Arc<Layout>,
     flat: Tensor,
     buffers: Tensor,
+    halves: Option<Tensor>,
 }
 
 impl Weights {
@@ -45,7 +46,18 @@ impl Weights {
             layout: layout.clone(),
             flat: Tensor::from_slice(&flat, [flat_len], device)?,
             buffers: Tensor::from_slice(&buffers, [buffer_len], device)?,
+            halves: None,
         })
+    }
+
+    /// The same, made ready for many runs that [compute](super::Context::compute_in) in `dtype`: for bf16 with all
+    /// trainable values rounded once, instead of each whenever it is needed. Errors if there is no memory for them.
+    pub fn for_compute(self, dtype: DType) -> Result<Self> {
+        let halves = match dtype {
+            DType::BF16 => Some(ops::cast(&self.flat, dtype)?.into_value()),
+            _ => None,
+        };
+        Ok(Weights { halves, ..self })
     }
 
     /// The layout that the values belong to.
@@ -58,9 +70,16 @@ impl Weights {
         &self.flat
     }
 
-    /// As [`flat`](Self::flat), for an optimiser to write in place.
+    /// As [`flat`](Self::flat), to write in place. Values in bf16 are dropped, as they would not follow.
     pub fn flat_mut(&mut self) -> &mut Tensor {
+        self.halves = None;
         &mut self.flat
+    }
+
+    /// All trainable values, and the same in bf16 if they are [kept](Self::for_compute), for an optimiser to write both
+    /// in place.
+    pub fn flat_and_halves_mut(&mut self) -> (&mut Tensor, Option<&mut Tensor>) {
+        (&mut self.flat, self.halves.as_mut())
     }
 
     /// All buffers, padding included: `[layout.buffer_len()]`.
@@ -84,7 +103,7 @@ impl Weights {
             let got = format!("{}{}", flat.dtype(), flat.shape());
             return Err(Error::shape("weights", format!("f32{}", self.flat.shape()), got));
         }
-        Ok(Weights { flat, ..self.clone() })
+        Ok(Weights { flat, halves: None, ..self.clone() })
     }
 
     /// The same trainable values with some buffers replaced, such as running statistics. Errors on what is no buffer,
@@ -123,6 +142,7 @@ impl Weights {
             layout: self.layout.clone(),
             flat: self.flat.to_device(device)?,
             buffers: self.buffers.to_device(device)?,
+            halves: None,
         })
     }
 
@@ -140,6 +160,16 @@ impl Weights {
     pub fn view(&self, entry: &Entry) -> Result<Tensor> {
         let all = if entry.trainable { &self.flat } else { &self.buffers };
         all.narrow(entry.offset, entry.shape.elements())?.reshape(&entry.shape)
+    }
+
+    /// An entry of the layout in bf16, a view, where such values are [kept](Self::for_compute).
+    pub(super) fn half(&self, entry: &Entry) -> Result<Option<Tensor>> {
+        match &self.halves {
+            Some(halves) if entry.trainable => {
+                halves.narrow(entry.offset, entry.shape.elements())?.reshape(&entry.shape).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// A short text that changes when any value does: their CRC-32, in the order of the layout.
@@ -164,6 +194,7 @@ impl Weights {
             layout: layout.clone(),
             flat: Tensor::from_slice(&flat, [flat_len], device)?,
             buffers: Tensor::from_slice(&buffers, [buffer_len], device)?,
+            halves: None,
         })
     }
 }

@@ -53,6 +53,7 @@ pub use average::average;
 pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_with};
 pub use broadcast::accumulate;
 pub use cast::cast;
+pub(crate) use cast::cast_to;
 pub use categorical::{categorical, categorical_unchecked};
 pub use concat::{concat, slice};
 pub use contrastive::{clip_symmetric, info_nce, info_nce_biased, nt_xent, siglip, sup_con};

@@ -158,6 +158,7 @@ impl Trainer {
     /// Starts from `weights`. Errors on settings that the optimiser does not take.
     pub fn new(weights: Weights, options: TrainOptions) -> Result<Self> {
         let optimizer = Optimizer::new(options.optimizer, weights.flat())?;
+        let weights = weights.for_compute(options.compute)?;
         let average = options.average.map(|_| weights.flat().clone());
         static TRAINERS: AtomicU64 = AtomicU64::new(0);
         let id = TRAINERS.fetch_add(1, Ordering::Relaxed);
@@ -221,6 +222,7 @@ impl Trainer {
         let find =
             |name: &str| state.optimizer.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor.clone());
         self.optimizer.restore(state.step, find)?;
+        let weights = weights.for_compute(self.options.compute)?;
         (self.weights, self.average, self.step, self.seen) = (weights, average, state.step, state.seen);
         self.powers.iter_mut().zip(powers).for_each(|(power, stored)| power.2 = stored);
         Ok(())
@@ -368,9 +370,9 @@ impl Trainer {
         // 0.
         let lr_factor = self.options.schedule.factor(seen);
         let beta = self.options.average.map_or(0.0, |average| average.beta(self.seen, batch));
-        let options =
-            StepOptions { lr_factor, clip: Some(&clip), ema: self.average.as_mut().map(|ema| (ema, beta)), copy: None };
-        self.optimizer.step(self.weights.flat_mut(), &flat, options)?;
+        let (weights, copy) = self.weights.flat_and_halves_mut();
+        let ema = self.average.as_mut().map(|ema| (ema, beta));
+        self.optimizer.step(weights, &flat, StepOptions { lr_factor, clip: Some(&clip), ema, copy })?;
         for (_, profile, average) in &mut self.powers {
             ops::average(average, self.weights.flat(), profile.beta(self.seen, batch))?;
         }

@@ -13,7 +13,7 @@ fn run(order: Order, kernel: &'static str, how: u32, n: u64, shared: u32) -> ver
     let y = upload(&gpu, &[0.0f32; 16]);
     let result = start(
         &gpu,
-        &Launch { kernel, grid: [1, 1, 1], block: [64, 1, 1], shared },
+        &Launch { kernel, grid: [1, 1, 1], threads: 64, shared },
         &TestFaultParams { y: y.ptr(0), n, how, unused: 0 },
     );
     // A launch that was given up leaves coroutines behind: the next one must not notice.

@@ -132,7 +132,7 @@ fn a_row_of_a_matrix_is_checked_like_any_access() {
     let p = TestMatrixParams { a: a.ptr(0), b: b.ptr(0), c: c.ptr(0), trans: 0, count: 4 };
     let at = launch("test_ldmatrix", 1, 32);
     let text = refusal(start(&gpu, &at, &p));
-    assert!(text.contains("thread (9, 0, 0): reads") || text.contains("thread (9, 0, 0): accesses"), "{text}");
+    assert!(text.contains("thread 9: reads") || text.contains("thread 9: accesses"), "{text}");
     assert!(text.contains("16 bytes of shared memory"), "{text}");
     // One matrix takes its rows from the first eight lanes; the others' addresses do not matter.
     start(&gpu, &at, &TestMatrixParams { count: 1, ..p }).unwrap();

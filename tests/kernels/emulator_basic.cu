@@ -61,8 +61,8 @@ KERNEL(test_tree_sum_racy, TestBlockParams) {
 
 // y = sum, sum of squares, maximum of x over the block; every thread writes its own copy.
 KERNEL(test_block_reductions, TestBlockParams) {
-    float x = p.x.as<const float>()[thread_rank()];
-    auto y = p.y.as<float>() + 3 * thread_rank();
+    float x = p.x.as<const float>()[threadIdx.x];
+    auto y = p.y.as<float>() + 3 * threadIdx.x;
     y[0] = block_sum(x);
     y[1] = block_sum(x * x);
     y[2] = block_max(x);
@@ -70,8 +70,8 @@ KERNEL(test_block_reductions, TestBlockParams) {
 
 // Eight words per thread, one of each collective.
 KERNEL(test_warp_collectives, TestBlockParams) {
-    uint32_t x = p.x.as<const uint32_t>()[thread_rank()];
-    auto y = p.y.as<uint32_t>() + 8 * thread_rank();
+    uint32_t x = p.x.as<const uint32_t>()[threadIdx.x];
+    auto y = p.y.as<uint32_t>() + 8 * threadIdx.x;
     y[0] = __shfl_sync(FULL_MASK, x, 5);
     y[1] = __shfl_xor_sync(FULL_MASK, x, 3);
     y[2] = __shfl_down_sync(FULL_MASK, x, 4);

@@ -47,11 +47,11 @@ KERNEL(test_guard_zone, TestFaultParams) {
 KERNEL(test_deadlock, TestFaultParams) {
     switch (p.how) {
         case 0:  // half of the block leaves before the barrier
-            if (thread_rank() >= 32) return;
+            if (threadIdx.x >= 32) return;
             __syncthreads();
             break;
         case 1:  // two different barriers
-            if (thread_rank() < 32) named_barrier_sync(3, 64);
+            if (threadIdx.x < 32) named_barrier_sync(3, 64);
             __syncthreads();
             break;
         case 2:  // lanes 4.. do not come to the shuffle
@@ -68,7 +68,7 @@ KERNEL(test_deadlock, TestFaultParams) {
             __shfl_sync(0xfffffffeu, 1.0f, 1);
             break;
         case 5:  // one barrier, two opinions about its size
-            named_barrier_sync(1, thread_rank() < 32 ? 64 : 96);
+            named_barrier_sync(1, threadIdx.x < 32 ? 64 : 96);
             break;
         default:  // no such barrier
             named_barrier_sync(16, 64);

@@ -144,14 +144,13 @@ impl Driver for Cuda {
         };
         room.copy_from_slice(params);
         let mut arguments = [room.as_mut_ptr().cast::<c_void>()];
-        let triple = |[x, y, z]: [u32; 3]| (x, y, z);
         // SAFETY: the function takes one struct by value, whose layout the emulator's tests compare field by field; the
         // addresses in it are the caller's promise.
         unsafe {
             result::launch_kernel(
                 function,
-                triple(launch.grid),
-                triple(launch.block),
+                launch.grid.into(),
+                (launch.threads, 1, 1),
                 launch.shared,
                 self.stream.cu_stream(),
                 &mut arguments,

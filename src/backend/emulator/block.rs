@@ -33,14 +33,12 @@ pub(super) enum State {
 pub(super) struct Thread {
     pub(super) state: State,
     fiber: u32,
-    /// Index in a block of the present shape.
-    pub(super) position: [u32; 3],
     pub(super) copies: Copies,
 }
 
 impl Default for Thread {
     fn default() -> Self {
-        Thread { state: State::Unstarted, fiber: NONE, position: [0; 3], copies: Copies::default() }
+        Thread { state: State::Unstarted, fiber: NONE, copies: Copies::default() }
     }
 }
 
@@ -50,7 +48,6 @@ pub(super) struct Block {
     pub(super) index: [u32; 3],
     pub(super) threads: Vec<Thread>,
     pub(super) count: u32,
-    shape: [u32; 3],
     exited: u32,
     /// Threads that can run.
     ready: VecDeque<u32>,
@@ -78,7 +75,6 @@ impl Block {
             index: [0; 3],
             threads: Vec::new(),
             count: 0,
-            shape: [0; 3],
             exited: 0,
             ready: VecDeque::new(),
             drawn: None,
@@ -139,7 +135,7 @@ impl Block {
         let [gx, gy, _] = grid.launch.grid.map(u64::from);
         b.grid = std::ptr::from_ref(grid).cast();
         b.index = [(number % gx) as u32, (number / gx % gy) as u32, (number / gx / gy) as u32];
-        b.count = grid.launch.block.iter().product();
+        b.count = grid.launch.threads;
         b.exited = 0;
         b.drawn = None;
         b.ranges.clear();
@@ -155,14 +151,6 @@ impl Block {
         let count = b.count as usize;
         if b.threads.len() < count {
             b.threads.resize_with(count, Thread::default);
-            b.shape = [0; 3];
-        }
-        let [x, y, z] = grid.launch.block;
-        if b.shape != [x, y, z] {
-            b.shape = [x, y, z];
-            for (rank, thread) in (0..b.count).zip(&mut b.threads) {
-                thread.position = [rank % x, rank / x % y, rank / x / y];
-            }
         }
         b.meetings.resize_with(b.meetings.len().max(count.div_ceil(32)), Vec::new);
         b.meetings.iter_mut().for_each(Vec::clear);
@@ -175,7 +163,7 @@ impl Block {
         b.shared.begin(grid.launch.shared as usize)?;
         let context = unsafe { &mut *b.context };
         context.block = b.index;
-        context.block_dim = grid.launch.block;
+        context.block_dim = [grid.launch.threads, 1, 1];
         context.grid_dim = grid.launch.grid;
         context.state = block.cast();
         context.dynamic_shared = b.shared.dynamic();
@@ -213,7 +201,7 @@ impl Block {
 
     unsafe fn enter(block: *mut Block, thread: u32) {
         let b = unsafe { &*block };
-        unsafe { (*b.context).thread = b.threads[thread as usize].position };
+        unsafe { (*b.context).thread = [thread, 0, 0] };
     }
 
     unsafe fn idle_fiber(block: *mut Block) -> Result<u32, String> {
@@ -273,9 +261,9 @@ impl Block {
     /// Stops the block: the current thread is never resumed.
     pub(super) unsafe fn fail(block: *mut Block, why: String) {
         unsafe {
-            let [x, y, z] = (&(*block).threads)[(*block).current as usize].position;
+            let thread = (*block).current;
             let [bx, by, bz] = (*block).index;
-            (*block).fault = Some(format!("block ({bx}, {by}, {bz}), thread ({x}, {y}, {z}): {why}"));
+            (*block).fault = Some(format!("block ({bx}, {by}, {bz}), thread {thread}: {why}"));
             Block::suspend(block);
         }
     }

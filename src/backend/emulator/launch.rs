@@ -28,21 +28,20 @@ pub(super) struct Grid<'a> {
 
 /// The limits that a GPU has too.
 pub(super) fn check_limits(launch: &Launch, kernel: &HostKernel) -> Result<(), String> {
-    let Launch { grid, block, shared, .. } = launch;
-    let threads: u64 = block.iter().map(|&n| u64::from(n)).product();
-    if grid.contains(&0) || block.contains(&0) {
-        return Err("no dimension of grid or block may be zero".into());
+    let &Launch { grid, threads, shared, .. } = launch;
+    if grid.contains(&0) || threads == 0 {
+        return Err("no dimension of the grid may be zero, nor may a block have no threads".into());
     }
     if grid[0] > i32::MAX as u32 || grid[1] > 65535 || grid[2] > 65535 {
         return Err("a grid has at most 2147483647 x 65535 x 65535 blocks".into());
     }
-    if threads > 1024 || block[2] > 64 {
-        return Err(format!("a block has at most 1024 threads, and 64 in z; this one has {threads}"));
+    if threads > 1024 {
+        return Err(format!("a block has at most 1024 threads; this one has {threads}"));
     }
-    if threads > u64::from(kernel.max_threads) {
+    if threads > kernel.max_threads {
         return Err(format!("the kernel is declared for blocks of at most {} threads", kernel.max_threads));
     }
-    if *shared as usize > MOST {
+    if shared as usize > MOST {
         return Err(format!("a block has at most {MOST} bytes of shared memory"));
     }
     Ok(())

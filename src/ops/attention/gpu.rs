@@ -41,11 +41,13 @@ impl Block {
         }
     }
 
-    /// Keys and values, and a tile each of queries and gradients: of half the size where registers are scarce.
+    /// Keys and values, and a tile each of queries and gradients: of half the size where registers are scarce, and with
+    /// twice as many threads where those would not hold the sums.
     fn keys(dtype: DType, width: usize) -> Block {
         match (dtype, width) {
             (DType::BF16, 64) => Block::tensor(4 * TILE, width),
             (DType::BF16, 128) => Block::tensor(3 * TILE, width),
+            (DType::BF16, _) => Block { threads: 256, ..Block::tensor(3 * TILE, width) },
             _ => Block::FMA,
         }
     }

@@ -15,12 +15,16 @@ const OP: &str = "cast";
 /// The gradient is cast back. Errors on integers on either side, and on f64 on a GPU, which has none.
 pub fn cast(x: impl Into<Var>, dtype: DType) -> Result<Var> {
     let x = &x.into();
-    let y = convert(x.value(), dtype)?;
-    let from = x.dtype();
-    if from == dtype {
+    if x.dtype() == dtype && dtype.is_float() {
         return Ok(x.clone());
     }
-    Var::record_higher(OP, y, [x], move |dy, _| Ok([Some(cast(dy, from)?)]))
+    cast_to(x, convert(x.value(), dtype)?)
+}
+
+/// As [`cast`], where the rounded values are at hand.
+pub(crate) fn cast_to(x: &Var, rounded: Tensor) -> Result<Var> {
+    let from = x.dtype();
+    Var::record_higher(OP, rounded, [x], move |dy, _| Ok([Some(cast(dy, from)?)]))
 }
 
 /// As [`cast`], without a tape: for weights, inputs and optimiser state.

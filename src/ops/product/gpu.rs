@@ -27,12 +27,12 @@ impl Tiling {
 
     pub fn of(Sizes { batch, m, n, k }: Sizes) -> Self {
         let blocks = |size: usize| m.div_ceil(size) * n.div_ceil(size) * batch;
+        let parts = |size: usize| (2 * Self::BUSY / blocks(size).max(1)).clamp(1, 32).min(k / Self::LEAST).max(1);
         // Large tiles do twice the work for each element read, unless they are filled with zeros for it: of 64 columns,
-        // half.
+        // half. With the depth in parts a few of them are enough, as of a weight's gradient.
         let padded = |size: usize| m.next_multiple_of(size) * n.next_multiple_of(size);
-        let large = blocks(128) >= Self::BUSY * 3 / 4 && 4 * padded(128) <= 5 * padded(64);
-        let parts = (2 * Self::BUSY / blocks(if large { 128 } else { 64 }).max(1)).clamp(1, 32);
-        Self::cut(large, k, parts.min(k / Self::LEAST))
+        let large = blocks(128) * parts(128) >= Self::BUSY * 3 / 4 && 4 * padded(128) <= 5 * padded(64);
+        Self::cut(large, k, parts(if large { 128 } else { 64 }))
     }
 
     /// About `parts` parts of a depth of `k`.

@@ -100,3 +100,15 @@ fn tilings_cover_the_depth() {
         assert!(parts * depth_per_part >= k && (parts == 1 || (parts - 1) * depth_per_part < k), "{k}: {tiling:?}");
     }
 }
+
+#[test]
+fn weight_gradients_take_large_tiles_in_parts() {
+    let of = |m, n, k| Tiling::of(Sizes { batch: 1, m, n, k });
+    // Of a 3x3 convolution of 256 channels, 64 images of 32x32; of 64 channels, which would be half zeros.
+    let wide = of(256, 9 * 256, 64 * 1024);
+    assert_eq!((wide.large, wide.parts), (true, 7));
+    assert!(!of(64, 9 * 64, 64 * 1024).large);
+    // A product too shallow to be cut, of as few tiles.
+    assert!(!of(256, 9 * 256, 256).large);
+    assert_eq!(of(0, 5, 7).parts, 1);
+}

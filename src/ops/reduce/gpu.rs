@@ -44,19 +44,24 @@ fn pass(
     y: &mut Tensor,
 ) -> Result<()> {
     const THREADS: u32 = 256;
-    const COLUMNS: usize = 32;
     let blocks = n.div_ceil(rows) * outer;
-    let tasks = if kernel.starts_with("sum_rows") { blocks } else { blocks * inner.div_ceil(COLUMNS) };
-    let x = x.ptr(gpu)?;
+    let (at, vector) = (x.ptr(gpu)?, 16 / x.dtype().size());
+    let (tasks, wide) = if inner == 1 {
+        (blocks, n.is_multiple_of(vector) && rows.is_multiple_of(vector))
+    } else {
+        // As wide as the kernel's stripes are.
+        let wide = Ptr::all_wide(&[at]) && inner.is_multiple_of(vector);
+        (blocks * inner.div_ceil(if wide { 8 * vector } else { 32 }), wide)
+    };
     let params = ReduceParams {
-        x,
+        x: at,
         y: y.ptr_mut(gpu)?,
         outer: outer as u64,
         n: n as u64,
         inner: inner as u64,
         rows: rows as u64,
         factor: factor as f32,
-        wide: (Ptr::all_wide(&[x]) && n.is_multiple_of(8) && rows.is_multiple_of(8)).into(),
+        wide: (Ptr::all_wide(&[at]) && wide).into(),
     };
     start(gpu, &Launch::blocks(kernel, [tasks.min(1 << 20) as u32, 1, 1], THREADS), &params)
 }

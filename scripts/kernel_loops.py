@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Counts the instructions of the kernels' inner loops and holds them against scripts/kernel_budgets.txt.
+
+    scripts/kernel_loops.py FOLDER --tools BIN [--arch sm_90a] [--all]
+
+FOLDER holds the fatbins that build.rs made (target/release/build/veridical-*/out/cuda), BIN cuobjdump and nvdisasm. A line of the budgets
+names a kernel, an instruction, how many of it the loop has, and how many instructions it may have in all: of the loops with as many, the
+shortest counts. Besides, no kernel may use local memory, which is where registers spill to and arrays go that are indexed by numbers that
+the compiler does not know. --all prints every loop of every kernel instead.
+"""
+import argparse
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+
+BUDGETS = pathlib.Path(__file__).with_name("kernel_budgets.txt")
+
+
+def kernels(fatbin, tools, arch):
+    """The instructions of each kernel in a fatbin, and where its labels stand."""
+    command = [f"{tools}/cuobjdump", "-sass", "-arch", arch, str(fatbin)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    for part in text.split("Function : ")[1:]:
+        name, body = part.split("\n", 1)
+        code = [(int(at, 16), what) for at, what in re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;\n]+);", body)]
+        yield name.strip(), code
+
+
+def opcode(instruction):
+    return re.sub(r"^@!?U?P\w+ ", "", instruction).split()[0].split(".")[0]
+
+
+def loops(code):
+    """Of each jump backwards, what lies between it and where it goes, counted by instruction."""
+    index = {at: i for i, (at, _) in enumerate(code)}
+    for i, (_, instruction) in enumerate(code):
+        jump = re.search(r"\bBRA\b.*?(0x[0-9a-f]+)", instruction)
+        start = index.get(int(jump[1], 16)) if jump else None
+        if start is not None and start < i:
+            yield collections.Counter(opcode(what) for _, what in code[start : i + 1])
+
+
+def budgets():
+    for line in BUDGETS.read_text().splitlines():
+        words = line.split("#")[0].split()
+        if words:
+            kernel, instruction, count, most = words
+            yield kernel, instruction, int(count), int(most)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("folder", type=pathlib.Path)
+    p.add_argument("--tools", default="/usr/local/cuda/bin")
+    p.add_argument("--arch", default="sm_90a")
+    p.add_argument("--all", action="store_true")
+    a = p.parse_args()
+    fatbins = sorted(a.folder.glob("*.fatbin"))
+    found = {name: code for fatbin in fatbins for name, code in kernels(fatbin, a.tools, a.arch)}
+    if not found:
+        sys.exit(f"no kernels for {a.arch} in {a.folder}")
+    if a.all:
+        for name, code in sorted(found.items()):
+            print(f"{name}: {len(code)} instructions")
+            for loop in loops(code):
+                print(f"  loop of {loop.total()}: " + ", ".join(f"{count} {what}" for what, count in loop.most_common(8)))
+        return
+    wrong = []
+    for name, code in sorted(found.items()):
+        local = sum(opcode(what) in ("LDL", "STL") for _, what in code)
+        if local:
+            wrong.append(f"{name} uses local memory ({local} instructions)")
+    print(f"{'kernel':<36} {'of the loop':>14} {'instructions':>13} {'at most':>8}")
+    for kernel, instruction, count, most in budgets():
+        sizes = [loop.total() for loop in loops(found.get(kernel, [])) if loop[instruction] >= count]
+        size = min(sizes, default=None)
+        print(f"{kernel:<36} {f'{count} {instruction}':>14} {size or '-':>13} {most:>8}")
+        if size is None:
+            wrong.append(f"{kernel} has no loop with {count} {instruction}")
+        elif size > most:
+            wrong.append(f"{kernel}: a loop of {size} instructions, where {most} are allowed")
+    print(f"{len(found)} kernels for {a.arch}")
+    sys.exit("\n".join(wrong) or None)
+
+
+if __name__ == "__main__":
+    main()
