@@ -77,8 +77,8 @@ template <int SIZE, class F>
 DEVICE void each_element(const Staged<SIZE>& staged, F f) {
     for (uint32_t e = threadIdx.x; e < SIZE * SIZE; e += blockDim.x) {
         uint32_t r = e / SIZE, c = e % SIZE;
-        float& value = staged.tile[r * Staged<SIZE>::PITCH + c];
-        value = f(r, c, value);
+        auto value = staged.tile + (r * Staged<SIZE>::PITCH + c);
+        value[0] = f(r, c, value[0]);
     }
     __syncthreads();
 }

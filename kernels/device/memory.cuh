@@ -35,10 +35,15 @@ struct checked {
         return at + i;
 #endif
     }
+#ifdef VERIDICAL_HOST
+    // The emulator is told who reads and who writes shared memory.
+    using Reference = std::conditional_t<S == space::shared, host::Reference<T>, T&>;
+    template <class I>
+    Reference operator[](I i) const { return Reference(*address(i)); }
+#else
     template <class I>
     DEVICE T& operator[](I i) const { return *address(i); }
-    DEVICE T& operator*() const { return *address(0); }
-    DEVICE T* operator->() const { return address(0); }
+#endif
     DEVICE explicit operator bool() const { return at != nullptr; }
 };
 
@@ -124,6 +129,7 @@ DEVICE vec<std::remove_const_t<T>, N> load_vec(pointer<T, S> p, I i) {
     const T* from = p.address(i, N, alignof(V));
     V v;
 #ifdef VERIDICAL_HOST
+    host::note<S == space::shared>(from, sizeof(W), false);
     memcpy(static_cast<void*>(&v), static_cast<const void*>(from), sizeof(W));
 #else
     *reinterpret_cast<W*>(&v) = *reinterpret_cast<const W*>(from);
@@ -136,6 +142,7 @@ DEVICE void store_vec(pointer<T, S> p, I i, const vec<T, N>& v) {
     using W = typename detail::word<N * sizeof(T)>::type;
     T* to = p.address(i, N, alignof(vec<T, N>));
 #ifdef VERIDICAL_HOST
+    host::note<S == space::shared>(to, sizeof(W), true);
     memcpy(static_cast<void*>(to), static_cast<const void*>(&v), sizeof(W));
 #else
     *reinterpret_cast<W*>(to) = *reinterpret_cast<const W*>(&v);

@@ -24,7 +24,9 @@ template <bool TRANS, int N, class T>
 DEVICE void ldmatrix(uint32_t (&r)[N], sptr<T> row) {
     static_assert(sizeof(T) == 2, "ldmatrix moves elements of two bytes");
 #ifdef VERIDICAL_HOST
-    host::ldmatrix(lane() < 8 * N ? row.address(0, 8, 16) : nullptr, r, N, TRANS);
+    const T* from = lane() < 8 * N ? row.address(0, 8, 16) : nullptr;
+    if (from) host::note<true>(from, 16, false);
+    host::ldmatrix(from, r, N, TRANS);
 #else
     uint32_t a = (uint32_t)__cvta_generic_to_shared(row.at);
     if constexpr (N == 1 && !TRANS) {

@@ -59,6 +59,35 @@ inline void check(uintptr_t address, uint32_t bytes, uint32_t align, Range range
     }
 }
 
+// Tells the emulator of a use of shared memory, if it wants to know.
+template <bool SHARED>
+inline void note(const void* at, uint32_t bytes, bool write) {
+    if (SHARED && context.watched) runtime->shared_access(state(), reinterpret_cast<uintptr_t>(at), bytes, write);
+}
+
+// An element of shared memory, which reads and writes as T does.
+template <class T>
+class Reference {
+    using Value = std::remove_const_t<T>;
+    T* at;
+
+public:
+    explicit Reference(T& element) : at(&element) {}
+    operator Value() const {
+        note<true>(at, sizeof(T), false);
+        return *at;
+    }
+    const Reference& operator=(Value v) const {
+        note<true>(at, sizeof(T), true);
+        *at = v;
+        return *this;
+    }
+    const Reference& operator=(const Reference& other) const { return *this = static_cast<Value>(other); }
+    Reference(const Reference&) = default;
+    const Reference& operator+=(Value v) const { return *this = static_cast<Value>(*this) + v; }
+    const Reference& operator*=(Value v) const { return *this = static_cast<Value>(*this) * v; }
+};
+
 inline void* static_shared(const void* site, const char* name, uint64_t bytes) {
     return runtime->static_shared(state(), site, name, bytes);
 }
@@ -79,9 +108,7 @@ inline void barrier(uint32_t id, uint32_t threads, bool wait) { runtime->barrier
 inline void async_copy(void* to, const void* from, uint32_t bytes) { runtime->async_copy(state(), to, from, bytes); }
 inline void async_commit() { runtime->async_commit(state()); }
 inline void async_wait(uint32_t pending) { runtime->async_wait(state(), pending); }
-inline uint32_t lane_of(const uint3& t) {
-    return ((t.z * context.block_dim.y + t.y) * context.block_dim.x + t.x) % 32;
-}
+inline uint32_t lane_of(const uint3& t) { return t.x % 32; }
 
 template <class To, class From>
 inline To bit_cast(From from) {

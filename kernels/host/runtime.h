@@ -26,6 +26,7 @@ struct Context {
     void* block_state;
     char* dynamic_shared;
     uint64_t dynamic_bytes;
+    uint64_t watched;  // whether the emulator wants to know of every use of shared memory
 };
 
 // An access outside of its range, or at an address that is no multiple of `align`.
@@ -56,6 +57,8 @@ struct Runtime {
     void (*async_copy)(void* state, void* to, const void* from, uint32_t bytes);
     void (*async_commit)(void* state);
     void (*async_wait)(void* state, uint32_t pending);
+    // A use of shared memory, within its range, where these are watched. Does not return if it is a race.
+    void (*shared_access)(void* state, uint64_t address, uint32_t bytes, bool write);
 };
 
 // One parameter struct as C++ sees it.

@@ -1,10 +1,10 @@
 //! Indices, bounds, barriers, reductions, warp collectives, and the checks at the launch.
 
 use veridical::backend::Order;
-use veridical::backend::gpu::{Launch, Ptr};
+use veridical::backend::gpu::{Gpu, Launch, Ptr};
 use veridical::params;
 
-use super::device::{ORDERS, device, download, integers, launch, refusal, start, upload};
+use super::device::{ORDERS, device, download, integers, launch, lenient, refusal, start, upload};
 
 params! { pub struct TestMapParams { x: Ptr, y: Ptr, n: u64, scale: f32, shift: u32 } }
 params! { pub struct TestBlockParams { x: Ptr, y: Ptr } }
@@ -43,19 +43,21 @@ fn bf16_rounds_to_nearest_even() {
 fn a_tree_sum_needs_its_barriers() {
     let x = integers(1024);
     let sums: Vec<f32> = x.chunks(256).map(|c| c.iter().sum()).collect();
-    let run = |kernel, order| {
-        let gpu = device(order);
-        let (bx, by) = (upload(&gpu, &x), upload(&gpu, &[0.0f32; 4]));
-        start(&gpu, &launch(kernel, 4, 256), &TestBlockParams { x: bx.ptr(0), y: by.ptr(0) }).unwrap();
-        download::<f32>(&by)
+    let run = |gpu: &Gpu, kernel| {
+        let (bx, by) = (upload(gpu, &x), upload(gpu, &[0.0f32; 4]));
+        start(gpu, &launch(kernel, 4, 256), &TestBlockParams { x: bx.ptr(0), y: by.ptr(0) })?;
+        Ok(download::<f32>(&by))
     };
     for order in ORDERS {
-        assert_eq!(run("test_tree_sum", order), sums, "{order}");
+        assert_eq!(run(&device(order), "test_tree_sum").unwrap(), sums, "{order}");
+        // Without the barriers that is a race, whoever comes first.
+        let text = refusal(run(&device(order), "test_tree_sum_racy").map(|_| ()));
+        assert!(text.contains("of `part`, that ") && text.contains("with no barrier between"), "{order}: {text}");
     }
-    // Without the barriers thread 0 reads what nobody has written yet: NaN, under every schedule that lets it run
-    // early.
-    assert!(run("test_tree_sum_racy", Order::Early).iter().all(|s| s.is_nan()));
-    assert!(run("test_tree_sum_racy", Order::Shuffled(1)) != sums);
+    // Thread 0 reads what nobody has written yet: NaN, under every schedule that lets it run early.
+    let racy = |order| run(&lenient(order), "test_tree_sum_racy").unwrap();
+    assert!(racy(Order::Early).iter().all(|s| s.is_nan()));
+    assert!(racy(Order::Shuffled(1)) != sums);
 }
 
 #[test]

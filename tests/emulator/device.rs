@@ -21,6 +21,11 @@ pub fn device(order: Order) -> Gpu {
     Gpu::emulator(EmulatorOptions::default().order(order).workers(2)).unwrap()
 }
 
+/// One that lets races in shared memory happen, for what comes of them.
+pub fn lenient(order: Order) -> Gpu {
+    Gpu::emulator(EmulatorOptions::default().order(order).workers(2).races(false)).unwrap()
+}
+
 /// The emulator under every order, and the first GPU if the build holds the test kernels for it
 /// (`VERIDICAL_TEST_KERNELS=1`).
 pub fn devices() -> Vec<Gpu> {

@@ -26,10 +26,10 @@ KERNEL(test_shared_bounds, TestFaultParams) {
 // More static shared memory than there is.
 KERNEL(test_shared_limit, TestFaultParams) {
     SHARED(float, small, 1024);
-    small[0] = 0.0f;
+    small[threadIdx.x] = 0.0f;
     if (p.how == 1) {
         SHARED(float, large, 12 * 1024);
-        large[0] = 0.0f;
+        large[threadIdx.x] = 0.0f;
     }
 }
 

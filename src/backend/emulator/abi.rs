@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::sync::Once;
 
 use super::block::Block;
+use super::races::Use;
 
 /// First and one past the last address that may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub(super) struct Context {
     pub(super) state: *mut c_void,
     pub(super) dynamic_shared: *mut u8,
     pub(super) dynamic_bytes: u64,
+    pub(super) watched: u64,
 }
 
 /// Computes a warp collective for all lanes, from their operands.
@@ -50,6 +52,7 @@ struct Runtime {
     async_copy: unsafe extern "C" fn(*mut Block, *mut u8, *const u8, u32),
     async_commit: unsafe extern "C" fn(*mut Block),
     async_wait: unsafe extern "C" fn(*mut Block, u32),
+    shared_access: unsafe extern "C" fn(*mut Block, u64, u32, bool),
 }
 
 #[repr(C)]
@@ -127,8 +130,17 @@ pub(super) fn context() -> *mut Context {
 
 /// Tells the kernels where the functions they call are.
 pub(super) fn start() {
-    static RUNTIME: Runtime =
-        Runtime { locate, bad_access, static_shared, barrier, collective, async_copy, async_commit, async_wait };
+    static RUNTIME: Runtime = Runtime {
+        locate,
+        bad_access,
+        static_shared,
+        barrier,
+        collective,
+        async_copy,
+        async_commit,
+        async_wait,
+        shared_access,
+    };
     static STARTED: Once = Once::new();
     STARTED.call_once(|| veridical_host_start(&RUNTIME));
 }
@@ -173,4 +185,8 @@ unsafe extern "C" fn async_commit(block: *mut Block) {
 
 unsafe extern "C" fn async_wait(block: *mut Block, pending: u32) {
     unsafe { Block::async_wait(block, pending) }
+}
+
+unsafe extern "C" fn shared_access(block: *mut Block, address: u64, bytes: u32, write: bool) {
+    unsafe { Block::shared_access(block, address as usize, bytes as usize, if write { Use::Write } else { Use::Read }) }
 }

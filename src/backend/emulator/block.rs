@@ -13,6 +13,7 @@ use super::copies::Copies;
 use super::fiber::{Fiber, FiberYielder};
 use super::launch::Grid;
 use super::order::{Order, Random};
+use super::races::Races;
 use super::shared::SharedMemory;
 use super::waits::{Barrier, Meeting};
 
@@ -57,6 +58,7 @@ pub(super) struct Block {
     pub(super) barriers: [Barrier; 16],
     pub(super) meetings: Vec<Vec<Meeting>>,
     pub(super) shared: SharedMemory,
+    pub(super) races: Races,
     /// Allocations that this block has used.
     ranges: Vec<Range>,
     pub(super) random: Random,
@@ -82,6 +84,7 @@ impl Block {
             barriers: Default::default(),
             meetings: Vec::new(),
             shared: SharedMemory::default(),
+            races: Races::default(),
             ranges: Vec::new(),
             random: Random::default(),
             fault: None,
@@ -161,6 +164,7 @@ impl Block {
             _ => b.ready.extend(0..b.count),
         }
         b.shared.begin(grid.launch.shared as usize)?;
+        b.races.begin(grid.races, count.div_ceil(32), b.shared.extent());
         let context = unsafe { &mut *b.context };
         context.block = b.index;
         context.block_dim = [grid.launch.threads, 1, 1];
@@ -168,6 +172,7 @@ impl Block {
         context.state = block.cast();
         context.dynamic_shared = b.shared.dynamic();
         context.dynamic_bytes = u64::from(grid.launch.shared);
+        context.watched = grid.races.into();
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use super::block::Block;
 use super::memory::POISON;
 use super::order::Order;
+use super::races::Use;
 
 /// A copy that was issued and not carried out.
 struct Copy {
@@ -11,6 +12,8 @@ struct Copy {
     from: *const u8,
     bytes: usize,
     group: u32,
+    /// Carried out already, and only kept because its end is a write too where races are looked for.
+    done: bool,
 }
 
 impl Copy {
@@ -46,13 +49,19 @@ impl Block {
             Order::Late => true,
             Order::Shuffled(_) => b.random.next() >> 63 == 1,
         };
+        let watched = b.races.on;
         let copies = &mut b.threads[b.current as usize].copies;
-        let copy = Copy { to, from, bytes: bytes as usize, group: copies.committed };
+        let copy = Copy { to, from, bytes: bytes as usize, group: copies.committed, done: !late };
         if late {
             unsafe { to.write_bytes(POISON, copy.bytes) };
-            copies.pending.push(copy);
         } else {
             unsafe { copy.perform() };
+        }
+        if late || watched {
+            copies.pending.push(copy);
+        }
+        if watched {
+            unsafe { Block::shared_access(block, to as usize, bytes as usize, Use::Copy) };
         }
     }
 
@@ -65,14 +74,22 @@ impl Block {
     /// Carries out all but the `pending` youngest groups that the current thread has closed.
     pub(super) unsafe fn async_wait(block: *mut Block, pending: u32) {
         let b = unsafe { &mut *block };
-        let copies = &mut b.threads[b.current as usize].copies;
-        let done = copies.committed.saturating_sub(pending);
-        copies.pending.retain(|copy| {
-            let due = copy.group < done;
-            if due {
+        let (watched, current) = (b.races.on, b.current as usize);
+        let closed = b.threads[current].copies.committed.saturating_sub(pending);
+        let mut next = 0;
+        while let Some(copy) = b.threads[current].copies.pending.get(next) {
+            if copy.group >= closed {
+                next += 1;
+                continue;
+            }
+            let (to, bytes) = (copy.to as usize, copy.bytes);
+            if !copy.done {
                 unsafe { copy.perform() };
             }
-            !due
-        });
+            b.threads[current].copies.pending.swap_remove(next);
+            if watched {
+                unsafe { Block::shared_access(block, to, bytes, Use::Copied) };
+            }
+        }
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Grid<'a> {
     pub(super) memory: &'a Memory,
     pub(super) turn: Turn,
     pub(super) order: Order,
+    /// Whether uses of shared memory are watched.
+    pub(super) races: bool,
 }
 
 /// The limits that a GPU has too.

@@ -3,7 +3,8 @@
 //!
 //! Every CUDA thread is a coroutine. A scheduler per block knows what each one waits for, so that a deadlock is
 //! reported instead of hanging; every access is checked against the allocation it belongs to; asynchronous copies are
-//! as early or as late as [`Order`] says. Three things are stricter than on a GPU: a thread that has exited does not
+//! as early or as late as [`Order`] says; and two threads that use the same shared memory with nothing between that
+//! orders them are found whatever the order is. Three things are stricter than on a GPU: a thread that has exited does not
 //! count as arrived at a barrier or warp collective that waits for it; an address may only be used within the
 //! allocation it was made for; and memory nobody has written holds NaN.
 //!
@@ -23,6 +24,7 @@ mod kernels;
 mod launch;
 mod memory;
 mod order;
+mod races;
 mod shared;
 mod waits;
 
@@ -35,19 +37,33 @@ use crate::error::{Error, Result};
 use memory::{AFTER_ALL, Memory};
 
 /// How the emulator runs kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmulatorOptions {
     /// In which order threads run, and when asynchronous copies complete.
     pub order: Order,
     /// Blocks that run at the same time; 0 stands for as many as rayon has threads (16 at most). The results are the
     /// same for any number.
     pub workers: usize,
+    /// Whether a launch is stopped where two threads use the same shared memory, one of them to write, and nothing
+    /// orders them. It takes about as long again.
+    pub races: bool,
+}
+
+impl Default for EmulatorOptions {
+    fn default() -> Self {
+        EmulatorOptions { order: Order::default(), workers: 0, races: true }
+    }
 }
 
 impl EmulatorOptions {
     /// The same options with another order.
     pub fn order(self, order: Order) -> Self {
         EmulatorOptions { order, ..self }
+    }
+
+    /// The same options with or without the search for races.
+    pub fn races(self, races: bool) -> Self {
+        EmulatorOptions { races, ..self }
     }
 
     /// The same options with another number of workers.
@@ -153,9 +169,9 @@ impl Driver for Emulator {
         let mut words = vec![0u64; params.len().div_ceil(8)];
         let aligned = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..params.len()];
         aligned.copy_from_slice(params);
-        let order = self.options.order;
+        let EmulatorOptions { order, races, .. } = self.options;
         let turn = self.memory.begin();
-        let grid = launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, turn, order };
+        let grid = launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, turn, order, races };
         let ran = grid.run(self.workers()).map_err(error);
         self.note(self.memory.ended(turn));
         ran

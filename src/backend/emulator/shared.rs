@@ -104,6 +104,27 @@ impl SharedMemory {
         }
     }
 
+    /// Bytes that [`offset`](Self::offset) counts.
+    pub(super) fn extent(&self) -> usize {
+        STATIC_LIMIT + self.dynamic_bytes
+    }
+
+    /// Where an address lies in shared memory, the static part first.
+    pub(super) fn offset(&self, address: usize) -> Option<usize> {
+        let within = |piece: *mut u8, bytes: usize| address.checked_sub(piece as usize).filter(|&at| at < bytes);
+        let dynamic = || within(self.dynamic, self.dynamic_bytes).map(|at| STATIC_LIMIT + at);
+        within(self.statics, STATIC_LIMIT).or_else(dynamic)
+    }
+
+    /// What an address within shared memory is called.
+    pub(super) fn place(&self, address: usize) -> String {
+        let at = address.wrapping_sub(self.statics as usize);
+        match self.arrays.iter().find(|a| (a.begin..a.begin + a.bytes).contains(&at)) {
+            Some(array) => format!("byte {} of `{}`", at - array.begin, array.name),
+            None => format!("byte {} of the dynamic part", address.wrapping_sub(self.dynamic as usize)),
+        }
+    }
+
     fn describe(&self, range: Range) -> String {
         let bytes = range.end - range.begin;
         let at = (range.begin as usize).wrapping_sub(self.statics as usize);

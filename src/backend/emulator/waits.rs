@@ -5,7 +5,7 @@
 //! read from the others is undefined, so here it is an error.
 
 use std::collections::BTreeMap;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 
 use super::abi::{self, Compute};
 use super::block::{Block, State};
@@ -16,12 +16,15 @@ pub(super) struct Barrier {
     arrived: u32,
     expected: u32,
     waiting: Vec<u32>,
+    /// Who has arrived without waiting.
+    passing: Vec<u32>,
 }
 
 impl Barrier {
     pub(super) fn clear(&mut self) {
         self.arrived = 0;
         self.waiting.clear();
+        self.passing.clear();
     }
 }
 
@@ -56,10 +59,15 @@ impl Block {
         if wait {
             barrier.waiting.push(b.current);
             b.threads[b.current as usize].state = State::AtBarrier(id);
+        } else {
+            barrier.passing.push(b.current);
         }
         if barrier.arrived == expected {
             let mut waiting = std::mem::take(&mut barrier.waiting);
             barrier.arrived = 0;
+            let mut all = std::mem::take(&mut barrier.passing);
+            all.extend(&waiting);
+            b.races.meet(&all, &waiting);
             b.release(&mut waiting);
             waiting.clear();
             b.barriers[id as usize].waiting = waiting;
@@ -106,6 +114,10 @@ impl Block {
         for l in (0..32).filter(|&l| l != lane && mask >> l & 1 == 1) {
             others[count] = warp * 32 + l;
             count += 1;
+        }
+        if b.races.on && unsafe { CStr::from_ptr(what) } == c"__syncwarp" {
+            let all: Vec<u32> = (0..32).filter(|l| mask >> l & 1 == 1).map(|l| warp * 32 + l).collect();
+            b.races.meet(&all, &all);
         }
         b.release(&mut others[..count]);
     }

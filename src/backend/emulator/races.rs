@@ -1,0 +1,284 @@
+//! Races in shared memory: two threads of a block that use the same bytes, one of them to write, with nothing between
+//! that orders them. Found in any order of threads, as what counts is who waited for whom, and not who came first.
+//!
+//! Each warp has a clock that goes on at every barrier and `__syncwarp`, and remembers up to which clock of each other
+//! warp it has waited for. An access is stamped with thread and clock (FastTrack, Flanagan & Freund 2009, doi
+//! 10.1145/1542476.1542490, with warps in place of threads and lanes told apart by the warp's own clock). Shuffles and
+//! `mma` order nothing, as on a GPU. A copy of cp.async writes when it is issued and again when it is waited for; whoever
+//! uses its bytes in between is in its way.
+
+use std::fmt;
+
+use super::block::Block;
+
+/// Bytes that share a stamp: no element is smaller that threads write side by side.
+const GRAIN: usize = 2;
+const WARPS: usize = 32;
+/// In place of a lane: several of the warp.
+const MANY: u8 = u8::MAX;
+
+/// Who used a place, and when. Clock 0: nobody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Stamp {
+    clock: u32,
+    warp: u8,
+    lane: u8,
+}
+
+/// How a thread uses shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Read,
+    Write,
+    /// Issues an asynchronous copy to it.
+    Copy,
+    /// Has waited for that copy.
+    Copied,
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Use::Read => "reads",
+            Use::Write => "writes",
+            Use::Copy => "copies to",
+            Use::Copied => "has copied to",
+        })
+    }
+}
+
+/// What is known of [`GRAIN`] bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    written: Stamp,
+    /// A copy that nobody has waited for.
+    copied: Stamp,
+    /// Who read it since; of several warps that do not know of each other, the last, and all in `readers`.
+    read: Stamp,
+    /// One more than an index of [`Races::readers`]; 0: none.
+    readers: u32,
+}
+
+/// Up to which clock of each warp what was done is over.
+type Seen = [u32; WARPS];
+
+/// What the running block's threads did to its shared memory.
+#[derive(Default)]
+pub(super) struct Races {
+    pub(super) on: bool,
+    cells: Vec<Cell>,
+    readers: Vec<[Stamp; WARPS]>,
+    seen: Vec<Seen>,
+    /// The latest clock of all: what another block did is over.
+    latest: u32,
+    /// That of the last block's end.
+    before: u32,
+}
+
+impl Races {
+    /// A block of so many warps and bytes begins.
+    pub(super) fn begin(&mut self, on: bool, warps: usize, bytes: usize) {
+        self.on = on;
+        if !on {
+            return;
+        }
+        self.cells.resize(bytes.div_ceil(GRAIN).max(self.cells.len()), Cell::default());
+        self.seen.clear();
+        self.seen.resize(warps, [self.latest; WARPS]);
+        self.before = self.latest;
+        self.latest += 1;
+        for (warp, seen) in self.seen.iter_mut().enumerate() {
+            seen[warp] = self.latest;
+        }
+    }
+
+    /// What `threads` did before is over for all of `waiting`, which are among them.
+    pub(super) fn meet(&mut self, threads: &[u32], waiting: &[u32]) {
+        if !self.on {
+            return;
+        }
+        let warps = |threads: &[u32]| threads.iter().fold(0u32, |warps, thread| warps | 1 << (thread / 32));
+        let (all, waiting) = (warps(threads), warps(waiting));
+        let mut joined = [0; WARPS];
+        for (_, seen) in self.seen.iter().enumerate().filter(|(warp, _)| all >> warp & 1 == 1) {
+            joined.iter_mut().zip(seen).for_each(|(joined, seen)| *joined = (*joined).max(*seen));
+        }
+        for (warp, seen) in self.seen.iter_mut().enumerate().filter(|(warp, _)| all >> warp & 1 == 1) {
+            if waiting >> warp & 1 == 1 {
+                *seen = joined;
+            }
+            seen[warp] += 1;
+            self.latest = self.latest.max(seen[warp]);
+        }
+    }
+
+    /// `thread` uses `bytes` bytes from `at` on. With whom that is a race, if it is one, and what that one does.
+    fn note(&mut self, thread: u32, at: usize, bytes: usize, how: Use) -> Option<(Stamp, Use)> {
+        let (warp, lane) = ((thread / 32) as usize, (thread % 32) as u8);
+        let seen = self.seen[warp];
+        let now = Stamp { clock: seen[warp], warp: warp as u8, lane };
+        // Whether it is over for this thread.
+        let over = |stamp: Stamp| {
+            let known = seen[stamp.warp as usize];
+            match stamp.warp == now.warp {
+                true => stamp.clock < known || stamp.lane == lane,
+                false => stamp.clock <= known,
+            }
+        };
+        for cell in &mut self.cells[at / GRAIN..(at + bytes).div_ceil(GRAIN)] {
+            if how == Use::Copied {
+                cell.copied = Stamp::default();
+            } else if cell.copied.clock > self.before {
+                return Some((cell.copied, Use::Copy));
+            }
+            if !over(cell.written) {
+                return Some((cell.written, Use::Write));
+            }
+            let several = cell.readers.checked_sub(1).map(|i| &mut self.readers[i as usize]);
+            if how != Use::Read {
+                let found = several.as_ref().and_then(|all| all.iter().find(|&&stamp| !over(stamp)));
+                if let Some(&stamp) = found.or_else(|| (!over(cell.read)).then_some(&cell.read)) {
+                    return Some((stamp, Use::Read));
+                }
+                (cell.written, cell.read) = (now, Stamp::default());
+                if how == Use::Copy {
+                    cell.copied = now;
+                }
+                several.into_iter().for_each(|all| *all = [Stamp::default(); WARPS]);
+                continue;
+            }
+            let read = cell.read;
+            if read.warp == now.warp && read.clock == now.clock {
+                cell.read.lane = if read.lane == lane { lane } else { MANY };
+            } else {
+                if !over(read) && several.is_none() {
+                    let mut all = [Stamp::default(); WARPS];
+                    all[read.warp as usize] = read;
+                    self.readers.push(all);
+                    cell.readers = self.readers.len() as u32;
+                }
+                cell.read = now;
+            }
+            if let Some(i) = cell.readers.checked_sub(1) {
+                self.readers[i as usize][warp] = cell.read;
+            }
+        }
+        None
+    }
+}
+
+impl Block {
+    /// The current thread uses shared memory, which it may. Stops the block if that is a race.
+    pub(super) unsafe fn shared_access(block: *mut Block, address: usize, bytes: usize, how: Use) {
+        let b = unsafe { &mut *block };
+        let Some(at) = b.shared.offset(address) else { return };
+        let Some((other, does)) = b.races.note(b.current, at, bytes, how) else { return };
+        let why = race(&b.shared.place(address), bytes, how, other, does);
+        unsafe { Block::fail(block, why) };
+    }
+}
+
+/// What a thread does to a place, and what the other one does.
+fn race(place: &str, bytes: usize, how: Use, other: Stamp, does: Use) -> String {
+    let who = match other.lane {
+        MANY => format!("another thread of warp {}", other.warp),
+        lane => format!("thread {}", u32::from(other.warp) * 32 + u32::from(lane)),
+    };
+    let between = if does == Use::Copy { "wait and barrier" } else { "barrier" };
+    format!("{how} {bytes} bytes of shared memory, {place}, that {who} {does}, with no {between} between")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITE: Use = Use::Write;
+    const READ: Use = Use::Read;
+
+    fn races(warps: usize) -> Races {
+        let mut races = Races::default();
+        races.begin(true, warps, 64);
+        races
+    }
+
+    #[test]
+    fn what_a_barrier_lies_between_is_no_race() {
+        let mut races = races(2);
+        let all: Vec<u32> = (0..64).collect();
+        assert_eq!(races.note(3, 8, 4, WRITE), None);
+        assert_eq!(races.note(3, 8, 4, READ), None);
+        assert!(races.note(3, 8, 4, WRITE).is_none(), "a thread does not race with itself");
+        let other = Stamp { clock: 1, warp: 0, lane: 3 };
+        assert_eq!(races.note(4, 10, 2, READ), Some((other, WRITE)));
+        assert_eq!(races.note(40, 8, 8, READ), Some((other, WRITE)));
+        races.meet(&all, &all);
+        assert_eq!(races.note(40, 8, 8, READ), None);
+        assert_eq!(races.note(4, 8, 2, READ), None);
+        assert!(races.note(3, 8, 4, WRITE).is_some(), "two have read it since");
+        races.meet(&all, &all);
+        assert_eq!(races.note(3, 8, 4, WRITE), None);
+    }
+
+    #[test]
+    fn a_warp_that_meets_alone_knows_only_of_itself() {
+        let mut races = races(2);
+        let warp: Vec<u32> = (0..32).collect();
+        assert_eq!(races.note(0, 0, 4, WRITE), None);
+        assert_eq!(races.note(32, 4, 4, WRITE), None);
+        races.meet(&warp, &warp);
+        assert_eq!(races.note(1, 0, 4, READ), None);
+        assert!(races.note(1, 4, 4, READ).is_some());
+        assert!(races.note(33, 0, 4, READ).is_some());
+    }
+
+    #[test]
+    fn who_arrives_without_waiting_is_waited_for_and_knows_nothing() {
+        let mut races = races(2);
+        let (all, second): (Vec<u32>, Vec<u32>) = ((0..64).collect(), (32..64).collect());
+        assert_eq!(races.note(0, 0, 4, WRITE), None);
+        assert_eq!(races.note(32, 4, 4, WRITE), None);
+        races.meet(&all, &second);
+        assert_eq!(races.note(40, 0, 4, READ), None);
+        assert!(races.note(1, 4, 4, READ).is_some());
+    }
+
+    #[test]
+    fn every_reader_is_remembered() {
+        let mut races = races(3);
+        let all: Vec<u32> = (0..96).collect();
+        for reader in [0, 40, 41, 70, 5] {
+            assert_eq!(races.note(reader, 0, 2, READ), None);
+        }
+        let mut later = (0..3).map(|warp| (warp * 32..warp * 32 + 32).collect::<Vec<u32>>());
+        // The first two warps meet; the third has read it too.
+        let two: Vec<u32> = later.by_ref().take(2).flatten().collect();
+        races.meet(&two, &two);
+        assert_eq!(races.note(0, 0, 2, WRITE).map(|(stamp, does)| (stamp.warp, does)), Some((2, READ)));
+        races.meet(&all, &all);
+        assert_eq!(races.note(0, 0, 2, WRITE), None);
+        // Another block begins: what the last one did is over.
+        races.begin(true, 3, 64);
+        assert_eq!(races.note(70, 0, 2, WRITE), None);
+    }
+
+    #[test]
+    fn a_copy_under_way_is_not_to_be_touched() {
+        let mut races = races(2);
+        let all: Vec<u32> = (0..64).collect();
+        assert_eq!(races.note(0, 0, 16, Use::Copy), None);
+        let copy = Some((Stamp { clock: 1, warp: 0, lane: 0 }, Use::Copy));
+        // Not by the thread that issued it, and after a barrier no more than before.
+        assert_eq!(races.note(0, 0, 4, READ), copy);
+        races.meet(&all, &all);
+        assert_eq!(races.note(40, 8, 4, READ), copy);
+        assert_eq!(races.note(0, 0, 16, Use::Copied), None);
+        assert!(races.note(40, 8, 4, READ).is_some_and(|(_, does)| does == WRITE));
+        races.meet(&all, &all);
+        assert_eq!(races.note(40, 8, 4, READ), None);
+        // One that nobody waited for ends with its block.
+        races.meet(&all, &all);
+        assert_eq!(races.note(0, 0, 16, Use::Copy), None);
+        races.begin(true, 2, 64);
+        assert_eq!(races.note(40, 8, 4, READ), None);
+    }
+}
