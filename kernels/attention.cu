@@ -5,8 +5,8 @@
 // The scores are never stored: a block owns a tile of 64 queries (forward, dq) or 64 keys (dk, dv), walks the tiles of
 // the other side, and makes each tile of scores from pieces in shared memory; the backward pass makes it again from
 // lse. Everything is fp32 inside, every sum in one order; bf16 goes through tensor cores (device/attention_tensor.cuh),
-// for which probabilities and their gradients are rounded to bf16. Multiply-adds: 2, and backward 7, times tokens^2 channels per image (half if
-// causal).
+// for which probabilities and their gradients are rounded to bf16. Multiply-adds: 2, and backward 7, times tokens^2
+// channels per image (half if causal); of more than 128 channels in bf16 9, as two warps make the same scores.
 // fwd and bwd_queries write y, lse and dq, delta; bwd_keys needs delta, so it comes after bwd_queries.
 // Dao et al. 2022 (arXiv 2205.14135), Dao 2023 (arXiv 2307.08691).
 #include "device/veridical.cuh"

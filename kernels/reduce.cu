@@ -3,9 +3,11 @@
 //   shapes.
 //   sum_rows (inner = 1): one thread block per sum; threads stride through the row, 16 bytes at a time, then a block
 //   sum.
-//   sum_columns (inner > 1): one block per stripe of columns. A thread has 16 bytes of neighbouring columns, if rows
-//   start at whole ones, or else one column; a warp reads several rows at a time, a thread has four loads under way.
-//   The rows of a warp are added first, then the warps in order.
+//   sum_columns (inner > 1): one block per stripe of columns. A thread has 16 bytes of neighbouring columns, or one
+//   column; a warp reads several rows at a time, a thread has four loads under way. The rows of a warp are added
+//   first, then the warps in order.
+//   wide: 0 where rows are no whole number of 16 bytes; 1 where they are and begin at one, to be loaded by one
+//   instruction; 2 where they are and do not: summed in the same order, loaded element by element.
 //   `partial` writes fp32, `final` reads fp32: the two passes of a long sum.
 #include "device/veridical.cuh"
 
@@ -22,6 +24,17 @@ struct ReduceParams {
 
 constexpr uint32_t WARPS = 8;  // of a block
 
+template <bool TOGETHER, int N, class T, class I>
+DEVICE vec<std::remove_const_t<T>, N> neighbours(gptr<T> at, I i) {
+    if constexpr (TOGETHER) {
+        return load_vec<N>(at, i);
+    } else {
+        vec<std::remove_const_t<T>, N> v;
+        UNROLL for (int k = 0; k < N; k++) v[k] = at[i + k];
+        return v;
+    }
+}
+
 template <class In, class Out>
 DEVICE void sum_rows(const ReduceParams& p) {
     constexpr int N = 16 / sizeof(In);
@@ -35,7 +48,7 @@ DEVICE void sum_rows(const ReduceParams& p) {
         uint64_t vectors = p.wide ? count / N : 0;
         float sum = 0.0f;
         for (uint64_t i = threadIdx.x; i < vectors; i += blockDim.x) {
-            vec<In, N> v = load_vec<N>(row, i * N);
+            vec<In, N> v = p.wide == 1 ? neighbours<true, N>(row, i * N) : neighbours<false, N>(row, i * N);
             for (int k = 0; k < N; k++) sum += to_float(v.v[k]);
         }
         for (uint64_t i = vectors * N + threadIdx.x; i < count; i += blockDim.x) sum += to_float(row[i]);
@@ -44,8 +57,8 @@ DEVICE void sum_rows(const ReduceParams& p) {
     }
 }
 
-// N neighbouring columns a thread, ACROSS threads to a stripe.
-template <class In, class Out, int N, uint32_t ACROSS>
+// N neighbouring columns a thread, loaded TOGETHER or not, ACROSS threads to a stripe.
+template <class In, class Out, int N, bool TOGETHER, uint32_t ACROSS>
 DEVICE void sum_stripes(const ReduceParams& p) {
     constexpr uint32_t WIDTH = ACROSS * N, ROWS = WARP / ACROSS;
     constexpr int UNDER_WAY = 4;
@@ -65,13 +78,13 @@ DEVICE void sum_stripes(const ReduceParams& p) {
         uint32_t r = warp() * ROWS + lane() / ACROSS;
         for (; r + (UNDER_WAY - 1) * STEP < count; r += UNDER_WAY * STEP) {
             vec<In, N> v[UNDER_WAY];
-            UNROLL for (int k = 0; k < UNDER_WAY; k++) v[k] = load_vec<N>(at, (r + k * STEP) * p.inner);
+            UNROLL for (int k = 0; k < UNDER_WAY; k++) v[k] = neighbours<TOGETHER, N>(at, (r + k * STEP) * p.inner);
             UNROLL for (int k = 0; k < UNDER_WAY; k++) {
                 UNROLL for (int i = 0; i < N; i++) sums[i] += to_float(v[k][i]);
             }
         }
         for (; r < count; r += STEP) {
-            vec<In, N> v = load_vec<N>(at, r * p.inner);
+            vec<In, N> v = neighbours<TOGETHER, N>(at, r * p.inner);
             UNROLL for (int i = 0; i < N; i++) sums[i] += to_float(v[i]);
         }
         UNROLL for (uint32_t other = ACROSS; other < WARP; other *= 2) {
@@ -92,11 +105,10 @@ DEVICE void sum_stripes(const ReduceParams& p) {
 
 template <class In, class Out>
 DEVICE void sum_columns(const ReduceParams& p) {
-    if (p.wide) {
-        sum_stripes<In, Out, 16 / sizeof(In), 8>(p);
-    } else {
-        sum_stripes<In, Out, 1, WARP>(p);
-    }
+    constexpr int N = 16 / sizeof(In);
+    if (p.wide == 1) sum_stripes<In, Out, N, true, 8>(p);
+    else if (p.wide == 2) sum_stripes<In, Out, N, false, 8>(p);
+    else sum_stripes<In, Out, 1, true, WARP>(p);
 }
 
 KERNEL(sum_rows_fwd_f32, ReduceParams) { sum_rows<float, float>(p); }

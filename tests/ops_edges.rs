@@ -242,3 +242,28 @@ mod attention {
         }
     }
 }
+
+mod sums {
+    use super::*;
+
+    /// The order of a sum is that of its shape: where the tensor begins in memory is nothing to its bits.
+    #[test]
+    fn have_the_bits_of_their_shape() {
+        for device in devices() {
+            for dtype in [DType::F32, DType::BF16] {
+                for (rows, columns) in [(300, 64), (5000, 8), (70, 24), (33, 7)] {
+                    let all = Tensor::from_vec(values(rows * columns + 1, 3.0), [rows * columns + 1], &device).unwrap();
+                    let all = ops::cast(&all, dtype).unwrap().into_value();
+                    let inside = all.narrow(1, rows * columns).unwrap().reshape([rows, columns]).unwrap();
+                    let apart = Tensor::zeros([rows, columns], dtype, &device).unwrap();
+                    let apart = ops::add(&apart, &inside).unwrap();
+                    for axis in [0, 1] {
+                        let sum = |x: Var| ops::sum(x, &[axis]).unwrap().value().to_f64().unwrap();
+                        let (inside, apart) = (sum((&inside).into()), sum(apart.clone()));
+                        assert!(inside == apart, "{rows}x{columns} over axis {axis} in {dtype} on {device}");
+                    }
+                }
+            }
+        }
+    }
+}

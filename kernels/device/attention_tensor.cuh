@@ -15,7 +15,7 @@ using fragments::swizzled;
 
 // Lanes that share a row of a tile, as mma leaves it.
 constexpr uint32_t SHARE_A_ROW = 4;
-constexpr uint32_t ROWS = 64, WARP_ROWS = 16, THREADS = ROWS / WARP_ROWS * WARP;
+constexpr uint32_t ROWS = 64, WARP_ROWS = 16;
 
 // 16 rows by COLS columns of a warp: sums[j][e] is row `row() + e / 2 * 8`, column `8 j + column() + e % 2`.
 template <uint32_t COLS>

@@ -72,10 +72,12 @@ struct PatchSource {
         int32_t y = r.y + c.y, x = r.x + c.x;
         offset = r.offset + c.offset;
         if constexpr (SPREAD) {
-            if (y < 0 || x < 0 || y % (int32_t)spread != 0 || x % (int32_t)spread != 0) return false;
-            y /= (int32_t)spread;
-            x /= (int32_t)spread;
-            offset += between(y, x) - between(r.y + c.y, r.x + c.x);
+            if (spread > 1) {
+                if (y < 0 || x < 0 || y % (int32_t)spread != 0 || x % (int32_t)spread != 0) return false;
+                y /= (int32_t)spread;
+                x /= (int32_t)spread;
+                offset += between(y, x) - between(r.y + c.y, r.x + c.x);
+            }
         }
         return (uint32_t)y < height && (uint32_t)x < width;
     }

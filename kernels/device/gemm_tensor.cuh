@@ -16,10 +16,10 @@ struct TensorTile {
 
 namespace detail {
 
-template <bool WIDE, class Fetch>
+template <bool ALL_WIDE, class Fetch>
 DEVICE void fetch_to_shared(const Fetch& fetch, uint32_t depth, sptr<bf16> to) {
     constexpr int WIDTH = Fetch::PER_ROW * Fetch::VEC;
-    if constexpr (WIDE) {
+    if (ALL_WIDE || fetch.factor.wide) {
         fetch.wide(depth, [&](int i, uint64_t offset, bool valid) {
             sptr<bf16> dst = to + fragments::swizzled<WIDTH>(Fetch::tile_row(i), Fetch::tile_column());
             cp_async16(dst, fetch.factor.source.data + offset, valid);
@@ -84,7 +84,7 @@ DEVICE void store_lines(const Output<bf16>& out, uint32_t row, uint32_t column, 
     }
 }
 
-template <class Tile, bool WIDE, class A, class B, class Out>
+template <class Tile, bool ALL_WIDE, class A, class B, class Out>
 DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t begin, uint32_t end, const Out& out) {
     constexpr int BK = Tile::BK, STAGES = Tile::STAGES, MI = Tile::WM / 16, NI = Tile::WN / 16;
     SHARED_DYNAMIC(bf16, shared);
@@ -95,8 +95,8 @@ DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t beg
     auto fetch = [&](uint32_t s) {
         uint32_t depth = begin + s * BK;
         if (depth < end) {
-            fetch_to_shared<WIDE>(fetch_a, depth, a_stage(s));
-            fetch_to_shared<WIDE>(fetch_b, depth, b_stage(s));
+            fetch_to_shared<ALL_WIDE>(fetch_a, depth, a_stage(s));
+            fetch_to_shared<ALL_WIDE>(fetch_b, depth, b_stage(s));
         }
         cp_async_commit();  // an empty group keeps the count
     };
@@ -145,7 +145,7 @@ DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t beg
 
 }  // namespace detail
 
-// One tile of the result at `at`, from depth `begin` to `end`. The loop that fetches 16 bytes at a time has none of the
+// One tile of the result at `at`, from depth `begin` to `end`. The loop for factors that are both wide has none of the
 // instructions of the other one; ALL_WIDE says that it is the one that is needed.
 template <class Tile, bool ALL_WIDE = false, class A, class B, class Out>
 DEVICE void tensor_product(const A& a, const B& b, TilePosition at, uint32_t begin, uint32_t end, const Out& out) {

@@ -65,27 +65,30 @@ inline void note(const void* at, uint32_t bytes, bool write) {
     if (SHARED && context.watched) runtime->shared_access(state(), reinterpret_cast<uintptr_t>(at), bytes, write);
 }
 
-// An element of shared memory, which reads and writes as T does.
+// An element of shared memory, which reads and writes as T does. Only where it stands: what `auto` made of it would still
+// be the element, and not what it held.
 template <class T>
 class Reference {
     using Value = std::remove_const_t<T>;
     T* at;
 
-public:
-    explicit Reference(T& element) : at(&element) {}
-    operator Value() const {
+    Value read() const {
         note<true>(at, sizeof(T), false);
         return *at;
     }
-    const Reference& operator=(Value v) const {
+    void write(Value v) const {
         note<true>(at, sizeof(T), true);
         *at = v;
-        return *this;
     }
-    const Reference& operator=(const Reference& other) const { return *this = static_cast<Value>(other); }
-    Reference(const Reference&) = default;
-    const Reference& operator+=(Value v) const { return *this = static_cast<Value>(*this) + v; }
-    const Reference& operator*=(Value v) const { return *this = static_cast<Value>(*this) * v; }
+
+public:
+    explicit Reference(T& element) : at(&element) {}
+    Reference(Reference&&) = default;
+    operator Value() const&& { return read(); }
+    void operator=(Value v) const&& { write(v); }
+    void operator=(Reference&& other) const&& { write(other.read()); }
+    void operator+=(Value v) const&& { write(read() + v); }
+    void operator*=(Value v) const&& { write(read() * v); }
 };
 
 inline void* static_shared(const void* site, const char* name, uint64_t bytes) {

@@ -54,6 +54,7 @@ impl Weights {
     /// trainable values rounded once, instead of each whenever it is needed. Errors if there is no memory for them.
     pub fn for_compute(self, dtype: DType) -> Result<Self> {
         let halves = match dtype {
+            DType::BF16 if self.halves.is_some() => self.halves,
             DType::BF16 => Some(ops::cast(&self.flat, dtype)?.into_value()),
             _ => None,
         };

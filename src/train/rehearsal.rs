@@ -61,8 +61,9 @@ impl Prepared<'_> {
         // Weights, their gradient, two moments, the averages, and the copies of which a checkpoint is made.
         let copies = 7 + self.config.average.power.len() as u128;
         let numbers = self.model.weights.layout().flat_len() as u128;
+        let rounded = if self.options.compute == DType::BF16 { 2 * numbers } else { 0 };
         memory::check(
-            4 * copies * numbers,
+            4 * copies * numbers + rounded,
             &format!("training {numbers} parameters"),
             "make the network smaller ([model]) or keep fewer averages (average.power)",
         )?;

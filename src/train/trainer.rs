@@ -221,8 +221,8 @@ impl Trainer {
         let powers = state.powers.iter().map(|power| Ok(fits(power)?.flat().clone())).collect::<Result<Vec<_>>>()?;
         let find =
             |name: &str| state.optimizer.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor.clone());
-        self.optimizer.restore(state.step, find)?;
         let weights = weights.for_compute(self.options.compute)?;
+        self.optimizer.restore(state.step, find)?;
         (self.weights, self.average, self.step, self.seen) = (weights, average, state.step, state.seen);
         self.powers.iter_mut().zip(powers).for_each(|(power, stored)| power.2 = stored);
         Ok(())

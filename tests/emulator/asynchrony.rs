@@ -71,6 +71,11 @@ fn warps_hand_over_through_named_barriers() {
 
 #[test]
 fn what_is_left_out_is_found_in_every_order() {
+    for order in ORDERS {
+        let x = integers(512);
+        let reversed: Vec<f32> = x[..32].iter().rev().copied().collect();
+        assert_eq!(run(order, "test_late_producer", 64, 0, 0)[..32], reversed, "{order}");
+    }
     for (kernel, threads, n, omit, part) in [
         // The wait, the commit that it waits for, the barrier behind it.
         ("test_async_swap", 128, 200, 1, "copies to, with no wait and barrier between"),
@@ -81,6 +86,8 @@ fn what_is_left_out_is_found_in_every_order() {
         ("test_async_pipeline", 32, 512, 2, "between"),
         // A consumer that does not wait for its producer.
         ("test_warp_roles", 64, 8, 1, "with no barrier between"),
+        // A producer that says it is done before it is.
+        ("test_late_producer", 64, 0, 1, "with no barrier between"),
     ] {
         for order in ORDERS {
             let gpu = device(order);

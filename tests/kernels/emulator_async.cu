@@ -45,6 +45,19 @@ KERNEL(test_async_pipeline, TestAsyncParams) {
     }
 }
 
+// The second warp waits for what the first one makes. omit 1: the first one makes it after it has arrived.
+KERNEL(test_late_producer, TestAsyncParams) {
+    SHARED(float, slot, 32);
+    if (warp() == 0) {
+        if (p.omit & 1) named_barrier_arrive(1, 64);
+        slot[lane()] = p.x.as<const float>()[lane()];
+        if (!(p.omit & 1)) named_barrier_arrive(1, 64);
+    } else {
+        named_barrier_sync(1, 64);
+        p.y.as<float>()[lane()] = slot[31 - lane()];
+    }
+}
+
 // The first warp makes what the second consumes: "full" is barrier 1, "empty" barrier 2. omit 1: the consumer does not
 // wait.
 KERNEL(test_warp_roles, TestAsyncParams) {

@@ -269,6 +269,7 @@ impl Block {
             let thread = (*block).current;
             let [bx, by, bz] = (*block).index;
             (*block).fault = Some(format!("block ({bx}, {by}, {bz}), thread {thread}: {why}"));
+            drop(why);
             Block::suspend(block);
         }
     }

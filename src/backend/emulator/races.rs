@@ -47,6 +47,11 @@ impl fmt::Display for Use {
     }
 }
 
+/// `seen` is known to `joined` too.
+fn join(joined: &mut Seen, seen: &Seen) {
+    joined.iter_mut().zip(seen).for_each(|(joined, seen)| *joined = (*joined).max(*seen));
+}
+
 /// What is known of [`GRAIN`] bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
@@ -60,7 +65,7 @@ struct Cell {
 }
 
 /// Up to which clock of each warp what was done is over.
-type Seen = [u32; WARPS];
+pub(super) type Seen = [u32; WARPS];
 
 /// What the running block's threads did to its shared memory.
 #[derive(Default)]
@@ -69,6 +74,8 @@ pub(super) struct Races {
     cells: Vec<Cell>,
     readers: Vec<[Stamp; WARPS]>,
     seen: Vec<Seen>,
+    /// Of each warp the lanes that have passed a barrier that the others have yet to come to: their clock is one ahead.
+    ahead: Vec<u32>,
     /// The latest clock of all: what another block did is over.
     latest: u32,
     /// That of the last block's end.
@@ -83,6 +90,8 @@ impl Races {
             return;
         }
         self.cells.resize(bytes.div_ceil(GRAIN).max(self.cells.len()), Cell::default());
+        self.ahead.clear();
+        self.ahead.resize(warps, 0);
         self.seen.clear();
         self.seen.resize(warps, [self.latest; WARPS]);
         self.before = self.latest;
@@ -92,30 +101,48 @@ impl Races {
         }
     }
 
-    /// What `threads` did before is over for all of `waiting`, which are among them.
-    pub(super) fn meet(&mut self, threads: &[u32], waiting: &[u32]) {
+    /// A thread passes a barrier without waiting: `joined` learns what its warp did before.
+    pub(super) fn pass(&mut self, thread: u32, joined: &mut Seen) {
+        let (warp, lane) = ((thread / 32) as usize, thread % 32);
         if !self.on {
             return;
         }
-        let warps = |threads: &[u32]| threads.iter().fold(0u32, |warps, thread| warps | 1 << (thread / 32));
-        let (all, waiting) = (warps(threads), warps(waiting));
-        let mut joined = [0; WARPS];
-        for (_, seen) in self.seen.iter().enumerate().filter(|(warp, _)| all >> warp & 1 == 1) {
-            joined.iter_mut().zip(seen).for_each(|(joined, seen)| *joined = (*joined).max(*seen));
+        self.ahead[warp] |= 1 << lane;
+        if self.ahead[warp] == u32::MAX {
+            join(joined, &self.seen[warp]);
+            self.advance(warp);
         }
-        for (warp, seen) in self.seen.iter_mut().enumerate().filter(|(warp, _)| all >> warp & 1 == 1) {
-            if waiting >> warp & 1 == 1 {
-                *seen = joined;
-            }
-            seen[warp] += 1;
-            self.latest = self.latest.max(seen[warp]);
+    }
+
+    /// Threads that waited for each other, and for what `joined` knows of, go on: all of that is over for them.
+    pub(super) fn meet(&mut self, waiting: &[u32], mut joined: Seen) {
+        if !self.on {
+            return;
         }
+        let warps = waiting.iter().fold(0u32, |warps, thread| warps | 1 << (thread / 32));
+        let met = || (0..WARPS).filter(move |warp| warps >> warp & 1 == 1);
+        met().for_each(|warp| join(&mut joined, &self.seen[warp]));
+        for warp in met() {
+            let own = self.seen[warp][warp];
+            self.seen[warp] = joined;
+            self.seen[warp][warp] = own;
+            self.advance(warp);
+        }
+    }
+
+    /// A warp's clock goes on.
+    fn advance(&mut self, warp: usize) {
+        self.seen[warp][warp] += 1 + u32::from(self.ahead[warp] != 0 && self.ahead[warp] != u32::MAX);
+        self.ahead[warp] = 0;
+        self.latest = self.latest.max(self.seen[warp][warp]);
     }
 
     /// `thread` uses `bytes` bytes from `at` on. With whom that is a race, if it is one, and what that one does.
     fn note(&mut self, thread: u32, at: usize, bytes: usize, how: Use) -> Option<(Stamp, Use)> {
         let (warp, lane) = ((thread / 32) as usize, (thread % 32) as u8);
-        let seen = self.seen[warp];
+        let mut seen = self.seen[warp];
+        seen[warp] += self.ahead[warp] >> lane & 1;
+        self.latest = self.latest.max(seen[warp]);
         let now = Stamp { clock: seen[warp], warp: warp as u8, lane };
         // Whether it is over for this thread.
         let over = |stamp: Stamp| {
@@ -194,6 +221,7 @@ mod tests {
 
     const WRITE: Use = Use::Write;
     const READ: Use = Use::Read;
+    const NOTHING: Seen = [0; WARPS];
 
     fn races(warps: usize) -> Races {
         let mut races = Races::default();
@@ -211,11 +239,11 @@ mod tests {
         let other = Stamp { clock: 1, warp: 0, lane: 3 };
         assert_eq!(races.note(4, 10, 2, READ), Some((other, WRITE)));
         assert_eq!(races.note(40, 8, 8, READ), Some((other, WRITE)));
-        races.meet(&all, &all);
+        races.meet(&all, NOTHING);
         assert_eq!(races.note(40, 8, 8, READ), None);
         assert_eq!(races.note(4, 8, 2, READ), None);
         assert!(races.note(3, 8, 4, WRITE).is_some(), "two have read it since");
-        races.meet(&all, &all);
+        races.meet(&all, NOTHING);
         assert_eq!(races.note(3, 8, 4, WRITE), None);
     }
 
@@ -225,21 +253,28 @@ mod tests {
         let warp: Vec<u32> = (0..32).collect();
         assert_eq!(races.note(0, 0, 4, WRITE), None);
         assert_eq!(races.note(32, 4, 4, WRITE), None);
-        races.meet(&warp, &warp);
+        races.meet(&warp, NOTHING);
         assert_eq!(races.note(1, 0, 4, READ), None);
         assert!(races.note(1, 4, 4, READ).is_some());
         assert!(races.note(33, 0, 4, READ).is_some());
     }
 
     #[test]
-    fn who_arrives_without_waiting_is_waited_for_and_knows_nothing() {
+    fn who_passes_without_waiting_is_waited_for_and_knows_nothing() {
         let mut races = races(2);
-        let (all, second): (Vec<u32>, Vec<u32>) = ((0..64).collect(), (32..64).collect());
+        let second: Vec<u32> = (32..64).collect();
         assert_eq!(races.note(0, 0, 4, WRITE), None);
         assert_eq!(races.note(32, 4, 4, WRITE), None);
-        races.meet(&all, &second);
+        let mut joined = NOTHING;
+        for thread in 0..32 {
+            races.pass(thread, &mut joined);
+            // What a lane does behind the barrier is not waited for, whenever the others come to it.
+            assert_eq!(races.note(thread, 8, 4, READ), None);
+        }
+        races.meet(&second, joined);
         assert_eq!(races.note(40, 0, 4, READ), None);
         assert!(races.note(1, 4, 4, READ).is_some());
+        assert!(races.note(40, 8, 4, WRITE).is_some());
     }
 
     #[test]
@@ -252,9 +287,9 @@ mod tests {
         let mut later = (0..3).map(|warp| (warp * 32..warp * 32 + 32).collect::<Vec<u32>>());
         // The first two warps meet; the third has read it too.
         let two: Vec<u32> = later.by_ref().take(2).flatten().collect();
-        races.meet(&two, &two);
+        races.meet(&two, NOTHING);
         assert_eq!(races.note(0, 0, 2, WRITE).map(|(stamp, does)| (stamp.warp, does)), Some((2, READ)));
-        races.meet(&all, &all);
+        races.meet(&all, NOTHING);
         assert_eq!(races.note(0, 0, 2, WRITE), None);
         // Another block begins: what the last one did is over.
         races.begin(true, 3, 64);
@@ -269,14 +304,14 @@ mod tests {
         let copy = Some((Stamp { clock: 1, warp: 0, lane: 0 }, Use::Copy));
         // Not by the thread that issued it, and after a barrier no more than before.
         assert_eq!(races.note(0, 0, 4, READ), copy);
-        races.meet(&all, &all);
+        races.meet(&all, NOTHING);
         assert_eq!(races.note(40, 8, 4, READ), copy);
         assert_eq!(races.note(0, 0, 16, Use::Copied), None);
         assert!(races.note(40, 8, 4, READ).is_some_and(|(_, does)| does == WRITE));
-        races.meet(&all, &all);
+        races.meet(&all, NOTHING);
         assert_eq!(races.note(40, 8, 4, READ), None);
         // One that nobody waited for ends with its block.
-        races.meet(&all, &all);
+        races.meet(&all, NOTHING);
         assert_eq!(races.note(0, 0, 16, Use::Copy), None);
         races.begin(true, 2, 64);
         assert_eq!(races.note(40, 8, 4, READ), None);

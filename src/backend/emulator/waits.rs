@@ -9,6 +9,7 @@ use std::ffi::{CStr, c_char, c_void};
 
 use super::abi::{self, Compute};
 use super::block::{Block, State};
+use super::races::Seen;
 
 /// A barrier of the block.
 #[derive(Default)]
@@ -16,15 +17,15 @@ pub(super) struct Barrier {
     arrived: u32,
     expected: u32,
     waiting: Vec<u32>,
-    /// Who has arrived without waiting.
-    passing: Vec<u32>,
+    /// What those have done that have arrived without waiting.
+    passed: Seen,
 }
 
 impl Barrier {
     pub(super) fn clear(&mut self) {
         self.arrived = 0;
         self.waiting.clear();
-        self.passing.clear();
+        self.passed = Seen::default();
     }
 }
 
@@ -60,14 +61,12 @@ impl Block {
             barrier.waiting.push(b.current);
             b.threads[b.current as usize].state = State::AtBarrier(id);
         } else {
-            barrier.passing.push(b.current);
+            b.races.pass(b.current, &mut barrier.passed);
         }
         if barrier.arrived == expected {
             let mut waiting = std::mem::take(&mut barrier.waiting);
             barrier.arrived = 0;
-            let mut all = std::mem::take(&mut barrier.passing);
-            all.extend(&waiting);
-            b.races.meet(&all, &waiting);
+            b.races.meet(&waiting, std::mem::take(&mut barrier.passed));
             b.release(&mut waiting);
             waiting.clear();
             b.barriers[id as usize].waiting = waiting;
@@ -115,9 +114,9 @@ impl Block {
             others[count] = warp * 32 + l;
             count += 1;
         }
-        if b.races.on && unsafe { CStr::from_ptr(what) } == c"__syncwarp" {
-            let all: Vec<u32> = (0..32).filter(|l| mask >> l & 1 == 1).map(|l| warp * 32 + l).collect();
-            b.races.meet(&all, &all);
+        // Of a part of the lanes it orders nothing here: clocks are those of whole warps.
+        if b.races.on && mask == u32::MAX && unsafe { CStr::from_ptr(what) } == c"__syncwarp" {
+            b.races.meet(&[b.current], Seen::default());
         }
         b.release(&mut others[..count]);
     }

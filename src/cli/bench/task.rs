@@ -78,8 +78,9 @@ fn forward(config: &RunConfig, model: Model, dtype: DType, batch: u32) -> Result
     let noise = ops::normal(images.shape(), DType::F32, &draws(1), &device)?;
     let deviations = per_sample(sigmas.iter().copied(), images.shape().rank(), &device)?;
     let x = ops::add(images, &ops::mul(noise, &deviations)?)?;
+    let weights = model.weights.clone().for_compute(dtype)?;
     Ok(Box::new(move || {
-        let cx = Context::inference(&model.weights).compute_in(dtype);
+        let cx = Context::inference(&weights).compute_in(dtype);
         model.denoiser().denoise(&cx, &x, &sigmas, Conditions::default()).map(drop)
     }))
 }

@@ -24,14 +24,18 @@ impl Tiling {
     const STEP: usize = 32;
     /// Least depth of a part: its sums cost a write and a read of fp32 each.
     const LEAST: usize = 8 * Self::STEP;
+    /// Depth of a part beside which its sums are nothing.
+    const DEEP: usize = 64 * Self::STEP;
 
     pub fn of(Sizes { batch, m, n, k }: Sizes) -> Self {
         let blocks = |size: usize| m.div_ceil(size) * n.div_ceil(size) * batch;
         let parts = |size: usize| (2 * Self::BUSY / blocks(size).max(1)).clamp(1, 32).min(k / Self::LEAST).max(1);
         // Large tiles do twice the work for each element read, unless they are filled with zeros for it: of 64 columns,
-        // half. With the depth in parts a few of them are enough, as of a weight's gradient.
+        // half. Of a weight's gradient, whose depth is that of many pixels, a few are enough: in parts so deep that
+        // their sums are little beside them.
         let padded = |size: usize| m.next_multiple_of(size) * n.next_multiple_of(size);
-        let large = blocks(128) * parts(128) >= Self::BUSY * 3 / 4 && 4 * padded(128) <= 5 * padded(64);
+        let deep = parts(128).min(k / Self::DEEP).max(1);
+        let large = blocks(128) * deep >= Self::BUSY * 3 / 4 && 4 * padded(128) <= 5 * padded(64);
         Self::cut(large, k, parts(if large { 128 } else { 64 }))
     }
 

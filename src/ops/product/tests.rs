@@ -108,7 +108,11 @@ fn weight_gradients_take_large_tiles_in_parts() {
     let wide = of(256, 9 * 256, 64 * 1024);
     assert_eq!((wide.large, wide.parts), (true, 7));
     assert!(!of(64, 9 * 64, 64 * 1024).large);
-    // A product too shallow to be cut, of as few tiles.
-    assert!(!of(256, 9 * 256, 256).large);
+    // What is not as deep keeps its small tiles, and its depth whole: a product of 1,024, and the same convolution
+    // forward, of 64 images of 8x8.
+    for (m, n, k) in [(1024, 1024, 1024), (64 * 64, 256, 9 * 256), (256, 9 * 256, 256)] {
+        let tiling = of(m, n, k);
+        assert_eq!((tiling.large, tiling.parts), (false, 1), "{m}x{n}x{k}");
+    }
     assert_eq!(of(0, 5, 7).parts, 1);
 }

@@ -46,11 +46,11 @@ fn pass(
     const THREADS: u32 = 256;
     let blocks = n.div_ceil(rows) * outer;
     let (at, vector) = (x.ptr(gpu)?, 16 / x.dtype().size());
+    // Who adds what depends on the shapes, and how it is loaded on the address, so that the bits do not.
     let (tasks, wide) = if inner == 1 {
         (blocks, n.is_multiple_of(vector) && rows.is_multiple_of(vector))
     } else {
-        // As wide as the kernel's stripes are.
-        let wide = Ptr::all_wide(&[at]) && inner.is_multiple_of(vector);
+        let wide = inner.is_multiple_of(vector);
         (blocks * inner.div_ceil(if wide { 8 * vector } else { 32 }), wide)
     };
     let params = ReduceParams {
@@ -61,7 +61,11 @@ fn pass(
         inner: inner as u64,
         rows: rows as u64,
         factor: factor as f32,
-        wide: (Ptr::all_wide(&[at]) && wide).into(),
+        wide: match (wide, Ptr::all_wide(&[at])) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        },
     };
     start(gpu, &Launch::blocks(kernel, [tasks.min(1 << 20) as u32, 1, 1], THREADS), &params)
 }
