@@ -1,8 +1,8 @@
 // Attention of bf16 on tensor cores. A block of four warps owns 64 rows (queries, or keys for dk and dv), 16 of them
 // each warp, which stay in shared memory while tiles of COLS of the other side pass by. A tile's scores lie in
 // registers as mma leaves them, and become the left factor of the next product where they lie, rounded to bf16; sums
-// and the softmax are fp32. D is head_dim rounded up to 64, 128 or 256. Where a warp's registers do not hold the sums of
-// all channels, there are twice as many warps: two for the same rows, each for half of the channels.
+// and the softmax are fp32. D is head_dim rounded up to 64, 128 or 256. Where a warp's registers do not hold the sums
+// of all channels, there are twice as many warps: two for the same rows, each for half of the channels.
 #pragma once
 
 #include "veridical.cuh"
@@ -94,8 +94,8 @@ DEVICE void multiply(Sums<WIDTH>& out, const Sums<COLS>& scores, sptr<bf16> b, u
     }
 }
 
-// This warp's rows times `factors` to a result, WIDTH channels from `channel` on, by way of its part of a tile that is not
-// needed any more.
+// This warp's rows times `factors` to a result, WIDTH channels from `channel` on, by way of its part of a tile that is
+// not needed any more.
 template <uint32_t D, uint32_t WIDTH = D>
 DEVICE void store_rows(const Heads& heads, buffer to, uint64_t first, sptr<bf16> tile, const Sums<WIDTH>& out,
                        const float (&factors)[2], uint32_t channel = 0) {

@@ -12,8 +12,8 @@
 // KERNEL(name, Params) { ... p.field ... }            a kernel and the one struct it is given: of buffers, numbers of 4
 //                                                     and 8 bytes, and arrays of them, with every gap a field. build.rs
 //                                                     reads it (build/params.rs) and makes the Rust struct of it.
-// KERNEL_BOUNDS(name, Params, threads[, blocks]) { ... }  the same, for blocks of at most `threads` threads, so many of which
-//                                                     shall fit a multiprocessor by their registers
+// KERNEL_BOUNDS(name, Params, threads) { ... }        the same, for blocks of at most `threads` threads; with a number
+//                                                     more, so many of them shall fit a multiprocessor's registers
 // DEVICE                                              marks the functions that kernels are made of
 // UNROLL                                              before a loop: repeat its body instead of looping, so that arrays
 //                                                     that it indexes stay in registers

@@ -45,8 +45,8 @@ DEVICE void each_pair(uint32_t row, uint32_t column, const float (&sums)[WM / 16
     }
 }
 
-// A warp's part of a tile of a bf16 matrix: through shared memory of the warp's own, so that rows are stored 16 bytes at a
-// time.
+// A warp's part of a tile of a bf16 matrix: through shared memory of the warp's own, so that rows are stored 16 bytes
+// at a time.
 template <int WM, int WN>
 DEVICE void store_lines(const Output<bf16>& out, uint32_t row, uint32_t column, float (&sums)[WM / 16][WN / 8][4], sptr<bf16> own) {
     constexpr int MI = WM / 16, NJ = WN / 8;

@@ -17,7 +17,8 @@ template <int SIZE> struct tile_of<bf16, SIZE> { using type = TensorTile<SIZE, S
 template <class T, int SIZE> constexpr int product_threads = tile_of<T, SIZE>::type::THREADS;
 
 // Computes the tile that blockIdx.x names, from part blockIdx.y of the depth. If there are several parts, `out.parts`
-// is given, and part p starts at m * n * p of it. ALL_WIDE says that both factors are wide, and leaves out the other way.
+// is given, and part p starts at m * n * p of it. ALL_WIDE says that both factors are wide, and leaves out the other
+// way.
 template <class T, int SIZE, bool ALL_WIDE = false, class A, class B>
 DEVICE void product(const A& a, const B& b, uint32_t depth, uint32_t depth_per_part, Output<T> out) {
     using Tile = typename tile_of<T, SIZE>::type;

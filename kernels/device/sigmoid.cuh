@@ -1,5 +1,5 @@
-// 1 / (1 + e^-x) for data of type T. For bf16 by the two approximate instructions, in a third of the instructions: within
-// 2^-19 of itself for |x| < 16, where the data are rounded by 2^-9.
+// 1 / (1 + e^-x) for data of type T. For bf16 by the two approximate instructions, in a third of the instructions:
+// within 2^-19 of itself for |x| < 16, where the data are rounded by 2^-9.
 #pragma once
 
 #include "bf16.cuh"

@@ -65,8 +65,8 @@ inline void note(const void* at, uint32_t bytes, bool write) {
     if (SHARED && context.watched) runtime->shared_access(state(), reinterpret_cast<uintptr_t>(at), bytes, write);
 }
 
-// An element of shared memory, which reads and writes as T does. Only where it stands: what `auto` made of it would still
-// be the element, and not what it held.
+// An element of shared memory, which reads and writes as T does. Only where it stands: what `auto` made of it would
+// still be the element, and not what it held.
 template <class T>
 class Reference {
     using Value = std::remove_const_t<T>;

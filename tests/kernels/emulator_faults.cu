@@ -10,16 +10,16 @@ struct TestFaultParams {
 
 // Reads element n of a static (how 0) or dynamic (how 1) shared array of 64 floats, or (how 2) writes it.
 KERNEL(test_shared_bounds, TestFaultParams) {
-    SHARED(uint32_t, other, 8);
+    SHARED(uint32_t, other, 64);
     SHARED(float, tile, 64);
     SHARED_DYNAMIC(float, dynamic);
-    other[0] = 0;
+    other[threadIdx.x] = 0;
     if (p.how == 0) {
         p.y.as<float>()[0] = sptr<const float>(tile)[p.n];
     } else if (p.how == 1) {
         p.y.as<float>()[0] = sptr<const float>(dynamic)[p.n];
     } else {
-        tile[p.n] = 1.0f;
+        if (threadIdx.x == 0) tile[p.n] = 1.0f;
     }
 }
 

@@ -65,8 +65,8 @@ fn fold<T: Real>(
     lanes.into_iter().fold(start, join)
 }
 
-/// The sum of `f(a_i, b_i)`, in vector code and a fixed order; of a short row, one after the other, which takes less time
-/// than adding up partial results. For use inside a [`Kernel`](super::Kernel).
+/// The sum of `f(a_i, b_i)`, in vector code and a fixed order; of a short row, one after the other, which takes less
+/// time than adding up partial results. For use inside a [`Kernel`](super::Kernel).
 #[inline(always)]
 pub fn sum_of_pairs<T: Real>(a: &[T], b: &[T], f: impl Fn(T::Acc, T::Acc) -> T::Acc) -> T::Acc {
     /// Far more than vector registers need, and joined by halves: of fewer, or joined one after the other, the compiler

@@ -4,8 +4,8 @@
 //! Every CUDA thread is a coroutine. A scheduler per block knows what each one waits for, so that a deadlock is
 //! reported instead of hanging; every access is checked against the allocation it belongs to; asynchronous copies are
 //! as early or as late as [`Order`] says; and two threads that use the same shared memory with nothing between that
-//! orders them are found whatever the order is. Three things are stricter than on a GPU: a thread that has exited does not
-//! count as arrived at a barrier or warp collective that waits for it; an address may only be used within the
+//! orders them are found whatever the order is. Three things are stricter than on a GPU: a thread that has exited does
+//! not count as arrived at a barrier or warp collective that waits for it; an address may only be used within the
 //! allocation it was made for; and memory nobody has written holds NaN.
 //!
 //! What is not modelled: time, bank conflicts, the weak ordering of global memory, and the rounding inside tensor

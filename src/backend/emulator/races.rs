@@ -4,12 +4,10 @@
 //! Each warp has a clock that goes on at every barrier and `__syncwarp`, and remembers up to which clock of each other
 //! warp it has waited for. An access is stamped with thread and clock (FastTrack, Flanagan & Freund 2009, doi
 //! 10.1145/1542476.1542490, with warps in place of threads and lanes told apart by the warp's own clock). Shuffles and
-//! `mma` order nothing, as on a GPU. A copy of cp.async writes when it is issued and again when it is waited for; whoever
-//! uses its bytes in between is in its way.
+//! `mma` order nothing, as on a GPU. A copy of cp.async writes when it is issued and again when it is waited for;
+//! whoever uses its bytes in between is in its way.
 
 use std::fmt;
-
-use super::block::Block;
 
 /// Bytes that share a stamp: no element is smaller that threads write side by side.
 const GRAIN: usize = 2;
@@ -19,7 +17,7 @@ const MANY: u8 = u8::MAX;
 
 /// Who used a place, and when. Clock 0: nobody.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     clock: u32,
     warp: u8,
     lane: u8,
@@ -138,7 +136,7 @@ impl Races {
     }
 
     /// `thread` uses `bytes` bytes from `at` on. With whom that is a race, if it is one, and what that one does.
-    fn note(&mut self, thread: u32, at: usize, bytes: usize, how: Use) -> Option<(Stamp, Use)> {
+    pub(super) fn note(&mut self, thread: u32, at: usize, bytes: usize, how: Use) -> Option<(Stamp, Use)> {
         let (warp, lane) = ((thread / 32) as usize, (thread % 32) as u8);
         let mut seen = self.seen[warp];
         seen[warp] += self.ahead[warp] >> lane & 1;
@@ -194,19 +192,8 @@ impl Races {
     }
 }
 
-impl Block {
-    /// The current thread uses shared memory, which it may. Stops the block if that is a race.
-    pub(super) unsafe fn shared_access(block: *mut Block, address: usize, bytes: usize, how: Use) {
-        let b = unsafe { &mut *block };
-        let Some(at) = b.shared.offset(address) else { return };
-        let Some((other, does)) = b.races.note(b.current, at, bytes, how) else { return };
-        let why = race(&b.shared.place(address), bytes, how, other, does);
-        unsafe { Block::fail(block, why) };
-    }
-}
-
 /// What a thread does to a place, and what the other one does.
-fn race(place: &str, bytes: usize, how: Use, other: Stamp, does: Use) -> String {
+pub(super) fn race(place: &str, bytes: usize, how: Use, other: Stamp, does: Use) -> String {
     let who = match other.lane {
         MANY => format!("another thread of warp {}", other.warp),
         lane => format!("thread {}", u32::from(other.warp) * 32 + u32::from(lane)),

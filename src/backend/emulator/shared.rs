@@ -6,6 +6,7 @@ use std::ffi::c_char;
 use super::abi::{self, Access, Range};
 use super::block::Block;
 use super::memory::POISON;
+use super::races::{Use, race};
 use crate::backend::shared_memory::MOST;
 
 /// How much of a block's shared memory may be static.
@@ -145,6 +146,15 @@ impl Block {
                 std::ptr::null_mut()
             }
         }
+    }
+
+    /// The current thread uses shared memory, which it may. Stops the block if that is a race.
+    pub(super) unsafe fn shared_access(block: *mut Block, address: usize, bytes: usize, how: Use) {
+        let b = unsafe { &mut *block };
+        let Some(at) = b.shared.offset(address) else { return };
+        let Some((other, does)) = b.races.note(b.current, at, bytes, how) else { return };
+        let why = race(&b.shared.place(address), bytes, how, other, does);
+        unsafe { Block::fail(block, why) };
     }
 
     /// Stops the block because of a wrong access.

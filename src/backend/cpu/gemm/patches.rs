@@ -159,8 +159,8 @@ impl<T> Patches<'_, T> {
         });
     }
 
-    /// Calls `copy(stretch, pixels, x)` for stretches of the patches `rows` (counted from the first of them) that lie in
-    /// one row of the grid, the first at `x`: there the kernel's row `tap_y` stands on one row of an image, or on none.
+    /// Calls `copy(stretch, pixels, x)` for stretches of the patches `rows` (counted from the first of them) that lie
+    /// in one row of the grid, the first at `x`: there the kernel's row `tap_y` stands on one row of an image, or none.
     #[inline(always)]
     fn each_stretch(&self, rows: Range<usize>, tap_y: usize, mut copy: impl FnMut(Range<usize>, Option<&[T]>, usize)) {
         let of = self.geometry;
