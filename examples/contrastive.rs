@@ -5,7 +5,8 @@
 //! `cargo run --release --example contrastive` takes the handwritten digits in the binary; a path takes what is there,
 //! `cargo run --release --example contrastive -- PATH`. On the digits the probes were right for
 //! 93.9 % of the test images by raw pixels, 96.3 % by the untrained encoder and 99.0 % by the trained one (297 images:
-//! one is a third of a percent).
+//! one is a third of a percent). On Fashion-MNIST for 84.4, 79.5 and 81.4 %: what 1,500 steps teach 128 features there
+//! is less than what its 784 pixels say by themselves.
 
 use veridical::data::{self, Batches, Images};
 use veridical::nn::{Context, Conv2d, GroupNorm, Layout, Linear, Module, Scope, Weights};
