@@ -11,7 +11,7 @@ use veridical::ops::random::Draws;
 use veridical::ops::{self, average, flatten};
 use veridical::optim::*;
 use veridical::random::{Purpose, RandomKey};
-use veridical::train::{TrainOptions, Trainer};
+use veridical::train::{TrainOptions, Trainer, TrainerState};
 use veridical::{DType, Device, Tensor};
 
 /// The CPU, and whatever runs the kernels here.
@@ -223,14 +223,16 @@ fn weights_kept_in_bf16_follow_the_optimiser() {
         for optimizer in optimisers() {
             let mut layout = Layout::new();
             let linear = Linear::new(&mut layout.scope("linear"), 5, 4, LayerInit::Kaiming);
-            let weights = Weights::init(&layout.into(), 1, &device).unwrap();
-            let options = TrainOptions { optimizer, compute: DType::BF16, ..TrainOptions::adam(0.1, 1) };
-            let mut trainer = Trainer::new(weights, options).unwrap();
+            let layout = layout.into();
+            let options = TrainOptions { optimizer, compute: DType::BF16, average: None, ..TrainOptions::adam(0.1, 1) };
+            let begin = |seed| Trainer::new(Weights::init(&layout, seed, &device).unwrap(), options.clone()).unwrap();
+            let mut trainer = begin(1);
             let first = trainer.weights().flat().to_f64().unwrap();
-            for _ in 0..3 {
+            let step = |trainer: &mut Trainer| {
                 let loss = |cx: &Context| ops::mean(ops::square(linear.forward(cx, &(&x).into())?)?, &[0, 1]);
                 trainer.step(3, |cx| ops::cast(loss(cx)?, DType::F32)).unwrap();
-            }
+            };
+            (0..3).for_each(|_| step(&mut trainer));
             let kept = trainer.weights();
             assert!(kept.flat().to_f64().unwrap() != first);
             let outputs = |weights: &Weights| {
@@ -243,6 +245,22 @@ fn weights_kept_in_bf16_follow_the_optimiser() {
             let mut changed = kept.clone();
             *changed.flat_mut() = noise(5, first.len(), &device);
             assert!(outputs(&changed) != outputs(kept), "{optimizer:?} on {device}");
+            // So are those that another trainer goes on from.
+            let buffers = trainer.optimizer().state().into_iter();
+            let mut resumed = begin(2);
+            let state = TrainerState {
+                step: 3,
+                seen: 9,
+                weights: plain,
+                average: None,
+                powers: Vec::new(),
+                optimizer: buffers.map(|(name, tensor)| (name.to_string(), tensor.clone())).collect(),
+            };
+            resumed.restore(state).unwrap();
+            assert!(outputs(resumed.weights()) == outputs(trainer.weights()), "{optimizer:?} on {device}, resumed");
+            [&mut trainer, &mut resumed].into_iter().for_each(step);
+            let flat = |trainer: &Trainer| trainer.weights().flat().to_f64().unwrap();
+            assert!(flat(&resumed) == flat(&trainer), "{optimizer:?} on {device}, a step after it was resumed");
         }
     }
 }

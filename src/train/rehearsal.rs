@@ -61,6 +61,7 @@ impl Prepared<'_> {
         // Weights, their gradient, two moments, the averages, and the copies of which a checkpoint is made.
         let copies = 7 + self.config.average.power.len() as u128;
         let numbers = self.model.weights.layout().flat_len() as u128;
+        // The weights rounded, where that is what is computed in.
         let rounded = if self.options.compute == DType::BF16 { 2 * numbers } else { 0 };
         memory::check(
             4 * copies * numbers + rounded,
