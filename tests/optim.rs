@@ -225,7 +225,7 @@ fn weights_kept_in_bf16_follow_the_optimiser() {
             let linear = Linear::new(&mut layout.scope("linear"), 5, 4, LayerInit::Kaiming);
             let layout = layout.into();
             let options = TrainOptions { optimizer, compute: DType::BF16, average: None, ..TrainOptions::adam(0.1, 1) };
-            let begin = |seed| Trainer::new(Weights::init(&layout, seed, &device).unwrap(), options.clone()).unwrap();
+            let begin = |seed| Trainer::new(Weights::init(&layout, seed, &device).unwrap(), options).unwrap();
             let mut trainer = begin(1);
             let first = trainer.weights().flat().to_f64().unwrap();
             let step = |trainer: &mut Trainer| {
