@@ -122,6 +122,14 @@ pub enum Error {
     /// Settings that contradict each other or make no sense.
     #[error("{0}")]
     Config(String),
+    /// A rank of a [run over several processes](crate::distributed) that is lost, or ended.
+    #[error("rank {rank} {what}")]
+    Rank {
+        /// Which one.
+        rank: usize,
+        /// What became of it.
+        what: String,
+    },
     /// The time that a run was given is up.
     #[error("the time that was given is up before it was done; it can be taken up again where it is")]
     OutOfTime,

@@ -109,6 +109,7 @@ pub mod backend;
 mod checksum;
 pub mod data;
 pub mod diffusion;
+pub mod distributed;
 pub mod error;
 pub mod escape;
 pub mod evaluate;

@@ -23,6 +23,7 @@ mod model;
 mod noise;
 mod output;
 mod progress;
+mod ranks;
 mod sample;
 mod shell;
 mod stack;
@@ -32,6 +33,7 @@ mod words;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
@@ -89,6 +91,8 @@ enum Command {
 pub enum Ended {
     Done,
     Interrupted,
+    /// Processes that the command started failed with this exit code, and have said why.
+    Failed(u8),
 }
 
 impl Ended {
@@ -115,15 +119,21 @@ pub fn main() -> ExitCode {
         progress::be_quiet();
     }
     interrupt::catch();
-    match threads::start_here().and_then(|notes| run(cli.command, &notes)) {
+    let ended = threads::start_here().and_then(|notes| run(cli.command, &notes));
+    let rank = ranks::rank();
+    ranks::leave(ended.as_ref().err());
+    match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
+        Ok(Ended::Failed(code)) => ExitCode::from(code),
         Err(Error::Stopped) => {
             progress::warn("stopped before the first new step");
             ExitCode::from(Ended::INTERRUPTED)
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {}", escaped_lines(&error.to_string()));
+            // Whoever reads the output of all ranks sees whose line it is.
+            let whose = rank.map_or_else(String::new, |rank| format!("rank {rank}: "));
+            let _ = writeln!(std::io::stderr(), "error: {whose}{}", escaped_lines(&error.to_string()));
             ExitCode::from(exit_code(&error))
         }
     }
@@ -156,6 +166,17 @@ fn whole() -> clap::Command {
 /// Does what a command says, after what there is to say of the threads.
 fn run(command: Command, notes: &[String]) -> Result<Ended> {
     notes.iter().for_each(|note| progress::note(note));
+    match command {
+        Command::Kdgan(_) => ranks::refuse("kdgan")?,
+        Command::TripleGan(_) => ranks::refuse("triple-gan")?,
+        Command::Collapse(_) => ranks::refuse("collapse")?,
+        Command::Evaluate(_) => ranks::refuse("evaluate")?,
+        Command::Denoise(_) => ranks::refuse("denoise")?,
+        Command::Likelihood(_) => ranks::refuse("likelihood")?,
+        Command::Classifier(_) => ranks::refuse("classifier")?,
+        // The others are done in a moment.
+        _ => {}
+    }
     match command {
         Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(args),
@@ -201,9 +222,20 @@ fn compute(name: &str) -> DType {
     if name == "bf16" { DType::BF16 } else { DType::F32 }
 }
 
+/// Whether another process writes the results.
+static IS_MUTE: AtomicBool = AtomicBool::new(false);
+
+/// From here on results are not written: another process does.
+fn be_mute() {
+    IS_MUTE.store(true, Ordering::Relaxed);
+}
+
 /// Writes a line of results, in which nothing that stood in a file acts on the terminal. A reader that went away
 /// (`veridical demo | head -1`) is its own business.
 fn say(line: &str) -> Result<()> {
+    if IS_MUTE.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     written(writeln!(std::io::stdout(), "{}", escaped_lines(line)))
 }
 

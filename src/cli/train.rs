@@ -15,7 +15,7 @@ use veridical::{Device, Error, Result, files};
 use super::data::{Reading, given, open};
 use super::progress::{Progress, note};
 use super::words::BY_PRESET;
-use super::{Ended, device, interrupt, model, output, say};
+use super::{Ended, device, interrupt, model, output, ranks, say};
 
 /// Train a diffusion model.
 ///
@@ -67,6 +67,8 @@ pub struct Args {
     images: Option<u64>,
     #[command(flatten)]
     steps_of: Steps,
+    #[command(flatten)]
+    ranks: ranks::Args,
     /// Stop after so many minutes, with everything complete (exit code 0)
     #[arg(long)]
     minutes: Option<f64>,
@@ -99,6 +101,12 @@ pub const RESUMABLE: &str = "what is in progress is dropped, and what is whole k
 const MAX_BYTES: u64 = 1 << 18;
 
 pub fn run(args: Args) -> Result<Ended> {
+    if !args.print_config {
+        if let Some(ended) = args.ranks.started()? {
+            return Ok(ended);
+        }
+        ranks::join()?;
+    }
     let args = Args { init: args.init.as_deref().map(model::file).transpose()?, ..args };
     let opened = args.opened()?;
     let mut config = args.settings(opened.as_ref())?;
@@ -178,8 +186,9 @@ pub fn directory(out: &Path, resume: bool, overwrite: bool) -> Result<RunDir> {
         (_, true) => Existing::ReplaceRun,
         _ => Existing::Refuse,
     };
+    let ranks = ranks::join()?;
     let there = RunDir::is_run(out);
-    RunDir::create(out, existing).map_err(|e| match e {
+    RunDir::shared(out, existing, &ranks).map_err(|e| match e {
         Error::Config(what) if existing == Existing::Refuse && there => {
             Error::Config(format!("{what}, go on with the run by --resume, or replace it by --overwrite"))
         }

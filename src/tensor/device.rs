@@ -1,6 +1,7 @@
 //! Devices.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::DType;
 use crate::backend::ceiling::Ceiling;
@@ -8,6 +9,9 @@ use crate::backend::cpu;
 use crate::backend::gpu::Gpu;
 use crate::backend::usage::Usage;
 use crate::error::{Error, Result};
+
+/// Which GPU is meant by a name without a number.
+static PREFERRED: AtomicUsize = AtomicUsize::new(0);
 
 /// Where a tensor lives and where operations on it run.
 #[derive(Clone, Debug)]
@@ -75,9 +79,16 @@ impl Device {
         crate::backend::emulator::Emulator::new(options).map(|emulator| Device::Gpu(Gpu::new(emulator)))
     }
 
-    /// The first NVIDIA GPU if one can be used, else the CPU. Never fails and never panics.
+    /// Makes GPU number `ordinal` the one that `cuda` and `best` mean in this process, instead of the first: each of
+    /// several processes on a machine takes one of its own.
+    pub fn prefer(ordinal: usize) {
+        PREFERRED.store(ordinal, Ordering::Relaxed);
+    }
+
+    /// The first NVIDIA GPU, or the [preferred](Self::prefer) one, if it can be used, else the CPU. Never fails and
+    /// never panics.
     pub fn best() -> Device {
-        Self::cuda(0).unwrap_or(Device::Cpu)
+        Self::cuda(PREFERRED.load(Ordering::Relaxed)).unwrap_or(Device::Cpu)
     }
 
     /// The device called `name`: `cpu`, `cuda`, `cuda:N`, `emulator` or `best`.
@@ -85,7 +96,7 @@ impl Device {
         match name {
             "cpu" => Ok(Device::Cpu),
             "best" => Ok(Self::best()),
-            "cuda" => Self::cuda(0),
+            "cuda" => Self::cuda(PREFERRED.load(Ordering::Relaxed)),
             "emulator" => Self::emulator(),
             _ => match name.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(ordinal)) => Self::cuda(ordinal),

@@ -146,6 +146,19 @@ impl<'a> DiffusionTraining<'a> {
         self.at.model.with_weights(&self.trainer.average()?)
     }
 
+    /// The samples of a step, once their source is ready for it.
+    fn indices(&mut self, step: u64, observer: &mut dyn Observer) -> Result<Vec<u32>> {
+        if let Some(source) = &mut self.at.source {
+            let (trainer, model) = (&self.trainer, &self.at.model);
+            let average = || model.with_weights(&trainer.average()?);
+            source.before(step, &average, &mut |text| observer.note(text))?;
+        }
+        if let Some(ahead) = &mut self.ahead {
+            ahead.read(&self.at.data.train, step)?;
+        }
+        self.batches.at(step)
+    }
+
     fn snapshot(&self, place: &RunDir) -> Result<()> {
         snapshots::store(place.path(), &self.trainer, &self.at.model, self.at.config.average.keep_snapshots)
     }
@@ -206,19 +219,14 @@ impl Trained for DiffusionTraining<'_> {
 
     fn step(&mut self, observer: &mut dyn Observer) -> Result<Tick> {
         let step = self.trainer.steps();
-        if let Some(source) = &mut self.at.source {
-            let (trainer, model) = (&self.trainer, &self.at.model);
-            let average = || model.with_weights(&trainer.average()?);
-            source.before(step, &average, &mut |text| observer.note(text))?;
-        }
+        // Where others share the step they are told of an error here by the step itself.
+        let mut indices = self.indices(step, observer);
         let (at, trainer) = (&self.at, &mut self.trainer);
-        let indices = self.batches.at(step)?;
-        if let Some(ahead) = &mut self.ahead {
-            ahead.read(&at.data.train, step)?;
-        }
-        let micro = at.config.train.part();
-        let tick =
-            trainer.step_in_parts(indices.len(), micro, |cx, range| at.loss(cx, step, range.start, &indices[range]));
+        let (batch, micro) = (at.config.train.batch, at.config.train.part());
+        let tick = trainer.step_in_parts(batch, micro, |cx, range| match &mut indices {
+            Ok(indices) => at.loss(cx, step, range.start, &indices[range]),
+            failed => Err(std::mem::replace(failed, Ok(Vec::new())).err().unwrap_or(Error::Stopped)),
+        });
         tick.map_err(|error| match error {
             Error::NonFinite { what, found } => {
                 Error::NonFinite { what: format!("{what} of {}", at.model.denoiser().model_type()), found }

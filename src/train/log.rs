@@ -16,7 +16,8 @@ use crate::{Error, Result};
 /// out.
 #[derive(Debug)]
 pub struct Log {
-    file: File,
+    /// `None`: another process keeps the log.
+    file: Option<File>,
     path: PathBuf,
 }
 
@@ -30,13 +31,18 @@ impl Log {
         let whole = end_of_last_line(&mut file).map_err(failed)?;
         file.set_len(whole).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok(Log { file, path })
+        Ok(Log { file: Some(file), path })
+    }
+
+    /// A log that another process keeps: what is appended here goes nowhere.
+    pub(super) fn nowhere(path: PathBuf) -> Self {
+        Log { file: None, path }
     }
 
     /// Waits until what was appended is on the disk: what a checkpoint goes on from is then there, should the machine
     /// die.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::io(&self.path, e))
+        self.file.as_ref().map_or(Ok(()), |file| file.sync_data().map_err(|e| Error::io(&self.path, e)))
     }
 
     /// Appends one object. Numbers that are not finite become `null`, as JSON has none.
@@ -47,11 +53,12 @@ impl Log {
         if !value.is_object() {
             return Err(Error::argument("Log::append", format!("a tick is an object with named fields, got {value}")));
         }
+        let Some(file) = &mut self.file else { return Ok(()) };
         let line = format!("{value}\n");
-        let before = self.file.stream_position().map_err(|e| Error::io(&self.path, e))?;
-        self.file.write_all(line.as_bytes()).map_err(|e| {
+        let before = file.stream_position().map_err(|e| Error::io(&self.path, e))?;
+        file.write_all(line.as_bytes()).map_err(|e| {
             // A full disk: what part was written goes, so that the next tick doesn't continue a torn line.
-            let _ = self.file.set_len(before).and_then(|()| self.file.seek(SeekFrom::Start(before)));
+            let _ = file.set_len(before).and_then(|()| file.seek(SeekFrom::Start(before)));
             Error::io(&self.path, e)
         })
     }

@@ -21,6 +21,7 @@ pub(crate) mod shown;
 pub mod snapshots;
 mod stages;
 mod task;
+mod together;
 mod trained;
 mod trainer;
 

@@ -21,7 +21,9 @@ pub(super) fn resume(
     observer: &mut dyn Observer,
 ) -> Result<Option<PathBuf>> {
     let directory = place.path().join(CHECKPOINTS);
-    checkpoint::recover(&directory)?;
+    if place.is_writer() {
+        checkpoint::recover(&directory)?;
+    }
     let (newest, problems) = checkpoint::latest(&directory)?;
     for problem in problems {
         observer.note(&format!("passed over a checkpoint: {problem}"));
@@ -45,6 +47,9 @@ pub(super) fn resume(
             checkpoint.restore(trained)?;
             observer.note(&format!("going on from {}", checkpoint.path.display()));
         }
+    }
+    if !place.is_writer() {
+        return Ok(newest.map(|checkpoint| checkpoint.path));
     }
     if let Err(problem) = log::cut(place.path().join("log.jsonl"), trained.progress().0) {
         observer.note(&format!("the log begins again: {problem}"));

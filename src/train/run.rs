@@ -11,7 +11,7 @@ use super::rate::Recent;
 use super::run_dir::RunDir;
 use super::trained::{Moment, Trained};
 use super::trainer::Tick;
-use super::{config, log, resume};
+use super::{config, log, resume, together};
 use crate::error::{Error, Result};
 use crate::figures::size;
 use crate::stop;
@@ -36,7 +36,8 @@ pub struct Ran {
 /// where that is so before there is anything to keep, it is an error.
 ///
 /// Errors on a checkpoint of other settings or data (naming the difference), on output that fails, and where a step
-/// does (naming the last good checkpoint).
+/// does (naming the last good checkpoint). Where [several processes](crate::distributed) share the run, all of them call
+/// this, and it is also an error if one of them is lost or is of another version, of other settings or of other data.
 pub fn run_trained(
     trained: &mut dyn Trained,
     plan: &Plan,
@@ -44,9 +45,15 @@ pub fn run_trained(
     options: RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<Ran> {
-    let mut run = Run::start(trained, plan, place, options, observer)?;
-    let end = run.train(observer)?;
-    run.finish(end, observer)
+    let ran = Run::start(trained, plan, place, options, observer).and_then(|mut run| {
+        let end = run.train(observer)?;
+        run.finish(end, observer)
+    });
+    ran.inspect_err(|error| match error {
+        // Whoever is told of it by another rank need not tell that.
+        Error::Rank { .. } => {}
+        other => place.ranks().abort(&other.to_string()),
+    })
 }
 
 struct Run<'a> {
@@ -81,14 +88,18 @@ impl<'a> Run<'a> {
         let files: Vec<&str> =
             ["config.toml", "log.jsonl"].into_iter().chain(models.iter().map(String::as_str)).collect();
         place.check_writable(&files, folders)?;
+        together::share(trained, place.ranks())?;
         let last_checkpoint = match options.resume {
-            true => {
+            true => place.ranks().first_then_others(|| {
                 config::check_same(place.path(), &plan.settings, &plan.free, &plan.branches)?;
-                resume::resume(trained, plan, place, observer)?
-            }
+                resume::resume(trained, plan, place, observer)
+            })?,
             false => None,
         };
-        config::store(place.path(), &plan.settings)?;
+        together::check_same(trained, plan, place.ranks())?;
+        if place.is_writer() {
+            config::store(place.path(), &plan.settings)?;
+        }
         let (log, started) = (place.log()?, Instant::now());
         let (budget, since) = (options.budget, (0.0, 0));
         Ok(Run { trained, plan, place, log, started, budget, last_checkpoint, since, last: None })
@@ -118,14 +129,16 @@ impl<'a> Run<'a> {
         }
         let mut recent = Recent::new(self.trained.progress().1);
         while self.steps() < steps {
-            if observer.stop() {
-                return Ok(End::Stopped);
-            }
-            if self.budget.is_some_and(|budget| self.started.elapsed() >= budget) {
-                return Ok(End::OutOfTime);
+            let is_late = || self.budget.is_some_and(|budget| self.started.elapsed() >= budget);
+            let wanted = match observer.stop() {
+                true => Some(End::Stopped),
+                false => is_late().then_some(End::OutOfTime),
+            };
+            if let Some(end) = together::end(self.place.ranks(), wanted).map_err(|e| self.lost(e))? {
+                return Ok(end);
             }
             let before = self.steps();
-            let tick = self.trained.step(observer).map_err(|e| self.named_checkpoint(e))?;
+            let tick = self.trained.step(observer).map_err(|e| self.lost(e))?;
             if tick.step != before + 1 || self.steps() != tick.step {
                 let what = format!(
                     "step {} of the player that counts was to be made, but it says {} and was given {}",
@@ -180,7 +193,9 @@ impl<'a> Run<'a> {
         if due(plan.log_every) || due(plan.checkpoint_every) || tick.step == plan.steps {
             self.write_log(tick, rate)?;
         }
-        stop::shielded(|| self.trained.kept(self.place, tick))?;
+        if self.place.is_writer() {
+            stop::shielded(|| self.trained.kept(self.place, tick))?;
+        }
         if due(plan.checkpoint_every) && tick.step != plan.steps {
             self.checkpoint()?;
         }
@@ -190,9 +205,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// The first rank draws and measures; the others wait for it.
     fn show(&mut self, moment: Moment, observer: &mut dyn Observer) -> Result<()> {
-        self.trained.show(self.place, &mut self.log, moment, observer)?;
-        self.trained.report(self.place, None)
+        let ranks = self.place.ranks();
+        let shown = ranks.on_first(|| {
+            self.trained.show(self.place, &mut self.log, moment, observer)?;
+            self.trained.report(self.place, None)
+        });
+        shown.map(|_| ())
     }
 
     /// A line of the log, with the mean loss since the line before.
@@ -219,6 +239,11 @@ impl<'a> Run<'a> {
     fn checkpoint(&mut self) -> Result<PathBuf> {
         self.log.sync()?;
         let directory = self.place.path().join(CHECKPOINTS);
+        if !self.place.is_writer() {
+            let path = checkpoint::path(&directory, self.steps());
+            self.last_checkpoint = Some(path.clone());
+            return Ok(path);
+        }
         let subject = Subject { settings: &self.plan.settings, data: &self.plan.data };
         let saved = checkpoint::save(&directory, self.trained, subject);
         let path = saved.map_err(|e| self.named_checkpoint(e))?;
@@ -228,8 +253,26 @@ impl<'a> Run<'a> {
     }
 
     fn prune(&self) -> Result<()> {
+        if !self.place.is_writer() {
+            return Ok(());
+        }
         let directory = self.place.path().join(CHECKPOINTS);
         checkpoint::prune(&directory, self.steps(), self.plan.keep_last, self.plan.keep_every)
+    }
+
+    /// What becomes of an error of a step. Where another rank is lost, nothing is wrong with what this one has: the
+    /// steps since the last checkpoint are kept.
+    fn lost(&mut self, error: Error) -> Error {
+        if matches!(error, Error::Rank { .. }) && self.steps() > 0 {
+            let kept = stop::shielded(|| match &self.last_checkpoint {
+                Some(path) if checkpoint::is_of(path, self.steps()) => Ok(path.clone()),
+                _ => self.checkpoint(),
+            });
+            if let Err(other) = kept {
+                return self.named_checkpoint(other);
+            }
+        }
+        self.named_checkpoint(error)
     }
 
     /// Says in an error where the run can be taken up again.
@@ -240,6 +283,7 @@ impl<'a> Run<'a> {
         };
         match error {
             Error::NonFinite { what, found } => Error::NonFinite { what, found: format!("{found}; {last}") },
+            Error::Rank { rank, what } => Error::Rank { rank, what: format!("{what}; {last}") },
             Error::Format { path, what } => Error::Format { path, what: format!("{what}; {last}") },
             Error::Io { path, source } => {
                 Error::Io { path, source: std::io::Error::new(source.kind(), format!("{source}; {last}")) }
@@ -250,12 +294,18 @@ impl<'a> Run<'a> {
 
     fn finish(mut self, end: End, observer: &mut dyn Observer) -> Result<Ran> {
         let checkpoint = stop::shielded(|| self.keep(end))?;
+        // Ranks end together: none goes on to what another one is still writing.
+        let end = together::last(self.place.ranks(), || self.show_last(end, observer))?;
+        Ok(Ran { end, steps: self.steps(), checkpoint })
+    }
+
+    fn show_last(&mut self, end: End, observer: &mut dyn Observer) -> Result<End> {
         let end = match self.trained.show(self.place, &mut self.log, Moment::Last(end), observer) {
             Err(Error::Stopped) => End::Stopped,
             shown => shown.map(|()| end)?,
         };
         self.trained.report(self.place, Some(end))?;
-        Ok(Ran { end, steps: self.steps(), checkpoint })
+        Ok(end)
     }
 
     /// Writes what the run is resumed from, and the models.
@@ -274,6 +324,9 @@ impl<'a> Run<'a> {
             }
             None => self.checkpoint()?,
         };
+        if !self.place.is_writer() {
+            return Ok(checkpoint);
+        }
         self.trained.ended(self.place, end)?;
         for (player, trainer) in self.trained.players() {
             let path = self.place.path().join(model_file(player));

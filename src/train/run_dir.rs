@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Log;
+use crate::distributed::Ranks;
 use crate::escape::escaped;
 use crate::files::{being_written, write_atomic};
 use crate::{Error, Result};
@@ -49,14 +50,17 @@ pub enum Existing {
     Resume,
 }
 
-/// A run directory that this process may write to, and no other.
+/// A run directory that this process may write to, and no other. Where [several](RunDir::shared) share the run, the first
+/// one may: what the others are asked to write goes nowhere.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
     /// How it was taken over, and whether a run of ours had made it.
     taken: (Existing, bool),
-    /// Holds the lock until the run directory is dropped.
-    _marker: File,
+    /// Who shares the run.
+    ranks: Ranks,
+    /// Holds the lock until the run directory is dropped; `None` where another rank writes.
+    marker: Option<File>,
 }
 
 impl RunDir {
@@ -98,13 +102,43 @@ impl RunDir {
         if ours {
             clear_parts(&path, true)?;
         }
-        Ok(RunDir { path, taken: (existing, ours), _marker: marker })
+        Ok(RunDir { path, taken: (existing, ours), ranks: Ranks::alone(), marker: Some(marker) })
+    }
+
+    /// As [`RunDir::create`], of a run that several processes share: the first one makes the directory, and the others
+    /// wait for it. Errors where it does, on all of them.
+    pub fn shared(path: impl AsRef<Path>, existing: Existing, ranks: &Ranks) -> Result<Self> {
+        let path = path.as_ref();
+        ranks.first_then_others(|| match ranks.is_first() {
+            true => Ok(RunDir { ranks: ranks.clone(), ..Self::create(path, existing)? }),
+            false => Ok(RunDir {
+                path: path.to_path_buf(),
+                taken: (existing, false),
+                ranks: ranks.clone(),
+                marker: None,
+            }),
+        })
+    }
+
+    /// A directory below, of a stage of the run, for the same ranks.
+    pub fn below(&self, path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
+        Self::shared(path, existing, &self.ranks)
+    }
+
+    /// Who shares the run.
+    pub fn ranks(&self) -> &Ranks {
+        &self.ranks
+    }
+
+    /// Whether what is written here arrives on the disk: not where another rank writes.
+    pub fn is_writer(&self) -> bool {
+        self.marker.is_some()
     }
 
     /// Removes what an earlier run left, where it was allowed to be replaced; nothing otherwise.
     pub fn clear_earlier(&self) -> Result<()> {
         match self.taken {
-            (Existing::ReplaceRun | Existing::Overwrite, ours) => clear(&self.path, ours),
+            (Existing::ReplaceRun | Existing::Overwrite, ours) if self.is_writer() => clear(&self.path, ours),
             _ => Ok(()),
         }
     }
@@ -122,6 +156,9 @@ impl RunDir {
     /// Errors unless these files and files in these folders can be written, which need not be there yet. Leaves nothing
     /// behind.
     pub fn check_writable(&self, files: &[&str], folders: &[&str]) -> Result<()> {
+        if !self.is_writer() {
+            return Ok(());
+        }
         for file in files.iter().map(|name| self.path.join(name)) {
             if file.is_dir() {
                 let what = "a directory, where the run is to write a file; move it away";
@@ -144,6 +181,9 @@ impl RunDir {
     /// Writes a file, whole or not at all; `name` may lie in a sub-directory, which is made. Returns its path.
     pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.path.join(name);
+        if !self.is_writer() {
+            return Ok(path);
+        }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
         }
@@ -165,7 +205,8 @@ impl RunDir {
 
     /// Opens `log.jsonl` for appending.
     pub fn log(&self) -> Result<Log> {
-        Log::open(self.path.join("log.jsonl"))
+        let path = self.path.join("log.jsonl");
+        if self.is_writer() { Log::open(path) } else { Ok(Log::nowhere(path)) }
     }
 }
 

@@ -70,8 +70,14 @@ impl<'a> Stages<'a> {
         self.options.budget.map(|budget| budget.saturating_sub(self.started.elapsed()))
     }
 
-    /// To be asked between the parts of a long computation: errors if the run is to end here.
+    /// To be asked between the parts of a long computation, by all ranks: errors if the run is to end here.
     pub fn check(&mut self) -> Result<()> {
+        let here = self.check_here();
+        self.place.ranks().together(here)
+    }
+
+    /// As [`check`](Self::check), where one rank computes alone.
+    pub fn check_here(&mut self) -> Result<()> {
         if self.observer.stop() {
             return Err(Error::Stopped);
         }
@@ -88,8 +94,8 @@ impl<'a> Stages<'a> {
 
     /// Trains in a directory of its own, or goes on there. Errors where [`Prepared::run`] does, and if it ends early.
     pub fn train(&mut self, directory: &Path, prepared: Prepared) -> Result<Model> {
-        let resume = Self::begun(directory);
-        let at = RunDir::create(directory, if resume { Existing::Resume } else { Existing::Overwrite })?;
+        let resume = self.place.ranks().is_so_for_first(|| Self::begun(directory))?;
+        let at = self.place.below(directory, if resume { Existing::Resume } else { Existing::Overwrite })?;
         self.train_in(&at, resume, prepared)
     }
 

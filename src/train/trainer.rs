@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::autograd::{Tape, Var};
+use crate::distributed::{Ranks, Share, SlotState, mean_buffers, tree};
 use crate::error::{Error, Result};
 use crate::nn::{Context, Weights};
 use crate::ops;
@@ -30,10 +31,13 @@ pub struct TrainOptions {
     /// Whether U-Nets run their blocks again in the backward pass instead of keeping what they computed: less memory,
     /// the same result up to the rounding of sums.
     pub recompute: bool,
+    /// Into how many slots a batch is cut, whose gradients are added in a fixed order: as many [ranks](Ranks) at most
+    /// can share the work, and any number of them gives the same bits.
+    pub slots: usize,
 }
 
 impl TrainOptions {
-    /// Adam at this learning rate; no schedule, clipping or average; f32.
+    /// Adam at this learning rate; no schedule, clipping or average; f32; one slot.
     pub fn adam(lr: f64, seed: u64) -> Self {
         TrainOptions {
             seed,
@@ -43,6 +47,7 @@ impl TrainOptions {
             average: None,
             compute: DType::F32,
             recompute: false,
+            slots: 1,
         }
     }
 }
@@ -128,6 +133,8 @@ pub struct Trainer {
     /// What it is called among several, where errors name it.
     player: Option<String>,
     options: TrainOptions,
+    /// Who shares the batches.
+    ranks: Ranks,
     weights: Weights,
     optimizer: Optimizer,
     average: Option<Tensor>,
@@ -162,7 +169,24 @@ impl Trainer {
         let average = options.average.map(|_| weights.flat().clone());
         static TRAINERS: AtomicU64 = AtomicU64::new(0);
         let id = TRAINERS.fetch_add(1, Ordering::Relaxed);
-        Ok(Trainer { id, player: None, options, weights, optimizer, average, powers: Vec::new(), step: 0, seen: 0 })
+        let (ranks, powers) = (Ranks::alone(), Vec::new());
+        Ok(Trainer { id, player: None, options, ranks, weights, optimizer, average, powers, step: 0, seen: 0 })
+    }
+
+    /// Shares the slots of every batch with other ranks, all of which train the same weights with the same options. To
+    /// be called before the first step. Errors where there are fewer slots than ranks.
+    pub fn share_with(&mut self, ranks: &Ranks) -> Result<()> {
+        if self.options.slots < ranks.size() {
+            return Err(Error::Config(format!(
+                "train.slots = {} gives {} ranks nothing to share: set it to a multiple of their number, such as \
+                 --set train.slots={}",
+                self.options.slots,
+                ranks.size(),
+                ranks.size()
+            )));
+        }
+        self.ranks = ranks.clone();
+        Ok(())
     }
 
     /// Keeps averages of the weights with power functions of these widths besides, for
@@ -252,7 +276,7 @@ impl Trainer {
         let mut loss = Some(loss);
         self.step_in_parts(batch, batch, |cx, _| match loss.take() {
             Some(loss) => loss(cx),
-            None => Err(Error::argument("Trainer::step", "a batch of nothing")),
+            None => Err(in_one_piece("Trainer::step")),
         })
     }
 
@@ -280,23 +304,52 @@ impl Trainer {
         let mut loss = Some(loss);
         self.gradient_in_parts(batch, batch, |cx, _| match loss.take() {
             Some(loss) => loss(cx),
-            None => Err(Error::argument("Trainer::gradient", "a batch of nothing")),
+            None => Err(in_one_piece("Trainer::gradient")),
         })
     }
 
     /// As [`gradient`](Self::gradient), gathered over parts of at most `part` samples, as
-    /// [`step_in_parts`](Self::step_in_parts) does.
+    /// [`step_in_parts`](Self::step_in_parts) does, and over [slots](TrainOptions::slots): `loss` is asked for those of
+    /// this rank only, and the gradient is that of all.
+    ///
+    /// Buffers of a batch in several slots are the mean of what each slot left in them.
     pub fn gradient_in_parts(
         &self,
         batch: usize,
         part: usize,
         mut loss: impl FnMut(&Context, Range<usize>) -> Result<Var>,
     ) -> Result<Gradient> {
+        let slots = self.options.slots.max(1);
+        if batch < slots {
+            let what = format!("a batch of {batch} in {slots} slots; lower train.slots or raise train.batch");
+            return Err(Error::argument("Trainer::gradient", what));
+        }
+        let slot = |slot: usize| self.slot_gradient(batch, tree::share(batch, slot, slots), part.max(1), &mut loss);
+        let share = Share::compute(&self.ranks, slots, slot);
+        let (flat, found) = stop::shielded(|| Share::sum(&self.ranks, slots, share))?;
+        let loss = found.iter().map(|state| state.loss).sum();
+        let buffers = mean_buffers(&found)?;
+        if let Some(bad) = buffers.iter().flatten().find(|value| !value.is_finite()) {
+            self.finite("a buffer (running statistics)", (*bad).into())?;
+        }
+        let device = self.weights.device();
+        let buffers = buffers.map(|buffers| Tensor::from_slice(&buffers, [buffers.len()], &device)).transpose()?;
+        Ok(Gradient { flat, loss, batch: batch as u64, step: self.step, trainer: self.id, buffers })
+    }
+
+    /// The gradient of one slot of a batch, its samples in parts.
+    fn slot_gradient(
+        &self,
+        batch: usize,
+        slot: Range<usize>,
+        part: usize,
+        loss: &mut impl FnMut(&Context, Range<usize>) -> Result<Var>,
+    ) -> Result<(Tensor, SlotState)> {
         let at = at_most_32_bits(self.step)?;
         let mut flat = Tensor::zeros([self.weights.layout().flat_len()], DType::F32, &self.weights.device())?;
         let (mut total, mut updated) = (0.0, None);
-        for first in (0..batch.max(1)).step_by(part.max(1)) {
-            let range = first..batch.min(first + part.max(1));
+        for first in slot.clone().step_by(part) {
+            let range = first..slot.end.min(first + part);
             let samples = SampleIds::From(at_most_32_bits(first as u64)?);
             let address = Address { samples, ..Address::new(self.options.seed, at) };
             let tape = Tape::new();
@@ -304,21 +357,18 @@ impl Trainer {
                 .compute_in(self.options.compute)
                 .recompute_blocks(self.options.recompute);
             let share = range.len() as f64 / batch as f64;
+            let is_whole = range.len() == batch;
             let mean = loss(&cx, range)?;
             // Not scaled by 1: a batch in one part does what it always did.
-            let mean = if part < batch { ops::scale(&mean, share)? } else { mean };
+            let mean = if is_whole { mean } else { ops::scale(&mean, share)? };
             cx.accumulate_gradient(&mut mean.backward()?, &mut flat)?;
             // Read when the backward pass is under way: reading waits for all that was started before.
             total += self.finite("the training loss", mean.value().item()?)?;
             let after = cx.updated()?;
             updated = after.or(updated);
         }
-        let buffers = updated.map(|weights| weights.buffers().clone());
-        if let Some(buffers) = &buffers {
-            let bad = buffers.to_f64()?.into_iter().find(|value| !value.is_finite());
-            bad.map_or(Ok(0.0), |bad| self.finite("a buffer (running statistics)", bad))?;
-        }
-        Ok(Gradient { flat, loss: total, batch: batch as u64, step: self.step, trainer: self.id, buffers })
+        let buffers = updated.map(|weights| weights.buffers().to_vec()).transpose()?;
+        Ok((flat, SlotState { loss: total, buffers }))
     }
 
     /// Goes a step down a gradient that was taken at these weights: clips it, changes weights and averages, and takes
@@ -391,6 +441,11 @@ impl Trainer {
             format!("{value}; the weights are those after step {}. Try a lower learning rate or max_norm", self.step);
         Err(Error::NonFinite { what: format!("{what} of step {}{of}", self.step + 1), found })
     }
+}
+
+/// What a loss that can be asked only once, for the whole batch, comes to where it is cut.
+fn in_one_piece(op: &'static str) -> Error {
+    Error::argument(op, "train.slots cuts the batch, and this loss is of a whole one; leave it at 1, or use `step_in_parts`")
 }
 
 /// Steps are a word of every random number's address.

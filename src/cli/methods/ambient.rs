@@ -14,7 +14,7 @@ use crate::cli::data::Reading;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Steps, Terminal};
 use crate::cli::words::{BY_PRESET, stated, words};
-use crate::cli::{Ended, say};
+use crate::cli::{Ended, ranks, say};
 
 /// Learn from images with and without noise in one training (Ambient-Tweedie), or from one kind alone, to compare with.
 ///
@@ -41,9 +41,14 @@ pub struct Args {
     images: Option<u64>,
     #[command(flatten)]
     steps: Steps,
+    #[command(flatten)]
+    ranks: ranks::Args,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    if let Some(ended) = args.common.shared(&args.ranks)? {
+        return Ok(ended);
+    }
     let opened = args.noise.opened(&args.common, args.data.as_deref(), &args.reading)?;
     let fitting = match opened.as_ref().map(|set| (set, train::own_preset(set))) {
         None => presets::ambient("digits")?,
@@ -75,7 +80,7 @@ pub fn run(args: Args) -> Result<Ended> {
     if let Some(c) = measured {
         say(&c.brief())?;
     }
-    if let Some(to) = &denoised {
+    if let Some(to) = denoised.as_ref().filter(|_| place.is_writer()) {
         to.after(outcome.end, &args.out, &data, &settings.run.train.device)?;
     }
     train::files(&args.out, outcome.end)

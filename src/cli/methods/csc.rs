@@ -14,7 +14,7 @@ use crate::cli::data::{Reading, open};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Steps, Terminal};
 use crate::cli::words::{BY_PRESET, stated, words};
-use crate::cli::{Ended, model, say};
+use crate::cli::{Ended, model, ranks, say};
 
 /// Fine-tune a trained model for the coarse solver that it is sampled with (contrastive sampling chains, CDM, or
 /// plainly).
@@ -42,9 +42,14 @@ pub struct Args {
     images: Option<u64>,
     #[command(flatten)]
     steps: Steps,
+    #[command(flatten)]
+    ranks: ranks::Args,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    if let Some(ended) = args.common.shared(&args.ranks)? {
+        return Ok(ended);
+    }
     let model = args.model.as_deref().map(model::setting).transpose()?;
     let settings =
         args.common.settings(&args.out, presets::csc("digits")?, presets::csc, |with: &mut With<CscSettings>| {

@@ -22,7 +22,7 @@ use super::destination::Destination;
 use super::interrupt::{self, Keeping};
 use super::progress::note;
 use super::words::{BY_PRESET, words};
-use super::{data, device, output, say, train};
+use super::{Ended, data, device, output, ranks, say, train};
 
 /// What every method's command takes.
 #[derive(clap::Args)]
@@ -236,6 +236,18 @@ impl Common {
     /// What the last `--set` of this key gives it, as a text.
     fn given(&self, key: &str) -> Option<String> {
         data::given(&self.set, key)
+    }
+
+    /// Starts the processes that are to share the work, or meets them; `Some` if the command is over with that.
+    fn shared(&self, ranks: &ranks::Args) -> Result<Option<Ended>> {
+        if self.print_config {
+            return Ok(None);
+        }
+        let ended = ranks.started()?;
+        if ended.is_none() {
+            ranks::join()?;
+        }
+        Ok(ended)
     }
 
     /// Prints the settings if that is all that was asked for.

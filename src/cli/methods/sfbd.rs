@@ -12,7 +12,7 @@ use crate::cli::data::Reading;
 use crate::cli::progress::note;
 use crate::cli::train::{self, Steps, Terminal};
 use crate::cli::words::stated;
-use crate::cli::{Ended, model, say};
+use crate::cli::{Ended, model, ranks, say};
 
 /// Learn from a few clean images and many noisy ones, by denoising and fine-tuning in rounds (SFBD).
 ///
@@ -40,6 +40,8 @@ pub struct Args {
     images: Option<u64>,
     #[command(flatten)]
     steps: Steps,
+    #[command(flatten)]
+    ranks: ranks::Args,
     #[arg(long, value_name = "K", help = stated::<SfbdSection>("rounds"))]
     rounds: Option<u32>,
     #[arg(long, value_name = "NAME", help = stated::<SfbdSection>("denoiser"))]
@@ -53,6 +55,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    if let Some(ended) = args.common.shared(&args.ranks)? {
+        return Ok(ended);
+    }
     let model = args.model.as_deref().map(model::setting).transpose()?;
     let opened = args.noise.opened(&args.common, args.data.as_deref(), &args.reading)?;
     let fitting = match opened.as_ref().map(|set| (set, train::own_preset(set))) {
@@ -99,7 +104,7 @@ pub fn run(args: Args) -> Result<Ended> {
             say(&format!("{name:<10} {}{error}", c.brief()))?;
         }
     }
-    if let Some(to) = &denoised {
+    if let Some(to) = denoised.as_ref().filter(|_| place.is_writer()) {
         to.after(outcome.end, &args.out, &data, &settings.run.train.device)?;
     }
     train::files(&args.out, outcome.end)

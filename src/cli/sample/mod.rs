@@ -1,5 +1,6 @@
 //! `veridical sample`: new samples from a model file.
 
+mod draw;
 mod results;
 mod seeds;
 mod solver;
@@ -8,16 +9,15 @@ use std::path::{Path, PathBuf};
 
 use seeds::Seeds;
 use veridical::data::{self, ReadOptions};
-use veridical::diffusion::{Drawn, Guidance, Model, Request, Sampler, Start, one_hot, random_classes};
+use veridical::diffusion::{Guidance, Model, Request, Sampler, Start, one_hot, random_classes};
 use veridical::escape::escaped;
 use veridical::report::ImageGrid;
 use veridical::tensor::TensorFile;
 use veridical::{DType, Device, Error, Result, Tensor, memory};
 
-use super::interrupt::{self, Keeping};
 use super::output::{self, Form};
-use super::progress::{Progress, note, warn};
-use super::{Ended, compute, device, model, positive, say, stack};
+use super::progress::{note, warn};
+use super::{Ended, compute, device, interrupt, model, positive, ranks, say, stack};
 
 /// Draw samples from a model.
 ///
@@ -83,6 +83,8 @@ pub struct Args {
     /// Samples drawn at once; no sample depends on it
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
+    #[command(flatten)]
+    ranks: ranks::Args,
     /// What the network computes in: f32 or bf16
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     compute: String,
@@ -100,6 +102,10 @@ fn interval(text: &str) -> std::result::Result<(f64, f64), String> {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    if let Some(ended) = args.ranks.started()? {
+        return Ok(ended);
+    }
+    let ranks = ranks::join()?;
     if args.output.is_none() && args.output_dir.is_none() && args.png.is_none() && args.trajectory.is_none() {
         return Err(Error::Config(
             "nowhere to put the samples: give --output, --output-dir, --png or --trajectory".into(),
@@ -147,7 +153,10 @@ pub fn run(args: Args) -> Result<Ended> {
         trajectory: args.trajectory.is_some(),
     };
 
-    let (drawn, _keeping) = draw(&sampler, &request, args.batch as usize)?;
+    let (drawn, _keeping) = draw::draw(&sampler, &request, args.batch as usize, &ranks)?;
+    if !ranks.is_first() {
+        return Ok(interrupt::ended()); // the first one writes
+    }
     let _writing = interrupt::writing();
     let count: usize = drawn.iter().map(|part| part.samples.shape()[0]).sum();
     let labels = request.labels.as_ref().map(|labels| labels.narrow(0, count));
@@ -159,33 +168,6 @@ pub fn run(args: Args) -> Result<Ended> {
         warn(&format!("stopped: seed {missing} and those after it were not drawn, {} of {total}", total - count));
     }
     Ok(interrupt::ended())
-}
-
-/// All samples, batch by batch, or the batches that are whole when a stop is asked for: as each sample depends on its
-/// seed alone, those are as good as all. Before the first there is nothing to keep.
-fn draw(sampler: &Sampler, request: &Request, batch: usize) -> Result<(Vec<Drawn>, Option<Keeping>)> {
-    let total = request.samples.len();
-    let mut progress = Progress::new("sampling", total as u64);
-    let mut parts = Vec::new();
-    let mut keeping = None;
-    for first in (0..total).step_by(batch) {
-        let count = batch.min(total - first);
-        match sampler.draw(&request.part(first, count)?) {
-            Err(Error::Stopped) => break,
-            part => parts.push(part?),
-        }
-        if let [one, .., other] = &parts[..]
-            && !other.same_levels(one)
-        {
-            let what =
-                format!("{:?} takes other steps for each sample: ask for the trajectory of one alone", sampler.solver);
-            return Err(Error::Config(what));
-        }
-        keeping.get_or_insert_with(|| interrupt::keeping("whole batches are written, the one in progress is dropped"));
-        progress.tick((first + count) as u64, None);
-    }
-    progress.finish();
-    Ok((parts, keeping))
 }
 
 impl Args {

@@ -66,7 +66,9 @@ impl AmbientTraining {
         if ended.end == End::Stopped && stages.latest().is_none() {
             return Err(Error::Stopped); // before there was anything new to show
         }
-        self.report(place, ended.end, measured.as_ref())?;
+        if place.is_writer() {
+            self.report(place, ended.end, measured.as_ref())?;
+        }
         Ok((ended, measured))
     }
 
@@ -77,13 +79,17 @@ impl AmbientTraining {
             .with_document(self.settings.document()?, AmbientSettings::FREE)
             .with_branches(AmbientSettings::BRANCHES);
         let model = stages.train_here(prepared)?;
-        if let AmbientObjective::Sure(sure) = &self.objective {
-            self.say_level(sure, &model, stages)?;
-        }
-        if let Some(judge) = &self.judge {
-            *measured = Some(judge.model(&model)?);
-            stages.place().write_json("metrics.json", measured)?;
-        }
+        let ranks = stages.place().ranks().clone();
+        ranks.on_first(|| {
+            if let AmbientObjective::Sure(sure) = &self.objective {
+                self.say_level(sure, &model, stages)?;
+            }
+            if let Some(judge) = &self.judge {
+                *measured = Some(judge.model(&model)?);
+                stages.place().write_json("metrics.json", measured)?;
+            }
+            Ok(())
+        })?;
         Ok(())
     }
 

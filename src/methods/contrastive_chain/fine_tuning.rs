@@ -136,9 +136,9 @@ impl<'a> FineTuning<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(Ended, Vec<Measured>)> {
         // Before what is measured first, so that there is a run to go on with from there.
-        self.settings.begin(place.path(), options.resume)?;
+        self.settings.begin(place, options.resume)?;
         let mut kept = Kept { of: self.identity()?, after: None, measured: Vec::new() };
-        if options.resume {
+        if options.resume && place.is_writer() {
             match self.kept(place, &kept.of) {
                 Ok(known) => kept = known.unwrap_or(kept),
                 Err(problem) => observer.note(&format!("measured again: {problem}")),
@@ -150,7 +150,9 @@ impl<'a> FineTuning<'a> {
         if ended.end == End::Stopped && stages.latest().is_none() {
             return Err(Error::Stopped); // before there was anything new to show
         }
-        self.report(place, ended.end, &kept.measured)?;
+        if place.is_writer() {
+            self.report(place, ended.end, &kept.measured)?;
+        }
         Ok((ended, kept.measured))
     }
 
@@ -217,7 +219,13 @@ impl<'a> FineTuning<'a> {
         }
     }
 
+    /// The first rank measures; the others wait for it.
     fn measure(&self, when: When, model: &Model, kept: &mut Kept, stages: &mut Stages) -> Result<()> {
+        let ranks = stages.place().ranks().clone();
+        ranks.on_first(|| self.measure_here(when, model, kept, stages)).map(|_| ())
+    }
+
+    fn measure_here(&self, when: When, model: &Model, kept: &mut Kept, stages: &mut Stages) -> Result<()> {
         let With { run, method } = &self.settings;
         for &steps in &method.csc.measured_steps {
             if kept.measured.iter().any(|m| m.steps == steps && m.when == when) {

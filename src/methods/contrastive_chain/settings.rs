@@ -89,8 +89,9 @@ impl MethodSettings for CscSettings {
         }
         if csc.method == FineTuningKind::Csc && run.train.smallest_part() < 2 {
             return Err(Error::Config(format!(
-                "csc compares images of a batch: train.batch = {} in parts of train.micro_batch = {} leaves a part of one",
-                run.train.batch, run.train.micro_batch
+                "csc compares images of a batch: train.batch = {} in train.slots = {}, in parts of train.micro_batch = {}, \
+                 leaves a part of one",
+                run.train.batch, run.train.slots, run.train.micro_batch
             )));
         }
         self.sampler(run, csc.steps).map(|_| ())

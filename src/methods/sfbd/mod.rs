@@ -145,7 +145,7 @@ impl<'a> Sfbd<'a> {
     /// The result is a pure function of settings and data, however often it was interrupted and resumed. Where the
     /// calling thread is to [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
     pub fn run(&self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
-        self.settings.begin(place.path(), options.resume)?;
+        self.settings.begin(place, options.resume)?;
         let mut rounds = Rounds::new(self, Stages::new(place, options, observer));
         let result = match self.settings.method.online.enabled {
             true => self.online(&mut rounds),
@@ -209,7 +209,7 @@ impl<'a> Sfbd<'a> {
         let train = if sfbd.merge { joined(&[&self.clean.train, &e.images])? } else { e.images.clone() };
         let train = if sfbd.store == Store::U8 { round::as_bytes(&train)? } else { train };
         #[cfg(feature = "formats")]
-        if sfbd.files {
+        if sfbd.files && stages.place().is_writer() {
             npy::write_images(round::directory(stages.place(), k).join("denoised.npz"), &e.images)?;
         }
         stages.note(&format!("round {k}: training on {} images", train.len()));

@@ -27,9 +27,13 @@ impl Sfbd<'_> {
         let prepared = prepared.with_document(document, FREE).with_source(source);
         let directory = round::directory(rounds.stages.place(), 0);
         let model = rounds.stages.train(&directory, prepared)?;
-        let round = round::Round { images: config.train.images, ..rounds.measured(0, &model, None)? };
-        Record::write(&round, &Trace::of(&model, &self.identity, self.judge())?, &directory)?;
-        rounds.add(round);
+        let ranks = rounds.stages.place().ranks().clone();
+        ranks.on_first(|| {
+            let round = round::Round { images: config.train.images, ..rounds.measured(0, &model, None)? };
+            Record::write(&round, &Trace::of(&model, &self.identity, self.judge())?, &directory)?;
+            rounds.add(round);
+            Ok(())
+        })?;
         Ok(())
     }
 }

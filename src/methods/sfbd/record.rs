@@ -141,7 +141,9 @@ impl Sfbd<'_> {
                         "stage {k}: an earlier version wrote its record without a checksum: taken as it is"
                     ));
                 }
-                round::tidy(&directory)?; // which the session that finished it may not have come to
+                if place.is_writer() {
+                    round::tidy(&directory)?; // which the session that finished it may not have come to
+                }
                 Ok(Some((model, record)))
             }
             Err(problem) => match &problem {
@@ -195,7 +197,7 @@ impl Sfbd<'_> {
             (None, Some(_)) => "by an earlier version, which did not record its judge",
             (None, None) => "without a judge",
         };
-        stages.check()?;
+        stages.check_here()?;
         stages.note(&format!("stage {} was made {why}: measured again", round.round));
         let round = Round { generated: Some(judge.model(model)?), denoised: None, ..round };
         let trace = match trace {

@@ -85,28 +85,54 @@ pub(super) fn denoised(
     stages: &mut Stages,
     denoise: impl Fn(&[u32]) -> Result<Vec<f32>>,
 ) -> Result<Denoised> {
-    fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+    let (ranks, writes) = (stages.place().ranks().clone(), stages.place().is_writer());
+    if writes {
+        fs::create_dir_all(directory).map_err(|e| Error::io(directory, e))?;
+    }
     let values = noisy.values();
     let mut pixels = noisy.pixels()?.into_owned();
-    for indices in needed.chunks(PART) {
-        let path = directory.join(format!("part-{:06}.safetensors", indices[0]));
-        let metadata = metadata(origin, indices);
-        let known = path.exists().then(|| known(&path, &metadata, indices.len() * values)).transpose();
-        let known = known.unwrap_or_else(|problem| {
-            stages.note(&format!("denoised images are made again: {problem}"));
-            None
-        });
-        let part = match known {
-            Some(part) => part,
-            None => {
-                stages.check()?;
-                let part = denoise(indices)?;
-                file::write(&path, [("images", [indices.len(), values].into(), part.clone())], &metadata)?;
-                part
+    // Ranks denoise a part each at the same time.
+    for parts in needed.chunks(PART * ranks.size()) {
+        let parts: Vec<&[u32]> = parts.chunks(PART).collect();
+        let path = |indices: &[u32]| directory.join(format!("part-{:06}.safetensors", indices[0]));
+        let mut there: Vec<Option<Vec<f32>>> = vec![None; parts.len()];
+        for (indices, there) in parts.iter().zip(&mut there).filter(|_| writes) {
+            let (path, metadata) = (path(indices), metadata(origin, indices));
+            let known = path.exists().then(|| known(&path, &metadata, indices.len() * values)).transpose();
+            *there = known.unwrap_or_else(|problem| {
+                stages.note(&format!("denoised images are made again: {problem}"));
+                None
+            });
+        }
+        let told = ranks.as_first_finds(
+            || there.iter().map(|part| u8::from(part.is_some())).collect::<Vec<u8>>(),
+            Clone::clone,
+            |told| Ok(told.to_vec()),
+        )?;
+        if told.contains(&0) {
+            stages.check()?;
+        }
+        let own = parts.get(ranks.rank()).filter(|_| told.get(ranks.rank()) == Some(&0));
+        let made = ranks.together(own.map_or(Ok(Vec::new()), |indices| denoise(indices)))?;
+        // The first rank has what was there, too.
+        let known = bytemuck::cast_slice(&there.iter().flatten().flatten().copied().collect::<Vec<f32>>()).to_vec();
+        let (made, known) = (ranks.gather(bytemuck::cast_slice(&made))?, ranks.gather(&known)?);
+        let mut known = bytemuck::pod_collect_to_vec::<u8, f32>(known.first().map_or(&[], Vec::as_slice)).into_iter();
+        for (rank, indices) in parts.iter().enumerate() {
+            let part: Vec<f32> = match told.get(rank) {
+                Some(0) => bytemuck::pod_collect_to_vec(&made[rank]),
+                _ => known.by_ref().take(indices.len() * values).collect(),
+            };
+            if part.len() != indices.len() * values {
+                return Err(Error::Rank { rank, what: format!("denoised {} values of {}", part.len(), indices.len()) });
             }
-        };
-        for (&i, image) in indices.iter().zip(part.chunks_exact(values)) {
-            pixels[i as usize * values..][..values].copy_from_slice(image);
+            if writes && told.get(rank) == Some(&0) {
+                let image = [("images", [indices.len(), values].into(), part.clone())];
+                file::write(&path(indices), image, &metadata(origin, indices))?;
+            }
+            for (&i, image) in indices.iter().zip(part.chunks_exact(values)) {
+                pixels[i as usize * values..][..values].copy_from_slice(image);
+            }
         }
     }
     let images = noisy.with_pixels(pixels, noisy.labels().to_vec())?;

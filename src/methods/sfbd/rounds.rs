@@ -37,8 +37,12 @@ impl<'a, 'd> Rounds<'a, 'd> {
         let device = Device::named(&self.sfbd.settings.run.train.device)?;
         let directory = round::directory(self.stages.place(), k);
         // Not left half-way: what an earlier session came to stays what the run's files say.
-        if let Some((model, record)) = stop::shielded(|| self.sfbd.finished(k, &device, &mut self.stages))? {
-            let round = match self.sfbd.by_this_judge(&model, record, &mut self.stages) {
+        let ranks = self.stages.place().ranks().clone();
+        let finished =
+            ranks.first_then_others(|| stop::shielded(|| self.sfbd.finished(k, &device, &mut self.stages)))?;
+        if let Some((model, record)) = finished {
+            let again = ranks.on_first(|| self.sfbd.by_this_judge(&model, record, &mut self.stages));
+            let round = match again {
                 Err(early @ (Error::Stopped | Error::OutOfTime)) => {
                     self.measuring_again = true;
                     return Err(early);
@@ -46,20 +50,23 @@ impl<'a, 'd> Rounds<'a, 'd> {
                 round => round?,
             };
             self.stages.came_to(&model);
-            self.done.push(round);
+            self.done.extend(round);
             return Ok(model);
         }
         let Stage { model, denoised } = make(&mut self.stages)?;
         self.stages.came_to(&model);
-        let round = self.measured(k, &model, denoised.as_ref())?;
-        Record::write(&round, &Trace::of(&model, &self.sfbd.identity, self.sfbd.judge())?, &directory)?;
-        round::tidy(&directory)?;
-        self.say(&round);
-        self.done.push(round);
-        if k > 0 {
-            self.stages.place().write_json("metrics.json", &self.done)?;
-            self.report(End::Finished)?;
-        }
+        ranks.on_first(|| {
+            let round = self.measured(k, &model, denoised.as_ref())?;
+            Record::write(&round, &Trace::of(&model, &self.sfbd.identity, self.sfbd.judge())?, &directory)?;
+            round::tidy(&directory)?;
+            self.say(&round);
+            self.done.push(round);
+            if k > 0 {
+                self.stages.place().write_json("metrics.json", &self.done)?;
+                self.report(End::Finished)?;
+            }
+            Ok(())
+        })?;
         Ok(model)
     }
 
@@ -110,7 +117,7 @@ impl<'a, 'd> Rounds<'a, 'd> {
     pub fn end(self, result: Result<()>) -> Result<SfbdOutcome> {
         let end = self.stages.end(result)?.end;
         let (place, model) = (self.stages.place(), self.stages.latest().cloned());
-        if self.measuring_again {
+        if self.measuring_again || !place.is_writer() {
             return Ok(SfbdOutcome { end, model, rounds: self.done });
         }
         place.write_json("metrics.json", &self.done)?;

@@ -111,6 +111,11 @@ fn name(step: u64) -> String {
     format!("step-{step:09}")
 }
 
+/// Where below `directory` a step's checkpoint is.
+pub(super) fn path(directory: &Path, step: u64) -> PathBuf {
+    directory.join(name(step))
+}
+
 /// Whether a path is that of a step's checkpoint.
 pub(super) fn is_of(path: &Path, step: u64) -> bool {
     path.file_name().is_some_and(|file| file == name(step).as_str())

@@ -106,6 +106,7 @@ impl RunConfig {
             average: self.average.half_life(),
             compute: self.train.compute.dtype(),
             recompute: self.train.checkpoint_activations,
+            slots: self.train.slots,
         }
     }
 

@@ -262,6 +262,8 @@ crate::settings! {
         batch: usize = 512, in 1..=1 << 20;
         /// Images that are in memory at once; 0: the batch.
         micro_batch: usize = 0, in 0..=1 << 20;
+        /// Slots that a batch is cut into, whose gradients are added in a fixed order: as many processes at most can share the work, and any number of them gives the same bits.
+        slots: usize = 1, in 1..=1 << 16;
         /// Images of the whole run, each time one is seen.
         images: u64 = 200_000_000, in 1..=1 << 50;
         /// A model file to start from, of the same architecture; empty: random weights.
@@ -289,12 +291,12 @@ impl TrainSection {
         if self.micro_batch == 0 { self.batch } else { self.micro_batch.min(self.batch) }
     }
 
-    /// Images of the smallest part of a batch.
+    /// Images of the smallest part of a batch: what is left of one of its slots.
     pub fn smallest_part(&self) -> usize {
-        match self.batch % self.part().max(1) {
-            0 => self.part(),
-            rest => rest,
-        }
+        let (slots, part) = (self.slots.clamp(1, self.batch.max(1)), self.part().max(1));
+        let sizes = [self.batch / slots, self.batch.div_ceil(slots)];
+        let smallest = |size: usize| if size % part == 0 { part.min(size) } else { size % part };
+        sizes.map(smallest).into_iter().min().unwrap_or(part)
     }
 
     /// Steps of the whole run.
@@ -340,6 +342,12 @@ pub(super) fn check(config: &RunConfig) -> Result<()> {
     let eps = optimizer.eps as f32;
     if eps == 0.0 || !eps.is_finite() {
         return Err(Error::Config(format!("optimizer.eps = {:?} is {eps} in f32", optimizer.eps)));
+    }
+    let TrainSection { slots, batch, .. } = config.train;
+    if slots > batch {
+        return Err(Error::Config(format!(
+            "train.slots = {slots} of a batch of train.batch = {batch}: a slot holds an image at least"
+        )));
     }
     let Sampling { sigma_min, sigma_max, .. } = *sampling;
     if sigma_min > sigma_max {

@@ -1,13 +1,12 @@
 //! The settings of a method: those of a training run, and sections of its own.
 
-use std::path::Path;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{RunConfig, continues, stored};
 use crate::error::Result;
 use crate::settings::{Sections, laid_over, parsed, table_of, written};
+use crate::train::RunDir;
 
 /// The settings of a method, beside those of [`RunConfig`].
 pub trait MethodSettings: Sections + Serialize + DeserializeOwned + Clone {
@@ -67,11 +66,13 @@ impl<S: MethodSettings> With<S> {
 
     /// Keeps the settings in the directory of a run. Where the run is to go on with what is there (`resume`), errors
     /// first if that is of other settings or of another method, and leaves it as it is.
-    pub fn begin(&self, directory: &Path, resume: bool) -> Result<()> {
-        let document = self.document()?;
-        if resume {
-            stored::check_same(directory, &document, S::FREE, S::BRANCHES)?;
-        }
-        stored::store(directory, &document)
+    pub fn begin(&self, place: &RunDir, resume: bool) -> Result<()> {
+        let (document, directory) = (self.document()?, place.path());
+        place.ranks().first_then_others(|| {
+            if resume {
+                stored::check_same(directory, &document, S::FREE, S::BRANCHES)?;
+            }
+            if place.is_writer() { stored::store(directory, &document) } else { Ok(()) }
+        })
     }
 }

@@ -1,0 +1,186 @@
+//! The ranks of a run, as one of them sees them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// What moves bytes between ranks.
+pub trait Collective: fmt::Debug + Send + Sync {
+    /// Which rank this is, from 0 on.
+    fn rank(&self) -> usize;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// Sends `outgoing[r]` to each rank `r` and returns what each has sent here, by rank; its own comes back as it is.
+    /// All ranks call this equally often.
+    ///
+    /// Errors if a rank is lost, within a time that the implementation states.
+    fn exchange(&self, outgoing: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>>;
+
+    /// Tells the others that this rank ends, and why: their exchanges end in that.
+    fn abort(&self, why: &str);
+}
+
+/// The ranks of a run: this process [alone](Self::alone), or several by a [`Collective`]. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Ranks(Option<Arc<dyn Collective>>);
+
+impl Ranks {
+    /// A process without others.
+    pub fn alone() -> Self {
+        Ranks(None)
+    }
+
+    /// The ranks that this connects.
+    pub fn new(collective: impl Collective + 'static) -> Self {
+        Ranks(Some(Arc::new(collective)))
+    }
+
+    /// Which one this is, from 0 on.
+    pub fn rank(&self) -> usize {
+        self.0.as_ref().map_or(0, |all| all.rank())
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.0.as_ref().map_or(1, |all| all.size())
+    }
+
+    /// Whether this one writes files and talks to a person.
+    pub fn is_first(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// Whether there are no others.
+    pub fn is_alone(&self) -> bool {
+        self.size() == 1
+    }
+
+    /// What each rank has for each other one; see [`Collective::exchange`].
+    pub fn exchange(&self, outgoing: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+        if outgoing.len() != self.size() {
+            let what = format!("{} parts for {} ranks", outgoing.len(), self.size());
+            return Err(Error::argument("Ranks::exchange", what));
+        }
+        match &self.0 {
+            Some(all) => all.exchange(outgoing),
+            None => Ok(outgoing),
+        }
+    }
+
+    /// What each rank says to all, by rank.
+    pub fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.exchange(vec![own.to_vec(); self.size()])
+    }
+
+    /// Tells the others that this rank ends, and why.
+    pub fn abort(&self, why: &str) {
+        self.0.iter().for_each(|all| all.abort(why));
+    }
+
+    /// Has every rank do something, with the first one done before the others begin. Errors where it does; where it
+    /// does on another rank, that is the error here.
+    pub fn first_then_others<T>(&self, action: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut action = Some(action);
+        let mut act = |now: bool| now.then(|| action.take().map(|action| action())).flatten();
+        let first = match self.agree(act(self.is_first()))? {
+            Some(Err(error)) => return Err(error), // which the others know, and do not begin
+            first => first,
+        };
+        let other = self.agree(act(!self.is_first()))?;
+        first.or(other).unwrap_or_else(|| Err(Error::argument("Ranks::first_then_others", "nothing was done")))
+    }
+
+    /// Has the first rank do something for which the others wait; what it came to, on that rank. Errors where it does, on
+    /// all of them.
+    pub fn on_first<T>(&self, action: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        self.together(self.is_first().then(action).transpose())
+    }
+
+    /// What the first rank finds, which the others are told. `code` and `decode` are for the way to them.
+    pub fn as_first_finds<T>(
+        &self,
+        find: impl FnOnce() -> T,
+        code: impl FnOnce(&T) -> Vec<u8>,
+        decode: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        if self.is_alone() {
+            return Ok(find());
+        }
+        let found = self.is_first().then(find);
+        let said = self.gather(&found.as_ref().map(code).unwrap_or_default())?;
+        found.map_or_else(|| decode(said.first().map_or(&[], Vec::as_slice)), Ok)
+    }
+
+    /// Whether the first rank finds something to be so.
+    pub fn is_so_for_first(&self, find: impl FnOnce() -> bool) -> Result<bool> {
+        self.as_first_finds(find, |so| vec![u8::from(*so)], |said| Ok(said == [1]))
+    }
+
+    /// Errors where another rank's outcome is an error, and gives this one's back otherwise; an error of its own comes
+    /// back once the others have been told.
+    fn agree<T>(&self, outcome: Option<Result<T>>) -> Result<Option<Result<T>>> {
+        if self.is_alone() {
+            return Ok(outcome);
+        }
+        let said = match &outcome {
+            Some(Err(Error::Stopped)) => Told::Stopped,
+            Some(Err(Error::OutOfTime)) => Told::OutOfTime,
+            Some(Err(error)) => Told::Failed(error.to_string()),
+            _ => Told::Well,
+        };
+        let all = self.gather(&said.written())?;
+        if matches!(outcome, Some(Err(_))) {
+            return Ok(outcome);
+        }
+        for (rank, said) in all.iter().enumerate() {
+            Told::read(said).check(rank)?;
+        }
+        Ok(outcome)
+    }
+
+    /// This rank's outcome, once all have said theirs: errors on its own error, else on the first one of others.
+    pub fn together<T>(&self, outcome: Result<T>) -> Result<T> {
+        self.agree(Some(outcome))?.unwrap_or(Err(Error::Stopped))
+    }
+}
+
+/// What a rank says of how it fared.
+enum Told {
+    Well,
+    Stopped,
+    OutOfTime,
+    Failed(String),
+}
+
+impl Told {
+    fn written(&self) -> Vec<u8> {
+        match self {
+            Told::Well => vec![0],
+            Told::Stopped => vec![1],
+            Told::OutOfTime => vec![2],
+            Told::Failed(why) => [&[3], why.as_bytes()].concat(),
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        match bytes.split_first() {
+            Some((0, _)) => Told::Well,
+            Some((1, _)) => Told::Stopped,
+            Some((2, _)) => Told::OutOfTime,
+            Some((_, why)) => Told::Failed(String::from_utf8_lossy(why).into_owned()),
+            None => Told::Failed("it said nothing".into()),
+        }
+    }
+
+    fn check(self, rank: usize) -> Result<()> {
+        match self {
+            Told::Well => Ok(()),
+            Told::Stopped => Err(Error::Stopped),
+            Told::OutOfTime => Err(Error::OutOfTime),
+            Told::Failed(why) => Err(Error::Rank { rank, what: format!("ended: {why}") }),
+        }
+    }
+}

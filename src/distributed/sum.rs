@@ -1,0 +1,169 @@
+//! The gradient of a batch whose slots are spread over ranks.
+
+use std::ops::Range;
+
+use super::{Ranks, tree};
+use crate::error::{Error, Result};
+use crate::ops;
+use crate::tensor::Tensor;
+
+/// What a slot found besides its gradient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlotState {
+    /// Its share of the loss: the shares of all slots add up to the mean over the batch.
+    pub loss: f64,
+    /// The buffers after its forward pass, if it changed any.
+    pub buffers: Option<Vec<f32>>,
+}
+
+/// What a rank has of a batch: sums over its nodes of the tree, in order, and what its slots found.
+#[derive(Debug)]
+pub struct Share {
+    nodes: Vec<(Range<usize>, Tensor)>,
+    states: Vec<SlotState>,
+}
+
+impl Share {
+    /// Computes the slots of this rank. `slot` gives the gradient of one, flat in f32, and what it found. Errors where
+    /// that does.
+    pub fn compute(
+        ranks: &Ranks,
+        slots: usize,
+        mut slot: impl FnMut(usize) -> Result<(Tensor, SlotState)>,
+    ) -> Result<Self> {
+        let own = tree::share(slots, ranks.rank(), ranks.size());
+        let (mut nodes, mut states) = (Vec::new(), Vec::new());
+        for node in tree::nodes(slots, &own) {
+            let mut leaf = |node: &Range<usize>| {
+                if node.len() > 1 {
+                    return Ok(None);
+                }
+                let (gradient, state) = slot(node.start)?;
+                states.push(state);
+                Ok(Some(gradient))
+            };
+            let sum = tree::sum(node.clone(), &mut leaf, &mut |first, second| ops::accumulate(first, &second))?;
+            nodes.push((node, sum));
+        }
+        Ok(Share { nodes, states })
+    }
+
+    /// The sum over all slots, and what each of them found, the same bits on every rank. `share` is this rank's, or
+    /// why there is none: the others then end in that, too.
+    pub fn sum(ranks: &Ranks, slots: usize, share: Result<Self>) -> Result<(Tensor, Vec<SlotState>)> {
+        if ranks.is_alone() {
+            return alone(slots, share?);
+        }
+        // Whoever has begun to exchange goes through with it: a rank that left on the way would have made a step that
+        // others have not.
+        let Share { nodes, states } = ranks.together(share)?;
+        let states = gathered(ranks, &states)?;
+        let like = nodes.first().map(|(_, sum)| (sum.shape().clone(), sum.len(), sum.device()));
+        let (shape, length, device) = like.ok_or_else(|| {
+            let what = format!("{} ranks for {slots} slots: a rank has nothing to do; raise train.slots", ranks.size());
+            Error::Config(what)
+        })?;
+        let own: Vec<Vec<f32>> = nodes.iter().map(|(_, sum)| sum.to_vec()).collect::<Result<_>>()?;
+        let outgoing = (0..ranks.size())
+            .map(|rank| {
+                let part = tree::share(length, rank, ranks.size());
+                let mut bytes = Vec::with_capacity(4 * own.len() * part.len());
+                own.iter().for_each(|sum| bytes.extend_from_slice(bytemuck::cast_slice(&sum[part.clone()])));
+                bytes
+            })
+            .collect();
+        drop(own);
+        let part = tree::share(length, ranks.rank(), ranks.size());
+        let came = ranks.exchange(outgoing)?;
+        let finished = finish(slots, &came, part.len())?;
+        let all = ranks.gather(bytemuck::cast_slice(&finished))?;
+        let mut whole = Vec::with_capacity(length);
+        for (rank, bytes) in all.iter().enumerate() {
+            let expected = tree::share(length, rank, ranks.size()).len();
+            whole.extend(floats(rank, bytes, expected)?);
+        }
+        Ok((Tensor::from_slice(&whole, shape, &device)?, states))
+    }
+}
+
+/// The only rank's share is the whole.
+fn alone(slots: usize, Share { mut nodes, states }: Share) -> Result<(Tensor, Vec<SlotState>)> {
+    match (nodes.pop(), nodes.is_empty()) {
+        (Some((node, sum)), true) if node == (0..slots) => Ok((sum, states)),
+        _ => Err(Error::argument("Share::sum", "a share that is not the whole, of the only rank")),
+    }
+}
+
+/// Adds what every rank sent of this rank's part of the gradient, in the tree's order.
+fn finish(slots: usize, came: &[Vec<u8>], length: usize) -> Result<Vec<f32>> {
+    let mut known = Vec::new();
+    for (rank, bytes) in came.iter().enumerate() {
+        let nodes = tree::nodes(slots, &tree::share(slots, rank, came.len()));
+        let sums = floats(rank, bytes, nodes.len() * length)?;
+        let parts = nodes.into_iter().enumerate().map(|(i, node)| (node, sums[i * length..(i + 1) * length].to_vec()));
+        known.extend(parts);
+    }
+    tree::sum(
+        0..slots,
+        &mut |node| Ok(known.iter_mut().find(|(other, _)| other == node).map(|(_, sum)| std::mem::take(sum))),
+        &mut added,
+    )
+}
+
+/// The sum of two lists of the same length.
+fn added(mut first: Vec<f32>, second: Vec<f32>) -> Result<Vec<f32>> {
+    if first.len() != second.len() {
+        return Err(Error::argument("tree::sum", format!("{} numbers and {}", first.len(), second.len())));
+    }
+    first.iter_mut().zip(&second).for_each(|(first, second)| *first += second);
+    Ok(first)
+}
+
+/// What the slots of all ranks found, in order.
+fn gathered(ranks: &Ranks, own: &[SlotState]) -> Result<Vec<SlotState>> {
+    let buffers = own.first().and_then(|state| state.buffers.as_ref()).map(Vec::len);
+    let mut bytes = Vec::new();
+    for state in own {
+        bytes.extend(state.loss.to_le_bytes());
+        bytes.extend(bytemuck::cast_slice::<f32, u8>(state.buffers.as_deref().unwrap_or_default()));
+    }
+    let record = 8 + 4 * buffers.unwrap_or(0);
+    let mut states = Vec::new();
+    for (rank, bytes) in ranks.gather(&bytes)?.into_iter().enumerate() {
+        if bytes.len() % record != 0 {
+            return Err(Error::Rank { rank, what: format!("sent {} bytes of buffers and losses", bytes.len()) });
+        }
+        for state in bytes.chunks_exact(record) {
+            let (loss, rest) = state.split_at(8);
+            let loss = f64::from_le_bytes(loss.try_into().unwrap_or_default());
+            let buffers = buffers.map(|length| floats(rank, rest, length)).transpose()?;
+            states.push(SlotState { loss, buffers });
+        }
+    }
+    Ok(states)
+}
+
+/// Bytes of a rank as numbers, as many as there must be.
+fn floats(rank: usize, bytes: &[u8], expected: usize) -> Result<Vec<f32>> {
+    if bytes.len() != 4 * expected {
+        let what = format!("sent {} bytes, and {} were expected", bytes.len(), 4 * expected);
+        return Err(Error::Rank { rank, what });
+    }
+    Ok(bytemuck::pod_collect_to_vec(bytes))
+}
+
+/// The mean of what the slots left in the buffers, added in the tree's order: each began with the same ones. `None` if
+/// they changed nothing.
+pub fn mean_buffers(states: &[SlotState]) -> Result<Option<Vec<f32>>> {
+    if states.iter().all(|state| state.buffers.is_none()) {
+        return Ok(None);
+    }
+    let slots = states.len();
+    let mut leaf = |node: &Range<usize>| match node.len() {
+        1 => Ok(Some(states[node.start].buffers.clone().unwrap_or_default())),
+        _ => Ok(None),
+    };
+    let mut sum = tree::sum(0..slots, &mut leaf, &mut added)?;
+    sum.iter_mut().for_each(|value| *value /= slots as f32);
+    Ok(Some(sum))
+}

@@ -1,0 +1,125 @@
+//! Ranks that are connected over TCP, each with each.
+
+mod meeting;
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::Launch;
+use super::frames::Kind;
+use super::link::Link;
+use super::ranks::Collective;
+use crate::error::{Error, Result};
+
+/// How long ranks wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For all to be there, at the start.
+    pub meeting: Duration,
+    /// For any sign of life: a process that was stopped, a machine that went, a cable that was cut. Ranks that live say
+    /// so every second, whatever they compute.
+    pub silence: Duration,
+    /// For a rank that lives to come to the exchange that the others are at: the first one may draw and measure
+    /// meanwhile.
+    pub work: Duration,
+}
+
+impl Default for Patience {
+    /// Five minutes to meet, thirty seconds of silence, an hour of work.
+    fn default() -> Self {
+        Patience {
+            meeting: Duration::from_secs(300),
+            silence: Duration::from_secs(30),
+            work: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Ranks that are connected over TCP, each with each. A rank that is lost ends the exchanges of the others within the
+/// time of [`Patience::silence`], at once if its process ended.
+///
+/// There is neither secrecy nor proof of who is there: it is for machines that trust each other's network.
+#[derive(Debug)]
+pub struct Tcp {
+    rank: usize,
+    /// By rank; `None` for this one.
+    links: Arc<Vec<Option<Link>>>,
+    patience: Patience,
+    beat: Arc<Heart>,
+}
+
+/// Ends the thread of the signs of life.
+#[derive(Debug, Default)]
+struct Heart {
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+impl Tcp {
+    /// Meets the others; see [`Launch::join`].
+    pub fn join(launch: &Launch, patience: Patience, waiting: &mut dyn FnMut(&str)) -> Result<Self> {
+        let streams = meeting::meet(launch, patience, waiting)?;
+        let link = |(rank, stream): (usize, Option<_>)| {
+            stream.map(|stream| Link::new(rank, stream, patience)).transpose()
+        };
+        let links = Arc::new(streams.into_iter().enumerate().map(link).collect::<Result<Vec<_>>>()?);
+        let beat = Arc::new(Heart::default());
+        let (all, heart) = (links.clone(), beat.clone());
+        let beating = move || {
+            let mut ended = heart.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            while !*ended {
+                drop(ended);
+                // One that takes nothing is found by whoever waits for it.
+                all.iter().flatten().for_each(|link| drop(link.send(Kind::Beat, &[])));
+                ended = heart.ended.lock().unwrap_or_else(PoisonError::into_inner);
+                let waited = heart.end.wait_timeout(ended, Duration::from_secs(1));
+                ended = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        };
+        let thread = thread::Builder::new().name("signs of life".into()).stack_size(1 << 18).spawn(beating);
+        thread.map_err(|e| Error::io("a thread for signs of life", e))?;
+        Ok(Tcp { rank: launch.rank, links, patience, beat })
+    }
+}
+
+impl Collective for Tcp {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.links.len()
+    }
+
+    fn exchange(&self, mut outgoing: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+        let size = self.size();
+        // Each begins with the one after it, so that not all send to the same one. What comes in is taken up meanwhile
+        // by threads, so nobody waits for anybody to be done with sending.
+        for other in (1..size).map(|step| (self.rank + step) % size) {
+            if let Some(link) = &self.links[other] {
+                link.send(Kind::Data, &std::mem::take(&mut outgoing[other]))?;
+            }
+        }
+        let own = &mut outgoing[self.rank];
+        self.links
+            .iter()
+            .map(|link| link.as_ref().map_or_else(|| Ok(std::mem::take(own)), |link| link.receive(self.patience)))
+            .collect()
+    }
+
+    fn abort(&self, why: &str) {
+        self.links.iter().flatten().for_each(|link| drop(link.send(Kind::Abort, why.as_bytes())));
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        *self.beat.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.beat.end.notify_all();
+        for link in self.links.iter().flatten() {
+            let _ = link.send(Kind::Bye, &[]);
+            link.close();
+        }
+    }
+}
