@@ -6,6 +6,8 @@ mod commands;
 mod locate;
 #[path = "distributed/exchange.rs"]
 mod exchange;
+#[path = "distributed/network.rs"]
+mod network;
 #[path = "distributed/trainer.rs"]
 mod trainer;
 

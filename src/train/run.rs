@@ -150,7 +150,10 @@ impl<'a> Run<'a> {
             }
             let rate = recent.rate(tick.seen);
             observer.ticked(&tick, rate, self.plan.samples);
-            self.after(&tick, rate, observer)?;
+            self.after(&tick, rate, observer).map_err(|e| match e {
+                Error::Rank { .. } => self.lost(e),
+                other => other,
+            })?;
         }
         Ok(End::Finished)
     }
