@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Subject};
+use super::copies::Copies;
 use super::observer::{End, Observer, Started};
 use super::plan::{CHECKPOINTS, MODELS, Plan, RunOptions, model_file};
 use super::rate::Recent;
@@ -54,6 +55,7 @@ struct Run<'a> {
     plan: &'a Plan,
     place: &'a RunDir,
     log: log::Log,
+    copies: Copies<'a>,
     started: Instant,
     budget: Option<Duration>,
     last_checkpoint: Option<PathBuf>,
@@ -90,8 +92,9 @@ impl<'a> Run<'a> {
         };
         config::store(place.path(), &plan.settings)?;
         let (log, started) = (place.log()?, Instant::now());
+        let copies = Copies::open(place, plan, options, trained.progress().0)?;
         let (budget, since) = (options.budget, (0.0, 0));
-        Ok(Run { trained, plan, place, log, started, budget, last_checkpoint, since, last: None })
+        Ok(Run { trained, plan, place, log, copies, started, budget, last_checkpoint, since, last: None })
     }
 
     fn steps(&self) -> u64 {
@@ -192,6 +195,7 @@ impl<'a> Run<'a> {
 
     fn show(&mut self, moment: Moment, observer: &mut dyn Observer) -> Result<()> {
         self.trained.show(self.place, &mut self.log, moment, observer)?;
+        self.copies.follow(self.steps())?;
         self.trained.report(self.place, None)
     }
 
@@ -213,7 +217,8 @@ impl<'a> Run<'a> {
             }
             line[name] = figure.into();
         }
-        self.log.append(&line)
+        self.log.append(&line)?;
+        self.copies.follow(tick.step)
     }
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
@@ -254,6 +259,7 @@ impl<'a> Run<'a> {
             Err(Error::Stopped) => End::Stopped,
             shown => shown.map(|()| end)?,
         };
+        self.copies.follow(self.steps())?;
         self.trained.report(self.place, Some(end))?;
         Ok(Ran { end, steps: self.steps(), checkpoint })
     }
