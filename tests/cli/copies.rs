@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use veridical::data::{Images, npy};
 
-use super::succeeds;
 use super::training::{Place, TINY, log, resume};
+use super::{command, succeeds};
 
 /// The records of all event files of a run, file by file; each has a sound frame.
 fn records(run: &Path) -> Vec<Vec<Vec<u8>>> {
@@ -129,6 +130,25 @@ assert [p.step for p in pictures] == [20, 40, 60]
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 }
 
+/// As long as a run goes on its report is read again and again; the last one stays.
+#[cfg(unix)]
+#[test]
+fn the_report_of_a_run_that_goes_on_is_read_again() {
+    let place = Place::new(TINY);
+    let out = place.out("run");
+    let more = ["--images", "100000000", "--set", "train.sample_every=2"];
+    let mut child = command(&place.first(&out, &more)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let report = || fs::read_to_string(out.join("report.html")).unwrap_or_default();
+    while report().is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None, "the run ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(report().contains("The run is going on.") && report().contains("location.reload()"));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(report().contains("The run was stopped") && !report().contains("reload"));
+}
+
 /// Twenty pictures of 8 by 8 in two classes.
 fn pictures(path: &Path) {
     let pixels = (0..20 * 64).map(|i: u32| if (i / 64).is_multiple_of(2) ^ (i % 8 < 4) { 40 } else { 200 }).collect();
@@ -175,6 +195,7 @@ fn every_stage_has_its_own() {
     assert_eq!(stages.len(), 2, "{stages:?}");
     for stage in stages {
         assert_tables_hold_the_log(&stage);
-        assert_eq!(speaking(&records(&stage)[0], "train/loss"), 2);
+        let lines = log(&stage).iter().filter(|line| line["loss"].is_number()).count();
+        assert_eq!((speaking(&records(&stage)[0], "train/loss"), records(&stage).len()), (lines, 1));
     }
 }

@@ -16,6 +16,8 @@ use super::runs::{Run, Told};
 const AGAIN: u32 = 30;
 /// Runs that are compared where nobody says which: a chart has so many colours.
 const COMPARED: usize = 6;
+/// Characters of a run's name in a chart, where six names share a line.
+const NAMED: usize = 12;
 /// Points of a curve that is drawn as it is; longer ones are smoothed.
 const PLAIN: usize = 40;
 /// Stands for a figure that is not there.
@@ -150,14 +152,22 @@ fn chart(key: &str, compared: &[(&Run, &Told)]) -> Result<RgbImage> {
         chart = chart.log_y();
     }
     for ((run, told), points) in compared.iter().zip(all) {
-        let half_life = points.len() as f64 / 40.0;
+        let (name, half_life) = (short(&run.name), points.len() as f64 / 40.0);
         chart = match (bars(told), points.len() > PLAIN) {
-            (bars, _) if !bars.is_empty() => chart.barred(&run.name, points, bars),
-            (_, true) => chart.smoothed(&run.name, points, half_life),
-            (_, false) => chart.series(&run.name, points),
+            (bars, _) if !bars.is_empty() => chart.barred(name, points, bars),
+            (_, true) => chart.smoothed(name, points, half_life),
+            (_, false) => chart.series(name, points),
         };
     }
     chart.render()
+}
+
+/// The end of a long name, in which runs differ more often than in its beginning.
+fn short(name: &str) -> String {
+    match name.chars().count().checked_sub(NAMED) {
+        None | Some(0) => name.into(),
+        Some(over) => std::iter::once('\u{2026}').chain(name.chars().skip(over + 1)).collect(),
+    }
 }
 
 /// A picture that a run has drawn; somebody may have put something else there.
@@ -201,6 +211,7 @@ mod tests {
         assert_eq!(row, ["a", "1,000", "4,000", "0.5", "kid 0.25", "90 s ago"]);
         let empty = super::row((&run("a"), &Told { ticks: vec![], problem: None, age: None }));
         assert_eq!(empty[1..], [NONE; 5]);
+        assert_eq!(["a", "sf/rounds/01", "sfbd/rounds/01"].map(short), ["a", "sf/rounds/01", "\u{2026}d/rounds/01"]);
         let ages = [0, 120, 7200, 172_800].map(|seconds| ago(Duration::from_secs(seconds)));
         assert_eq!(ages, ["0 s ago", "2 min ago", "2 h ago", "2 days ago"]);
     }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// Digits of the names of pictures that count samples; those that count steps have fewer.
 const OF_SAMPLES: usize = 12;
 
-/// The pictures in `samples/` of a run's directory, by the step after which each was drawn, rising. A name is a count of
-/// steps, or of samples, of which every step has seen `batch`.
+/// The pictures in `samples/` of a run's directory, by the step after which each was drawn, rising. A name is a count
+/// of steps, or of samples, of which every step has seen `batch`.
 pub(super) fn pictures(place: &Path, batch: Option<u64>) -> Vec<(u64, PathBuf)> {
     let step = |path: &Path| {
         let name = path.file_name()?.to_str()?.strip_suffix(".png")?;

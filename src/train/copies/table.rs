@@ -47,8 +47,8 @@ impl Table {
         Ok(Table { kind, columns, path, file: Some(file) })
     }
 
-    /// Adds the lines of the table's kind that are among `ticks`, the newest of the log. The table is written anew where
-    /// one has a figure that none before it had.
+    /// Adds the lines of the table's kind that are among `ticks`, the newest of the log. The table is written anew
+    /// where one has a figure that none before it had.
     pub fn add(&mut self, place: &RunDir, ticks: &[Value]) -> Result<()> {
         let rows = rows(self.kind, ticks);
         if rows.is_empty() {
