@@ -47,7 +47,7 @@ impl<'a> Copies<'a> {
         let events = if wanted { Some(Events::begin(place.path(), step)?) } else { None };
         let next_picture = events.as_ref().map_or(0, Events::first);
         let mut copies = Copies { place, log, tables, events, next_picture, batch: plan.batch };
-        copies.to_events(&ticks, step)?;
+        copies.tell(&ticks, step)?;
         Ok(copies)
     }
 
@@ -57,10 +57,10 @@ impl<'a> Copies<'a> {
         for table in &mut self.tables {
             table.add(self.place, &ticks)?;
         }
-        self.to_events(&ticks, step)
+        self.tell(&ticks, step)
     }
 
-    fn to_events(&mut self, ticks: &[Value], step: u64) -> Result<()> {
+    fn tell(&mut self, ticks: &[Value], step: u64) -> Result<()> {
         let Some(events) = &mut self.events else { return Ok(()) };
         let first = events.first();
         for tick in ticks.iter().filter(|tick| tick["step"].as_u64().is_some_and(|at| at >= first)) {
