@@ -107,7 +107,13 @@ fn main() -> Result<()> {
 
     for (steps, resume, existing) in [(700, false, Existing::Overwrite), (1500, true, Existing::Resume)] {
         let dir = RunDir::create(&halved, existing)?;
-        run_trained(&mut Gan::new()?, &plan(steps), &dir, RunOptions { resume, budget: None }, &mut ())?;
+        run_trained(
+            &mut Gan::new()?,
+            &plan(steps),
+            &dir,
+            RunOptions { resume, budget: None, ..RunOptions::default() },
+            &mut (),
+        )?;
     }
     for player in ["generator.safetensors", "discriminator.safetensors"] {
         let [a, b] = [&straight, &halved].map(|dir| std::fs::read(dir.join("models").join(player)));

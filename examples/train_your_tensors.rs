@@ -39,7 +39,8 @@ fn main() -> Result<()> {
     let resume = directory.join("config.toml").is_file();
     let existing = if resume { Existing::Resume } else { Existing::ReplaceRun };
     let place = RunDir::create(&directory, existing)?;
-    let outcome = train::run(&config, &data, &place, RunOptions { resume, budget: None }, &mut Print)?;
+    let outcome =
+        train::run(&config, &data, &place, RunOptions { resume, budget: None, ..RunOptions::default() }, &mut Print)?;
 
     let samples = Sampler::default().sample(&outcome.model, 1, 0, 1000)?.to_vec::<f32>()?;
     let distance = sliced_wasserstein(&samples, &helix, 3, 128, 2.0, 0)?;

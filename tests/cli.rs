@@ -6,6 +6,8 @@ mod bench;
 mod branches;
 #[path = "cli/collapse.rs"]
 mod collapse;
+#[path = "cli/copies.rs"]
+mod copies;
 #[path = "cli/damage.rs"]
 mod damage;
 #[path = "cli/data.rs"]
@@ -50,6 +52,8 @@ mod rehearsal;
 mod resume;
 #[path = "cli/sample.rs"]
 mod sample;
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/shell.rs"]
 mod shell;
 #[path = "cli/stop.rs"]

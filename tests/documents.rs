@@ -162,6 +162,14 @@ fn runs_from_python() {
 }
 
 #[test]
+fn watching_runs() {
+    let place = Place::new();
+    place.type_in("docs/guides/logs.md");
+    place.run_python("docs/guides/logs.md", &["pandas"]);
+    assert!(place.path("runs/digits/tensorboard").is_dir());
+}
+
+#[test]
 fn models_to_and_from_diffusers() {
     let place = Place::new();
     let options = DhariwalConfig {

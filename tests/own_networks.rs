@@ -101,7 +101,13 @@ fn settings(model: &ModelConfig, images: u64) -> RunConfig {
 fn trained(model: &ModelConfig, images: u64, place: &Path, resume: bool) -> Result<Vec<u8>> {
     let existing = if resume { Existing::Resume } else { Existing::Refuse };
     let dir = RunDir::create(place, existing)?;
-    run(&settings(model, images), &points(), &dir, RunOptions { resume, budget: None }, &mut ())?;
+    run(
+        &settings(model, images),
+        &points(),
+        &dir,
+        RunOptions { resume, budget: None, ..RunOptions::default() },
+        &mut (),
+    )?;
     Ok(std::fs::read(place.join("model.safetensors")).unwrap())
 }
 
@@ -304,7 +310,7 @@ fn players_with_counts_of_their_own_resume_to_the_same_bits() {
     let go = |pair: &mut Pair, place: &Path, steps, resume| {
         let existing = if resume { Existing::Resume } else { Existing::Refuse };
         let dir = RunDir::create(place, existing)?;
-        run_trained(pair, &plan(steps), &dir, RunOptions { resume, budget: None }, &mut ())
+        run_trained(pair, &plan(steps), &dir, RunOptions { resume, budget: None, ..RunOptions::default() }, &mut ())
     };
     go(&mut Pair::new("none"), straight.path(), 20, false).unwrap();
     // Ended by an error in the middle, then resumed from the last checkpoint.

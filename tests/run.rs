@@ -162,7 +162,7 @@ fn session(dir: &Path, resume: bool, steps: u64) -> Result<Outcome> {
     let config = RunConfig::build(None, Some(TINY), &["train.images=100".into(), "train.log_every=1".into()])?;
     let place = RunDir::create(dir, if resume { Existing::Resume } else { Existing::Refuse })?;
     let data = data();
-    let (stop, options) = (Stop::new(), RunOptions { resume, budget: None });
+    let (stop, options) = (Stop::new(), RunOptions { resume, budget: None, ..RunOptions::default() });
     // The rehearsal before the first step asks for the loss, too.
     let objective = Stopping { loss: config.loss.loss()?, stop: stop.clone(), left: Cell::new(steps + 1) };
     let _heeding = stop.enter();

@@ -1,7 +1,7 @@
 //! What a person types: lines that `veridical help COMMAND` ends with.
 
 /// Commands, and lines of each.
-pub const EXAMPLES: [(&str, &[&str]); 20] = [
+pub const EXAMPLES: [(&str, &[&str]); 21] = [
     ("demo", &["veridical demo", "veridical demo --steps 300 --seed 1 --out runs/short"]),
     (
         "train",
@@ -9,6 +9,7 @@ pub const EXAMPLES: [(&str, &[&str]); 20] = [
             "veridical train --data photos --size 64 --out runs/photos",
             "veridical train --data table.csv --class-column species --images 500000 --batch 256 --lr 0.001",
             "veridical train --resume --out runs/photos --minutes 60",
+            "veridical train --data digits --tensorboard --out runs/digits",
             "veridical train --preset cifar10-ddpmpp --data cifar-10-batches-bin --device cuda",
         ],
     ),
@@ -63,6 +64,7 @@ pub const EXAMPLES: [(&str, &[&str]); 20] = [
         ],
     ),
     ("likelihood", &["veridical likelihood --model runs/photos --data photos --first 100 --json bits.json"]),
+    ("serve", &["veridical serve runs", "veridical serve runs/photos --port 8080"]),
     ("doctor", &["veridical doctor", "veridical doctor --json doctor.json"]),
     ("completions", &["veridical completions bash"]),
     ("man", &["veridical man man1"]),

@@ -25,6 +25,7 @@ mod output;
 mod progress;
 mod ranks;
 mod sample;
+mod serve;
 mod shell;
 mod stack;
 mod train;
@@ -82,6 +83,7 @@ enum Command {
     Info(info::Args),
     Sample(Box<sample::Args>),
     Likelihood(likelihood::Args),
+    Serve(serve::Args),
     Doctor(doctor::Args),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
@@ -195,6 +197,7 @@ fn run(command: Command, notes: &[String]) -> Result<Ended> {
         Command::Info(args) => info::run(args),
         Command::Sample(args) => sample::run(*args),
         Command::Likelihood(args) => likelihood::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => shell::completions(args, whole()),
         Command::Man(args) => shell::man(args, whole()),
@@ -323,6 +326,7 @@ mod tests {
             ("seed", &random),
             ("preset", &[&trains[..], &["bench"]].concat()),
             ("images", &["train", "sfbd", "ambient", "csc"]),
+            ("tensorboard", &trains),
             ("json", &["doctor", "bench", "noise", "evaluate", "likelihood", "collapse", "info"]),
         ] {
             for command in commands {

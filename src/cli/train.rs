@@ -20,7 +20,8 @@ use super::{Ended, device, interrupt, model, output, ranks, say};
 /// Train a diffusion model.
 ///
 /// Settings come from a preset, then a file, then --set, then the flags below. The run's directory gets config.toml
-/// (complete; good for --config), log.jsonl, samples/, checkpoints/, report.html and at the end model.safetensors.
+/// (complete; good for --config), log.jsonl (log.csv and measured.csv are the same as tables),
+/// samples/, checkpoints/, report.html and at the end model.safetensors.
 /// Ctrl-C and SIGTERM stop it within seconds, with a checkpoint of the last whole step (exit code 130); --resume goes
 /// on as if nothing had happened, or with other settings of [optimizer], [loss], [augment] and [sampling], and another
 /// length: a branch of the run, of which its log and report tell.
@@ -72,6 +73,9 @@ pub struct Args {
     /// Stop after so many minutes, with everything complete (exit code 0)
     #[arg(long)]
     minutes: Option<f64>,
+    /// Write event files for TensorBoard, too: figures and pictures by steps, into tensorboard/ of the run's directory
+    #[arg(long)]
+    tensorboard: bool,
     /// Write the settings, every key with its meaning, to standard output, and do nothing
     #[arg(long)]
     print_config: bool,
@@ -146,7 +150,11 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let place = directory(&args.out, args.resume, args.overwrite)?;
     let mut terminal = Terminal::new(&args.out);
-    let outcome = prepared.run(&place, RunOptions { resume: args.resume, budget }, &mut terminal)?;
+    let outcome = prepared.run(
+        &place,
+        RunOptions { resume: args.resume, budget, tensorboard: args.tensorboard },
+        &mut terminal,
+    )?;
     terminal.finish();
     say(&format!("{} after {} steps", ended(outcome.end), outcome.steps))?;
     files(&args.out, outcome.end)

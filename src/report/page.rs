@@ -15,18 +15,54 @@ use crate::escape::acts;
 pub struct Report {
     title: String,
     body: String,
+    /// Seconds after which the page is read again, as long as what it tells of goes on.
+    again: Option<u32>,
 }
 
 impl Report {
     /// A page with a heading.
     pub fn new(title: impl Into<String>) -> Self {
-        Report { title: title.into(), body: String::new() }
+        Report { title: title.into(), body: String::new(), again: None }
+    }
+
+    /// Has whoever reads the page read it again after so many seconds, at the place where they are: for what is not
+    /// over yet.
+    #[must_use]
+    pub fn read_again(mut self, seconds: u32) -> Self {
+        self.again = Some(seconds);
+        self
     }
 
     /// Adds a paragraph.
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
         self.add(format_args!("<p>{}</p>\n", escape(text)));
+        self
+    }
+
+    /// Adds links: what each is called, and where it leads.
+    #[must_use]
+    pub fn links(mut self, links: &[(String, String)]) -> Self {
+        self.body += "<p>";
+        for (text, to) in links {
+            self.add(format_args!("<a href=\"{}\">{}</a> ", escape(to), escape(text)));
+        }
+        self.body += "</p>\n";
+        self
+    }
+
+    /// Adds a box for each option, ticked or not, and a button that asks for the page again, with `name=option` in its
+    /// address for each that is ticked.
+    #[must_use]
+    pub fn choice(mut self, name: &str, options: &[(String, bool)], button: &str) -> Self {
+        self.body += "<form class=choice>";
+        for (option, ticked) in options {
+            let (name, value, ticked) = (escape(name), escape(option), if *ticked { " checked" } else { "" });
+            self.add(format_args!(
+                "<label><input type=checkbox name=\"{name}\" value=\"{value}\"{ticked}> {value}</label> "
+            ));
+        }
+        self.add(format_args!("<button>{}</button></form>\n", escape(button)));
         self
     }
 
@@ -82,9 +118,16 @@ impl Report {
     /// The page.
     pub fn html(&self) -> String {
         let title = escape(&self.title);
+        // Reloaded by a script a page stays at the reader's place; by the refresh of its head it may not.
+        let again = self.again.map_or(String::new(), |seconds| {
+            format!(
+                "<script>setTimeout(() => location.reload(), {seconds}000)</script>\n\
+                 <noscript><meta http-equiv=refresh content={seconds}></noscript>\n"
+            )
+        });
         format!(
             "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content=\"width=device-width\">\n\
-             <title>{title}</title>\n<style>{STYLE}</style>\n<main>\n<h1>{title}</h1>\n{}</main>\n</html>\n",
+             {again}<title>{title}</title>\n<style>{STYLE}</style>\n<main>\n<h1>{title}</h1>\n{}</main>\n</html>\n",
             self.body
         )
     }
@@ -114,6 +157,8 @@ th, td { padding: 6px 28px 6px 0; border-bottom: 1px solid var(--rule) }
 th:last-child, td:last-child { padding-right: 0 }
 @media (max-width: 500px) { th, td { padding-right: 14px } }
 .n { text-align: right }
+.choice label, p a { display: inline-block; margin: 0 14px 6px 0 }
+a { color: inherit }
 pre { background: var(--shade); border-radius: 6px; padding: 14px 16px; overflow-x: auto; font: 13px/1.5 ui-monospace, monospace; margin: 0 }
 ";
 
@@ -177,12 +222,43 @@ mod tests {
             .picture(&RgbImage::new(3, 1), "\" onload=\"x", "<b>")
             .unwrap()
             .verbatim("</pre>")
+            .links(&[("<script>".into(), "\" onclick=\"x".into())])
+            .choice("\" onload=\"x", &[("\" checked \"<script>".into(), false)], "<script>")
             .html();
-        for raw in ["<script>", "a < b", "</main></h2>", "<th>\n", "<b>", "</pre></pre>", "onload=\"x"] {
+        for raw in [
+            "<script>",
+            "href=\"\"",
+            "value=\"\"",
+            "a < b",
+            "</main></h2>",
+            "<th>\n",
+            "<b>",
+            "</pre></pre>",
+            "onload=\"x",
+        ] {
             assert!(!page.contains(raw), "{raw} in {page}");
         }
         assert!(page.contains("&quot; onload=&quot;x") && page.contains("<img width=2 height=1"));
         assert!(!page.contains("http"), "the page needs nothing from elsewhere");
+    }
+
+    #[test]
+    fn a_page_is_read_again_as_long_as_there_is_more_to_come() {
+        let page = Report::new("run");
+        assert!(!page.html().contains("reload") && !page.html().contains("refresh"));
+        let page = page.read_again(30).html();
+        assert!(page.contains("setTimeout(() => location.reload(), 30000)"), "{page}");
+        assert!(page.contains("<noscript><meta http-equiv=refresh content=30></noscript>"), "{page}");
+    }
+
+    #[test]
+    fn what_is_ticked_stays_so() {
+        let options = [("a".into(), true), ("b/c".into(), false)];
+        let page = Report::new("runs").choice("run", &options, "Show").links(&[("report".into(), "/x?run=a".into())]);
+        let page = page.html();
+        assert!(page.contains("<input type=checkbox name=\"run\" value=\"a\" checked>"), "{page}");
+        assert!(page.contains("<input type=checkbox name=\"run\" value=\"b/c\">"), "{page}");
+        assert!(page.contains("<a href=\"/x?run=a\">report</a>"), "{page}");
     }
 
     #[test]

@@ -103,16 +103,49 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<Value>> {
 /// The text of a log up to its last whole line, and the tick in each line.
 fn whole_lines(path: &Path) -> Result<(Vec<u8>, Vec<Value>)> {
     let mut bytes = crate::files::read(path)?;
+    let ticks = take_whole_lines(path, 0, &mut bytes)?;
+    Ok((bytes, ticks))
+}
+
+/// Cuts a torn last line off, and parses the others, before which the log has `before` lines.
+fn take_whole_lines(path: &Path, before: usize, bytes: &mut Vec<u8>) -> Result<Vec<Value>> {
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
     bytes.truncate(whole);
     let lines = bytes.split_inclusive(|&byte| byte == b'\n');
     let parse = |(i, line): (usize, &[u8])| match serde_json::from_slice::<Value>(line) {
         Ok(tick) if tick.is_object() => Ok(tick),
-        Ok(other) => Err(Error::format(path, format!("line {}: expected an object, found {other}", i + 1))),
-        Err(e) => Err(Error::format(path, format!("line {}: {e}", i + 1))),
+        Ok(other) => Err(Error::format(path, format!("line {}: expected an object, found {other}", before + i + 1))),
+        Err(e) => Err(Error::format(path, format!("line {}: {e}", before + i + 1))),
     };
-    let ticks = lines.enumerate().map(parse).collect::<Result<_>>()?;
-    Ok((bytes, ticks))
+    lines.enumerate().map(parse).collect()
+}
+
+/// Reads a log while it is written.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    /// Bytes and lines that were read.
+    read: (u64, usize),
+}
+
+impl Follower {
+    /// From the first line of the log on.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Follower { path: path.as_ref().to_path_buf(), read: (0, 0) }
+    }
+
+    /// The ticks that came since they were last asked for. A line that is not whole yet is left for the next time; any
+    /// other that is no JSON object is an error that names it.
+    pub fn ticks(&mut self) -> Result<Vec<Value>> {
+        let failed = |e| Error::io(&self.path, e);
+        let mut file = crate::files::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.read.0)).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        let ticks = take_whole_lines(&self.path, self.read.1, &mut bytes)?;
+        self.read = (self.read.0 + bytes.len() as u64, self.read.1 + ticks.len());
+        Ok(ticks)
+    }
 }
 
 #[cfg(test)]
@@ -161,6 +194,26 @@ mod tests {
         std::fs::write(&path, format!("{{\"step\":1}}\n{}", "x".repeat(200_000))).unwrap();
         Log::open(&path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"step\":1}\n");
+    }
+
+    #[test]
+    fn a_log_is_followed_line_by_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        let mut follower = Follower::new(&path);
+        assert!(matches!(follower.ticks(), Err(Error::Io { .. })));
+        let mut log = Log::open(&path).unwrap();
+        assert_eq!(follower.ticks().unwrap(), [] as [Value; 0]);
+        log.append(&json!({"step": 1})).unwrap();
+        log.append(&json!({"step": 2})).unwrap();
+        assert_eq!(follower.ticks().unwrap(), [json!({"step": 1}), json!({"step": 2})]);
+        let write = |text: &[u8]| OpenOptions::new().append(true).open(&path).unwrap().write_all(text).unwrap();
+        write(b"{\"step\":");
+        assert!(follower.ticks().unwrap().is_empty(), "half a line is none");
+        write(b"3}\n");
+        assert_eq!(follower.ticks().unwrap(), [json!({"step": 3})]);
+        write(b"[4]\n");
+        assert!(follower.ticks().unwrap_err().to_string().contains("line 4"));
     }
 
     #[test]

@@ -2,6 +2,11 @@
 
 pub mod checkpoint;
 pub mod config;
+#[cfg(feature = "report")]
+mod copies;
+#[cfg(not(feature = "report"))]
+#[path = "no_copies.rs"]
+mod copies;
 mod diffusion;
 #[cfg(feature = "report")]
 mod drawn;

@@ -18,6 +18,9 @@ use crate::report::{Chart, Report};
 /// Pictures over time that the page shows at most.
 const SHOWN: usize = 6;
 
+/// Seconds between two looks at the page of a run that goes on.
+const AGAIN: u32 = 30;
+
 /// The page of a run, from what is in its directory.
 pub(super) fn report(
     config: &RunConfig,
@@ -61,6 +64,9 @@ pub(super) fn report(
                 vec![format!("{noun} a second"), shown("images_per_second", &|x| format!("{x:.1}"))],
             ],
         );
+    if end.is_none() {
+        page = page.read_again(AGAIN);
+    }
     let branches: Vec<Vec<String>> = ticks.iter().flat_map(branches).collect();
     if !branches.is_empty() {
         page = page

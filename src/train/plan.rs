@@ -48,6 +48,9 @@ pub struct RunOptions {
     pub resume: bool,
     /// Stop, complete, after so much time.
     pub budget: Option<Duration>,
+    /// Write event files for TensorBoard, by steps: into `tensorboard/` of the run's directory. A run that goes on and
+    /// has some goes on with them in any case. Needs the feature `report`.
+    pub tensorboard: bool,
 }
 
 /// The file of a player's model at the end, in a run's directory.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Subject};
+use super::copies::Copies;
 use super::observer::{End, Observer, Started};
 use super::plan::{CHECKPOINTS, MODELS, Plan, RunOptions, model_file};
 use super::rate::Recent;
@@ -61,6 +62,8 @@ struct Run<'a> {
     plan: &'a Plan,
     place: &'a RunDir,
     log: log::Log,
+    /// `None` where another rank writes.
+    copies: Option<Copies<'a>>,
     started: Instant,
     budget: Option<Duration>,
     last_checkpoint: Option<PathBuf>,
@@ -101,8 +104,10 @@ impl<'a> Run<'a> {
             config::store(place.path(), &plan.settings)?;
         }
         let (log, started) = (place.log()?, Instant::now());
+        let step = trained.progress().0;
+        let copies = place.is_writer().then(|| Copies::open(place, plan, options, step)).transpose()?;
         let (budget, since) = (options.budget, (0.0, 0));
-        Ok(Run { trained, plan, place, log, started, budget, last_checkpoint, since, last: None })
+        Ok(Run { trained, plan, place, log, copies, started, budget, last_checkpoint, since, last: None })
     }
 
     fn steps(&self) -> u64 {
@@ -213,9 +218,16 @@ impl<'a> Run<'a> {
         let ranks = self.place.ranks();
         let shown = ranks.on_first(|| {
             self.trained.show(self.place, &mut self.log, moment, observer)?;
+            self.copied()?;
             self.trained.report(self.place, None)
         });
         shown.map(|_| ())
+    }
+
+    /// Copies what has come to the log.
+    fn copied(&mut self) -> Result<()> {
+        let step = self.steps();
+        self.copies.as_mut().map_or(Ok(()), |copies| copies.follow(step))
     }
 
     /// A line of the log, with the mean loss since the line before.
@@ -236,7 +248,8 @@ impl<'a> Run<'a> {
             }
             line[name] = figure.into();
         }
-        self.log.append(&line)
+        self.log.append(&line)?;
+        self.copies.follow(tick.step)
     }
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
@@ -307,6 +320,7 @@ impl<'a> Run<'a> {
             Err(Error::Stopped) => End::Stopped,
             shown => shown.map(|()| end)?,
         };
+        self.copied()?;
         self.trained.report(self.place, Some(end))?;
         Ok(end)
     }

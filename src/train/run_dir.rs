@@ -19,6 +19,9 @@ const MARKER: &str = ".veridical-run";
 const OWN: &[&str] = &[
     "config.toml",
     "log.jsonl",
+    "log.csv",
+    "measured.csv",
+    "tensorboard",
     "metrics.json",
     "report.html",
     "loss.png",

@@ -105,7 +105,7 @@ impl<'a> Stages<'a> {
     }
 
     fn train_in(&mut self, at: &RunDir, resume: bool, prepared: Prepared) -> Result<Model> {
-        let outcome = prepared.run(at, RunOptions { resume, budget: self.left() }, self.observer)?;
+        let outcome = prepared.run(at, RunOptions { resume, budget: self.left(), ..self.options }, self.observer)?;
         self.came_to(&outcome.model);
         self.steps = outcome.steps;
         match outcome.end {

@@ -23,6 +23,7 @@ fn add(top: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
         let bytes = match path.file_name().and_then(|name| name.to_str()) {
             Some("report.html") => Vec::new(), // draws the speed
             Some("log.jsonl" | "metrics.json") => timeless(&bytes),
+            Some("log.csv") => without_times(&bytes),
             _ => bytes,
         };
         found.insert(path.strip_prefix(top).unwrap().display().to_string(), bytes);
@@ -43,6 +44,16 @@ fn timeless(bytes: &[u8]) -> Vec<u8> {
         lines.extend(format!("{value}\n").into_bytes());
     }
     lines
+}
+
+/// The rows of `log.csv` without the two columns that hold times, which are always in the same place.
+fn without_times(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        [&cells[..5], &cells[7..]].concat().join(",") + "\n"
+    };
+    text.lines().map(row).collect::<String>().into_bytes()
 }
 
 /// The first file in which two runs differ, and how.

@@ -20,7 +20,7 @@ fn flip(path: &Path) {
 /// What a resumption says; it must come to its end.
 fn resumed(settings: &With<SfbdSettings>, place: &Path) -> String {
     let run = RunDir::create(place, Existing::Resume).unwrap();
-    let options = RunOptions { resume: true, budget: None };
+    let options = RunOptions { resume: true, budget: None, ..RunOptions::default() };
     let mut observer = patient();
     Sfbd::new(settings, &data()).unwrap().run(&run, options, &mut observer).unwrap();
     observer.notes.join("\n")
@@ -139,7 +139,7 @@ fn what_was_finished_on_other_data_is_refused() {
     let labels = noisy.labels().to_vec();
     other.noisy = Some(veridical::data::Images::new(pixels, labels, noisy.size(), noisy.classes()).unwrap());
     let run = RunDir::create(dir.path(), Existing::Resume).unwrap();
-    let options = RunOptions { resume: true, budget: None };
+    let options = RunOptions { resume: true, budget: None, ..RunOptions::default() };
     let error = Sfbd::new(&settings, &other).unwrap().run(&run, options, &mut patient()).unwrap_err().to_string();
     assert!(error.contains("is of other data"), "{error}");
 }
@@ -150,7 +150,7 @@ fn the_directory_of_another_method_or_of_other_settings_is_left_as_it_is() {
     let (data, settings) = (data(), settings(&[]));
     let (dir, _) = whole(&settings, &data);
     let before = fs::read(dir.path().join("config.toml")).unwrap();
-    let options = RunOptions { resume: true, budget: None };
+    let options = RunOptions { resume: true, budget: None, ..RunOptions::default() };
     let short = ["train.device=\"cpu\"", "train.batch=20", "train.images=40", "judge.images=0", "sampling.steps=3"];
     let ambient = presets::ambient("points").unwrap().build(None, &short.map(String::from)).unwrap();
     let ambient = AmbientTraining::new(&ambient, &data).unwrap();

@@ -102,7 +102,7 @@ fn an_interrupted_run_comes_to_the_same_bits() {
                 0 => RunDir::create(dir.path(), Existing::Refuse),
                 _ => RunDir::create(dir.path(), Existing::Resume),
             };
-            let options = RunOptions { resume: sessions > 0, budget: None };
+            let options = RunOptions { resume: sessions > 0, budget: None, ..RunOptions::default() };
             let mut observer = Impatient { left: 11, notes: Vec::new() };
             let outcome = Sfbd::new(&settings, &data).unwrap().run(&place.unwrap(), options, &mut observer).unwrap();
             sessions += 1;
@@ -144,7 +144,7 @@ fn a_run_that_is_stopped_anywhere_comes_to_the_same_bits() {
             });
             let outcome = {
                 let _heeding = stop.enter();
-                sfbd.run(&place, RunOptions { resume, budget: None }, &mut patient()).unwrap()
+                sfbd.run(&place, RunOptions { resume, budget: None, ..RunOptions::default() }, &mut patient()).unwrap()
             };
             drop(done.0);
             waiting.join().unwrap();
@@ -177,7 +177,7 @@ fn a_killed_run_goes_on_from_torn_files() {
     let bytes = fs::read(&part).unwrap();
     fs::write(&part, &bytes[..bytes.len() / 2]).unwrap();
     let place = RunDir::create(dir.path(), Existing::Resume).unwrap();
-    let options = RunOptions { resume: true, budget: None };
+    let options = RunOptions { resume: true, budget: None, ..RunOptions::default() };
     let mut observer = patient();
     Sfbd::new(&settings, &data).unwrap().run(&place, options, &mut observer).unwrap();
     assert!(observer.notes.iter().any(|note| note.contains("torn or changed")), "{:?}", observer.notes);
@@ -208,7 +208,7 @@ fn the_variants_differ_and_more_rounds_go_on() {
     // A finished run takes a further round as if it had been asked for at first.
     let (dir, _) = whole(&settings(&["sfbd.rounds=1"]), &data);
     let place = RunDir::create(dir.path(), Existing::Resume).unwrap();
-    let options = RunOptions { resume: true, budget: None };
+    let options = RunOptions { resume: true, budget: None, ..RunOptions::default() };
     Sfbd::new(&settings(&[]), &data).unwrap().run(&place, options, &mut patient()).unwrap();
     assert!(weights(dir.path()) == all[0]);
 }

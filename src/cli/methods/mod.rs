@@ -51,6 +51,9 @@ pub struct Common {
     /// Stop after so many minutes, with everything complete (exit code 0)
     #[arg(long)]
     minutes: Option<f64>,
+    /// Write event files for TensorBoard, too: figures and pictures by steps, into tensorboard/ of the run's directory
+    #[arg(long)]
+    tensorboard: bool,
     /// Write the settings, every key with its meaning, to standard output, and do nothing
     #[arg(long)]
     print_config: bool,
@@ -266,6 +269,6 @@ impl Common {
         let budget = train::budget(self.minutes)?;
         let keeping = interrupt::keeping(train::RESUMABLE);
         let place = train::directory(out, self.resume, self.overwrite)?;
-        Ok((place, RunOptions { resume: self.resume, budget }, keeping))
+        Ok((place, RunOptions { resume: self.resume, budget, tensorboard: self.tensorboard }, keeping))
     }
 }
