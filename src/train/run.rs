@@ -249,7 +249,7 @@ impl<'a> Run<'a> {
             line[name] = figure.into();
         }
         self.log.append(&line)?;
-        self.copies.follow(tick.step)
+        self.copied()
     }
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
