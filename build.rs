@@ -1,7 +1,7 @@
-//! Finds the kernels, compiles them with nvcc (feature `cuda`) and with the host C++ compiler (feature `emulator`), and
-//! writes the table of both to `$OUT_DIR/kernels.rs`, which `src/backend/kernels.rs` includes, their parameter structs
-//! to `$OUT_DIR/params.rs`, for `src/backend/params.rs`, and which commit this is to `$OUT_DIR/commit.rs`, for the
-//! command.
+//! Finds the kernels, compiles them with nvcc (features `cuda` and `ptx`) and with the host C++ compiler (feature
+//! `emulator`), and writes the table of all that to `$OUT_DIR/kernels.rs`, which `src/backend/kernels.rs` includes,
+//! their parameter structs to `$OUT_DIR/params.rs`, for `src/backend/params.rs`, and which commit this is to
+//! `$OUT_DIR/commit.rs`, for the command.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -61,16 +61,19 @@ fn run() -> Result<(), String> {
     scan::write_if_changed(&out.join("commit.rs"), &commit.rust())?;
     let mut sources = scan::folder(Path::new("kernels"))?;
     scan::write_if_changed(&out.join("params.rs"), &params::rust(&params::all(&sources)?))?;
+    let headers = scan::headers(Path::new("kernels"))?;
     let on_gpu = cfg!(feature = "cuda") && variable("VERIDICAL_TEST_KERNELS").is_some_and(|value| value == "1");
-    let tests = if on_gpu || cfg!(feature = "emulator") { test_kernels()? } else { Vec::new() };
+    let on_cpu = cfg!(any(feature = "emulator", feature = "ptx"));
+    let tests = if on_gpu || on_cpu { test_kernels()? } else { Vec::new() };
+    let nvcc = nvcc()?;
+    let as_ptx = ptx(&nvcc, sources.iter().chain(&tests), &headers, &out)?;
     let (on_both, on_host): (Vec<_>, Vec<_>) =
         tests.into_iter().partition(|source| on_gpu && source.stem != WRONG_ON_PURPOSE);
     sources.extend(on_both);
-    let headers = scan::headers(Path::new("kernels"))?;
     scan::reject_duplicates(&sources)?;
     params::all(&sources)?;
 
-    let compiled = if cfg!(feature = "cuda") { cuda(&sources, &headers, &out)? } else { Err("feature") };
+    let compiled = cuda(&nvcc, &sources, &headers, &out)?;
     if compiled.is_ok() {
         println!("cargo::rustc-cfg=has_cuda_kernels");
         if on_gpu {
@@ -79,6 +82,10 @@ fn run() -> Result<(), String> {
     }
     let mut table = kernel_table(&sources);
     fatbin_table(&mut table, compiled.as_ref().map_or(&[][..], |compiled| &compiled.fatbins));
+    #[cfg(feature = "ptx")]
+    ptx_table(&mut table, &as_ptx);
+    #[cfg(not(feature = "ptx"))]
+    drop(as_ptx);
     let _ = writeln!(
         table,
         "/// nvcc's version and the architectures, or why there is no machine code.\n\
@@ -122,9 +129,12 @@ struct Compiled {
     archs: String,
 }
 
-/// Compiles for the GPU if that is wanted and possible, or says in a word why not: `off`, `docs`, or `nvcc`, which is
-/// not there.
-fn cuda(sources: &[Source], headers: &[Header], out: &Path) -> Result<Result<Compiled, &'static str>, String> {
+/// The nvcc to compile with, if that is wanted and possible; or, in a word, why there is none: `off`, `docs`, or `nvcc`,
+/// which is not there.
+fn nvcc() -> Result<Result<PathBuf, &'static str>, String> {
+    if !cfg!(any(feature = "cuda", feature = "ptx")) {
+        return Ok(Err("feature"));
+    }
     let wish = variable("VERIDICAL_CUDA").unwrap_or_default();
     if !["", "required", "off"].contains(&wish.as_str()) {
         return Err(format!("VERIDICAL_CUDA is \"{wish}\"; it may be `required` or `off`, or not set"));
@@ -143,8 +153,40 @@ fn cuda(sources: &[Source], headers: &[Header], out: &Path) -> Result<Result<Com
         println!("cargo::warning={searched}: building for the CPU only");
         return Ok(Err("nvcc"));
     };
-    let fatbins = nvcc::compile(&nvcc, sources, headers, out)?;
-    Ok(Ok(Compiled { fatbins, nvcc: nvcc::release(&nvcc::version(&nvcc)?), archs: nvcc::archs() }))
+    Ok(Ok(nvcc))
+}
+
+/// Compiles for the GPU, or says in a word why not: as [`nvcc`] does, or `feature`, which is off.
+fn cuda(
+    nvcc: &Result<PathBuf, &'static str>,
+    sources: &[Source],
+    headers: &[Header],
+    out: &Path,
+) -> Result<Result<Compiled, &'static str>, String> {
+    if !cfg!(feature = "cuda") {
+        return Ok(Err("feature"));
+    }
+    let nvcc = match nvcc {
+        Ok(nvcc) => nvcc,
+        Err(why) => return Ok(Err(why)),
+    };
+    let fatbins = nvcc::compile(nvcc, sources, headers, out)?;
+    Ok(Ok(Compiled { fatbins, nvcc: nvcc::release(&nvcc::version(nvcc)?), archs: nvcc::archs() }))
+}
+
+/// Compiles to PTX for the interpreter, if that is built: file stem and file of every source.
+fn ptx<'a>(
+    nvcc: &Result<PathBuf, &'static str>,
+    sources: impl Iterator<Item = &'a Source>,
+    headers: &[Header],
+    out: &Path,
+) -> Result<Vec<(String, PathBuf)>, String> {
+    match nvcc {
+        Ok(nvcc) if cfg!(feature = "ptx") => {
+            nvcc::ptx(nvcc, sources.filter(|source| source.stem != WRONG_ON_PURPOSE), headers, out)
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// A variable that is set to something.
@@ -167,6 +209,15 @@ fn fatbin_table(table: &mut String, fatbins: &[(String, PathBuf)]) {
     table.push_str("/// The machine code of every file.\npub(crate) static FATBINS: &[(&str, &[u8])] = &[\n");
     for (file, path) in fatbins {
         let _ = writeln!(table, "    ({file:?}, &Aligned(*include_bytes!({:?})).0),", path.display().to_string());
+    }
+    table.push_str("];\n");
+}
+
+#[cfg(feature = "ptx")]
+fn ptx_table(table: &mut String, modules: &[(String, PathBuf)]) {
+    table.push_str("/// The PTX of every file.\npub(crate) static PTX: &[(&str, &str)] = &[\n");
+    for (file, path) in modules {
+        let _ = writeln!(table, "    ({file:?}, include_str!({:?})),", path.display().to_string());
     }
     table.push_str("];\n");
 }

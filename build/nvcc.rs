@@ -15,6 +15,9 @@ const ARCHS: &str = "80,89,90a,90+PTX";
 const FLAGS: &[&str] =
     &["-fatbin", "-std=c++17", "-O3", "-lineinfo", "-Ikernels", "-Xptxas=-v", "-Xfatbin=-compress-all"];
 
+/// What the interpreter of PTX is given: what newer GPUs get.
+const PTX_FLAGS: &[&str] = &["-ptx", "-std=c++17", "-O3", "-Ikernels", "-arch=compute_90"];
+
 /// nvcc's path, or none. A place that is named explicitly and has no nvcc is an error.
 pub fn find() -> Result<Option<PathBuf>, String> {
     let program = format!("nvcc{}", std::env::consts::EXE_SUFFIX);
@@ -56,22 +59,8 @@ pub fn compile(
     let (version, archs) = (version(nvcc)?, archs());
     let codes = archs.split(',').map(|arch| generate_code(arch.trim())).collect::<Result<Vec<_>, _>>()?;
 
-    let folder = out.join("cuda");
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let mut jobs = Vec::new();
-    let mut fatbins = Vec::new();
-    for source in sources {
-        let inputs = FLAGS.iter().copied().chain(codes.iter().map(String::as_str));
-        let inputs = inputs.chain([version.as_str(), &source.text]).chain(headers.iter().map(|h| h.text.as_str()));
-        let output = folder.join(format!("{}-{}.fatbin", source.stem, fingerprint(inputs)));
-        let mut command = Command::new(nvcc);
-        command.args(FLAGS).args(&codes).arg("-o").arg(&output).arg(&source.path);
-        fatbins.push((source.stem.clone(), output.clone()));
-        jobs.push(Job { what: source.path.display().to_string(), command, output });
-    }
-    let outputs: Vec<PathBuf> = jobs.iter().map(|job| job.output.clone()).collect();
-    let logs = jobs::run(jobs, accept)?;
-    jobs::sweep(&folder, &outputs);
+    let flags: Vec<&str> = FLAGS.iter().copied().chain(codes.iter().map(String::as_str)).collect();
+    let (fatbins, logs) = each(nvcc, &version, sources.iter(), headers, &flags, &out.join("cuda"), "fatbin", accept)?;
 
     let report = out.join("kernel-report.txt");
     write_if_changed(&report, &table(logs.iter().flat_map(|log| resources(log))))?;
@@ -79,6 +68,47 @@ pub fn compile(
         println!("cargo::warning=registers, shared memory and stack of every kernel: {}", report.display());
     }
     Ok(fatbins)
+}
+
+/// Compiles every source to PTX.
+pub fn ptx<'a>(
+    nvcc: &Path,
+    sources: impl Iterator<Item = &'a Source>,
+    headers: &[Header],
+    out: &Path,
+) -> Result<Vec<(String, PathBuf)>, String> {
+    let accept = |_: &str| Ok(());
+    let (texts, _) = each(nvcc, &version(nvcc)?, sources, headers, PTX_FLAGS, &out.join("ptx"), "ptx", accept)?;
+    Ok(texts)
+}
+
+/// Runs nvcc on every source that has changed: the outputs by the sources' names, and what was said of each.
+fn each<'a>(
+    nvcc: &Path,
+    version: &str,
+    sources: impl Iterator<Item = &'a Source>,
+    headers: &[Header],
+    flags: &[&str],
+    folder: &Path,
+    extension: &str,
+    accept: impl Fn(&str) -> Result<(), String> + Sync,
+) -> Result<(Vec<(String, PathBuf)>, Vec<String>), String> {
+    fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut jobs = Vec::new();
+    let mut made = Vec::new();
+    for source in sources {
+        let inputs = flags.iter().copied().chain([version, &source.text]);
+        let inputs = inputs.chain(headers.iter().map(|h| h.text.as_str()));
+        let output = folder.join(format!("{}-{}.{extension}", source.stem, fingerprint(inputs)));
+        let mut command = Command::new(nvcc);
+        command.args(flags).arg("-o").arg(&output).arg(&source.path);
+        made.push((source.stem.clone(), output.clone()));
+        jobs.push(Job { what: source.path.display().to_string(), command, output });
+    }
+    let outputs: Vec<PathBuf> = jobs.iter().map(|job| job.output.clone()).collect();
+    let logs = jobs::run(jobs, accept)?;
+    jobs::sweep(folder, &outputs);
+    Ok((made, logs))
 }
 
 /// `80` or `90a` asks for machine code, `90+PTX` for PTX.

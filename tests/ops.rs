@@ -375,6 +375,15 @@ fn cuda_large() {
     }
 }
 
+/// What nvcc made of the kernels, run on the CPU.
+#[cfg(feature = "ptx")]
+#[test]
+fn ptx() {
+    if let Some(device) = hardware::ptx() {
+        check_gpu(&device);
+    }
+}
+
 #[test]
 fn cuda() {
     if let Some(device) = hardware::cuda() {

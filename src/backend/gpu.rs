@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::shared_memory::MOST;
 use super::usage::Usage;
 use crate::error::{Error, Result};
 
@@ -122,6 +123,28 @@ impl Launch {
     /// The same launch with `bytes` of dynamic shared memory.
     pub fn shared(self, bytes: usize) -> Self {
         Launch { shared: bytes as u32, ..self }
+    }
+
+    /// Errors beyond the limits that every GPU has, for a kernel declared for blocks of at most `max_threads`.
+    #[allow(dead_code)] // a GPU has them itself
+    pub(crate) fn check(&self, max_threads: u32) -> std::result::Result<(), String> {
+        let &Launch { grid, threads, shared, .. } = self;
+        if grid.contains(&0) || threads == 0 {
+            return Err("no dimension of the grid may be zero, nor may a block have no threads".into());
+        }
+        if grid[0] > i32::MAX as u32 || grid[1] > 65535 || grid[2] > 65535 {
+            return Err("a grid has at most 2147483647 x 65535 x 65535 blocks".into());
+        }
+        if threads > 1024 {
+            return Err(format!("a block has at most 1024 threads; this one has {threads}"));
+        }
+        if threads > max_threads {
+            return Err(format!("the kernel is declared for blocks of at most {max_threads} threads"));
+        }
+        if shared as usize > MOST {
+            return Err(format!("a block has at most {MOST} bytes of shared memory"));
+        }
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ pub fn features() -> Vec<&'static str> {
         ("formats", cfg!(feature = "formats")),
         ("ndarray", cfg!(feature = "ndarray")),
         ("op-table", cfg!(feature = "op-table")),
+        ("ptx", cfg!(feature = "ptx")),
         ("report", cfg!(feature = "report")),
     ];
     all.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()

@@ -1,4 +1,5 @@
-//! Where bytes live and how work is started: the CPU, a CUDA GPU, or the emulator of one.
+//! Where bytes live and how work is started: the CPU, a CUDA GPU, the emulator of one, or an interpreter
+//! of its PTX.
 
 pub mod ceiling;
 pub(crate) mod convolution;
@@ -15,8 +16,12 @@ pub mod inventory;
 pub(crate) mod kernels;
 pub(crate) mod math;
 pub(crate) mod params;
+#[cfg(feature = "ptx")]
+pub mod ptx;
 pub(crate) mod shared_memory;
 pub(crate) mod usage;
 
 #[cfg(feature = "emulator")]
 pub use emulator::{EmulatorOptions, Order};
+#[cfg(feature = "ptx")]
+pub use ptx::PtxModules;

@@ -79,6 +79,20 @@ impl Device {
         crate::backend::emulator::Emulator::new(options).map(|emulator| Device::Gpu(Gpu::new(emulator)))
     }
 
+    /// A device that runs the PTX of the CUDA kernels on the CPU, for tests. Devices share nothing.
+    ///
+    /// Errors if this build was made without nvcc.
+    #[cfg(feature = "ptx")]
+    pub fn ptx() -> Result<Device> {
+        Self::ptx_of(&crate::backend::PtxModules::of_this_build()?)
+    }
+
+    /// A device that runs the given PTX. Errors if it cannot be read.
+    #[cfg(feature = "ptx")]
+    pub fn ptx_of(modules: &crate::backend::PtxModules) -> Result<Device> {
+        crate::backend::ptx::Interpreter::new(modules).map(|interpreter| Device::Gpu(Gpu::new(interpreter)))
+    }
+
     /// Makes GPU number `ordinal` the one that `cuda` and `best` mean in this process, instead of the first: each of
     /// several processes on a machine takes one of its own.
     pub fn prefer(ordinal: usize) {

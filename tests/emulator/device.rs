@@ -26,10 +26,14 @@ pub fn lenient(order: Order) -> Gpu {
     Gpu::emulator(EmulatorOptions::default().order(order).workers(2).races(false)).unwrap()
 }
 
-/// The emulator under every order, and the first GPU if the build holds the test kernels for it
-/// (`VERIDICAL_TEST_KERNELS=1`).
+/// The emulator under every order, the interpreter of PTX if it is built in, and the first GPU if the build holds the
+/// test kernels for it (`VERIDICAL_TEST_KERNELS=1`).
 pub fn devices() -> Vec<Gpu> {
     let mut devices: Vec<Gpu> = ORDERS.map(device).into();
+    #[cfg(feature = "ptx")]
+    if let Some(Device::Gpu(gpu)) = hardware::ptx() {
+        devices.push(gpu);
+    }
     if cfg!(has_cuda_test_kernels) {
         devices.extend(hardware::cuda().into_iter().filter_map(|device| match device {
             Device::Gpu(gpu) => Some(gpu),

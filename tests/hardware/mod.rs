@@ -1,4 +1,5 @@
-//! The devices of this machine: the GPU for tests that use one where there is one.
+//! The devices of this machine: the GPU for tests that use one where there is one, and the interpreter of PTX where nvcc
+//! has made some.
 #![allow(dead_code)] // no test needs all of it
 
 use veridical::Device;
@@ -25,4 +26,20 @@ pub fn devices() -> Vec<Device> {
     devices.push(Device::emulator().unwrap());
     devices.extend(cuda());
     devices
+}
+
+/// The interpreter of what nvcc made of the kernels; `None` in a build without nvcc. With `VERIDICAL_CUDA=required`, as
+/// in `.ci/run`, that is a failure.
+#[cfg(feature = "ptx")]
+pub fn ptx() -> Option<Device> {
+    match Device::ptx() {
+        Ok(device) => Some(device),
+        Err(error) if std::env::var_os("VERIDICAL_CUDA").is_some_and(|value| value == "required") => {
+            panic!("VERIDICAL_CUDA=required: {error}")
+        }
+        Err(error) => {
+            println!("not as PTX: {error}");
+            None
+        }
+    }
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::backend::gpu::{Field, Launch};
-use crate::backend::shared_memory::MOST;
 
 use super::abi::{CppLayout, HostKernel, Range};
 use super::block::Block;
@@ -26,27 +25,6 @@ pub(super) struct Grid<'a> {
     pub(super) order: Order,
     /// Whether uses of shared memory are watched.
     pub(super) races: bool,
-}
-
-/// The limits that a GPU has too.
-pub(super) fn check_limits(launch: &Launch, kernel: &HostKernel) -> Result<(), String> {
-    let &Launch { grid, threads, shared, .. } = launch;
-    if grid.contains(&0) || threads == 0 {
-        return Err("no dimension of the grid may be zero, nor may a block have no threads".into());
-    }
-    if grid[0] > i32::MAX as u32 || grid[1] > 65535 || grid[2] > 65535 {
-        return Err("a grid has at most 2147483647 x 65535 x 65535 blocks".into());
-    }
-    if threads > 1024 {
-        return Err(format!("a block has at most 1024 threads; this one has {threads}"));
-    }
-    if threads > kernel.max_threads {
-        return Err(format!("the kernel is declared for blocks of at most {} threads", kernel.max_threads));
-    }
-    if shared as usize > MOST {
-        return Err(format!("a block has at most {MOST} bytes of shared memory"));
-    }
-    Ok(())
 }
 
 /// Compares the parameter struct as Rust and as C++ see it.

@@ -163,7 +163,7 @@ impl Driver for Emulator {
     fn launch(&self, launch: &Launch, params: &[u8], layout: &'static [Field]) -> Result<()> {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
         let kernel = kernels::find(launch.kernel).ok_or_else(|| error("there is no kernel of this name".into()))?;
-        launch::check_limits(launch, kernel).map_err(error)?;
+        launch.check(kernel.max_threads).map_err(error)?;
         launch::check_layout(layout, params.len(), &kernel.layout()).map_err(error)?;
         // The kernel reads the struct where it lies: it must be aligned as C++ expects.
         let mut words = vec![0u64; params.len().div_ceil(8)];
