@@ -197,7 +197,8 @@ impl Model {
     /// All other keywords are those of `veridical sample` for solver and grid: `solver`, `steps`, `sigma_min`,
     /// `sigma_max`, `rho`, `grid` (a name or levels), `churn`, `s_min`, `s_max`, `s_noise`, `eta`, `brownian`,
     /// `no_brownian`, `order`, `r`, `correction`, `unipc_b`, `schedule`, `scaling`, `alpha`, `sde`, `snr`,
-    /// `corrector_steps`, `tolerance`. `veridical.solvers()` lists the solvers. `compute` is `f32` or `bf16`.
+    /// `corrector_steps`, `tolerance`. `veridical.solvers()` lists the solvers. `compute` is `f32` or `bf16`;
+    /// no sample depends on `batch`, how many are drawn at once.
     #[pyo3(signature = (n=None, seed=0, *, labels=None, no_class=false, guidance=None, guidance_model=None, guidance_interval=None, latents=None, start=None, start_sigma=None, start_noisy=false, trajectory=false, batch=64, compute="f32", **solver))]
     fn sample<'py>(
         &self,

@@ -69,13 +69,18 @@ def test_triple_gan(tmp_path):
 
 
 def test_collapse_is_as_its_theory_says():
-    # A Gaussian of d dimensions fitted on n of its own draws: after t rounds the mean is off by (t + 1) d / n squared.
-    found = veridical.collapse(family="gaussian", dims=2, rounds=10, samples=200, fresh=0, repeats=400, seed=1)
-    risk = next(iter(found["measures"].values()))
-    exact = [2 * (t + 1) / 200 for t in range(11)]
-    for mean, error, theory in zip(risk["mean"], risk["stderr"], risk["theory"] or exact):
-        assert abs(mean - theory) < 5 * error
-    assert found["n"] == [200] * 11 and found["seed"] == 1
+    # A table of k tokens, drawn from itself again and again: E|p_t - p|^2 = (1 - sum p^2) (1 - (1 - 1/n)^(t+1)).
+    found = veridical.collapse(family="categorical", vocab=20, zipf=1.0, arm="replace", rounds=10, samples=50, repeats=400, seed=1)
+    p = 1 / np.arange(1, 21)
+    p /= p.sum()
+    spread = 1 - (p**2).sum()
+    assert found["v"] == pytest.approx(spread)
+    risk = found["measures"]["risk"]
+    for t in range(11):
+        exact = spread * (1 - (1 - 1 / 50) ** (t + 1))
+        assert risk["theory"][t] == pytest.approx(exact)
+        assert abs(risk["mean"][t] - exact) < 5 * risk["stderr"][t]
+    assert found["n"] == [50] * 11 and found["seed"] == 1
     for options, words in [({"family": "cats"}, "cats"), ({"rouns": 3}, "rouns"), ({"out": "x"}, "returned")]:
         with pytest.raises(veridical.InvalidInput, match=words):
             veridical.collapse(**options)

@@ -50,12 +50,16 @@ def test_settings_of_every_type(points, tmp_path):
     assert outcome.steps == 2 and "lr = 0.001" in config and "power = [0.1]" in config and "labels = false" in config
 
 
-def test_sets_in_the_binary_and_files_of_settings(tmp_path):
-    train("synthetic:two-moons", tmp_path / "a")
-    again = veridical.train("synthetic:two-moons", tmp_path / "b", config=tmp_path / "a" / "config.toml")
-    assert again.end == "finished" and again.steps == 4
-    init = train("synthetic:two-moons", tmp_path / "c").out
-    assert veridical.train("synthetic:two-moons", tmp_path / "d", init=init, settings=SHORT).steps == 4
+def test_sets_in_the_binary_and_files_of_settings(points, tmp_path):
+    assert train("synthetic:two-moons", tmp_path / "a").end == "finished"
+    np.save(tmp_path / "points.npy", points)
+    first = train(tmp_path / "points.npy", tmp_path / "b")
+    again = veridical.train(tmp_path / "points.npy", tmp_path / "c", config=tmp_path / "b" / "config.toml")
+    a, b = (read(run.out / "model.safetensors")[0] for run in (first, again))
+    assert again.steps == 4 and all(np.array_equal(a[name], b[name]) for name in a)
+    assert train(points, tmp_path / "d", **{"train.images": 64}).steps == 1
+    init = veridical.train(points, tmp_path / "e", init=first.out, settings=SHORT)
+    assert init.steps == 4 and "init = " in (tmp_path / "e" / "config.toml").read_text()
 
 
 def test_what_is_wrong_says_what_to_do(points, tmp_path):

@@ -1,7 +1,7 @@
 import os
 import pathlib
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Type, Union, overload
+from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple, Type, Union, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,15 +21,16 @@ from .results import (
 )
 
 # What has `__array__`, or `__dlpack__` on the CPU, is one, too.
-Array = Union[ArrayLike, Any]
-Path = Union[str, "os.PathLike[str]"]
+_Array = Union[ArrayLike, Any]
+_Path = Union[str, "os.PathLike[str]"]
 # A path, the name of a set, an array, or images with their labels.
-Data = Union[Path, Array, Tuple[Array, Array]]
-Settings = Mapping[str, Any]
-OnProgress = Callable[[Progress], object]
+_Data = Union[_Path, _Array, Tuple[_Array, _Array]]
+_Settings = Mapping[str, Any]
+_OnProgress = Callable[[Progress], object]
 
 __version__: str
 
+@final
 class Model:
     @property
     def shape(self) -> Tuple[int, ...]: ...
@@ -56,9 +57,9 @@ class Model:
     def __exit__(
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], traceback: Optional[TracebackType]
     ) -> None: ...
-    def save(self, path: Path) -> None: ...
+    def save(self, path: _Path) -> None: ...
     def denoise(
-        self, x: Array, sigma: Union[float, Array], labels: Union[None, int, str, Array] = None
+        self, x: _Array, sigma: Union[float, _Array], labels: Union[None, int, str, _Array] = None
     ) -> NDArray[np.floating[Any]]: ...
     @overload
     def sample(
@@ -66,13 +67,13 @@ class Model:
         n: Union[None, int, Sequence[int]] = None,
         seed: int = 0,
         *,
-        labels: Union[None, int, str, Array] = None,
+        labels: Union[None, int, str, _Array] = None,
         no_class: bool = False,
         guidance: Optional[float] = None,
         guidance_model: Optional["Model"] = None,
         guidance_interval: Optional[Tuple[float, float]] = None,
-        latents: Optional[Array] = None,
-        start: Optional[Array] = None,
+        latents: Optional[_Array] = None,
+        start: Optional[_Array] = None,
         start_sigma: Optional[float] = None,
         start_noisy: bool = False,
         trajectory: Literal[False] = False,
@@ -114,8 +115,8 @@ class Model:
     ) -> Trajectory: ...
     def log_likelihood(
         self,
-        x: Array,
-        labels: Union[None, int, str, Array] = None,
+        x: _Array,
+        labels: Union[None, int, str, _Array] = None,
         *,
         trace: Literal["hutchinson", "exact"] = "hutchinson",
         probes: int = 1,
@@ -129,9 +130,10 @@ class Model:
         batch: int = 16,
         compute: Literal["f32", "bf16"] = "f32",
     ) -> LogLikelihood: ...
-    def to_data(self, x: Array) -> NDArray[Any]: ...
-    def from_data(self, x: Array) -> NDArray[np.float32]: ...
+    def to_data(self, x: _Array) -> NDArray[Any]: ...
+    def from_data(self, x: _Array) -> NDArray[np.float32]: ...
 
+@final
 class Outcome:
     @property
     def end(self) -> Literal["finished", "out of time", "stopped"]: ...
@@ -146,98 +148,98 @@ class Outcome:
 
 def command(args: Sequence[str]) -> int: ...
 def solvers() -> List[str]: ...
-def load(path: Path, device: str = "cpu") -> Model: ...
+def load(path: _Path, device: str = "cpu") -> Model: ...
 def train(
-    data: Data,
-    out: Path,
+    data: _Data,
+    out: _Path,
     *,
-    settings: Optional[Settings] = None,
+    settings: Optional[_Settings] = None,
     preset: Optional[str] = None,
-    config: Optional[Path] = None,
-    init: Optional[Path] = None,
+    config: Optional[_Path] = None,
+    init: Optional[_Path] = None,
     resume: bool = False,
     overwrite: bool = False,
     minutes: Optional[float] = None,
-    progress: Optional[OnProgress] = None,
+    progress: Optional[_OnProgress] = None,
 ) -> Outcome: ...
 def sfbd(
-    data: Optional[Data],
-    out: Path,
+    data: Optional[_Data],
+    out: _Path,
     *,
-    noisy: Optional[Data] = None,
+    noisy: Optional[_Data] = None,
     sigma: Union[None, float, str] = None,
-    model: Optional[Path] = None,
-    settings: Optional[Settings] = None,
+    model: Optional[_Path] = None,
+    settings: Optional[_Settings] = None,
     preset: Optional[str] = None,
-    config: Optional[Path] = None,
+    config: Optional[_Path] = None,
     resume: bool = False,
     overwrite: bool = False,
     minutes: Optional[float] = None,
-    progress: Optional[OnProgress] = None,
+    progress: Optional[_OnProgress] = None,
 ) -> Outcome: ...
 def ambient(
-    data: Optional[Data],
-    out: Path,
+    data: Optional[_Data],
+    out: _Path,
     *,
-    noisy: Optional[Data] = None,
+    noisy: Optional[_Data] = None,
     sigma: Union[None, float, str] = None,
-    settings: Optional[Settings] = None,
+    settings: Optional[_Settings] = None,
     preset: Optional[str] = None,
-    config: Optional[Path] = None,
+    config: Optional[_Path] = None,
     resume: bool = False,
     overwrite: bool = False,
     minutes: Optional[float] = None,
-    progress: Optional[OnProgress] = None,
+    progress: Optional[_OnProgress] = None,
 ) -> Outcome: ...
 def csc(
-    model: Path,
-    data: Data,
-    out: Path,
+    model: _Path,
+    data: _Data,
+    out: _Path,
     *,
-    settings: Optional[Settings] = None,
+    settings: Optional[_Settings] = None,
     preset: Optional[str] = None,
-    config: Optional[Path] = None,
+    config: Optional[_Path] = None,
     resume: bool = False,
     overwrite: bool = False,
     minutes: Optional[float] = None,
-    progress: Optional[OnProgress] = None,
+    progress: Optional[_OnProgress] = None,
 ) -> Outcome: ...
 def kdgan(
-    data: Data,
-    out: Path,
+    data: _Data,
+    out: _Path,
     *,
-    settings: Optional[Settings] = None,
+    settings: Optional[_Settings] = None,
     preset: Optional[str] = None,
-    config: Optional[Path] = None,
+    config: Optional[_Path] = None,
     resume: bool = False,
     overwrite: bool = False,
     minutes: Optional[float] = None,
-    progress: Optional[OnProgress] = None,
+    progress: Optional[_OnProgress] = None,
 ) -> Outcome: ...
 def triple_gan(
-    data: Data,
-    out: Path,
+    data: _Data,
+    out: _Path,
     *,
-    settings: Optional[Settings] = None,
+    settings: Optional[_Settings] = None,
     preset: Optional[str] = None,
-    config: Optional[Path] = None,
+    config: Optional[_Path] = None,
     resume: bool = False,
     overwrite: bool = False,
     minutes: Optional[float] = None,
-    progress: Optional[OnProgress] = None,
+    progress: Optional[_OnProgress] = None,
 ) -> Outcome: ...
 def collapse(**keywords: Union[str, float, bool, None]) -> Dict[str, Any]: ...
-def frechet_distance(a: Array, b: Array) -> float: ...
-def kid(a: Array, b: Array) -> Kid: ...
-def kid_subsets(a: Array, b: Array, subsets: int = 100, size: int = 1000, seed: int = 0) -> KidSubsets: ...
-def mmd(a: Array, b: Array, bandwidth: Union[None, float, Array] = None) -> float: ...
-def energy_distance(a: Array, b: Array) -> float: ...
-def median_distance(a: Array, b: Array) -> float: ...
-def wasserstein_1d(a: Array, b: Array, p: float = 1.0) -> float: ...
-def sliced_wasserstein(a: Array, b: Array, directions: int = 500, p: float = 1.0, seed: int = 0) -> float: ...
-def precision_recall(real: Array, fake: Array, k: int = 3) -> PrecisionRecall: ...
-def density_coverage(real: Array, fake: Array, k: int = 5) -> DensityCoverage: ...
-def inception_score(probabilities: Array, splits: int = 10) -> InceptionScore: ...
-def classification(logits: Array, labels: Array, bins: int = 15) -> Classification: ...
-def ranking(scores: Array, targets: Array, cutoffs: Sequence[int] = ...) -> Ranking: ...
-def multilabel_f1(scores: Array, targets: Array, threshold: float = 0.5) -> MultilabelF1: ...
+def frechet_distance(a: _Array, b: _Array) -> float: ...
+def kid(a: _Array, b: _Array) -> Kid: ...
+def kid_subsets(a: _Array, b: _Array, subsets: int = 100, size: int = 1000, seed: int = 0) -> KidSubsets: ...
+def mmd(a: _Array, b: _Array, bandwidth: Union[None, float, _Array] = None) -> float: ...
+def energy_distance(a: _Array, b: _Array) -> float: ...
+def median_distance(a: _Array, b: _Array) -> float: ...
+def wasserstein_1d(a: _Array, b: _Array, p: float = 1.0) -> float: ...
+def sliced_wasserstein(a: _Array, b: _Array, directions: int = 500, p: float = 1.0, seed: int = 0) -> float: ...
+def precision_recall(real: _Array, fake: _Array, k: int = 3) -> PrecisionRecall: ...
+def density_coverage(real: _Array, fake: _Array, k: int = 5) -> DensityCoverage: ...
+def inception_score(probabilities: _Array, splits: int = 10) -> InceptionScore: ...
+def classification(logits: _Array, labels: _Array, bins: int = 15) -> Classification: ...
+def ranking(scores: _Array, targets: _Array, cutoffs: Sequence[int] = ...) -> Ranking: ...
+def multilabel_f1(scores: _Array, targets: _Array, threshold: float = 0.5) -> MultilabelF1: ...
