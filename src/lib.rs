@@ -101,12 +101,17 @@
 //! | `ndarray` | [`Tensor`]s from arrays of the `ndarray` crate (0.17) and back: `from_ndarray`, `to_ndarray` |
 //! | `op-table` (with `cli`) | every operation with the shapes, tolerances and plain loops that it is tested with, for one of your own too: `op_table` |
 //! | `emulator` | compiles the CUDA kernels with the host's C++ compiler and runs them on the CPU: [`Device::emulator`] |
+//! | `python` | nothing of its own: what the Python package in `bindings/python` asks of shared dependencies |
 // What a user feeds in is an error, not a panic; tests may unwrap.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod autograd;
 pub mod backend;
 mod checksum;
+// The command's help describes it; here it is for programs that have the command in them, as the Python package does.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod data;
 pub mod diffusion;
 pub mod distributed;
@@ -135,6 +140,10 @@ pub mod tensor;
 pub mod threads;
 pub mod train;
 mod units;
+
+// The command names the library as every other program does.
+#[cfg(feature = "cli")]
+extern crate self as veridical;
 
 pub use autograd::{Tape, Var};
 pub use error::{Error, Result};

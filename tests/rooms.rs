@@ -68,7 +68,7 @@ fn rooms_know_only_those_below_them() {
     let mut wrong = Vec::new();
     for (room, imports) in rooms() {
         if room == "cli" || GROUND.contains(&room.as_str()) {
-            continue; // the command is another crate; the ground is checked by the circles
+            continue; // the command is as a program on its own; the ground is checked by the circles
         }
         let Some(below) = allowed.get(room.as_str()) else {
             wrong.push(format!("the room `{room}` has no line in RULE"));

@@ -32,8 +32,8 @@ mod train;
 mod version;
 mod words;
 
+use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::PossibleValuesParser;
@@ -89,6 +89,26 @@ enum Command {
     Man(shell::ManArgs),
 }
 
+// What the Python package takes of the command, besides all of it.
+pub use collapse::simulated;
+pub use data::in_units_of_model;
+pub use model::newest;
+pub use output::outside;
+pub use sample::sampler;
+pub use train::{budget, directory, fitting, own_preset};
+
+/// What these flags say, of some that a command has; for programs whose keywords they are.
+fn flags<A: clap::Args>(flags: &[String]) -> Result<A> {
+    let command = A::augment_args(clap::Command::new("flags").no_binary_name(true).disable_help_flag(true));
+    let found = command.try_get_matches_from(flags).and_then(|found| A::from_arg_matches(&found));
+    found.map_err(|error| {
+        // What follows is how the command is used.
+        let text = error.render().to_string();
+        let text = text.split("\n\nUsage:").next().unwrap_or_default().split("\n\nFor more").next().unwrap_or_default();
+        Error::Config(text.trim().trim_start_matches("error: ").into())
+    })
+}
+
 /// How a command ended that did not fail.
 pub enum Ended {
     Done,
@@ -102,19 +122,22 @@ impl Ended {
     pub const INTERRUPTED: u8 = 130;
 }
 
-pub fn main() -> ExitCode {
-    let parsed = whole().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+/// Does what the arguments say, of which the first is the name of the program, and returns the exit code. It is for a
+/// process that does nothing else: signals are the command's from here on. `commit` is what the program was built from,
+/// if it knows it.
+pub fn command(args: impl IntoIterator<Item = OsString>, commit: Option<&'static str>) -> u8 {
+    version::is_of(commit);
+    let args: Vec<OsString> = args.into_iter().collect();
+    let parsed = whole().try_get_matches_from(&args).and_then(|found| Cli::from_arg_matches(&found));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(asked)
-            if asked.kind() == ErrorKind::DisplayVersion && std::env::args_os().any(|arg| arg == "--version") =>
-        {
-            return ExitCode::from(if say(&version::long()).is_ok() { 0 } else { 1 });
+        Err(asked) if asked.kind() == ErrorKind::DisplayVersion && args.iter().any(|arg| arg == "--version") => {
+            return if say(&version::long()).is_ok() { 0 } else { 1 };
         }
         Err(usage) => {
             // Help and version go to standard output and are no failure; clap knows which it is.
             let _ = usage.print();
-            return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
+            return if usage.use_stderr() { 2 } else { 0 };
         }
     };
     if cli.quiet {
@@ -125,18 +148,18 @@ pub fn main() -> ExitCode {
     let rank = ranks::rank();
     ranks::leave(ended.as_ref().err());
     match ended {
-        Ok(Ended::Done) => ExitCode::SUCCESS,
-        Ok(Ended::Interrupted) => ExitCode::from(Ended::INTERRUPTED),
-        Ok(Ended::Failed(code)) => ExitCode::from(code),
+        Ok(Ended::Done) => 0,
+        Ok(Ended::Interrupted) => Ended::INTERRUPTED,
+        Ok(Ended::Failed(code)) => code,
         Err(Error::Stopped) => {
             progress::warn("stopped before the first new step");
-            ExitCode::from(Ended::INTERRUPTED)
+            Ended::INTERRUPTED
         }
         Err(error) => {
             // Whoever reads the output of all ranks sees whose line it is.
             let whose = rank.map_or_else(String::new, |rank| format!("rank {rank}: "));
             let _ = writeln!(std::io::stderr(), "error: {whose}{}", escaped_lines(&error.to_string()));
-            ExitCode::from(exit_code(&error))
+            exit_code(&error)
         }
     }
 }

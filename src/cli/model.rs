@@ -16,24 +16,31 @@ pub fn load(given: &Path, device: &Device) -> Result<Model> {
     Model::load(file(given)?, device)
 }
 
-/// The file that is meant: a run's directory stands for its newest model, the averaged weights where it keeps some,
-/// which is said. Errors where a directory holds none.
+/// The file that is meant, which is said where a directory stands for it. Errors as [`newest`].
 pub fn file(given: &Path) -> Result<PathBuf> {
+    let found = newest(given)?;
+    if given.is_dir() {
+        note(&format!("model {}", escaped(&found)));
+    }
+    Ok(found)
+}
+
+/// The file that is meant: a run's directory stands for its newest model, the averaged weights where it keeps some.
+/// Errors where a directory holds none.
+pub fn newest(given: &Path) -> Result<PathBuf> {
     if !given.is_dir() {
         return Ok(given.to_path_buf());
     }
     let age = |path: &Path| fs::metadata(path).and_then(|there| there.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     let finished = Some(given.join("model.safetensors")).filter(|path| path.is_file());
-    let newest = match (finished, checkpoint(given)) {
-        (Some(finished), Some(checkpoint)) if age(&checkpoint) > age(&finished) => checkpoint,
-        (Some(file), _) | (None, Some(file)) => file,
+    match (finished, checkpoint(given)) {
+        (Some(finished), Some(checkpoint)) if age(&checkpoint) > age(&finished) => Ok(checkpoint),
+        (Some(file), _) | (None, Some(file)) => Ok(file),
         (None, None) => {
             let what = "no model in this directory: neither model.safetensors nor a checkpoint, as a run leaves them";
-            return Err(Error::format(given, what));
+            Err(Error::format(given, what))
         }
-    };
-    note(&format!("model {}", escaped(&newest)));
-    Ok(newest)
+    }
 }
 
 /// The same for a settings file, which can name UTF-8 paths only.

@@ -1,19 +1,23 @@
 //! What the command is built from.
 
+use std::sync::OnceLock;
+
 use veridical::backend::cpu::Isa;
 use veridical::backend::inventory::{CudaKernels, features};
 
-/// As many digits of a commit's name tell it from all others.
-type Id = [u8; 12];
+static COMMIT: OnceLock<&'static str> = OnceLock::new();
 
-include!(concat!(env!("OUT_DIR"), "/commit.rs"));
-
-/// The commit, or `unknown` where neither git nor a package tells it. Changes that are not committed do not show.
-pub fn commit() -> &'static str {
-    match &COMMIT {
-        Some(id) => std::str::from_utf8(id).unwrap_or("unknown"),
-        None => "unknown",
+/// Notes the commit that the program was built from, if it knows it.
+pub fn is_of(commit: Option<&'static str>) {
+    if let Some(commit) = commit {
+        // The first one stays.
+        let _ = COMMIT.set(commit);
     }
+}
+
+/// The commit, or `unknown`.
+pub fn commit() -> &'static str {
+    COMMIT.get().copied().unwrap_or("unknown")
 }
 
 /// What `--version` says: the line of `-V`, then what this build is made of.
@@ -26,63 +30,4 @@ pub fn long() -> String {
         format!("CUDA kernels  {}", CudaKernels::of_this_build()),
     ]
     .join("\n")
-}
-
-/// The name that begins at `at`.
-#[allow(dead_code)] // which of these are used depends on what is built
-const fn id(text: &[u8], at: usize) -> Option<Id> {
-    let mut id = [0; 12];
-    let mut i = 0;
-    while i < id.len() {
-        if at + i >= text.len() || !text[at + i].is_ascii_hexdigit() {
-            return None;
-        }
-        id[i] = text[at + i];
-        i += 1;
-    }
-    Some(id)
-}
-
-/// The second name on the last line of a reflog: what was checked out last.
-#[allow(dead_code)] // as above
-const fn last_of_reflog(log: &[u8]) -> Option<Id> {
-    let mut end = log.len();
-    while end > 0 && log[end - 1] == b'\n' {
-        end -= 1;
-    }
-    let mut at = end;
-    while at > 0 && log[at - 1] != b'\n' {
-        at -= 1;
-    }
-    while at < end && log[at] != b' ' {
-        at += 1;
-    }
-    id(log, at + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_line_of_a_reflog_says_what_is_checked_out() {
-        let [none, a, b] = ["0", "a", "b"].map(|digit| digit.repeat(40));
-        let log = format!("{none} {a} A <a@b> 1 +0000\tcommit (initial): One\n{a} {b} A <a@b> 2 +0000\tcommit: 2\n");
-        assert_eq!(last_of_reflog(log.as_bytes()), Some([b'b'; 12]));
-        assert_eq!(last_of_reflog(log.lines().next().unwrap().as_bytes()), Some([b'a'; 12]));
-        for wrong in ["", "\n", "words", "words and words", "0000000000000000 abc"] {
-            assert_eq!(last_of_reflog(wrong.as_bytes()), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn this_build_tells_its_commit_if_it_can() {
-        let known = commit();
-        assert!(
-            known == "unknown" || known.len() == 12 && known.bytes().all(|byte| byte.is_ascii_hexdigit()),
-            "{known}"
-        );
-        let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
-        assert_eq!(repository, known != "unknown", "{known}");
-    }
 }

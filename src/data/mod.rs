@@ -44,6 +44,7 @@ mod window;
 
 pub use crate::units::{Detector, Numbers, Transform, Units};
 pub use affine::Affine;
+pub use arrays::of_npy;
 pub use batches::{Batches, Shuffle};
 pub use digits::Digits;
 #[cfg(feature = "formats")]

@@ -21,12 +21,49 @@ use veridical::{Device, Error, Result};
 
 use super::output::{self, Form};
 use super::progress::Progress;
-use super::{Ended, interrupt, say};
+use super::{Ended, flags, interrupt, say};
 
 pub fn run(args: Args) -> Result<Ended> {
+    output::check([("--json", Form::Json, args.json.as_ref())])?;
+    let mut run = None;
+    let results = results(&args, &mut |rounds| {
+        if let Some(path) = &args.out {
+            let _writing = interrupt::writing();
+            run = Some(output::claimed(path, args.overwrite)?);
+        }
+        Ok(Some(Progress::new("rounds", rounds)))
+    })?;
+    let _writing = interrupt::writing();
+    if let Some(path) = &args.json {
+        results.write_json(path)?;
+    }
+    if let Some(run) = &run {
+        run.clear_earlier()?;
+        results.write_run(run)?;
+    }
+    say(&results.summary())?;
+    if let Some(run) = &run {
+        say(&format!("see {}", run.path().join("report.html").display()))?;
+    }
+    Ok(interrupt::ended())
+}
+
+/// What `--json` holds, for these flags. Errors on those that name files.
+pub fn simulated(given: &[String]) -> Result<serde_json::Value> {
+    let args: Args = flags(given)?;
+    if args.json.is_some() || args.out.is_some() || args.overwrite {
+        let what = "--json, --out and --overwrite are of files, and here the result is returned; leave them out";
+        return Err(Error::Config(what.into()));
+    }
+    Ok(results(&args, &mut |_| Ok(None))?.json())
+}
+
+/// What is done once it is known that so many rounds can be simulated; it may return a bar that shows them.
+type Begin<'a> = &'a mut dyn FnMut(u64) -> Result<Option<Progress>>;
+
+fn results<'a>(args: &'a Args, begin: Begin) -> Result<Results<'a>> {
     let device = Device::named(&args.device)?;
     args.check()?;
-    output::check([("--json", Form::Json, args.json.as_ref())])?;
     let seed = args.seed;
     match args.family.as_str() {
         "categorical" => {
@@ -34,17 +71,17 @@ pub fn run(args: Args) -> Result<Ended> {
                 Some(exponent) => Categorical::zipf(args.vocab, exponent)?,
                 None => Categorical::random(args.vocab, seed)?,
             };
-            go(&args, &family, Some(family.law()))
+            simulated_by(begin, args, &family, Some(family.law()))
         }
-        "bigram" => go(&args, &Ngram::random(args.vocab, 2, seed)?, None),
-        "ngram" => go(&args, &Ngram::random(args.vocab, args.order, seed)?, None),
+        "bigram" => simulated_by(begin, args, &Ngram::random(args.vocab, 2, seed)?, None),
+        "ngram" => simulated_by(begin, args, &Ngram::random(args.vocab, args.order, seed)?, None),
         "gaussian" => {
             let family = Gaussian::new(args.dims)?;
-            go(&args, &family, Some(family.law()))
+            simulated_by(begin, args, &family, Some(family.law()))
         }
         "gmm" => {
-            let family = GaussianMixture::new(mixture(&args)?, args.em_steps, seed)?;
-            go(&args, &family, Some(family.law()))
+            let family = GaussianMixture::new(mixture(args)?, args.em_steps, seed)?;
+            simulated_by(begin, args, &family, Some(family.law()))
         }
         "kde" => {
             let bandwidth =
@@ -54,10 +91,10 @@ pub fn run(args: Args) -> Result<Ended> {
                         Error::Config(format!("--bandwidth `{number}` is neither a number nor `scott`"))
                     })?),
                 };
-            let family = KernelDensity::new(mixture(&args)?, bandwidth, seed)?;
-            go(&args, &family, Some(family.law()))
+            let family = KernelDensity::new(mixture(args)?, bandwidth, seed)?;
+            simulated_by(begin, args, &family, Some(family.law()))
         }
-        "regression" => go(&args, &LinearRegression::new(args.dims, args.noise)?, None),
+        "regression" => simulated_by(begin, args, &LinearRegression::new(args.dims, args.noise)?, None),
         "transformer" => {
             let path = args
                 .text
@@ -75,7 +112,7 @@ pub fn run(args: Args) -> Result<Ended> {
                 batch: args.batch.unwrap_or(defaults.batch),
                 learning_rate: args.lr.unwrap_or(defaults.learning_rate),
             };
-            go(&args, &LanguageModel::new(Text::read(path)?, config, training, seed, &device)?, None)
+            simulated_by(begin, args, &LanguageModel::new(Text::read(path)?, config, training, seed, &device)?, None)
         }
         name => {
             let defaults = DiffusionTraining::default();
@@ -88,7 +125,7 @@ pub fn run(args: Args) -> Result<Ended> {
                 "diffusion-points" => Diffusion::points(Density::named(&args.density)?, training, seed, &device)?,
                 _ => Diffusion::digits(training, seed, &device)?,
             };
-            go(&args, &family, None)
+            simulated_by(begin, args, &family, None)
         }
     }
 }
@@ -97,20 +134,13 @@ fn mixture(args: &Args) -> Result<Mixture> {
     Mixture::circle(args.components, args.dims, args.deviation)
 }
 
-/// Plans, simulates and shows.
-fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
+/// Plans and simulates.
+fn simulated_by<'a, F: Family>(begin: Begin, args: &'a Args, family: &F, law: Option<Law>) -> Result<Results<'a>> {
     let started = Instant::now();
     let plan = Plan::new(args.arm()?, args.rounds, &args.fresh, &args.samples, law.as_ref())?;
-    let run = match &args.out {
-        Some(path) => {
-            let _writing = interrupt::writing();
-            Some(output::claimed(path, args.overwrite)?)
-        }
-        None => None,
-    };
     let repeats = args.repeats();
     let total = u64::from(repeats) * plan.rounds().len() as u64;
-    let (done, progress) = (AtomicU64::new(0), Mutex::new(Progress::new("rounds", total)));
+    let (done, progress) = (AtomicU64::new(0), Mutex::new(begin(total)?));
     let settings = Settings {
         repeats,
         seed: args.seed,
@@ -118,35 +148,21 @@ fn go<F: Family>(args: &Args, family: &F, law: Option<Law>) -> Result<Ended> {
         progress: &|| {
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             // Whoever finds the bar taken leaves it to the next round; the last one waits.
-            let bar = if done == total { progress.lock().ok() } else { progress.try_lock().ok() };
-            if let Some(mut bar) = bar {
+            let mut bar = if done == total { progress.lock().ok() } else { progress.try_lock().ok() };
+            if let Some(bar) = bar.as_deref_mut().and_then(Option::as_mut) {
                 bar.tick(done, None);
             }
         },
     };
     let found = simulate(family, &plan, &settings)?;
-    if let Ok(bar) = progress.into_inner() {
+    if let Ok(Some(bar)) = progress.into_inner() {
         bar.finish();
     }
     let exact = law.filter(|law| law.widening == Widening::None);
-    let judged = match (exact, args.on_the_mixture()) {
+    let verdict = match (exact, args.on_the_mixture()) {
         (Some(law), true) => verdict(&args.fresh, &args.samples, law.variance).ok().map(|verdict| verdict.to_string()),
         _ => None,
     };
     let variance = law.map(|law| law.variance);
-    let results =
-        Results { args, plan: &plan, found, variance, verdict: judged, seconds: started.elapsed().as_secs_f64() };
-    let _writing = interrupt::writing();
-    if let Some(path) = &args.json {
-        results.write_json(path)?;
-    }
-    if let Some(run) = &run {
-        run.clear_earlier()?;
-        results.write_run(run)?;
-    }
-    say(&results.summary())?;
-    if let Some(run) = &run {
-        say(&format!("see {}", run.path().join("report.html").display()))?;
-    }
-    Ok(interrupt::ended())
+    Ok(Results { args, plan, found, variance, verdict, seconds: started.elapsed().as_secs_f64() })
 }

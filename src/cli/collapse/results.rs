@@ -13,7 +13,7 @@ use super::Args;
 
 pub struct Results<'a> {
     pub args: &'a Args,
-    pub plan: &'a Plan,
+    pub plan: Plan,
     pub found: Simulated,
     /// The variance of the truth, where the family has a law.
     pub variance: Option<f64>,
@@ -121,7 +121,7 @@ impl Results<'_> {
         }
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let rounds = self.plan.rounds();
         let mut measures = Map::new();
         for measure in &self.found.measures {

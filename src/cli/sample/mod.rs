@@ -17,7 +17,7 @@ use veridical::{DType, Device, Error, Result, Tensor, memory};
 
 use super::output::{self, Form};
 use super::progress::{note, warn};
-use super::{Ended, compute, device, interrupt, model, positive, ranks, say, stack};
+use super::{Ended, compute, device, flags, interrupt, model, positive, ranks, say, stack};
 
 /// Draw samples from a model.
 ///
@@ -91,6 +91,12 @@ pub struct Args {
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
     #[arg(long, default_value = "best", value_parser = device::name)]
     device: String,
+}
+
+/// The sampler that these flags of solver and grid ask for, such as `--solver` and `euler`, for this model. Errors on
+/// what contradicts itself.
+pub fn sampler(model: &Model, given: &[String]) -> Result<Sampler> {
+    flags::<solver::Args>(given)?.sampler(model)
 }
 
 fn interval(text: &str) -> std::result::Result<(f64, f64), String> {

@@ -1,9 +1,12 @@
 //! Data sets in NumPy's files.
 
 pub(super) mod folder;
+mod given;
 pub(super) mod on_demand;
 
 use std::path::Path;
+
+pub use given::of_npy;
 
 use super::conversion::Conversion;
 use super::labels::MAX_CLASSES;

@@ -159,6 +159,11 @@ pub(super) fn typed(path: &Path) -> Result<(Array, Type)> {
     array(path, "", &mut source::open(path)?, &mut { source::MAX_BYTES })
 }
 
+/// The same of the bytes of a file, which messages call `path` and `member`.
+pub(super) fn of_bytes(path: &Path, member: &str, mut bytes: &[u8]) -> Result<(Array, Type)> {
+    array(path, member, &mut bytes, &mut { source::MAX_BYTES })
+}
+
 /// Reads up to the numbers; `length` of the result is where these begin.
 fn head(path: &Path, member: &str, file: &mut dyn Read) -> Result<(Header, u64)> {
     let at = |what: String| Error::format(path, format!("{member}{what}"));

@@ -73,12 +73,22 @@ impl NoisySection {
     ///
     /// `opened` is what was opened of it before: the clean images, or the noisy ones where there are no clean ones.
     pub fn open(&self, run: &RunConfig, opened: Option<DataSet>) -> Result<NoisyData> {
+        self.open_by(run, opened, &|path, options| data::open_with(path, options))
+    }
+
+    /// As [`open`](Self::open), of sets that `read` has by what data.path and noisy.path call them: a program's own.
+    pub fn open_by(
+        &self,
+        run: &RunConfig,
+        opened: Option<DataSet>,
+        read: &dyn Fn(&str, &ReadOptions) -> Result<DataSet>,
+    ) -> Result<NoisyData> {
         let (options, clean, device) = (run.data.options()?, run.data.path.as_str(), run.train.device.as_str());
         let options = self.noise_model.reading(options)?;
         let noisy = ReadOptions { noisy: self.noise_model != NoiseModel::Merging, ..options.clone() };
         let first = |path: &str, options: &ReadOptions| match opened {
             Some(set) if set.name == path => Ok(set),
-            _ => data::open_with(path, options),
+            _ => read(path, options),
         };
         self.check()?;
         match (clean.is_empty(), self.path.is_empty(), &self.sigma) {
@@ -98,7 +108,7 @@ impl NoisySection {
                     // Both are transformed from the numbers of their files.
                     _ => noisy,
                 };
-                let noisy = data::open_with(&self.path, &noisy)?;
+                let noisy = read(&self.path, &noisy)?;
                 self.given(Some(clean), noisy, device)
             }
         }
