@@ -3,9 +3,9 @@
 
 #[path = "distributed/commands.rs"]
 mod commands;
-mod locate;
 #[path = "distributed/exchange.rs"]
 mod exchange;
+mod locate;
 #[path = "distributed/network.rs"]
 mod network;
 #[path = "distributed/trainer.rs"]

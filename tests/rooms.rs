@@ -15,7 +15,7 @@ const GROUND: [&str; 11] =
 
 /// Every room, lowest first, with those below it that it may use besides the [`GROUND`]: the order in which a batch
 /// walks down.
-const RULE: [(&str, &[&str]); 17] = [
+const RULE: [(&str, &[&str]); 18] = [
     ("backend", &[]),
     ("linear_algebra", &[]),
     ("random", &["backend"]),
@@ -30,9 +30,23 @@ const RULE: [(&str, &[&str]); 17] = [
     ("data", &["ops", "random", "tensor"]),
     ("metrics", &["linear_algebra", "random"]),
     ("report", &[]),
+    ("distributed", &["ops", "tensor"]),
     (
         "train",
-        &["report", "data", "metrics", "diffusion", "optim", "nn", "ops", "autograd", "random", "tensor", "backend"],
+        &[
+            "report",
+            "data",
+            "metrics",
+            "diffusion",
+            "distributed",
+            "optim",
+            "nn",
+            "ops",
+            "autograd",
+            "random",
+            "tensor",
+            "backend",
+        ],
     ),
     ("evaluate", &["train", "data", "metrics", "optim", "nn", "ops", "autograd", "random", "tensor"]),
     (

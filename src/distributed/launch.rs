@@ -29,8 +29,8 @@ impl Launch {
     /// `mpirun` (`OMPI_COMM_WORLD_*`) or MPICH's (`PMI_RANK`, `PMI_SIZE`, `MPI_LOCALRANKID`) say, the first that are
     /// there. `None` for a process without others.
     ///
-    /// The address and port of rank 0 are `MASTER_ADDR` and `MASTER_PORT` in all cases; where all are on one machine, or
-    /// Slurm says which machine is the first, they may be left out.
+    /// The address and port of rank 0 are `MASTER_ADDR` and `MASTER_PORT` in all cases; where all are on one machine,
+    /// or Slurm says which machine is the first, they may be left out.
     ///
     /// Errors on variables that contradict each other or are no numbers, naming them.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
@@ -168,8 +168,13 @@ mod tests {
 
     #[test]
     fn each_launcher_is_understood() {
-        let torchrun =
-            [("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "10.0.0.7"), ("MASTER_PORT", "9")];
+        let torchrun = [
+            ("RANK", "1"),
+            ("WORLD_SIZE", "2"),
+            ("LOCAL_RANK", "1"),
+            ("MASTER_ADDR", "10.0.0.7"),
+            ("MASTER_PORT", "9"),
+        ];
         assert_eq!(of(&torchrun).unwrap(), launch(1, 2, Some(1), "10.0.0.7", 9));
         let agent = [&torchrun[..], &[("TORCHELASTIC_USE_AGENT_STORE", "True")]].concat();
         assert_eq!(of(&agent).unwrap(), launch(1, 2, Some(1), "10.0.0.7", 10));
@@ -216,7 +221,10 @@ mod tests {
             (&[("RANK", "-1"), ("WORLD_SIZE", "2")], "RANK=-1"),
             (&[("RANK", "0"), ("WORLD_SIZE", "0")], "WORLD_SIZE=0"),
             (&[("RANK", "0"), ("WORLD_SIZE", "2")], "MASTER_ADDR"),
-            (&[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "x"), ("MASTER_PORT", "70000")], "MASTER_PORT=70000"),
+            (
+                &[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "x"), ("MASTER_PORT", "70000")],
+                "MASTER_PORT=70000",
+            ),
         ] {
             let error = of(variables).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
@@ -225,9 +233,13 @@ mod tests {
 
     #[test]
     fn the_first_machine_of_a_list() {
-        for (list, first) in
-            [("n1", Some("n1")), ("n1,n2", Some("n1")), ("n[3,7-9]", Some("n3")), ("r[1-2]n4,x", Some("r1n4")), ("", None)]
-        {
+        for (list, first) in [
+            ("n1", Some("n1")),
+            ("n1,n2", Some("n1")),
+            ("n[3,7-9]", Some("n3")),
+            ("r[1-2]n4,x", Some("r1n4")),
+            ("", None),
+        ] {
             assert_eq!(first_host(list).as_deref(), first, "{list}");
         }
     }

@@ -12,16 +12,16 @@
 //!
 //! The first rank writes the run's directory, and the others read it: it must be one that all of them see.
 
-mod frames;
 mod launch;
-mod link;
+mod patience;
 mod ranks;
 mod sum;
 mod tcp;
 pub mod tree;
 
 pub use launch::Launch;
+pub use patience::Patience;
 pub use ranks::{Collective, Ranks};
-pub use tcp::{Patience, Tcp};
+pub use tcp::Tcp;
 
 pub(crate) use sum::{Share, SlotState, mean_buffers};

@@ -93,8 +93,8 @@ impl Ranks {
         first.or(other).unwrap_or_else(|| Err(Error::argument("Ranks::first_then_others", "nothing was done")))
     }
 
-    /// Has the first rank do something for which the others wait; what it came to, on that rank. Errors where it does, on
-    /// all of them.
+    /// Has the first rank do something for which the others wait; what it came to, on that rank. Errors where it does,
+    /// on all of them.
     pub fn on_first<T>(&self, action: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
         self.together(self.is_first().then(action).transpose())
     }

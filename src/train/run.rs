@@ -37,8 +37,9 @@ pub struct Ran {
 /// where that is so before there is anything to keep, it is an error.
 ///
 /// Errors on a checkpoint of other settings or data (naming the difference), on output that fails, and where a step
-/// does (naming the last good checkpoint). Where [several processes](crate::distributed) share the run, all of them call
-/// this, and it is also an error if one of them is lost or is of another version, of other settings or of other data.
+/// does (naming the last good checkpoint). Where [several processes](crate::distributed) share the run, all of them
+/// call this, and it is also an error if one of them is lost or is of another version, of other settings or of other
+/// data.
 pub fn run_trained(
     trained: &mut dyn Trained,
     plan: &Plan,

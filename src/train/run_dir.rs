@@ -53,8 +53,8 @@ pub enum Existing {
     Resume,
 }
 
-/// A run directory that this process may write to, and no other. Where [several](RunDir::shared) share the run, the first
-/// one may: what the others are asked to write goes nowhere.
+/// A run directory that this process may write to, and no other. Where [several](RunDir::shared) share the run, the
+/// first one may: what the others are asked to write goes nowhere.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -114,12 +114,9 @@ impl RunDir {
         let path = path.as_ref();
         ranks.first_then_others(|| match ranks.is_first() {
             true => Ok(RunDir { ranks: ranks.clone(), ..Self::create(path, existing)? }),
-            false => Ok(RunDir {
-                path: path.to_path_buf(),
-                taken: (existing, false),
-                ranks: ranks.clone(),
-                marker: None,
-            }),
+            false => {
+                Ok(RunDir { path: path.to_path_buf(), taken: (existing, false), ranks: ranks.clone(), marker: None })
+            }
         })
     }
 

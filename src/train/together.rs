@@ -13,8 +13,8 @@ pub fn share(trained: &mut dyn Trained, ranks: &Ranks) -> Result<()> {
     trained.players_mut().into_iter().try_for_each(|(_, trainer)| trainer.share_with(ranks))
 }
 
-/// Errors unless all ranks are of the same version, train the same on the same data in the same arithmetic, and stand at
-/// the same step. They say first what they have: all of them end in that error.
+/// Errors unless all ranks are of the same version, train the same on the same data in the same arithmetic, and stand
+/// at the same step. They say first what they have: all of them end in that error.
 pub fn check_same(trained: &dyn Trained, plan: &Plan, ranks: &Ranks) -> Result<()> {
     if ranks.is_alone() {
         return Ok(());
@@ -28,7 +28,10 @@ pub fn check_same(trained: &dyn Trained, plan: &Plan, ranks: &Ranks) -> Result<(
     let (step, _) = trained.progress();
     let facts = [
         ("version", env!("CARGO_PKG_VERSION").to_string()),
-        ("settings", plan.settings.lines().filter(|line| !line.starts_with("device = ")).collect::<Vec<_>>().join("\n")),
+        (
+            "settings",
+            plan.settings.lines().filter(|line| !line.starts_with("device = ")).collect::<Vec<_>>().join("\n"),
+        ),
         ("data", plan.data.clone()),
         ("arithmetic", computes),
         ("step to go on from", step.to_string()),

@@ -445,7 +445,10 @@ impl Trainer {
 
 /// What a loss that can be asked only once, for the whole batch, comes to where it is cut.
 fn in_one_piece(op: &'static str) -> Error {
-    Error::argument(op, "train.slots cuts the batch, and this loss is of a whole one; leave it at 1, or use `step_in_parts`")
+    Error::argument(
+        op,
+        "train.slots cuts the batch, and this loss is of a whole one; leave it at 1, or use `step_in_parts`",
+    )
 }
 
 /// Steps are a word of every random number's address.

@@ -11,9 +11,28 @@ use super::{free_port, locate};
 
 /// A small network, of which a step takes some milliseconds.
 const TINY: &[&str] = &[
-    "--data", "digits", "--device", "cpu", "--batch", "16", "--set", "train.slots=4", "--set",
-    "model.model_channels=8", "--set", "model.num_blocks=1", "--set", "sampling.measured=0", "--set",
-    "sampling.rows=1", "--set", "sampling.columns=2", "--set", "sampling.steps=2", "--set", "train.sample_every=0",
+    "--data",
+    "digits",
+    "--device",
+    "cpu",
+    "--batch",
+    "16",
+    "--set",
+    "train.slots=4",
+    "--set",
+    "model.model_channels=8",
+    "--set",
+    "model.num_blocks=1",
+    "--set",
+    "sampling.measured=0",
+    "--set",
+    "sampling.rows=1",
+    "--set",
+    "sampling.columns=2",
+    "--set",
+    "sampling.steps=2",
+    "--set",
+    "train.sample_every=0",
 ];
 
 fn train(out: &Path, more: &[&str]) -> Command {
@@ -198,16 +217,27 @@ fn what_ranks_cannot_do_is_said_by_all() {
     ];
     for output in children.map(|child| child.wait_with_output().unwrap()) {
         let text = said(&output);
-        assert!(output.status.code() == Some(2) && text.contains("lr = 0.002") && text.contains("lr = 0.001"), "{text}");
+        assert!(
+            output.status.code() == Some(2) && text.contains("lr = 0.002") && text.contains("lr = 0.001"),
+            "{text}"
+        );
     }
     // Fewer slots than ranks.
     for output in on(5, &out("slots"), &["--steps", "2"]) {
-        assert!(output.status.code() == Some(2) && said(&output).contains("train.slots = 4 gives 5 ranks"), "{}", said(&output));
+        assert!(
+            output.status.code() == Some(2) && said(&output).contains("train.slots = 4 gives 5 ranks"),
+            "{}",
+            said(&output)
+        );
     }
     // A directory that is taken: the others hear of it.
     alone(&out("taken"), &["--steps", "1"]);
     let outputs = on(2, &out("taken"), &["--steps", "1"]);
-    assert!(said(&outputs[0]).contains("not empty") && said(&outputs[1]).contains("rank 0 ended: "), "{}", said(&outputs[1]));
+    assert!(
+        said(&outputs[0]).contains("not empty") && said(&outputs[1]).contains("rank 0 ended: "),
+        "{}",
+        said(&outputs[1])
+    );
     // Commands that are done by one.
     let mut sample = Command::new(locate::program());
     sample.args(["kdgan", "--out"]).arg(out("none")).env("RANK", "0").env("WORLD_SIZE", "2").env("MASTER_ADDR", "x");
@@ -233,8 +263,22 @@ fn methods_share_their_work_as_well() {
     alone(&at("start"), &["--steps", "4"]);
     let before = at("start").to_str().unwrap().to_string();
     let tiny = [
-        "--data", "digits", "--device", "cpu", "--batch", "16", "--set", "train.slots=4", "--set", "judge.images=32",
-        "--set", "sampling.rows=1", "--set", "sampling.columns=2", "--set", "sampling.steps=2",
+        "--data",
+        "digits",
+        "--device",
+        "cpu",
+        "--batch",
+        "16",
+        "--set",
+        "train.slots=4",
+        "--set",
+        "judge.images=32",
+        "--set",
+        "sampling.rows=1",
+        "--set",
+        "sampling.columns=2",
+        "--set",
+        "sampling.steps=2",
     ];
     let net = ["--set", "model.model_channels=8", "--set", "model.num_blocks=1"];
     let sigma = ["--sigma", "0.3", "--images", "96"];

@@ -39,7 +39,11 @@ impl Machines {
     fn start(&self, rank: usize, command: &Command) -> Child {
         let mut inside = Command::new("ip");
         inside.args(["netns", "exec", &self.name(rank)]).arg(command.get_program()).args(command.get_args());
-        inside.env("RANK", rank.to_string()).env("WORLD_SIZE", "2").env("LOCAL_RANK", "0").env("RAYON_NUM_THREADS", "1");
+        inside
+            .env("RANK", rank.to_string())
+            .env("WORLD_SIZE", "2")
+            .env("LOCAL_RANK", "0")
+            .env("RAYON_NUM_THREADS", "1");
         inside.env("MASTER_ADDR", "10.77.0.1").env("MASTER_PORT", "29511").env("VERIDICAL_RANKS_SILENCE", "3");
         inside.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }

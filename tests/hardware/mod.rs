@@ -1,5 +1,5 @@
-//! The devices of this machine: the GPU for tests that use one where there is one, and the interpreter of PTX where nvcc
-//! has made some.
+//! The devices of this machine: the GPU for tests that use one where there is one, and the interpreter of PTX where
+//! nvcc has made some.
 #![allow(dead_code)] // no test needs all of it
 
 use veridical::Device;

@@ -67,7 +67,8 @@ fn block(warps: &mut [Scheduled], threads: u32, machine: &mut Machine) -> Result
             Pause::Ended => warps[turn].ended = true,
             Pause::Barrier { id, threads, arrive } => {
                 let expected = threads.unwrap_or(all);
-                let barrier = barriers.get_mut(id as usize).ok_or(format!("there is no barrier {id}: they end at 15"))?;
+                let barrier =
+                    barriers.get_mut(id as usize).ok_or(format!("there is no barrier {id}: they end at 15"))?;
                 if barrier.here > 0 && barrier.expected != expected {
                     let other = barrier.expected;
                     return Err(format!("barrier {id} is for {other} threads, and for {expected} too"));
@@ -85,9 +86,8 @@ fn block(warps: &mut [Scheduled], threads: u32, machine: &mut Machine) -> Result
         }
     }
     // The barrier is what is left.
-    let stuck: Vec<String> = warps.iter().filter_map(|w| {
-        Some(format!("threads {}.. at barrier {}", w.warp.first, w.waits?))
-    }).collect();
+    let stuck: Vec<String> =
+        warps.iter().filter_map(|w| Some(format!("threads {}.. at barrier {}", w.warp.first, w.waits?))).collect();
     match stuck.is_empty() {
         true => Ok(()),
         false => Err(format!("deadlock: {} wait for threads that have ended", stuck.join(", "))),

@@ -31,7 +31,16 @@ impl Warp {
     pub(super) fn new(slots: usize, first: u32, threads: u32) -> Self {
         let live = u32::MAX >> (32 - (threads - first).min(32));
         let registers = vec![[u64::MAX; 32]; slots];
-        Warp { first, registers, live, paths: Vec::new(), at: 0, mask: live, copies: vec![Copies::default(); 32], ran: 0 }
+        Warp {
+            first,
+            registers,
+            live,
+            paths: Vec::new(),
+            at: 0,
+            mask: live,
+            copies: vec![Copies::default(); 32],
+            ran: 0,
+        }
     }
 
     /// The lanes for which a predicate holds.

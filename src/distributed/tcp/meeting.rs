@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::frames::{self, Kind};
-use super::{Launch, Patience};
+use super::frames::{self, Kind};
+use crate::distributed::{Launch, Patience};
 use crate::error::{Error, Result};
 
 /// Between two trials.
@@ -142,7 +142,8 @@ impl Meeting<'_> {
             streams[other] = Some(stream);
         }
         while streams.iter().enumerate().any(|(other, stream)| other != rank && stream.is_none()) {
-            let (mut stream, _) = self.accept(&listener, &format!("rank {rank} waits for the ranks after it: none came"))?;
+            let (mut stream, _) =
+                self.accept(&listener, &format!("rank {rank} waits for the ranks after it: none came"))?;
             let Some(hello) = self.heard(&mut stream) else { continue };
             if hello.rank > rank && hello.rank < size && streams[hello.rank].is_none() {
                 streams[hello.rank] = Some(stream);
@@ -174,9 +175,7 @@ impl Meeting<'_> {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 Error::Config(format!("not all {size} ranks came to {place} in time"))
             }
-            ErrorKind::UnexpectedEof => {
-                Error::Rank { rank: 0, what: format!("ended while the ranks met at {place}") }
-            }
+            ErrorKind::UnexpectedEof => Error::Rank { rank: 0, what: format!("ended while the ranks met at {place}") },
             _ => Error::Config(format!(
                 "what answers at {place} is no rank of veridical ({e}); is another program there? MASTER_PORT names \
                  another port"

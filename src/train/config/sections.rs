@@ -262,7 +262,8 @@ crate::settings! {
         batch: usize = 512, in 1..=1 << 20;
         /// Images that are in memory at once; 0: the batch.
         micro_batch: usize = 0, in 0..=1 << 20;
-        /// Slots that a batch is cut into, whose gradients are added in a fixed order: as many processes at most can share the work, and any number of them gives the same bits.
+        /// Slots that a batch is cut into, whose gradients are added in a fixed order: as many processes at most can
+        /// share the work, and any number of them gives the same bits.
         slots: usize = 1, in 1..=1 << 16;
         /// Images of the whole run, each time one is seen.
         images: u64 = 200_000_000, in 1..=1 << 50;

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::frames::{self, Kind};
-use super::tcp::Patience;
+use crate::distributed::Patience;
 use crate::error::{Error, Result};
 
 /// What comes in: the bytes of an exchange, or why there will be no more.

@@ -1,40 +1,17 @@
 //! Ranks that are connected over TCP, each with each.
 
+mod frames;
+mod link;
 mod meeting;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::Launch;
-use super::frames::Kind;
-use super::link::Link;
-use super::ranks::Collective;
+use self::frames::Kind;
+use self::link::Link;
+use super::{Collective, Launch, Patience};
 use crate::error::{Error, Result};
-
-/// How long ranks wait for each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// For all to be there, at the start.
-    pub meeting: Duration,
-    /// For any sign of life: a process that was stopped, a machine that went, a cable that was cut. Ranks that live say
-    /// so every second, whatever they compute.
-    pub silence: Duration,
-    /// For a rank that lives to come to the exchange that the others are at: the first one may draw and measure
-    /// meanwhile.
-    pub work: Duration,
-}
-
-impl Default for Patience {
-    /// Five minutes to meet, thirty seconds of silence, an hour of work.
-    fn default() -> Self {
-        Patience {
-            meeting: Duration::from_secs(300),
-            silence: Duration::from_secs(30),
-            work: Duration::from_secs(3600),
-        }
-    }
-}
 
 /// Ranks that are connected over TCP, each with each. A rank that is lost ends the exchanges of the others within the
 /// time of [`Patience::silence`], at once if its process ended.
@@ -60,9 +37,8 @@ impl Tcp {
     /// Meets the others; see [`Launch::join`].
     pub fn join(launch: &Launch, patience: Patience, waiting: &mut dyn FnMut(&str)) -> Result<Self> {
         let streams = meeting::meet(launch, patience, waiting)?;
-        let link = |(rank, stream): (usize, Option<_>)| {
-            stream.map(|stream| Link::new(rank, stream, patience)).transpose()
-        };
+        let link =
+            |(rank, stream): (usize, Option<_>)| stream.map(|stream| Link::new(rank, stream, patience)).transpose();
         let links = Arc::new(streams.into_iter().enumerate().map(link).collect::<Result<Vec<_>>>()?);
         let beat = Arc::new(Heart::default());
         let (all, heart) = (links.clone(), beat.clone());
