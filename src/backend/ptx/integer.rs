@@ -1,5 +1,5 @@
-//! Whole numbers and bits, as the chapters "Integer Arithmetic", "Logic and Shift" and "Comparison and Selection" of the
-//! PTX ISA have them.
+//! Whole numbers and bits, as the chapters "Integer Arithmetic", "Logic and Shift" and "Comparison and Selection" of
+//! the PTX ISA have them.
 
 use super::lanes::{Bits, Pure, lanes};
 
@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn tables_and_permutations_are_those_of_the_isa() {
         let (a, b, c) = (0xf0f0_1234u32, 0xcccc_5678, 0xaaaa_9abc);
-        let known = [(0x80, a & b & c), (0xfe, a | b | c), (0x40, a & b & !c), (0x1a, (a & b | c) ^ a), (0x96, a ^ b ^ c)];
+        let known =
+            [(0x80, a & b & c), (0xfe, a | b | c), (0x40, a & b & !c), (0x1a, (a & b | c) ^ a), (0x96, a ^ b ^ c)];
         for (table, expected) in known {
             assert_eq!(lop3(a, b, c, table), expected, "{table:#x}");
         }

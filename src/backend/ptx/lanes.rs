@@ -48,29 +48,37 @@ pub(super) enum Pure {
 /// A [`Pure`] of a function of one to four numbers: `lanes!(|a: f32, b: f32| a + b)`.
 macro_rules! lanes {
     (|$a:ident: $A:ty| $value:expr) => {
-        Pure::One(|x| std::array::from_fn(|i| {
-            let $a = <$A as Bits>::of(x[i]);
-            Bits::bits($value)
-        }))
+        Pure::One(|x| {
+            std::array::from_fn(|i| {
+                let $a = <$A as Bits>::of(x[i]);
+                Bits::bits($value)
+            })
+        })
     };
     (|$a:ident: $A:ty, $b:ident: $B:ty| $value:expr) => {
-        Pure::Two(|x, y| std::array::from_fn(|i| {
-            let ($a, $b) = (<$A as Bits>::of(x[i]), <$B as Bits>::of(y[i]));
-            Bits::bits($value)
-        }))
+        Pure::Two(|x, y| {
+            std::array::from_fn(|i| {
+                let ($a, $b) = (<$A as Bits>::of(x[i]), <$B as Bits>::of(y[i]));
+                Bits::bits($value)
+            })
+        })
     };
     (|$a:ident: $A:ty, $b:ident: $B:ty, $c:ident: $C:ty| $value:expr) => {
-        Pure::Three(|x, y, z| std::array::from_fn(|i| {
-            let ($a, $b, $c) = (<$A as Bits>::of(x[i]), <$B as Bits>::of(y[i]), <$C as Bits>::of(z[i]));
-            Bits::bits($value)
-        }))
+        Pure::Three(|x, y, z| {
+            std::array::from_fn(|i| {
+                let ($a, $b, $c) = (<$A as Bits>::of(x[i]), <$B as Bits>::of(y[i]), <$C as Bits>::of(z[i]));
+                Bits::bits($value)
+            })
+        })
     };
     (|$a:ident: $A:ty, $b:ident: $B:ty, $c:ident: $C:ty, $d:ident: $D:ty| $value:expr) => {
-        Pure::Four(|x, y, z, w| std::array::from_fn(|i| {
-            let ($a, $b) = (<$A as Bits>::of(x[i]), <$B as Bits>::of(y[i]));
-            let ($c, $d) = (<$C as Bits>::of(z[i]), <$D as Bits>::of(w[i]));
-            Bits::bits($value)
-        }))
+        Pure::Four(|x, y, z, w| {
+            std::array::from_fn(|i| {
+                let ($a, $b) = (<$A as Bits>::of(x[i]), <$B as Bits>::of(y[i]));
+                let ($c, $d) = (<$C as Bits>::of(z[i]), <$D as Bits>::of(w[i]));
+                Bits::bits($value)
+            })
+        })
     };
 }
 pub(super) use lanes;

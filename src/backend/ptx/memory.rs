@@ -80,7 +80,9 @@ impl Memory {
         match near.map(|a| (distance(a), a)).min_by_key(|((far, ..), _)| *far) {
             Some(((_, offset, side), a)) => {
                 let (size, begin) = (a.bytes.len(), a.begin);
-                format!("{what}; the nearest has {size} bytes at {begin:#x}, and this is {offset} bytes {side} its beginning")
+                format!(
+                    "{what}; the nearest has {size} bytes at {begin:#x}, and this is {offset} bytes {side} its beginning"
+                )
             }
             None => what,
         }

@@ -69,30 +69,93 @@ pub(super) struct Place {
 
 #[derive(Debug, Clone)]
 pub(super) enum Op {
-    Pure { f: Pure, to: Slot, from: [Slot; 4] },
+    Pure {
+        f: Pure,
+        to: Slot,
+        from: [Slot; 4],
+    },
     /// `to[i]` are the i-th `bits` of `from`.
-    Unpack { to: Vec<Slot>, from: Slot, bits: u32 },
-    Pack { to: Slot, from: Vec<Slot>, bits: u32 },
-    Load { to: Vec<Slot>, place: Place, bytes: usize, signed: bool },
-    Store { from: Vec<Slot>, place: Place, bytes: usize },
+    Unpack {
+        to: Vec<Slot>,
+        from: Slot,
+        bits: u32,
+    },
+    Pack {
+        to: Slot,
+        from: Vec<Slot>,
+        bits: u32,
+    },
+    Load {
+        to: Vec<Slot>,
+        place: Place,
+        bytes: usize,
+        signed: bool,
+    },
+    Store {
+        from: Vec<Slot>,
+        place: Place,
+        bytes: usize,
+    },
     /// What stands at the place goes to `to`, and what `f` makes of it and `with` stands there then.
-    Atomic { f: Pure, to: Slot, place: Place, with: Slot, bytes: usize },
+    Atomic {
+        f: Pure,
+        to: Slot,
+        place: Place,
+        with: Slot,
+        bytes: usize,
+    },
     /// `bytes` bytes, of which `read` come from global memory and the others are zeros.
-    Copy { to: Place, from: Place, bytes: usize, read: Option<Slot> },
+    Copy {
+        to: Place,
+        from: Place,
+        bytes: usize,
+        read: Option<Slot>,
+    },
     Commit,
     /// Until at most so many groups are under way.
     Wait(usize),
     WaitAll,
     Branch(usize),
-    BranchTable { which: Slot, targets: Vec<usize> },
+    BranchTable {
+        which: Slot,
+        targets: Vec<usize>,
+    },
     /// The whole block, or so many threads of it; those who only `arrive` do not wait.
-    Barrier { id: Slot, threads: Option<Slot>, arrive: bool },
-    WarpBarrier { mask: Slot },
-    Shuffle { how: Shuffle, to: Slot, found: Option<Slot>, from: Slot, lane: Slot, clamp: Slot, mask: Slot },
-    Vote { how: Vote, to: Slot, from: Slot, mask: Slot },
-    LoadMatrix { to: Vec<Slot>, place: Place, transposed: bool },
+    Barrier {
+        id: Slot,
+        threads: Option<Slot>,
+        arrive: bool,
+    },
+    WarpBarrier {
+        mask: Slot,
+    },
+    Shuffle {
+        how: Shuffle,
+        to: Slot,
+        found: Option<Slot>,
+        from: Slot,
+        lane: Slot,
+        clamp: Slot,
+        mask: Slot,
+    },
+    Vote {
+        how: Vote,
+        to: Slot,
+        from: Slot,
+        mask: Slot,
+    },
+    LoadMatrix {
+        to: Vec<Slot>,
+        place: Place,
+        transposed: bool,
+    },
     /// d = a b + c, m16n8k16 in bf16, sums in f32.
-    Multiply { d: [Slot; 4], a: [Slot; 4], b: [Slot; 2], c: [Slot; 4] },
+    Multiply {
+        d: [Slot; 4],
+        a: [Slot; 4],
+        b: [Slot; 2],
+        c: [Slot; 4],
+    },
     Exit,
     Trap,
     /// Orders memory, which here is ordered anyway.

@@ -247,14 +247,23 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_is_an_error() {
-        for text in ["", "@", "add.s32 %r1, %r2", "ld.global.u32 %r1, [%rd1", "mov.b32 %r1, -%r2;", "add.s32 %r1 %r2;"] {
+        for text in ["", "@", "add.s32 %r1, %r2", "ld.global.u32 %r1, [%rd1", "mov.b32 %r1, -%r2;", "add.s32 %r1 %r2;"]
+        {
             assert!(Reader::new(text).statement().is_err(), "{text}");
         }
     }
 
     #[test]
     fn numbers_are_read_in_every_base() {
-        let cases = [("12", 12), ("0x1F", 31), ("017", 15), ("0b101", 5), ("0", 0), ("7U", 7), ("0d3FF0000000000000", 0x3ff << 52)];
+        let cases = [
+            ("12", 12),
+            ("0x1F", 31),
+            ("017", 15),
+            ("0b101", 5),
+            ("0", 0),
+            ("7U", 7),
+            ("0d3FF0000000000000", 0x3ff << 52),
+        ];
         for (text, bits) in cases {
             assert_eq!(number(text), Some(bits), "{text}");
         }

@@ -9,7 +9,9 @@ use super::warp::{Warp, lanes_of};
 /// Runs the instruction in the lanes `active` if it is one of these. Errors name the lane.
 pub(super) fn run(warp: &mut Warp, op: &Op, active: u32, machine: &mut Machine) -> Result<bool, String> {
     match op {
-        Op::Load { to, place, bytes, signed } => each(active, |lane| load(warp, to, place, *bytes, *signed, lane, machine)),
+        Op::Load { to, place, bytes, signed } => {
+            each(active, |lane| load(warp, to, place, *bytes, *signed, lane, machine))
+        }
         Op::Store { from, place, bytes } => each(active, |lane| store(warp, from, place, *bytes, lane, machine)),
         Op::Atomic { .. } => each(active, |lane| atomic(warp, op, lane, machine)),
         Op::Copy { to, from, bytes, read } => each(active, |lane| {
