@@ -129,8 +129,8 @@ struct Compiled {
     archs: String,
 }
 
-/// The nvcc to compile with, if that is wanted and possible; or, in a word, why there is none: `off`, `docs`, or
-/// `nvcc`, which is not there.
+/// The nvcc to compile with, if that is wanted and possible. Or, in a word, why there is none: `feature`, `off`,
+/// `docs`, or `nvcc`, which is not there.
 fn nvcc() -> Result<Result<PathBuf, &'static str>, String> {
     if !cfg!(any(feature = "cuda", feature = "ptx")) {
         return Ok(Err("feature"));

@@ -85,7 +85,7 @@ fn copy(gpu: &Gpu) -> Result<f64> {
 }
 
 /// Runs a kernel on one warp and looks at what it made: whether this build's machine code works on the device at all.
-#[cfg(any(feature = "cuda", all(test, feature = "emulator")))]
+#[cfg(any(feature = "cuda", all(test, any(feature = "emulator", feature = "ptx"))))]
 pub(super) fn probe(gpu: &Gpu) -> Result<()> {
     const KERNEL: &str = "ceiling_fwd_fma_f32";
     let out = gpu.allocate(32 * size_of::<f32>())?;
@@ -118,8 +118,20 @@ fn fastest(gpu: &Gpu, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(feature = "emulator")]
+    #[cfg(any(feature = "emulator", feature = "ptx"))]
     use crate::tensor::Device;
+
+    /// What runs the kernels on the CPU.
+    #[cfg(any(feature = "emulator", feature = "ptx"))]
+    fn gpus() -> impl Iterator<Item = Gpu> {
+        let mut devices: Vec<Device> = Vec::new();
+        #[cfg(feature = "emulator")]
+        devices.push(Device::emulator().unwrap());
+        // Without nvcc there is none.
+        #[cfg(feature = "ptx")]
+        devices.extend(Device::ptx().ok());
+        devices.into_iter().filter_map(|device| if let Device::Gpu(gpu) = device { Some(gpu) } else { None })
+    }
 
     #[test]
     fn a_cpu_has_ceilings() {
@@ -131,18 +143,16 @@ mod tests {
         assert!(ceiling.operations(DType::U32).is_err());
     }
 
-    #[cfg(feature = "emulator")]
+    #[cfg(any(feature = "emulator", feature = "ptx"))]
     #[test]
     fn a_device_that_works_passes_the_probe() {
-        let Device::Gpu(gpu) = Device::emulator().unwrap() else { panic!("the emulator is a GPU") };
-        probe(&gpu).unwrap();
+        gpus().for_each(|gpu| probe(&gpu).unwrap());
     }
 
-    #[cfg(feature = "emulator")]
+    #[cfg(any(feature = "emulator", feature = "ptx"))]
     #[test]
     fn the_kernels_do_the_work_they_are_counted_for() {
-        let Device::Gpu(gpu) = Device::emulator().unwrap() else { panic!("the emulator is a GPU") };
-        let run = |kernel, factor: f32, step: f32| {
+        let run = |gpu: &Gpu, kernel, factor: f32, step: f32| {
             let out = gpu.allocate(64 * 4).unwrap();
             let params = CeilingParams { out: out.ptr(0), steps: 3, factor, step };
             // SAFETY: each of the 64 threads writes one number of `out`, which is the only address.
@@ -151,10 +161,13 @@ mod tests {
             out.download(0, bytemuck::cast_slice_mut(&mut sums)).unwrap();
             sums
         };
-        // x <- 2x + 1 three times from 1, 2, ..., 16: 8x + 7, summed.
-        assert_eq!(run("ceiling_fwd_fma_f32", 2.0, 1.0), vec![(1..=16).map(|x| (8 * x + 7) as f32).sum::<f32>(); 64]);
-        // Each element of each of the 4 products: 8 pairs (0.5, 0.25) against themselves, three times; 4 elements a
-        // thread.
-        assert_eq!(run("ceiling_fwd_mma_bf16", 0.5, 0.25), vec![4.0 * 4.0 * 3.0 * 8.0 * (0.25 + 0.0625); 64]);
+        for gpu in gpus() {
+            // x <- 2x + 1 three times from 1, 2, ..., 16: 8x + 7, summed.
+            let sum = (1..=16).map(|x| (8 * x + 7) as f32).sum::<f32>();
+            assert_eq!(run(&gpu, "ceiling_fwd_fma_f32", 2.0, 1.0), vec![sum; 64]);
+            // Each element of each of the 4 products: 8 pairs (0.5, 0.25) against themselves, three times; 4 elements a
+            // thread.
+            assert_eq!(run(&gpu, "ceiling_fwd_mma_bf16", 0.5, 0.25), vec![4.0 * 4.0 * 3.0 * 8.0 * (0.25 + 0.0625); 64]);
+        }
     }
 }

@@ -19,21 +19,24 @@ pub fn cuda() -> Option<Device> {
     }
 }
 
-/// The CPU, the emulator if it is built in, and the first GPU if there is one.
+/// The CPU, the emulator and the interpreter of PTX if they are built in, and the first GPU if there is one.
 pub fn devices() -> Vec<Device> {
     let mut devices = vec![Device::Cpu];
     #[cfg(feature = "emulator")]
     devices.push(Device::emulator().unwrap());
+    #[cfg(feature = "ptx")]
+    devices.extend(ptx());
     devices.extend(cuda());
     devices
 }
 
-/// The interpreter of what nvcc made of the kernels; `None` in a build without nvcc. With `VERIDICAL_CUDA=required`, as
-/// in `.ci/run`, that is a failure.
+/// The interpreter of what nvcc made of the kernels, always the same one; `None` in a build without nvcc. With
+/// `VERIDICAL_CUDA=required`, as in `.ci/run`, that is a failure.
 #[cfg(feature = "ptx")]
 pub fn ptx() -> Option<Device> {
-    match Device::ptx() {
-        Ok(device) => Some(device),
+    static DEVICE: std::sync::LazyLock<veridical::Result<Device>> = std::sync::LazyLock::new(Device::ptx);
+    match &*DEVICE {
+        Ok(device) => Some(device.clone()),
         Err(error) if std::env::var_os("VERIDICAL_CUDA").is_some_and(|value| value == "required") => {
             panic!("VERIDICAL_CUDA=required: {error}")
         }

@@ -161,7 +161,7 @@ macro_rules! comparison {
 }
 
 /// Comparisons. With a trailing `u`, two numbers of which one is NaN compare as true.
-#[allow(clippy::neg_cmp_op_on_partial_ord)] // that is what they are
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::double_comparisons)] // with NaN these are not the same
 pub(super) fn compare(how: &str, ty: &str) -> Option<Pure> {
     match ty {
         "f32" => comparison!(f32, how),
@@ -190,6 +190,25 @@ mod tests {
         assert_eq!(add_towards_zero(1.0, -tiny), 1f32.next_down());
         assert_eq!(add_towards_zero(-1.0, tiny), -1f32.next_down());
         assert_eq!(add_towards_zero(-1.0, -tiny), -1.0);
+    }
+
+    #[test]
+    fn comparisons_with_nan_are_false_or_unordered() {
+        let holds = |how: &str, a: f32, b: f32| match compare(how, "f32") {
+            Some(Pure::Two(f)) => f(&[a.bits(); 32], &[b.bits(); 32])[5] == 1,
+            other => panic!("{how} is {other:?}"),
+        };
+        for (ordered, unordered) in
+            [("eq", "equ"), ("ne", "neu"), ("lt", "ltu"), ("le", "leu"), ("gt", "gtu"), ("ge", "geu")]
+        {
+            assert!(!holds(ordered, f32::NAN, 1.0) && !holds(ordered, 1.0, f32::NAN), "{ordered}");
+            assert!(holds(unordered, f32::NAN, 1.0) && holds(unordered, 1.0, f32::NAN), "{unordered}");
+            for (a, b) in [(1.0, 2.0), (2.0, 1.0), (1.0, 1.0), (0.0, -0.0)] {
+                assert_eq!(holds(ordered, a, b), holds(unordered, a, b), "{ordered} {a} {b}");
+            }
+        }
+        assert!(holds("lt", 1.0, 2.0) && holds("ne", 1.0, 2.0) && holds("eq", 0.0, -0.0) && holds("ge", 2.0, 2.0));
+        assert!(holds("num", 1.0, 2.0) && holds("nan", 1.0, f32::NAN) && !holds("num", f32::NAN, 1.0));
     }
 
     #[test]

@@ -24,45 +24,47 @@ struct Scheduled {
 /// Runs all blocks. Errors name the block, the threads and the instruction.
 pub(super) fn run(program: &Program, launch: &Launch, machine: &mut Machine) -> Result<(), String> {
     let [x, y, z] = launch.grid;
+    let firsts = (0..launch.threads).step_by(32);
+    let mut warps: Vec<Scheduled> =
+        firsts.map(|first| Scheduled { warp: Warp::new(program.slots, first), waits: None, ended: false }).collect();
     for block in (0..z).flat_map(|k| (0..y).flat_map(move |j| (0..x).map(move |i| [i, j, k]))) {
         machine.poison();
-        let mut warps = warps(program, launch, block);
+        for scheduled in &mut warps {
+            begin(&mut scheduled.warp, program, launch, block);
+            (scheduled.waits, scheduled.ended) = (None, false);
+        }
         self::block(&mut warps, launch.threads, machine).map_err(|why| format!("block {block:?}, {why}"))?;
     }
     Ok(())
 }
 
-fn warps(program: &Program, launch: &Launch, block: [u32; 3]) -> Vec<Scheduled> {
-    let mut warps = Vec::new();
-    for first in (0..launch.threads).step_by(32) {
-        let mut warp = Warp::new(program.slots, first, launch.threads);
-        for &(slot, bits) in &program.constants {
-            warp.registers[slot as usize] = [bits; 32];
-        }
-        for &(slot, special) in &program.specials {
-            let along = |axis, of_x| if axis == 0 { of_x } else { 1 };
-            warp.registers[slot as usize] = std::array::from_fn(|lane| {
-                u64::from(match special {
-                    Special::Thread(0) => first + lane as u32,
-                    Special::Thread(_) => 0,
-                    Special::Threads(axis) => along(axis, launch.threads),
-                    Special::Block(axis) => block[axis],
-                    Special::Blocks(axis) => launch.grid[axis],
-                    Special::Lane => lane as u32,
-                })
-            });
-        }
-        warps.push(Scheduled { warp, waits: None, ended: false });
+/// Puts a warp at the beginning of a block.
+fn begin(warp: &mut Warp, program: &Program, launch: &Launch, block: [u32; 3]) {
+    warp.begin(launch.threads);
+    for &(slot, bits) in &program.constants {
+        warp.registers[slot as usize] = [bits; 32];
     }
-    warps
+    let along_x = |axis, threads| if axis == 0 { threads } else { 1 };
+    for &(slot, special) in &program.specials {
+        let first = warp.first;
+        warp.registers[slot as usize] = std::array::from_fn(|lane| {
+            u64::from(match special {
+                Special::Thread(0) => first + lane as u32,
+                Special::Thread(_) => 0,
+                Special::Threads(axis) => along_x(axis, launch.threads),
+                Special::Block(axis) => block[axis],
+                Special::Blocks(axis) => launch.grid[axis],
+                Special::Lane => lane as u32,
+            })
+        });
+    }
 }
 
 fn block(warps: &mut [Scheduled], threads: u32, machine: &mut Machine) -> Result<(), String> {
     // Warps count whole.
     let all = u64::from(threads.next_multiple_of(32));
     let mut barriers = [Barrier::default(); 16];
-    loop {
-        let Some(turn) = warps.iter().position(|w| !w.ended && w.waits.is_none()) else { break };
+    while let Some(turn) = warps.iter().position(|w| !w.ended && w.waits.is_none()) {
         match warps[turn].warp.run(machine)? {
             Pause::Ended => warps[turn].ended = true,
             Pause::Barrier { id, threads, arrive } => {
@@ -85,7 +87,6 @@ fn block(warps: &mut [Scheduled], threads: u32, machine: &mut Machine) -> Result
             }
         }
     }
-    // The barrier is what is left.
     let stuck: Vec<String> =
         warps.iter().filter_map(|w| Some(format!("threads {}.. at barrier {}", w.warp.first, w.waits?))).collect();
     match stuck.is_empty() {

@@ -11,8 +11,8 @@ fn half(register: u64, element: usize) -> f64 {
 }
 
 /// `d = a b + c`: a 16x16, b 16x8, c and d 16x8. Products of bf16 are exact in f64, and so are their sums but for
-/// extreme exponents; they are rounded once, which the hardware, whose order and precision are not documented, need
-/// not.
+/// extreme exponents. They are rounded once, which the hardware, whose order and precision are not documented, need
+/// not do.
 pub(super) fn multiply(a: [&Lanes; 4], b: [&Lanes; 2], c: [&Lanes; 4]) -> [Lanes; 4] {
     let mut left = [[0.0; 16]; 16];
     let mut right = [[0.0; 8]; 16];

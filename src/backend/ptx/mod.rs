@@ -32,7 +32,7 @@ mod text;
 mod transfer;
 mod warp;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backend::gpu::{Driver, Field, Launch};
@@ -82,9 +82,14 @@ impl PtxModules {
     }
 }
 
-/// The names of all kernels of this build, as their sources declare them.
-pub fn kernels() -> Vec<&'static str> {
-    kernels::KERNELS.iter().map(|kernel| kernel.name).collect()
+/// The kernels that this process has started.
+static STARTED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+/// The names of all kernels of this build, as their sources declare them, and whether this process has started them on
+/// any device that runs PTX: what tests have not seen is not tested.
+pub fn kernels() -> Vec<(&'static str, bool)> {
+    let started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    kernels::KERNELS.iter().map(|kernel| (kernel.name, started.contains(kernel.name))).collect()
 }
 
 /// The driver behind a device that runs PTX.
@@ -190,6 +195,7 @@ impl Driver for Interpreter {
             let why = format!("a parameter struct of {} bytes; the kernel takes {}", params.len(), program.param_bytes);
             return Err(error(why));
         }
+        STARTED.lock().unwrap_or_else(PoisonError::into_inner).insert(launch.kernel);
         let mut params = params.to_vec();
         let machine = &mut Machine::new(&program, &mut state.memory, &mut params, launch.threads, launch.shared);
         grid::run(&program, launch, machine).map_err(error)

@@ -27,20 +27,19 @@ pub(super) struct Warp {
 }
 
 impl Warp {
-    /// The warp whose first thread is `first`, of a block of `threads`. Its registers hold no number in particular.
-    pub(super) fn new(slots: usize, first: u32, threads: u32) -> Self {
-        let live = u32::MAX >> (32 - (threads - first).min(32));
-        let registers = vec![[u64::MAX; 32]; slots];
-        Warp {
-            first,
-            registers,
-            live,
-            paths: Vec::new(),
-            at: 0,
-            mask: live,
-            copies: vec![Copies::default(); 32],
-            ran: 0,
-        }
+    /// The warp whose first thread is `first`; it does nothing before it [begins](Self::begin).
+    pub(super) fn new(slots: usize, first: u32) -> Self {
+        let (registers, copies) = (vec![[0; 32]; slots], vec![Copies::default(); 32]);
+        Warp { first, registers, live: 0, paths: Vec::new(), at: 0, mask: 0, copies, ran: 0 }
+    }
+
+    /// Begins a block of `threads` threads, with registers that hold no number in particular.
+    pub(super) fn begin(&mut self, threads: u32) {
+        self.registers.fill([u64::MAX; 32]);
+        self.copies.fill(Copies::default());
+        self.live = u32::MAX >> (32 - (threads - self.first).min(32));
+        (self.at, self.mask, self.ran) = (0, self.live, 0);
+        self.paths.clear();
     }
 
     /// The lanes for which a predicate holds.

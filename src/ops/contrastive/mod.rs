@@ -14,7 +14,7 @@
 mod cpu;
 mod gpu;
 mod scalar;
-#[cfg(all(test, any(feature = "cuda", feature = "emulator")))]
+#[cfg(all(test, any(feature = "cuda", feature = "emulator", feature = "ptx")))]
 mod tests;
 
 pub use scalar::Scalar;

@@ -2,7 +2,7 @@
 
 mod cpu;
 mod gpu;
-#[cfg(all(test, any(feature = "cuda", feature = "emulator")))]
+#[cfg(all(test, any(feature = "cuda", feature = "emulator", feature = "ptx")))]
 mod tests;
 
 use super::product::check_bias;

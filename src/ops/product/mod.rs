@@ -6,7 +6,7 @@
 
 mod cpu;
 pub mod gpu;
-#[cfg(all(test, any(feature = "cuda", feature = "emulator")))]
+#[cfg(all(test, any(feature = "cuda", feature = "emulator", feature = "ptx")))]
 pub mod tests;
 
 use super::on;

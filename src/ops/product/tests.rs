@@ -21,7 +21,8 @@ pub fn tensor(values: &[f32], shape: &[usize], dtype: DType, device: &Device) ->
     }
 }
 
-/// The emulator in every kind of order, if it was built, and the first GPU, if there is one.
+/// The emulator in every kind of order and the interpreter of PTX, if they were built, and the first GPU, if there is
+/// one.
 pub fn gpus() -> Vec<Device> {
     let mut gpus = Vec::new();
     #[cfg(feature = "emulator")]
@@ -29,6 +30,14 @@ pub fn gpus() -> Vec<Device> {
         use crate::backend::{EmulatorOptions, Order};
         let order = |order| Device::emulator_with(EmulatorOptions::default().order(order)).unwrap();
         gpus.extend([Order::Early, Order::Late, Order::Shuffled(3)].map(order));
+    }
+    #[cfg(feature = "ptx")]
+    match Device::ptx() {
+        Ok(device) => gpus.push(device),
+        Err(error) => {
+            assert!(std::env::var_os("VERIDICAL_CUDA").is_none_or(|value| value != "required"), "{error}");
+            println!("not as PTX: {error}");
+        }
     }
     match Device::cuda(0) {
         Ok(device) => gpus.push(device),
