@@ -128,7 +128,7 @@ pub(super) fn denoised(
             }
             if writes && told.get(rank) == Some(&0) {
                 let image = [("images", [indices.len(), values].into(), part.clone())];
-                file::write(&path(indices), image, &metadata(origin, indices))?;
+                file::write(path(indices), image, &metadata(origin, indices))?;
             }
             for (&i, image) in indices.iter().zip(part.chunks_exact(values)) {
                 pixels[i as usize * values..][..values].copy_from_slice(image);

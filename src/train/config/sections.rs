@@ -296,7 +296,10 @@ impl TrainSection {
     pub fn smallest_part(&self) -> usize {
         let (slots, part) = (self.slots.clamp(1, self.batch.max(1)), self.part().max(1));
         let sizes = [self.batch / slots, self.batch.div_ceil(slots)];
-        let smallest = |size: usize| if size % part == 0 { part.min(size) } else { size % part };
+        let smallest = |size: usize| match size % part {
+            0 => part.min(size),
+            rest => rest,
+        };
         sizes.map(smallest).into_iter().min().unwrap_or(part)
     }
 
