@@ -107,7 +107,7 @@ pub fn for_model(options: ReadOptions, model: &Model) -> Result<ReadOptions> {
     }
 }
 
-/// How data are read that a model of these units goes on learning from. Errors as [`for_model`].
+/// How data are read that a model of these units goes on learning from. Errors as `for_model`.
 pub fn in_units_of_model(options: ReadOptions, units: &Units) -> Result<ReadOptions> {
     match options.standardise {
         Standardise::Auto => Ok(options.in_units(units)),
