@@ -23,6 +23,7 @@ fn known(text: &str) -> std::result::Result<String, String> {
 }
 
 #[derive(clap::Args)]
+#[group(skip)] // whose name would be that of the arguments it stands among
 #[command(next_help_heading = "Solver")]
 pub struct Args {
     /// The solver: euler, heun, dpm2, dpm2-ancestral, euler-ancestral, dpmpp-2s, dpmpp-2m, dpmpp-3m, dpmpp-sde,
