@@ -102,7 +102,7 @@
 //! | `op-table` (with `cli`) | every operation with the shapes, tolerances and plain loops that it is tested with, for one of your own too: `op_table` |
 //! | `emulator` | compiles the CUDA kernels with the host's C++ compiler and runs them on the CPU: [`Device::emulator`] |
 //! | `ptx` | runs what nvcc made of the CUDA kernels on the CPU, instruction by instruction, for tests: `Device::ptx` |
-//! | `python` | nothing of its own: what the Python package in `bindings/python` asks of shared dependencies |
+//! | `one-build` | nothing of its own: with all features the crate, its tests and the Python package are compiled once |
 // What a user feeds in is an error, not a panic; tests may unwrap.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
