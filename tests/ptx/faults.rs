@@ -5,24 +5,28 @@ use veridical::{DType, Device, Tensor, ops};
 
 use super::hardware;
 
-/// Two factors of whole numbers, whose product is exact on every device, and the product on one.
-fn product(device: &Device, dtype: DType, [m, k, n]: [usize; 3]) -> veridical::Result<Vec<f64>> {
-    let whole = |rows: usize, columns: usize, step: usize| {
-        let data: Vec<f32> = (0..rows * columns).map(|i| ((i * step + 3) % 5) as f32 - 2.0).collect();
-        let x = Tensor::from_slice(&data, [rows, columns], &Device::Cpu)?;
-        ops::cast(x, dtype)?.value().to_device(device)
-    };
-    ops::matmul(whole(m, k, 7)?, whole(k, n, 13)?)?.value().to_f64()
+/// An operation on a device.
+type Run<'a> = &'a dyn Fn(&Device) -> veridical::Result<Vec<f64>>;
+
+/// Whole numbers from -2 to 2.
+fn whole(shape: &[usize], step: usize, dtype: DType, device: &Device) -> veridical::Result<Tensor> {
+    let data: Vec<f32> = (0..shape.iter().product()).map(|i: usize| ((i * step + 3) % 5) as f32 - 2.0).collect();
+    ops::cast(Tensor::from_slice(&data, shape, &Device::Cpu)?, dtype)?.value().to_device(device)
 }
 
-/// The same on a device whose module `matmul` was changed. Errors if nothing was changed.
-fn product_after(change: impl Fn(&str) -> String, dtype: DType, sizes: [usize; 3]) -> veridical::Result<Vec<f64>> {
-    let mut modules = PtxModules::of_this_build().unwrap();
-    let text = modules.text_mut("matmul").unwrap();
+/// The product of two matrices of whole numbers, which is exact on every device.
+fn product(device: &Device, dtype: DType, [m, k, n]: [usize; 3]) -> veridical::Result<Vec<f64>> {
+    ops::matmul(whole(&[m, k], 7, dtype, device)?, whole(&[k, n], 13, dtype, device)?)?.value().to_f64()
+}
+
+/// A device whose module `file` was changed.
+fn device_after(file: &str, change: impl Fn(&str) -> String) -> veridical::Result<Device> {
+    let mut modules = PtxModules::of_this_build()?;
+    let text = modules.text_mut(file).unwrap();
     let changed = change(text);
     assert!(changed != *text, "nothing was changed");
     *text = changed;
-    product(&Device::ptx_of(&modules).unwrap(), dtype, sizes)
+    Device::ptx_of(&modules)
 }
 
 /// Changes every line that holds `word`.
@@ -32,21 +36,27 @@ fn lines(text: &str, word: &str, change: impl Fn(&str) -> String) -> String {
 
 const SIZES: [usize; 3] = [40, 72, 48];
 
-/// Errors and other numbers are both what a test sees.
-fn caught(fault: &str, change: impl Fn(&str) -> String, dtype: DType, sizes: [usize; 3]) {
-    if hardware::ptx().is_none() {
-        return;
-    }
-    let expected = product(&Device::Cpu, dtype, sizes).unwrap();
-    match product_after(change, dtype, sizes) {
+/// Without the change the operation gives what the CPU does, up to `tolerance`; with it an error or other numbers.
+fn noticed(fault: &str, file: &str, change: impl Fn(&str) -> String, run: Run, tolerance: f64) {
+    let Some(device) = hardware::ptx() else { return };
+    let expected = run(&Device::Cpu).unwrap();
+    // NaN is close to nothing.
+    let close = |a: f64, b: f64| (a - b).abs() <= tolerance;
+    let wrong = |got: Vec<f64>| got.iter().zip(&expected).filter(|(a, b)| !close(**a, **b)).count();
+    assert_eq!(wrong(run(&device).unwrap()), 0, "{fault}: the text as it is");
+    match device_after(file, change).and_then(|device| run(&device)) {
         Ok(got) => {
-            // NaN differs from everything.
-            let wrong = got.iter().zip(&expected).filter(|(got, expected)| !(got == expected)).count();
+            let wrong = wrong(got);
             assert!(wrong > 0, "{fault}: nothing was noticed");
             println!("{fault}: {wrong} of {} numbers are wrong", expected.len());
         }
         Err(error) => println!("{fault}: {error}"),
     }
+}
+
+/// The same of a product.
+fn caught(fault: &str, change: impl Fn(&str) -> String, dtype: DType, sizes: [usize; 3]) {
+    noticed(fault, "matmul", change, &|device| product(device, dtype, sizes), 0.0);
 }
 
 #[test]
@@ -58,24 +68,26 @@ fn the_text_as_it_is_gives_what_the_cpu_does() {
         }
     }
     // A comment changes nothing.
-    let same = product_after(|text| format!("// {text}"), DType::BF16, SIZES).unwrap();
-    assert_eq!(same, product(&Device::Cpu, DType::BF16, SIZES).unwrap());
+    let same = device_after("matmul", |text| format!("// {text}")).unwrap();
+    assert_eq!(product(&same, DType::BF16, SIZES).unwrap(), product(&Device::Cpu, DType::BF16, SIZES).unwrap());
 }
 
-/// The second and third register of a, of b, and of the sums, the other way round.
+/// The line with the last two registers of a list the other way round.
+fn swapped(line: &str, list: usize) -> String {
+    let mut lists: Vec<String> = line.split('{').map(String::from).collect();
+    let (inside, rest) = lists[list + 1].split_once('}').unwrap();
+    let mut registers: Vec<&str> = inside.split(", ").collect();
+    let last = registers.len() - 1;
+    registers.swap(last, last - 1);
+    lists[list + 1] = format!("{}}}{rest}", registers.join(", "));
+    lists.join("{")
+}
+
+/// Registers of a, of b, and of the sums, the other way round.
 #[test]
 fn swapped_operands_of_mma_are_caught() {
     for list in [0, 1, 2] {
-        let swap = |line: &str| {
-            let mut lists: Vec<String> = line.split('{').map(String::from).collect();
-            let (inside, rest) = lists[list + 1].split_once('}').unwrap();
-            let mut registers: Vec<&str> = inside.split(", ").collect();
-            let last = registers.len() - 1;
-            registers.swap(last, last - 1);
-            lists[list + 1] = format!("{}}}{rest}", registers.join(", "));
-            lists.join("{")
-        };
-        let change = |text: &str| lines(text, "mma.sync", swap);
+        let change = |text: &str| lines(text, "mma.sync", |line| swapped(line, list));
         caught(&format!("list {list} of mma"), change, DType::BF16, SIZES);
     }
 }
@@ -125,4 +137,39 @@ fn addresses_that_are_off_are_caught() {
     caught("cp.async to another place", |text| lines(text, "cp.async.cg", off), DType::BF16, SIZES);
     let off = |line: &str| line.replace("];", "+16];");
     caught("ldmatrix from another place", |text| lines(text, "ldmatrix", off), DType::BF16, SIZES);
+}
+
+/// Instructions that products have none of, in operations that have them.
+#[test]
+fn faults_in_other_operations_are_caught() {
+    let attention = |device: &Device| {
+        let [q, k, v] = [3, 7, 11].map(|step| whole(&[1, 65, 48], step, DType::BF16, device));
+        ops::attention(q?, k?, v?, 3, true)?.value().to_f64()
+    };
+    let halves = |line: &str| match line.trim_end_matches(';').split(", ").collect::<Vec<_>>()[..] {
+        [to, high, low] => format!("{to}, {low}, {high};"),
+        _ => line.into(),
+    };
+    let change = |text: &str| lines(text, "cvt.rn.bf16x2.f32", halves);
+    noticed("halves of bf16x2", "attention", change, &attention, 0.02);
+    let change = |text: &str| lines(text, "mma.sync", |line| swapped(line, 1));
+    noticed("list 1 of mma in attention", "attention", change, &attention, 0.02);
+
+    let softmax = |device: &Device| ops::softmax(whole(&[5, 70], 3, DType::F32, device)?)?.value().to_f64();
+    let change = |text: &str| text.replace("shfl.sync.bfly", "shfl.sync.down");
+    noticed("another shfl", "softmax", change, &softmax, 1e-6);
+
+    let norm = |device: &Device| {
+        let [gamma, beta] = [3, 7].map(|step| whole(&[16], step, DType::F32, device));
+        ops::group_norm_silu(whole(&[2, 5, 3, 16], 3, DType::BF16, device)?, gamma?, beta?, 4, 1e-5)?.value().to_f64()
+    };
+    let change = |text: &str| text.replace("rcp.approx.ftz", "ex2.approx.ftz");
+    noticed("ex2 for rcp", "group_norm", change, &norm, 0.05);
+
+    let convolution = |device: &Device| {
+        let (x, w) = (whole(&[2, 9, 7, 16], 7, DType::BF16, device)?, whole(&[24, 3, 3, 16], 3, DType::BF16, device)?);
+        ops::conv2d(x, w, None, 1, 1)?.value().to_f64()
+    };
+    let change = |text: &str| lines(text, "cp.async.cg", |line| line.replacen("], 16, ", "+16], 16, ", 1));
+    noticed("cp.async from the next pixel", "conv2d", change, &convolution, 0.0);
 }
