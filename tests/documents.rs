@@ -170,6 +170,13 @@ fn watching_runs() {
 }
 
 #[test]
+fn several_processes() {
+    let place = Place::new();
+    place.type_in("docs/guides/several-processes.md");
+    assert!(place.path("samples.npz").is_file());
+}
+
+#[test]
 fn models_to_and_from_diffusers() {
     let place = Place::new();
     let options = DhariwalConfig {

@@ -15,7 +15,7 @@ use super::{Ended, interrupt};
 #[derive(clap::Args)]
 pub struct Args {
     /// Share the work among so many processes on this machine, with a GPU each (or a share of the processors); to
-    /// train, train.slots (--set) must be that many at least. torchrun, srun and mpirun start them on several machines
+    /// train, train.slots must be that many at least. torchrun, srun and mpirun start them on several machines
     #[arg(long, visible_alias = "gpus", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     ranks: Option<u16>,
 }

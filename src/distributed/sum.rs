@@ -54,8 +54,6 @@ impl Share {
         if ranks.is_alone() {
             return alone(slots, share?);
         }
-        // Whoever has begun to exchange goes through with it: a rank that left on the way would have made a step that
-        // others have not.
         let Share { nodes, states } = ranks.together(share)?;
         let states = gathered(ranks, &states)?;
         let like = nodes.first().map(|(_, sum)| (sum.shape().clone(), sum.len(), sum.device()));

@@ -200,13 +200,13 @@ impl<'a> Run<'a> {
         self.last = Some((*tick, rate));
         // A line for each checkpoint, so that a resumed run's means begin where the first run's did.
         if due(plan.log_every) || due(plan.checkpoint_every) || tick.step == plan.steps {
-            self.write_log(tick, rate)?;
+            stop::shielded(|| self.write_log(tick, rate))?;
         }
         if self.place.is_writer() {
             stop::shielded(|| self.trained.kept(self.place, tick))?;
         }
         if due(plan.checkpoint_every) && tick.step != plan.steps {
-            self.checkpoint()?;
+            stop::shielded(|| self.checkpoint())?;
         }
         if self.shows(tick.step) {
             self.show(Moment::Due, observer)?;

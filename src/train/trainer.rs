@@ -326,15 +326,19 @@ impl Trainer {
         }
         let slot = |slot: usize| self.slot_gradient(batch, tree::share(batch, slot, slots), part.max(1), &mut loss);
         let share = Share::compute(&self.ranks, slots, slot);
-        let (flat, found) = stop::shielded(|| Share::sum(&self.ranks, slots, share))?;
-        let loss = found.iter().map(|state| state.loss).sum();
-        let buffers = mean_buffers(&found)?;
-        if let Some(bad) = buffers.iter().flatten().find(|value| !value.is_finite()) {
-            self.finite("a buffer (running statistics)", (*bad).into())?;
-        }
-        let device = self.weights.device();
-        let buffers = buffers.map(|buffers| Tensor::from_slice(&buffers, [buffers.len()], &device)).transpose()?;
-        Ok(Gradient { flat, loss, batch: batch as u64, step: self.step, trainer: self.id, buffers })
+        // Whoever has begun to exchange goes through with it: one that left on the way would have missed a step that the
+        // others make.
+        stop::shielded(|| {
+            let (flat, found) = Share::sum(&self.ranks, slots, share)?;
+            let loss = found.iter().map(|state| state.loss).sum();
+            let buffers = mean_buffers(&found)?;
+            if let Some(bad) = buffers.iter().flatten().find(|value| !value.is_finite()) {
+                self.finite("a buffer (running statistics)", (*bad).into())?;
+            }
+            let device = self.weights.device();
+            let buffers = buffers.map(|buffers| Tensor::from_slice(&buffers, [buffers.len()], &device)).transpose()?;
+            Ok(Gradient { flat, loss, batch: batch as u64, step: self.step, trainer: self.id, buffers })
+        })
     }
 
     /// The gradient of one slot of a batch, its samples in parts.
@@ -383,6 +387,15 @@ impl Trainer {
 
     /// As [`apply`](Self::apply), of several trainers at once: all of them make their step, or none does.
     pub fn apply_all<const N: usize>(players: [(&mut Trainer, Gradient); N]) -> Result<[Tick; N]> {
+        // What others have part in, they are making as well: a stop comes before or after.
+        let ticks = match players.iter().all(|(trainer, _)| trainer.ranks.is_alone()) {
+            true => Self::apply_each(players),
+            false => stop::shielded(|| Self::apply_each(players)),
+        }?;
+        ticks.try_into().map_err(|_| Error::argument("Trainer::apply_all", "no tick for a player"))
+    }
+
+    fn apply_each<const N: usize>(players: [(&mut Trainer, Gradient); N]) -> Result<Vec<Tick>> {
         let mut ready = Vec::with_capacity(N);
         for (trainer, gradient) in players {
             let clip = trainer.clipping(&gradient)?;
@@ -390,10 +403,7 @@ impl Trainer {
         }
         stop::check()?;
         // Weights, averages and counts belong together, so what is begun here is done whole.
-        let ticks = stop::shielded(|| {
-            ready.into_iter().map(|(trainer, gradient, clip)| trainer.take(gradient, clip)).collect::<Result<Vec<_>>>()
-        })?;
-        ticks.try_into().map_err(|_| Error::argument("Trainer::apply_all", "no tick for a player"))
+        stop::shielded(|| ready.into_iter().map(|(trainer, gradient, clip)| trainer.take(gradient, clip)).collect())
     }
 
     /// The length of a gradient and what it is multiplied with. Errors unless it can be applied.

@@ -1,7 +1,8 @@
 //! The Python package `veridical`: the library's functions with NumPy's arrays, and its command.
 //!
-//! Arrays are copied once on their way in and once on their way out; nothing here is `unsafe`. Work is done on a thread
-//! of its own, without Python's lock, while the calling one looks for signals ([`work`]).
+//! Arrays are copied on their way in (once, or twice where they become a tensor) and once on their way out; nothing here
+//! is `unsafe`. Work is done on a thread of its own, without Python's lock, while the calling one looks for signals
+//! ([`work`]).
 
 mod arrays;
 mod collapse;
