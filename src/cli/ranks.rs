@@ -13,6 +13,7 @@ use super::{Ended, interrupt};
 
 /// How many processes share the work.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Share the work among so many processes on this machine, with a GPU each (or a share of the processors); to
     /// train, train.slots must be that many at least. torchrun, srun and mpirun start them on several machines

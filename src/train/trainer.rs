@@ -326,8 +326,8 @@ impl Trainer {
         }
         let slot = |slot: usize| self.slot_gradient(batch, tree::share(batch, slot, slots), part.max(1), &mut loss);
         let share = Share::compute(&self.ranks, slots, slot);
-        // Whoever has begun to exchange goes through with it: one that left on the way would have missed a step that the
-        // others make.
+        // Whoever has begun to exchange goes through with it: one that left on the way would have missed a step that
+        // the others make.
         stop::shielded(|| {
             let (flat, found) = Share::sum(&self.ranks, slots, share)?;
             let loss = found.iter().map(|state| state.loss).sum();
