@@ -49,8 +49,12 @@ fn kept() -> MutexGuard<'static, Option<&'static str>> {
 
 /// From here on a stop is heeded: what computes ends in [`Error::Stopped`](veridical::Error::Stopped), and `what` says
 /// what is kept then.
+///
+/// Processes that share their work stop together, where they [ask each other](super::ranks), and not wherever one of
+/// them is.
 pub fn keeping(what: &'static str) -> Keeping {
-    Keeping { before: kept().replace(what), _heeding: STOP.enter() }
+    let heeding = if super::ranks::are_several() { stop::shield() } else { STOP.enter() };
+    Keeping { before: kept().replace(what), _heeding: heeding }
 }
 
 /// From here on results are written, which a stop waits for.

@@ -199,7 +199,12 @@ fn run(command: Command, notes: &[String]) -> Result<Ended> {
         Command::Denoise(_) => ranks::refuse("denoise")?,
         Command::Likelihood(_) => ranks::refuse("likelihood")?,
         Command::Classifier(_) => ranks::refuse("classifier")?,
-        // The others are done in a moment.
+        Command::Demo(_) => ranks::refuse("demo")?,
+        Command::Bench(_) => ranks::refuse("bench")?,
+        Command::Ema(_) => ranks::refuse("ema")?,
+        Command::Noise(_) => ranks::refuse("noise")?,
+        Command::Serve(_) => ranks::refuse("serve")?,
+        // The others only say something.
         _ => {}
     }
     match command {

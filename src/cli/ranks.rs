@@ -2,10 +2,11 @@
 
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use veridical::distributed::{Launch, Patience, Ranks};
 use veridical::tensor::Device;
+use veridical::train::together;
 use veridical::{Error, Result};
 
 use super::progress::{be_quiet, note};
@@ -63,6 +64,18 @@ pub fn join() -> Result<Ranks> {
     Ok(ranks)
 }
 
+/// Whether other processes share the work of this one.
+pub fn are_several() -> bool {
+    joined().as_ref().is_some_and(|ranks| !ranks.is_alone())
+}
+
+/// The processes that share the work, all with these settings. Errors if they differ.
+pub fn same(document: &str) -> Result<Ranks> {
+    let ranks = join()?;
+    ranks.check_same(&[("settings", together::without_device(document))])?;
+    Ok(ranks)
+}
+
 /// Errors where several processes were started for a command that one does alone.
 pub fn refuse(command: &str) -> Result<()> {
     match Launch::of_environment()? {
@@ -91,20 +104,26 @@ pub fn rank() -> Option<usize> {
 
 /// How long to wait, where the environment says it.
 fn patience() -> Result<Patience> {
-    let seconds = |name: &str, usual: Duration| match std::env::var(name) {
+    /// Longer than anything goes on, and no time that a clock cannot tell.
+    const MOST: u64 = 100_000_000;
+    let seconds = |name: &str, least: u64, usual: Duration| match std::env::var(name) {
         Err(_) => Ok(usual),
         Ok(text) => match text.trim().parse::<u64>() {
-            Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
-            _ => Err(Error::Config(format!("{name}={text}: expected seconds, a whole number above 0"))),
+            Ok(seconds) if (least..=MOST).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+            _ => Err(Error::Config(format!("{name}={text}: expected seconds, a whole number from {least} to {MOST}"))),
         },
     };
     let usual = Patience::default();
     Ok(Patience {
-        meeting: seconds("VERIDICAL_RANKS_MEETING", usual.meeting)?,
-        silence: seconds("VERIDICAL_RANKS_SILENCE", usual.silence)?,
-        work: seconds("VERIDICAL_RANKS_PATIENCE", usual.work)?,
+        meeting: seconds("VERIDICAL_RANKS_MEETING", 1, usual.meeting)?,
+        // Signs of life come once a second.
+        silence: seconds("VERIDICAL_RANKS_SILENCE", 3, usual.silence)?,
+        work: seconds("VERIDICAL_RANKS_PATIENCE", 1, usual.work)?,
     })
 }
+
+/// How long the others are left to end by themselves once one has failed.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
 
 /// The processes that were started and have not ended.
 struct Started(Vec<(usize, Child)>);
@@ -136,15 +155,17 @@ fn start(count: usize) -> Result<Ended> {
         if std::env::var_os("RAYON_NUM_THREADS").is_none() {
             command.env("RAYON_NUM_THREADS", threads.to_string());
         }
+        alone_with(&mut command);
         let child = command.spawn().map_err(|e| Error::io(&program, e))?;
         started.0.push((rank, child));
     }
-    let (mut worst, mut asked) = (0, false);
+    let (mut worst, mut asked, mut failed) = (0, false, None::<Instant>);
     while !started.0.is_empty() {
         std::thread::sleep(Duration::from_millis(20));
-        if interrupt::requested() && !asked {
+        // One that fails before all have met would be waited for in vain.
+        let is_left_alone = failed.is_some_and(|at| at.elapsed() > LEFT_ALONE);
+        if (interrupt::requested() || is_left_alone) && !asked {
             asked = true;
-            // Ctrl-C has reached them already, and a second signal at once is the same one.
             started.0.iter().for_each(|(_, child)| terminate(child));
         }
         let mut left = Vec::new();
@@ -152,7 +173,11 @@ fn start(count: usize) -> Result<Ended> {
             match child.try_wait() {
                 Ok(None) => left.push((rank, child)),
                 Ok(Some(status)) if status.success() => {}
-                Ok(Some(status)) => worst = worst.max(status.code().unwrap_or(1)),
+                Ok(Some(status)) => {
+                    failed.get_or_insert_with(Instant::now);
+                    // A signal has no code.
+                    worst = worst.max(status.code().unwrap_or(1));
+                }
                 Err(e) => return Err(Error::io(format!("rank {rank}"), e)),
             }
         }
@@ -165,6 +190,23 @@ fn start(count: usize) -> Result<Ended> {
         Err(_) => Ok(Ended::Failed(1)),
     }
 }
+
+/// Has a process get no signal but those that come by way of this one: once each, and one when this one is gone.
+#[cfg(target_os = "linux")]
+fn alone_with(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    command.process_group(0);
+    // SAFETY: between fork and exec a system call that takes numbers is allowed.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn alone_with(_: &mut Command) {}
 
 #[cfg(unix)]
 fn terminate(child: &Child) {

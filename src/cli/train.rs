@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use veridical::data::{DataSet, Images};
 use veridical::diffusion::ModelConfig;
+use veridical::distributed::Ranks;
 use veridical::settings::help;
 use veridical::tensor::TensorFile;
 use veridical::train::config::{self, OptimizerSection, TrainSection, preset_names, preset_shape};
@@ -148,7 +149,8 @@ pub fn run(args: Args) -> Result<Ended> {
     if !args.resume {
         output::outside(&args.out, [&*config.data.path])?;
     }
-    let place = directory(&args.out, args.resume, args.overwrite)?;
+    let ranks = ranks::same(&prepared.config().document()?)?;
+    let place = directory(&args.out, args.resume, args.overwrite, &ranks)?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = prepared.run(
         &place,
@@ -188,15 +190,14 @@ pub fn budget(minutes: Option<f64>) -> Result<Option<Duration>> {
 }
 
 /// The directory of a run, new, resumed or replaced.
-pub fn directory(out: &Path, resume: bool, overwrite: bool) -> Result<RunDir> {
+pub fn directory(out: &Path, resume: bool, overwrite: bool, ranks: &Ranks) -> Result<RunDir> {
     let existing = match (resume, overwrite) {
         (true, _) => Existing::Resume,
         (_, true) => Existing::ReplaceRun,
         _ => Existing::Refuse,
     };
-    let ranks = ranks::join()?;
     let there = RunDir::is_run(out);
-    RunDir::shared(out, existing, &ranks).map_err(|e| match e {
+    RunDir::shared(out, existing, ranks).map_err(|e| match e {
         Error::Config(what) if existing == Existing::Refuse && there => {
             Error::Config(format!("{what}, go on with the run by --resume, or replace it by --overwrite"))
         }
@@ -363,5 +364,10 @@ impl Observer for Terminal<'_> {
     fn note(&mut self, text: &str) {
         self.finish();
         note(text);
+    }
+
+    /// Where several processes share the run they stop together, between two steps.
+    fn stop(&mut self) -> bool {
+        ranks::are_several() && interrupt::requested()
     }
 }

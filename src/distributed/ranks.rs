@@ -80,6 +80,34 @@ impl Ranks {
         self.0.iter().for_each(|all| all.abort(why));
     }
 
+    /// Errors, on all ranks, unless each of them has the same texts: what it has of which name. They are long where they
+    /// are settings; the error shows the first line that differs.
+    pub fn check_same(&self, facts: &[(&str, String)]) -> Result<()> {
+        if self.is_alone() {
+            return Ok(());
+        }
+        let told = serde_json::to_vec(facts).map_err(|e| Error::argument("Ranks::check_same", e.to_string()))?;
+        let all = self.gather(&told)?;
+        let read = |bytes: &[u8]| serde_json::from_slice::<Vec<(String, String)>>(bytes).unwrap_or_default();
+        let first = all.first().map(|bytes| read(bytes)).unwrap_or_default();
+        for (rank, bytes) in all.iter().enumerate().skip(1) {
+            let other = read(bytes);
+            if let Some(((what, here), (_, there))) = first.iter().zip(&other).find(|(a, b)| a != b) {
+                let (here, there) = difference(here, there);
+                return Err(Error::Config(format!(
+                    "rank {rank} is not like rank 0: its {what} is {there}, and that of rank 0 {here}; give all ranks the \
+                     same command, data and build"
+                )));
+            }
+            if other.len() != first.len() {
+                return Err(Error::Config(format!(
+                    "rank {rank} does something else than rank 0, or is of another build"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Has every rank do something, with the first one done before the others begin. Errors where it does; where it
     /// does on another rank, that is the error here.
     pub fn first_then_others<T>(&self, action: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -144,6 +172,18 @@ impl Ranks {
     /// This rank's outcome, once all have said theirs: errors on its own error, else on the first one of others.
     pub fn together<T>(&self, outcome: Result<T>) -> Result<T> {
         self.agree(Some(outcome))?.unwrap_or(Err(Error::Stopped))
+    }
+}
+
+/// Of two texts the first lines that differ.
+fn difference<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
+    let (mut a, mut b) = (a.lines(), b.lines());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return ("the same", "the same"),
+            (x, y) if x != y => return (x.unwrap_or("shorter"), y.unwrap_or("shorter")),
+            _ => {}
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) mod shown;
 pub mod snapshots;
 mod stages;
 mod task;
-mod together;
+pub mod together;
 mod trained;
 mod trainer;
 

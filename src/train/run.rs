@@ -277,15 +277,30 @@ impl<'a> Run<'a> {
         checkpoint::prune(&directory, self.steps(), self.plan.keep_last, self.plan.keep_every)
     }
 
+    /// A checkpoint of the last whole step; where another rank writes, the newest that it has written.
+    fn keep_for_later(&mut self) -> Result<()> {
+        if !self.place.is_writer() {
+            let directory = self.place.path().join(CHECKPOINTS);
+            let newest = checkpoint::steps(&directory)?.into_iter().max();
+            self.last_checkpoint = newest.map(|step| checkpoint::path(&directory, step));
+            return Ok(());
+        }
+        if self.last_checkpoint.as_ref().is_some_and(|path| checkpoint::is_of(path, self.steps())) {
+            return Ok(());
+        }
+        if let Some((tick, rate)) = self.last.take()
+            && self.since.1 > 0
+        {
+            self.write_log(&tick, rate)?;
+        }
+        self.checkpoint().map(|_| ())
+    }
+
     /// What becomes of an error of a step. Where another rank is lost, nothing is wrong with what this one has: the
     /// steps since the last checkpoint are kept.
     fn lost(&mut self, error: Error) -> Error {
         if matches!(error, Error::Rank { .. }) && self.steps() > 0 {
-            let kept = stop::shielded(|| match &self.last_checkpoint {
-                Some(path) if checkpoint::is_of(path, self.steps()) => Ok(path.clone()),
-                _ => self.checkpoint(),
-            });
-            if let Err(other) = kept {
+            if let Err(other) = stop::shielded(|| self.keep_for_later()) {
                 return self.named_checkpoint(other);
             }
         }

@@ -13,63 +13,51 @@ pub fn share(trained: &mut dyn Trained, ranks: &Ranks) -> Result<()> {
     trained.players_mut().into_iter().try_for_each(|(_, trainer)| trainer.share_with(ranks))
 }
 
-/// Errors unless all ranks are of the same version, train the same on the same data in the same arithmetic, and stand
-/// at the same step. They say first what they have: all of them end in that error.
+/// Errors unless all ranks train the same on the same data in the same arithmetic, and stand at the same step.
 pub fn check_same(trained: &dyn Trained, plan: &Plan, ranks: &Ranks) -> Result<()> {
     if ranks.is_alone() {
         return Ok(());
     }
     let device = trained.players().first().map_or(Device::Cpu, |(_, trainer)| trainer.weights().device());
-    // Of the device its kind alone: each rank has one of its own.
-    let computes = match device {
-        Device::Cpu => arithmetic(&device),
-        other => other.to_string().split(':').next().unwrap_or_default().to_string(),
-    };
     let (step, _) = trained.progress();
-    let facts = [
-        ("version", env!("CARGO_PKG_VERSION").to_string()),
-        (
-            "settings",
-            plan.settings.lines().filter(|line| !line.starts_with("device = ")).collect::<Vec<_>>().join("\n"),
-        ),
+    ranks.check_same(&[
+        ("settings", without_device(&plan.settings)),
         ("data", plan.data.clone()),
-        ("arithmetic", computes),
+        ("arithmetic", kind(&device)),
         ("step to go on from", step.to_string()),
-    ];
-    let told = serde_json::to_vec(&facts).map_err(|e| Error::argument("check_same", e.to_string()))?;
-    let all = ranks.gather(&told)?;
-    let read = |bytes: &[u8]| serde_json::from_slice::<Vec<(String, String)>>(bytes).unwrap_or_default();
-    let first = all.first().map(|bytes| read(bytes)).unwrap_or_default();
-    for (rank, bytes) in all.iter().enumerate().skip(1) {
-        let other = read(bytes);
-        let differs = first.iter().zip(&other).find(|(a, b)| a != b);
-        match differs {
-            Some(((what, here), (_, there))) => {
-                let (here, there) = difference(here, there);
-                return Err(Error::Config(format!(
-                    "rank {rank} is not like rank 0: its {what} is {there}, and that of rank 0 {here}; give all ranks the \
-                     same command, data and build"
-                )));
-            }
-            None if other.len() != first.len() => {
-                return Err(Error::Config(format!("rank {rank} is of another version than rank 0")));
-            }
-            None => {}
+    ])?;
+    check_apart(&device, ranks)
+}
+
+/// Settings but for the device, of which each rank has its own.
+pub fn without_device(document: &str) -> String {
+    document.lines().filter(|line| !line.starts_with("device = ")).collect::<Vec<_>>().join("\n")
+}
+
+/// What computes, but for the number of a GPU.
+pub fn kind(device: &Device) -> String {
+    match device {
+        Device::Cpu => arithmetic(device),
+        other => other.to_string().split(':').next().unwrap_or_default().to_string(),
+    }
+}
+
+/// Errors if two ranks on one machine compute on the same GPU.
+fn check_apart(device: &Device, ranks: &Ranks) -> Result<()> {
+    let name = device.to_string();
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let own = if name.starts_with("cuda") { format!("{name} of {}", machine.trim()) } else { String::new() };
+    let all = ranks.gather(own.as_bytes())?;
+    for (rank, place) in all.iter().enumerate().filter(|(_, place)| !place.is_empty()) {
+        if let Some(other) = all[..rank].iter().position(|earlier| earlier == place) {
+            return Err(Error::Config(format!(
+                "ranks {other} and {rank} both compute on {}; leave the device at cuda, so that each takes the GPU of its \
+                 LOCAL_RANK, and start as many processes as there are GPUs",
+                String::from_utf8_lossy(place)
+            )));
         }
     }
     Ok(())
-}
-
-/// Of two texts the first lines that differ.
-fn difference<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
-    let (mut a, mut b) = (a.lines(), b.lines());
-    loop {
-        match (a.next(), b.next()) {
-            (None, None) => return ("the same", "the same"),
-            (x, y) if x != y => return (x.unwrap_or("shorter"), y.unwrap_or("shorter")),
-            _ => {}
-        }
-    }
 }
 
 /// How the run ends here, if it does: as any rank wants it, with a stop before all else.

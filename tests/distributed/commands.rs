@@ -153,13 +153,13 @@ fn a_killed_rank_ends_the_others_and_the_run_goes_on_with_another_number() {
         let text = said(other);
         assert_eq!(other.status.code(), Some(1), "{text}");
         assert!(text.contains(&format!("rank {killed} is gone")) && text.contains("--resume"), "{text}");
-        assert!(text.contains("the last good checkpoint is"), "{text}");
+        let named = text.split("the last good checkpoint is ").nth(1).and_then(|rest| rest.split(';').next());
+        assert!(named.is_some_and(|path| Path::new(path).join("state.json").is_file()), "{text}");
     }
     let port = free_port();
     let last: Vec<Child> = (0..4).map(|rank| start(resume(&run), rank, 4, port)).collect();
     succeeds(&last.into_iter().map(|child| child.wait_with_output().unwrap()).collect::<Vec<_>>());
     assert_eq!(model(&run), model(&whole));
-    assert_eq!(log(&run), log(&whole));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use pyo3::types::PyDict;
 use veridical::cli;
 use veridical::data::{DataSet, ReadOptions};
 use veridical::diffusion::{Model, ModelConfig};
+use veridical::distributed::Ranks;
 use veridical::tensor::TensorFile;
 use veridical::train::{Observer, Prepared, RunConfig, RunDir, RunOptions};
 use veridical::{Error, Result};
@@ -124,5 +125,7 @@ pub fn place<'a>(
         cli::outside(out, data)?;
     }
     let budget = cli::budget(minutes)?;
-    Ok((cli::directory(out, resume, overwrite)?, RunOptions { resume, budget }))
+    let options = RunOptions { resume, budget, ..RunOptions::default() };
+    // One process, whatever started it: a notebook or a program of PyTorch's has variables of its own.
+    Ok((cli::directory(out, resume, overwrite, &Ranks::alone())?, options))
 }

@@ -71,8 +71,11 @@ pub fn run(args: Args) -> Result<Ended> {
     let (data, denoised) = args.noise.data(&settings.method.noisy, &settings.run, opened)?;
     let training = AmbientTraining::new(&settings, &data)?;
     args.noise.warning(&settings.method.noisy, &data).iter().for_each(|warning| note(warning));
-    let (place, options, _keeping) =
-        args.common.place(&args.out, [&*settings.run.data.path, &*settings.method.noisy.path])?;
+    let (place, options, _keeping) = args.common.place(
+        &args.out,
+        [&*settings.run.data.path, &*settings.method.noisy.path],
+        &settings.document()?,
+    )?;
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = training.run(&place, options, &mut terminal)?;
     terminal.finish();

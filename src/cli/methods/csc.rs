@@ -71,7 +71,7 @@ pub fn run(args: Args) -> Result<Ended> {
     note(&data.account());
     let fine_tuning = FineTuning::new(&settings, &data)?;
     fine_tune::warning(fine_tuning.model(), &data.train).iter().for_each(|warning| note(warning));
-    let (place, options, _keeping) = args.common.place(&args.out, [&*settings.run.data.path])?;
+    let (place, options, _keeping) = args.common.place(&args.out, [&*settings.run.data.path], &settings.document()?)?;
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = fine_tuning.run(&place, options, &mut terminal)?;
     terminal.finish();

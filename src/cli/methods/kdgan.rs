@@ -7,7 +7,7 @@ use veridical::methods::KdganSettings;
 use veridical::methods::game::Scores;
 use veridical::methods::kdgan::{KdganMethod, KdganOutcome, KdganRun, KdganSection, StepsSection, presets};
 use veridical::settings::help;
-use veridical::train::Own;
+use veridical::train::{Own, Settings};
 
 use super::Common;
 use super::labels::{Labels, Opened};
@@ -66,7 +66,7 @@ pub fn run(args: Args) -> Result<Ended> {
     opened_by.iter().for_each(|line| note(line));
     let mut kdgan = KdganRun::new(&settings, &data)?;
     kdgan.notes.iter().for_each(|line| note(line));
-    let (place, options, _keeping) = args.common.place(&args.out, [&*settings.0.data.path])?;
+    let (place, options, _keeping) = args.common.place(&args.out, [&*settings.0.data.path], &settings.document()?)?;
     let mut terminal = Terminal::new(&args.out);
     let (end, outcome) = kdgan.run(&place, options, &mut terminal)?;
     terminal.finish();

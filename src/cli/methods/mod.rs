@@ -261,14 +261,19 @@ impl Common {
         Ok(self.print_config)
     }
 
-    /// The run's directory, which from here on a stop leaves whole.
-    fn place<'a>(&self, out: &Path, data: impl IntoIterator<Item = &'a str>) -> Result<(RunDir, RunOptions, Keeping)> {
+    /// The run's directory, which from here on a stop leaves whole; `document` are its settings, the same on all ranks.
+    fn place<'a>(
+        &self,
+        out: &Path,
+        data: impl IntoIterator<Item = &'a str>,
+        document: &str,
+    ) -> Result<(RunDir, RunOptions, Keeping)> {
         if !self.resume {
             output::outside(out, data)?;
         }
         let budget = train::budget(self.minutes)?;
         let keeping = interrupt::keeping(train::RESUMABLE);
-        let place = train::directory(out, self.resume, self.overwrite)?;
+        let place = train::directory(out, self.resume, self.overwrite, &ranks::same(document)?)?;
         Ok((place, RunOptions { resume: self.resume, budget, tensorboard: self.tensorboard }, keeping))
     }
 }

@@ -91,8 +91,11 @@ pub fn run(args: Args) -> Result<Ended> {
     let count = |set: &Option<veridical::data::Images>| set.as_ref().map_or(0, |set| set.len());
     note(&format!("{} clean and {} noisy images", count(&data.clean), count(&data.noisy)));
     args.noise.warning(&settings.method.noisy, &data).iter().for_each(|warning| note(warning));
-    let (place, options, _keeping) =
-        args.common.place(&args.out, [&*settings.run.data.path, &*settings.method.noisy.path])?;
+    let (place, options, _keeping) = args.common.place(
+        &args.out,
+        [&*settings.run.data.path, &*settings.method.noisy.path],
+        &settings.document()?,
+    )?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = sfbd.run(&place, options, &mut terminal)?;
     terminal.finish();

@@ -8,7 +8,7 @@ use veridical::methods::triple_gan::{
     Baseline, TripleGanOutcome, TripleGanRun, TripleGanSection, TripleGanSettings, presets,
 };
 use veridical::settings::help;
-use veridical::train::Own;
+use veridical::train::{Own, Settings};
 use veridical::{Error, Result};
 
 use super::Common;
@@ -77,7 +77,7 @@ pub fn run(args: Args) -> Result<Ended> {
     opened_by.iter().for_each(|line| note(line));
     let mut triple_gan = TripleGanRun::new(&settings, data)?;
     triple_gan.notes.iter().for_each(|line| note(line));
-    let (place, options, _keeping) = args.common.place(&args.out, [&**path])?;
+    let (place, options, _keeping) = args.common.place(&args.out, [&**path], &settings.document()?)?;
     let mut terminal = Terminal::new(&args.out);
     let (end, outcome) = triple_gan.run(&place, options, &mut terminal)?;
     terminal.finish();

@@ -2,8 +2,10 @@
 
 use veridical::diffusion::{Drawn, Request, Sampler};
 use veridical::distributed::Ranks;
+use veridical::train::together;
 use veridical::{Error, Result, Tensor};
 
+use crate::cli::Ended;
 use crate::cli::interrupt::{self, Keeping};
 use crate::cli::progress::Progress;
 
@@ -11,25 +13,36 @@ use crate::cli::progress::Progress;
 /// seed alone, those are as good as all. Before the first there is nothing to keep.
 ///
 /// Several ranks draw a batch each at the same time, and the first one gets them all; on the others the list stays
-/// empty.
+/// empty. What they draw must be the same: model, samples, solver.
 pub fn draw(
     sampler: &Sampler,
     request: &Request,
     batch: usize,
     ranks: &Ranks,
-) -> Result<(Vec<Drawn>, Option<Keeping>)> {
+) -> Result<(Vec<Drawn>, Option<Keeping>, Ended)> {
     let total = request.samples.len();
+    let labels = request.labels.as_ref().map(|labels| labels.to_f64()).transpose()?;
+    ranks.check_same(&[
+        ("model", request.model.weights.fingerprint()?),
+        ("solver", format!("{sampler:?}")),
+        ("list of samples", format!("{batch} {:?} {labels:?}", request.samples)),
+        ("arithmetic", together::kind(&request.model.weights.device())),
+    ])?;
     let mut progress = Progress::new("sampling", total as u64);
-    let (mut parts, mut keeping) = (Vec::new(), None);
+    let (mut parts, mut keeping, mut ended) = (Vec::new(), None, Ended::Done);
     for first in (0..total).step_by(batch * ranks.size()) {
         let of = |rank: usize| (first + rank * batch).min(total)..(first + (rank + 1) * batch).min(total);
         let own = of(ranks.rank());
         let part = match own.is_empty() {
+            _ if !ranks.is_alone() && interrupt::requested() && keeping.is_some() => Err(Error::Stopped),
             true => Ok(None),
             false => request.part(own.start, own.len()).and_then(|part| sampler.draw(&part)).map(Some),
         };
         let part = match ranks.together(part) {
-            Err(Error::Stopped) => break,
+            Err(Error::Stopped) => {
+                ended = Ended::Interrupted;
+                break;
+            }
             part => part?,
         };
         match ranks.is_alone() {
@@ -56,7 +69,7 @@ pub fn draw(
         progress.tick(of(ranks.size() - 1).end as u64, None);
     }
     progress.finish();
-    Ok((parts, keeping))
+    Ok((parts, keeping, ended))
 }
 
 /// What was drawn, as bytes: denoiser calls, count of levels, levels, samples, states at the levels.

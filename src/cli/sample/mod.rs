@@ -159,9 +159,9 @@ pub fn run(args: Args) -> Result<Ended> {
         trajectory: args.trajectory.is_some(),
     };
 
-    let (drawn, _keeping) = draw::draw(&sampler, &request, args.batch as usize, &ranks)?;
+    let (drawn, _keeping, ended) = draw::draw(&sampler, &request, args.batch as usize, &ranks)?;
     if !ranks.is_first() {
-        return Ok(interrupt::ended()); // the first one writes
+        return Ok(ended); // the first one writes
     }
     let _writing = interrupt::writing();
     let count: usize = drawn.iter().map(|part| part.samples.shape()[0]).sum();
@@ -173,7 +173,7 @@ pub fn run(args: Args) -> Result<Ended> {
         let total = request.samples.len();
         warn(&format!("stopped: seed {missing} and those after it were not drawn, {} of {total}", total - count));
     }
-    Ok(interrupt::ended())
+    Ok(if matches!(ended, Ended::Done) { interrupt::ended() } else { ended })
 }
 
 impl Args {

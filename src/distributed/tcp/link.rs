@@ -22,6 +22,8 @@ pub struct Link {
     rank: usize,
     write: Mutex<TcpStream>,
     incoming: Mutex<Receiver<Came>>,
+    /// Why nothing comes any more.
+    ended: Arc<Mutex<Option<String>>>,
     /// When something came from there last, in milliseconds after `since`.
     heard: Arc<AtomicU64>,
     since: Instant,
@@ -36,11 +38,11 @@ impl Link {
         stream.set_write_timeout(Some(patience.silence)).map_err(failed)?;
         let from = stream.try_clone().map_err(failed)?;
         let (to, incoming) = channel();
-        let (heard, since) = (Arc::new(AtomicU64::new(0)), Instant::now());
-        let alive = heard.clone();
-        let listen = move || listen(rank, from, &to, || alive.store(millis(since), Ordering::Relaxed));
+        let (heard, since, ended) = (Arc::new(AtomicU64::new(0)), Instant::now(), Arc::default());
+        let (alive, last_words) = (heard.clone(), Arc::clone(&ended));
+        let listen = move || listen(rank, from, &to, &last_words, || alive.store(millis(since), Ordering::Relaxed));
         thread::Builder::new().name(format!("rank {rank}")).stack_size(1 << 18).spawn(listen).map_err(failed)?;
-        Ok(Link { rank, write: Mutex::new(stream), incoming: Mutex::new(incoming), heard, since })
+        Ok(Link { rank, write: Mutex::new(stream), incoming: Mutex::new(incoming), ended, heard, since })
     }
 
     /// Sends a frame. Errors if the other one takes nothing any more, with its own reason if it gave one.
@@ -50,12 +52,27 @@ impl Link {
         drop(stream);
         sent.map_err(|e| {
             // It may have said why before it went.
-            let incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-            let said = incoming.recv_timeout(Duration::from_millis(200)).ok().and_then(Came::err);
+            let began = Instant::now();
+            while self.last_words().is_none() && began.elapsed() < Duration::from_millis(200) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            let said = self.last_words();
             let silent = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             let why = if silent { "it takes no bytes any more".to_string() } else { e.to_string() };
             Error::Rank { rank: self.rank, what: said.unwrap_or_else(|| format!("is gone ({why})")) }
         })
+    }
+
+    fn last_words(&self) -> Option<String> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives a sign of life. Whoever is sending at the moment gives one by that.
+    pub fn beat(&self) {
+        if let Ok(mut stream) = self.write.try_lock() {
+            // One that takes nothing is found by whoever waits for it.
+            let _ = frames::write(&mut *stream, Kind::Beat, &[]);
+        }
     }
 
     /// Waits for the other one's part of an exchange. Errors if it ended, is silent for too long, or is alive but does
@@ -68,7 +85,9 @@ impl Link {
             match incoming.recv_timeout(Duration::from_millis(250)) {
                 Ok(Ok(bytes)) => return Ok(bytes),
                 Ok(Err(why)) => return lost(why),
-                Err(RecvTimeoutError::Disconnected) => return lost("is gone".into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return lost(self.last_words().unwrap_or_else(|| "is gone".into()));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let heard = self.since + Duration::from_millis(self.heard.load(Ordering::Relaxed));
@@ -96,7 +115,7 @@ fn millis(since: Instant) -> u64 {
 }
 
 /// Reads until the connection ends, and says why it did.
-fn listen(rank: usize, mut from: TcpStream, to: &Sender<Came>, heard: impl Fn()) {
+fn listen(rank: usize, mut from: TcpStream, to: &Sender<Came>, last_words: &Mutex<Option<String>>, heard: impl Fn()) {
     // A gradient is as large as its model.
     const MOST: u64 = 1 << 40;
     loop {
@@ -110,6 +129,9 @@ fn listen(rank: usize, mut from: TcpStream, to: &Sender<Came>, heard: impl Fn())
             Err(e) => Err(format!("is gone ({e})")),
         };
         let last = came.is_err();
+        if let Err(why) = &came {
+            *last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+        }
         if to.send(came).is_err() || last {
             return;
         }

@@ -93,7 +93,7 @@ impl Meeting<'_> {
             let Some(hello) = self.heard(&mut stream) else { continue };
             let refusal = self.refusal(&hello, met.get(hello.rank).is_some_and(Option::is_some));
             match refusal {
-                None => met[hello.rank] = Some((stream, SocketAddr::new(from.ip(), hello.port))),
+                None => met[hello.rank] = Some((stream, SocketAddr::new(from.ip().to_canonical(), hello.port))),
                 Some(why) => {
                     let others = met.iter_mut().flatten().map(|(stream, _)| stream);
                     for stream in others.chain([&mut stream]) {
@@ -133,6 +133,13 @@ impl Meeting<'_> {
             }
             Answer::Refused(why) => return Err(Error::Config(why)),
         };
+        // A rank beside rank 0 may have come to it over the machine's loopback, where nobody else finds it.
+        let at_first = first.peer_addr().map_err(|e| Error::io(&place, e))?.ip().to_canonical();
+        let reached = |peer: SocketAddr| match peer.ip().is_loopback() {
+            true => SocketAddr::new(at_first, peer.port()),
+            false => peer,
+        };
+        let peers: Vec<SocketAddr> = peers.into_iter().map(reached).collect();
         let mut streams: Vec<Option<TcpStream>> = (0..size).map(|_| None).collect();
         streams[0] = Some(first);
         for other in 1..rank {

@@ -46,8 +46,7 @@ impl Tcp {
             let mut ended = heart.ended.lock().unwrap_or_else(PoisonError::into_inner);
             while !*ended {
                 drop(ended);
-                // One that takes nothing is found by whoever waits for it.
-                all.iter().flatten().for_each(|link| drop(link.send(Kind::Beat, &[])));
+                all.iter().flatten().for_each(Link::beat);
                 ended = heart.ended.lock().unwrap_or_else(PoisonError::into_inner);
                 let waited = heart.end.wait_timeout(ended, Duration::from_secs(1));
                 ended = waited.unwrap_or_else(PoisonError::into_inner).0;

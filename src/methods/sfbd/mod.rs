@@ -64,7 +64,9 @@ use crate::data::npy;
 use crate::diffusion::{Model, Sampler};
 use crate::error::Result;
 use crate::random::RandomKey;
+use crate::tensor::Device;
 use crate::train::shown as in_pictures;
+use crate::train::together;
 use crate::train::{End, Observer, Prepared, RunConfig, RunDir, RunOptions, Stages, With};
 
 /// A run of SFBD, ready to start.
@@ -145,6 +147,11 @@ impl<'a> Sfbd<'a> {
     /// The result is a pure function of settings and data, however often it was interrupted and resumed. Where the
     /// calling thread is to [stop](crate::stop) it ends with what there is. Errors where training and sampling do.
     pub fn run(&self, place: &RunDir, options: RunOptions, observer: &mut dyn Observer) -> Result<SfbdOutcome> {
+        place.ranks().check_same(&[
+            ("settings", together::without_device(&self.settings.document()?)),
+            ("images", self.identity.clone()),
+            ("arithmetic", together::kind(&Device::named(&self.settings.run.train.device)?)),
+        ])?;
         self.settings.begin(place, options.resume)?;
         let mut rounds = Rounds::new(self, Stages::new(place, options, observer));
         let result = match self.settings.method.online.enabled {
