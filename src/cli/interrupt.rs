@@ -8,6 +8,7 @@
 //! otherwise: by [`keeping`], in which the library heeds the stop, or by [`writing`], which is short and not left
 //! half-way.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,15 @@ static STOP: LazyLock<Stop> = LazyLock::new(Stop::new);
 
 /// What becomes of the work when a signal comes; `None`: there is nothing to keep.
 static KEPT: Mutex<Option<&'static str>> = Mutex::new(None);
+
+/// Whether a stop is heeded where somebody [asks](requested) for it, and nowhere else.
+static IS_ASKED_FOR: AtomicBool = AtomicBool::new(false);
+
+/// From here on a stop is heeded where somebody [asks](requested) for it, and nowhere else: processes that share their
+/// work stop together, not each wherever it is.
+pub fn is_asked_for() {
+    IS_ASKED_FOR.store(true, Ordering::Relaxed);
+}
 
 /// Signals that follow each other faster are one: `timeout` sends its own twice.
 const TWICE: Duration = Duration::from_millis(500);
@@ -49,11 +59,8 @@ fn kept() -> MutexGuard<'static, Option<&'static str>> {
 
 /// From here on a stop is heeded: what computes ends in [`Error::Stopped`](veridical::Error::Stopped), and `what` says
 /// what is kept then.
-///
-/// Processes that share their work stop together, where they [ask each other](super::ranks), and not wherever one of
-/// them is.
 pub fn keeping(what: &'static str) -> Keeping {
-    let heeding = if super::ranks::are_several() { stop::shield() } else { STOP.enter() };
+    let heeding = if IS_ASKED_FOR.load(Ordering::Relaxed) { stop::shield() } else { STOP.enter() };
     Keeping { before: kept().replace(what), _heeding: heeding }
 }
 

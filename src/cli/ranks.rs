@@ -60,6 +60,7 @@ pub fn join() -> Result<Ranks> {
     }
     let ranks = launch.join(patience()?, &mut |text| note(text))?;
     note(&format!("{} ranks, this one is rank {}", launch.size, launch.rank));
+    interrupt::is_asked_for();
     *joined() = Some(ranks.clone());
     Ok(ranks)
 }

@@ -80,8 +80,8 @@ impl Ranks {
         self.0.iter().for_each(|all| all.abort(why));
     }
 
-    /// Errors, on all ranks, unless each of them has the same texts: what it has of which name. They are long where they
-    /// are settings; the error shows the first line that differs.
+    /// Errors, on all ranks, unless each of them has the same texts: what it has of which name. They are long where
+    /// they are settings; the error shows the first line that differs.
     pub fn check_same(&self, facts: &[(&str, String)]) -> Result<()> {
         if self.is_alone() {
             return Ok(());
