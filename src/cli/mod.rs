@@ -158,7 +158,9 @@ pub fn command(args: impl IntoIterator<Item = OsString>, commit: Option<&'static
         Err(error) => {
             // Whoever reads the output of all ranks sees whose line it is.
             let whose = rank.map_or_else(String::new, |rank| format!("rank {rank}: "));
-            let _ = writeln!(std::io::stderr(), "error: {whose}{}", escaped_lines(&error.to_string()));
+            // In one piece, whoever else writes there.
+            let line = format!("error: {whose}{}\n", escaped_lines(&error.to_string()));
+            let _ = std::io::stderr().write_all(line.as_bytes());
             exit_code(&error)
         }
     }

@@ -45,11 +45,8 @@ impl Args {
     }
 }
 
-/// Meets the other processes, if there are any. From here on only the first one talks.
-pub fn join() -> Result<Ranks> {
-    if let Some(ranks) = joined().as_ref() {
-        return Ok(ranks.clone());
-    }
+/// Meets the other processes, if there are any, to do the same `command`. From here on only the first one talks.
+pub fn join(command: &str, resume: bool) -> Result<Ranks> {
     let Some(launch) = Launch::of_environment()? else { return Ok(Ranks::alone()) };
     if launch.rank != 0 {
         be_quiet();
@@ -62,6 +59,8 @@ pub fn join() -> Result<Ranks> {
     note(&format!("{} ranks, this one is rank {}", launch.size, launch.rank));
     interrupt::is_asked_for();
     *joined() = Some(ranks.clone());
+    ranks
+        .check_same(&[("command", command.into()), ("--resume", if resume { "given" } else { "not given" }.into())])?;
     Ok(ranks)
 }
 
@@ -70,10 +69,12 @@ pub fn are_several() -> bool {
     joined().as_ref().is_some_and(|ranks| !ranks.is_alone())
 }
 
-/// The processes that share the work, all with these settings. Errors if they differ.
-pub fn same(document: &str) -> Result<Ranks> {
-    let ranks = join()?;
+/// The processes that share the work, all with these settings, of which `slots` is one. Errors if they differ, or if
+/// there are not slots enough.
+pub fn same(document: &str, slots: usize) -> Result<Ranks> {
+    let ranks = joined().clone().unwrap_or_default();
     ranks.check_same(&[("settings", together::without_device(document))])?;
+    ranks.check_slots(slots)?;
     Ok(ranks)
 }
 
@@ -193,20 +194,29 @@ fn start(count: usize) -> Result<Ended> {
 }
 
 /// Has a process get no signal but those that come by way of this one: once each, and one when this one is gone.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn alone_with(command: &mut Command) {
+    use std::mem::zeroed;
     use std::os::unix::process::CommandExt;
     command.process_group(0);
-    // SAFETY: between fork and exec a system call that takes numbers is allowed.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        })
+    let unmasked = || {
+        // SAFETY: between fork and exec these system calls are allowed; the set is plain old data of this function.
+        let failed = unsafe {
+            let mut none: libc::sigset_t = zeroed();
+            // This process blocks signals to wait for them, and what it blocks the other would inherit.
+            libc::sigemptyset(&mut none);
+            let masked = libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+            #[cfg(target_os = "linux")]
+            let masked = masked | libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            masked != 0
+        };
+        if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
     };
+    // SAFETY: the closure allocates nothing and takes no lock.
+    unsafe { command.pre_exec(unmasked) };
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(unix))]
 fn alone_with(_: &mut Command) {}
 
 #[cfg(unix)]

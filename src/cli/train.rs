@@ -110,7 +110,7 @@ pub fn run(args: Args) -> Result<Ended> {
         if let Some(ended) = args.ranks.started()? {
             return Ok(ended);
         }
-        ranks::join()?;
+        ranks::join("train", args.resume)?;
     }
     let args = Args { init: args.init.as_deref().map(model::file).transpose()?, ..args };
     let opened = args.opened()?;
@@ -149,7 +149,7 @@ pub fn run(args: Args) -> Result<Ended> {
     if !args.resume {
         output::outside(&args.out, [&*config.data.path])?;
     }
-    let ranks = ranks::same(&prepared.config().document()?)?;
+    let ranks = ranks::same(&prepared.config().document()?, prepared.config().train.slots)?;
     let place = directory(&args.out, args.resume, args.overwrite, &ranks)?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = prepared.run(

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use super::{Patience, Ranks, Tcp};
 use crate::error::{Error, Result};
 
+/// Processes that are still taken for meant.
+const MOST: usize = 4096;
+
 /// The port where ranks meet, if nobody says another one: that of PyTorch.
 const PORT: u16 = 29500;
 
@@ -64,8 +67,8 @@ impl Launch {
             },
         };
         let size = number(size_name)?.unwrap_or(1);
-        if size == 0 {
-            return Err(Error::Config(format!("{size_name}=0: there is one process at least")));
+        if !(1..=MOST).contains(&size) {
+            return Err(Error::Config(format!("{size_name}={size}: expected 1 to {MOST} processes")));
         }
         let rank = match number(rank_name)? {
             Some(rank) if rank < size => rank,
@@ -119,7 +122,8 @@ impl Launch {
 
     /// As [`of`](Self::of), of this process's own variables.
     pub fn of_environment() -> Result<Option<Self>> {
-        Self::of(|name| std::env::var(name).ok())
+        // What is no text is no number either, and named as that.
+        Self::of(|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()))
     }
 
     /// Meets the other ranks. `waiting` gets a line where some are late.
@@ -220,6 +224,7 @@ mod tests {
             (&[("RANK", "0"), ("WORLD_SIZE", "two")], "WORLD_SIZE=two"),
             (&[("RANK", "-1"), ("WORLD_SIZE", "2")], "RANK=-1"),
             (&[("RANK", "0"), ("WORLD_SIZE", "0")], "WORLD_SIZE=0"),
+            (&[("RANK", "0"), ("WORLD_SIZE", "1000000000000")], "expected 1 to 4096"),
             (&[("RANK", "0"), ("WORLD_SIZE", "2")], "MASTER_ADDR"),
             (
                 &[("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "x"), ("MASTER_PORT", "70000")],

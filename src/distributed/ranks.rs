@@ -80,6 +80,18 @@ impl Ranks {
         self.0.iter().for_each(|all| all.abort(why));
     }
 
+    /// Errors where a batch in so many slots gives some rank nothing to do.
+    pub fn check_slots(&self, slots: usize) -> Result<()> {
+        let ranks = self.size();
+        if slots < ranks {
+            return Err(Error::Config(format!(
+                "train.slots = {slots} gives {ranks} ranks nothing to share: set it to a multiple of their number, such \
+                 as --set train.slots={ranks}"
+            )));
+        }
+        Ok(())
+    }
+
     /// Errors, on all ranks, unless each of them has the same texts: what it has of which name. They are long where
     /// they are settings; the error shows the first line that differs.
     pub fn check_same(&self, facts: &[(&str, String)]) -> Result<()> {

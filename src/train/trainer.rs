@@ -176,15 +176,7 @@ impl Trainer {
     /// Shares the slots of every batch with other ranks, all of which train the same weights with the same options. To
     /// be called before the first step. Errors where there are fewer slots than ranks.
     pub fn share_with(&mut self, ranks: &Ranks) -> Result<()> {
-        if self.options.slots < ranks.size() {
-            return Err(Error::Config(format!(
-                "train.slots = {} gives {} ranks nothing to share: set it to a multiple of their number, such as \
-                 --set train.slots={}",
-                self.options.slots,
-                ranks.size(),
-                ranks.size()
-            )));
-        }
+        ranks.check_slots(self.options.slots)?;
         self.ranks = ranks.clone();
         Ok(())
     }

@@ -184,6 +184,54 @@ fn a_stop_of_one_is_a_stop_of_all() {
 }
 
 #[test]
+fn ranks_stop_with_the_command_that_started_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for (signal, code) in [("-TERM", Some(130)), ("-KILL", None)] {
+        let run = dir.path().join(signal);
+        let endless = ["--steps", "1000000", "--set", "train.checkpoint_every=5", "--ranks", "2"];
+        let mut command = train(&run, &endless).spawn().unwrap();
+        let began = Instant::now();
+        while !run.join("checkpoints/step-000000005").exists() {
+            assert!(began.elapsed() < Duration::from_secs(120), "no checkpoint");
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert!(Command::new("kill").args([signal, &command.id().to_string()]).status().unwrap().success());
+        assert_eq!(command.wait().unwrap().code(), code);
+        // Whoever holds the lock of the directory still writes there.
+        let began = Instant::now();
+        while !run.join("report.html").exists() || !resume(&run).arg("--minutes=0").output().unwrap().status.success() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the ranks of {signal} go on");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn a_refused_start_leaves_the_run_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    alone(&run, &["--steps", "1"]);
+    let before = model(&run);
+    for output in on(5, &run, &["--steps", "2", "--overwrite"]) {
+        assert!(said(&output).contains("train.slots = 4 gives 5 ranks"), "{}", said(&output));
+    }
+    let ends = |commands: [Command; 2]| {
+        let port = free_port();
+        let children: Vec<Child> =
+            commands.into_iter().enumerate().map(|(rank, command)| start(command, rank, 2, port)).collect();
+        children.into_iter().map(|child| said(&child.wait_with_output().unwrap())).collect::<Vec<_>>()
+    };
+    let seeded = |seed| train(&run, &["--steps", "1", "--overwrite", "--seed", seed]);
+    for text in ends([seeded("1"), seeded("2")]) {
+        assert!(text.contains("its settings is seed = 2"), "{text}");
+    }
+    for text in ends([train(&run, &["--steps", "1", "--overwrite"]), resume(&run)]) {
+        assert!(text.contains("its --resume is given"), "{text}");
+    }
+    assert_eq!(model(&run), before);
+}
+
+#[test]
 fn a_rank_that_hangs_is_missed() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");

@@ -46,7 +46,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    if let Some(ended) = args.common.shared(&args.ranks)? {
+    if let Some(ended) = args.common.shared("ambient", &args.ranks)? {
         return Ok(ended);
     }
     let opened = args.noise.opened(&args.common, args.data.as_deref(), &args.reading)?;
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let (place, options, _keeping) = args.common.place(
         &args.out,
         [&*settings.run.data.path, &*settings.method.noisy.path],
-        &settings.document()?,
+        (&settings.document()?, settings.run.train.slots),
     )?;
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = training.run(&place, options, &mut terminal)?;

@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    if let Some(ended) = args.common.shared(&args.ranks)? {
+    if let Some(ended) = args.common.shared("csc", &args.ranks)? {
         return Ok(ended);
     }
     let model = args.model.as_deref().map(model::setting).transpose()?;
@@ -71,7 +71,8 @@ pub fn run(args: Args) -> Result<Ended> {
     note(&data.account());
     let fine_tuning = FineTuning::new(&settings, &data)?;
     fine_tune::warning(fine_tuning.model(), &data.train).iter().for_each(|warning| note(warning));
-    let (place, options, _keeping) = args.common.place(&args.out, [&*settings.run.data.path], &settings.document()?)?;
+    let (place, options, _keeping) =
+        args.common.place(&args.out, [&*settings.run.data.path], (&settings.document()?, settings.run.train.slots))?;
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = fine_tuning.run(&place, options, &mut terminal)?;
     terminal.finish();

@@ -66,7 +66,8 @@ pub fn run(args: Args) -> Result<Ended> {
     opened_by.iter().for_each(|line| note(line));
     let mut kdgan = KdganRun::new(&settings, &data)?;
     kdgan.notes.iter().for_each(|line| note(line));
-    let (place, options, _keeping) = args.common.place(&args.out, [&*settings.0.data.path], &settings.document()?)?;
+    let (place, options, _keeping) =
+        args.common.place(&args.out, [&*settings.0.data.path], (&settings.document()?, 1))?;
     let mut terminal = Terminal::new(&args.out);
     let (end, outcome) = kdgan.run(&place, options, &mut terminal)?;
     terminal.finish();

@@ -242,13 +242,13 @@ impl Common {
     }
 
     /// Starts the processes that are to share the work, or meets them; `Some` if the command is over with that.
-    fn shared(&self, ranks: &ranks::Args) -> Result<Option<Ended>> {
+    fn shared(&self, command: &str, ranks: &ranks::Args) -> Result<Option<Ended>> {
         if self.print_config {
             return Ok(None);
         }
         let ended = ranks.started()?;
         if ended.is_none() {
-            ranks::join()?;
+            ranks::join(command, self.resume)?;
         }
         Ok(ended)
     }
@@ -261,19 +261,19 @@ impl Common {
         Ok(self.print_config)
     }
 
-    /// The run's directory, which from here on a stop leaves whole; `document` are its settings, the same on all ranks.
+    /// The run's directory, which from here on a stop leaves whole. Settings and slots are the same on all ranks.
     fn place<'a>(
         &self,
         out: &Path,
         data: impl IntoIterator<Item = &'a str>,
-        document: &str,
+        (document, slots): (&str, usize),
     ) -> Result<(RunDir, RunOptions, Keeping)> {
         if !self.resume {
             output::outside(out, data)?;
         }
         let budget = train::budget(self.minutes)?;
         let keeping = interrupt::keeping(train::RESUMABLE);
-        let place = train::directory(out, self.resume, self.overwrite, &ranks::same(document)?)?;
+        let place = train::directory(out, self.resume, self.overwrite, &ranks::same(document, slots)?)?;
         Ok((place, RunOptions { resume: self.resume, budget, tensorboard: self.tensorboard }, keeping))
     }
 }

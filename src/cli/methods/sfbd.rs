@@ -55,7 +55,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Ended> {
-    if let Some(ended) = args.common.shared(&args.ranks)? {
+    if let Some(ended) = args.common.shared("sfbd", &args.ranks)? {
         return Ok(ended);
     }
     let model = args.model.as_deref().map(model::setting).transpose()?;
@@ -94,7 +94,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let (place, options, _keeping) = args.common.place(
         &args.out,
         [&*settings.run.data.path, &*settings.method.noisy.path],
-        &settings.document()?,
+        (&settings.document()?, settings.run.train.slots),
     )?;
     let mut terminal = Terminal::new(&args.out);
     let outcome = sfbd.run(&place, options, &mut terminal)?;

@@ -77,7 +77,7 @@ pub fn run(args: Args) -> Result<Ended> {
     opened_by.iter().for_each(|line| note(line));
     let mut triple_gan = TripleGanRun::new(&settings, data)?;
     triple_gan.notes.iter().for_each(|line| note(line));
-    let (place, options, _keeping) = args.common.place(&args.out, [&**path], &settings.document()?)?;
+    let (place, options, _keeping) = args.common.place(&args.out, [&**path], (&settings.document()?, 1))?;
     let mut terminal = Terminal::new(&args.out);
     let (end, outcome) = triple_gan.run(&place, options, &mut terminal)?;
     terminal.finish();

@@ -111,7 +111,7 @@ pub fn run(args: Args) -> Result<Ended> {
     if let Some(ended) = args.ranks.started()? {
         return Ok(ended);
     }
-    let ranks = ranks::join()?;
+    let ranks = ranks::join("sample", false)?;
     if args.output.is_none() && args.output_dir.is_none() && args.png.is_none() && args.trajectory.is_none() {
         return Err(Error::Config(
             "nowhere to put the samples: give --output, --output-dir, --png or --trajectory".into(),

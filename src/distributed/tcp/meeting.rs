@@ -86,8 +86,11 @@ impl Meeting<'_> {
         let listener = self.listen(port)?;
         let mut met: Vec<Option<(TcpStream, SocketAddr)>> = (0..size).map(|_| None).collect();
         while met.iter().skip(1).any(Option::is_none) {
-            let missing: Vec<String> =
-                (1..size).filter(|rank| met[*rank].is_none()).map(|rank| rank.to_string()).collect();
+            let all: Vec<usize> = (1..size).filter(|rank| met[*rank].is_none()).collect();
+            let mut missing: Vec<String> = all.iter().take(8).map(ToString::to_string).collect();
+            if all.len() > missing.len() {
+                missing.push(format!("{} more", all.len() - missing.len()));
+            }
             let why = format!("rank 0 waits at {}: rank {} did not come", self.place(), missing.join(", "));
             let (mut stream, from) = self.accept(&listener, &why)?;
             let Some(hello) = self.heard(&mut stream) else { continue };
@@ -182,7 +185,9 @@ impl Meeting<'_> {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 Error::Config(format!("not all {size} ranks came to {place} in time"))
             }
-            ErrorKind::UnexpectedEof => Error::Rank { rank: 0, what: format!("ended while the ranks met at {place}") },
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+                Error::Rank { rank: 0, what: format!("ended while the ranks met at {place}") }
+            }
             _ => Error::Config(format!(
                 "what answers at {place} is no rank of veridical ({e}); is another program there? MASTER_PORT names \
                  another port"
