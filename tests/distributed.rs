@@ -8,6 +8,8 @@ mod exchange;
 mod locate;
 #[path = "distributed/network.rs"]
 mod network;
+#[path = "distributed/shared.rs"]
+mod shared;
 #[path = "distributed/trainer.rs"]
 mod trainer;
 

@@ -35,7 +35,7 @@ const TINY: &[&str] = &[
     "train.sample_every=0",
 ];
 
-fn train(out: &Path, more: &[&str]) -> Command {
+pub fn train(out: &Path, more: &[&str]) -> Command {
     let mut command = command(out);
     command.args(TINY).args(more);
     command
@@ -57,14 +57,14 @@ fn command(out: &Path) -> Command {
     command
 }
 
-fn start(mut command: Command, rank: usize, size: usize, port: u16) -> Child {
+pub fn start(mut command: Command, rank: usize, size: usize, port: u16) -> Child {
     command.env("RANK", rank.to_string()).env("WORLD_SIZE", size.to_string()).env("LOCAL_RANK", rank.to_string());
     command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
     command.env("VERIDICAL_RANKS_MEETING", "60").env("VERIDICAL_RANKS_SILENCE", "4");
     command.spawn().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -75,15 +75,15 @@ fn on(size: usize, out: &Path, more: &[&str]) -> Vec<Output> {
     children.into_iter().map(|child| child.wait_with_output().unwrap()).collect()
 }
 
-fn succeeds(outputs: &[Output]) {
+pub fn succeeds(outputs: &[Output]) {
     outputs.iter().for_each(|output| assert!(output.status.success(), "{}", said(output)));
 }
 
-fn alone(out: &Path, more: &[&str]) {
+pub fn alone(out: &Path, more: &[&str]) {
     succeeds(&[train(out, more).output().unwrap()]);
 }
 
-fn model(run: &Path) -> Vec<u8> {
+pub fn model(run: &Path) -> Vec<u8> {
     fs::read(run.join("model.safetensors")).unwrap()
 }
 
@@ -297,83 +297,6 @@ fn what_ranks_cannot_do_is_said_by_all() {
     both.env("RANK", "0").env("WORLD_SIZE", "2").env("MASTER_ADDR", "127.0.0.1");
     let text = said(&both.output().unwrap());
     assert!(text.contains("--ranks 3: this process was started as one of 2"), "{text}");
-}
-
-/// What a method leaves, but for times.
-fn left(run: &Path) -> (Vec<u8>, Option<Vec<u8>>) {
-    (model(run), fs::read(run.join("metrics.json")).ok())
-}
-
-#[test]
-fn methods_share_their_work_as_well() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    alone(&at("start"), &["--steps", "4"]);
-    let before = at("start").to_str().unwrap().to_string();
-    let tiny = [
-        "--data",
-        "digits",
-        "--device",
-        "cpu",
-        "--batch",
-        "16",
-        "--set",
-        "train.slots=4",
-        "--set",
-        "judge.images=32",
-        "--set",
-        "sampling.rows=1",
-        "--set",
-        "sampling.columns=2",
-        "--set",
-        "sampling.steps=2",
-    ];
-    let net = ["--set", "model.model_channels=8", "--set", "model.num_blocks=1"];
-    let sigma = ["--sigma", "0.3", "--images", "96"];
-    let rounds = ["--rounds", "1", "--set", "sfbd.optimizer=kept"];
-    let methods: [(&str, Vec<&str>); 4] = [
-        ("sfbd", [&net[..], &sigma, &rounds].concat()),
-        ("sfbd", [&net[..], &sigma, &["--online"]].concat()),
-        ("ambient", [&net[..], &sigma].concat()),
-        ("csc", vec!["--model", &before, "--images", "48", "--set", "csc.measured_steps=[2]"]),
-    ];
-    for (index, (method, more)) in methods.iter().enumerate() {
-        let command = |out: &Path| {
-            let mut command = Command::new(locate::program());
-            command.arg(method).args(tiny).args(more).arg("--out").arg(out).env("RAYON_NUM_THREADS", "1");
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            command
-        };
-        let (one, two) = (at(&format!("one-{index}")), at(&format!("two-{index}")));
-        succeeds(&[command(&one).output().unwrap()]);
-        let port = free_port();
-        let children: Vec<Child> = (0..2).map(|rank| start(command(&two), rank, 2, port)).collect();
-        succeeds(&children.into_iter().map(|child| child.wait_with_output().unwrap()).collect::<Vec<_>>());
-        assert!(left(&one) == left(&two), "{method} {more:?}");
-        assert!(two.join("report.html").exists());
-    }
-}
-
-#[test]
-fn samples_are_those_of_one_process() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    alone(&at("run"), &["--steps", "2"]);
-    let sample = |out: &str, more: &[&str]| {
-        let mut command = Command::new(locate::program());
-        command.args(["sample", "--device", "cpu", "--steps", "3", "--seeds", "0-12", "--batch", "3", "--model"]);
-        command.arg(at("run")).arg("--output").arg(at(out)).args(more).env("RAYON_NUM_THREADS", "1");
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", said(&output));
-        (fs::read(at(out)).unwrap(), String::from_utf8(output.stdout).unwrap())
-    };
-    let trajectory = |name: &str| at(name).to_str().unwrap().to_string();
-    let (one, two) = (trajectory("one.traj.safetensors"), trajectory("two.traj.safetensors"));
-    let alone = sample("one.safetensors", &["--trajectory", &one]);
-    assert!(alone.1.contains("13 samples"), "{}", alone.1);
-    assert_eq!(sample("two.safetensors", &["--trajectory", &two, "--ranks", "2"]), alone);
-    assert_eq!(fs::read(one).unwrap(), fs::read(two).unwrap());
-    assert_eq!(sample("three.safetensors", &["--ranks", "3"]), alone);
 }
 
 /// Whoever has Open MPI or PyTorch has programs that start several processes; here they start ours. Without them there
