@@ -299,10 +299,11 @@ impl<'a> Run<'a> {
     /// What becomes of an error of a step. Where another rank is lost, nothing is wrong with what this one has: the
     /// steps since the last checkpoint are kept.
     fn lost(&mut self, error: Error) -> Error {
-        if matches!(error, Error::Rank { .. }) && self.steps() > 0 {
-            if let Err(other) = stop::shielded(|| self.keep_for_later()) {
-                return self.named_checkpoint(other);
-            }
+        if matches!(error, Error::Rank { .. })
+            && self.steps() > 0
+            && let Err(other) = stop::shielded(|| self.keep_for_later())
+        {
+            return self.named_checkpoint(other);
         }
         self.named_checkpoint(error)
     }

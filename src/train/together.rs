@@ -6,6 +6,7 @@ use super::plan::Plan;
 use super::trained::Trained;
 use crate::distributed::Ranks;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::tensor::Device;
 
 /// Shares the batches of all players. Errors where there is nothing to share.
@@ -45,8 +46,11 @@ pub fn kind(device: &Device) -> String {
 /// Errors if two ranks on one machine compute on the same GPU.
 fn check_apart(device: &Device, ranks: &Ranks) -> Result<()> {
     let name = device.to_string();
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let own = if name.starts_with("cuda") { format!("{name} of {}", machine.trim()) } else { String::new() };
+    // Where a machine does not say its name it cannot be told from others.
+    let own = match files::read_text("/proc/sys/kernel/hostname", 1 << 10, "name of a machine") {
+        Ok(machine) if name.starts_with("cuda") => format!("{name} of {}", machine.trim()),
+        _ => String::new(),
+    };
     let all = ranks.gather(own.as_bytes())?;
     for (rank, place) in all.iter().enumerate().filter(|(_, place)| !place.is_empty()) {
         if let Some(other) = all[..rank].iter().position(|earlier| earlier == place) {
