@@ -52,6 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     trajectory: Option<PathBuf>,
     #[command(flatten)]
+    ranks: ranks::Args,
+    #[command(flatten)]
     solver: solver::Args,
     /// One class for all samples, by its name or counted from 0 [default: a random one for each]
     #[arg(long, value_name = "CLASS", conflicts_with = "class_labels")]
@@ -83,8 +85,6 @@ pub struct Args {
     /// Samples drawn at once; no sample depends on it
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
-    #[command(flatten)]
-    ranks: ranks::Args,
     /// What the network computes in: f32 or bf16
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     compute: String,
