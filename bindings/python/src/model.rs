@@ -295,6 +295,7 @@ impl Model {
     }
 
     /// Data in their own numbers as the model sees them, `[n, *shape]` in `float32`: what the other methods take.
+    #[allow(clippy::wrong_self_convention)] // the opposite of `to_data`, as Python's names go
     fn from_data<'py>(&self, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = x.py();
         let model = self.open(py)?;
