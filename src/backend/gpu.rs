@@ -158,6 +158,10 @@ impl fmt::Display for Launch {
 /// What a driver can do. Addresses are 256-byte aligned; everything is ordered as if on one stream.
 pub(crate) trait Driver: Send + Sync {
     fn name(&self) -> String;
+    /// What tells it from all other devices, of any machine; `None` where it is no hardware.
+    fn identity(&self) -> Option<String> {
+        None
+    }
     fn allocate(&self, bytes: usize) -> Result<u64>;
     fn free(&self, address: u64, bytes: usize);
     fn upload(&self, to: u64, from: &[u8]) -> Result<()>;
@@ -185,6 +189,11 @@ impl Gpu {
     /// The device's name, such as `NVIDIA H200` or `emulator (early)`.
     pub fn name(&self) -> String {
         self.driver.name()
+    }
+
+    /// What tells the GPU from all others, of any machine, whatever number it has; `None` of what is no hardware.
+    pub fn identity(&self) -> Option<String> {
+        self.driver.identity()
     }
 
     /// Allocates `bytes`; the contents are unspecified. Errors with [`Error::OutOfMemory`]

@@ -94,7 +94,8 @@ impl Device {
     }
 
     /// Makes GPU number `ordinal` the one that `cuda` and `best` mean in this process, instead of the first: each of
-    /// several processes on a machine takes one of its own.
+    /// several processes on a machine takes one of its own. Where there is none of that number it is the first still:
+    /// some launchers show each process its own GPU alone.
     pub fn prefer(ordinal: usize) {
         PREFERRED.store(ordinal, Ordering::Relaxed);
     }
@@ -102,7 +103,11 @@ impl Device {
     /// The first NVIDIA GPU, or the [preferred](Self::prefer) one, if it can be used, else the CPU. Never fails and
     /// never panics.
     pub fn best() -> Device {
-        Self::cuda(PREFERRED.load(Ordering::Relaxed)).unwrap_or(Device::Cpu)
+        Self::preferred().unwrap_or(Device::Cpu)
+    }
+
+    fn preferred() -> Result<Device> {
+        Self::cuda(PREFERRED.load(Ordering::Relaxed)).or_else(|_| Self::cuda(0))
     }
 
     /// The device called `name`: `cpu`, `cuda`, `cuda:N`, `emulator` or `best`.
@@ -110,7 +115,7 @@ impl Device {
         match name {
             "cpu" => Ok(Device::Cpu),
             "best" => Ok(Self::best()),
-            "cuda" => Self::cuda(PREFERRED.load(Ordering::Relaxed)),
+            "cuda" => Self::preferred(),
             "emulator" => Self::emulator(),
             _ => match name.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(ordinal)) => Self::cuda(ordinal),

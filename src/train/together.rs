@@ -6,7 +6,6 @@ use super::plan::Plan;
 use super::trained::Trained;
 use crate::distributed::Ranks;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::tensor::Device;
 
 /// Shares the batches of all players. Errors where there is nothing to share.
@@ -35,29 +34,26 @@ pub fn without_device(document: &str) -> String {
     document.lines().filter(|line| !line.starts_with("device = ")).collect::<Vec<_>>().join("\n")
 }
 
-/// What computes, but for the number of a GPU.
+/// What computes: of the CPU its instructions, of a GPU its name.
 pub fn kind(device: &Device) -> String {
     match device {
         Device::Cpu => arithmetic(device),
-        other => other.to_string().split(':').next().unwrap_or_default().to_string(),
+        other => other.to_string(),
     }
 }
 
-/// Errors if two ranks on one machine compute on the same GPU.
+/// Errors if two ranks compute on the same GPU.
 fn check_apart(device: &Device, ranks: &Ranks) -> Result<()> {
-    let name = device.to_string();
-    // Where a machine does not say its name it cannot be told from others.
-    let own = match files::read_text("/proc/sys/kernel/hostname", 1 << 10, "name of a machine") {
-        Ok(machine) if name.starts_with("cuda") => format!("{name} of {}", machine.trim()),
-        _ => String::new(),
+    let own = match device {
+        Device::Gpu(gpu) => gpu.identity().unwrap_or_default(),
+        Device::Cpu => String::new(),
     };
     let all = ranks.gather(own.as_bytes())?;
     for (rank, place) in all.iter().enumerate().filter(|(_, place)| !place.is_empty()) {
         if let Some(other) = all[..rank].iter().position(|earlier| earlier == place) {
             return Err(Error::Config(format!(
-                "ranks {other} and {rank} both compute on {}; leave the device at cuda, so that each takes the GPU of its \
-                 LOCAL_RANK, and start as many processes as there are GPUs",
-                String::from_utf8_lossy(place)
+                "ranks {other} and {rank} compute on one and the same {device}; leave the device at cuda, so that each takes the GPU of its \
+                 LOCAL_RANK, and start as many processes as there are GPUs"
             )));
         }
     }

@@ -60,6 +60,11 @@ impl Driver for Cuda {
         self.name.clone()
     }
 
+    fn identity(&self) -> Option<String> {
+        let uuid = self.context.uuid().ok()?;
+        Some(uuid.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect())
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64> {
         self.bind()?;
         // SAFETY: the stream is valid; the contents are unspecified until written.
