@@ -5,7 +5,11 @@
 mod commands;
 #[path = "distributed/exchange.rs"]
 mod exchange;
+#[path = "distributed/figures.rs"]
+mod figures;
 mod locate;
+#[path = "distributed/nccl.rs"]
+mod nccl;
 #[path = "distributed/network.rs"]
 mod network;
 #[path = "distributed/shared.rs"]

@@ -30,7 +30,7 @@ const RULE: [(&str, &[&str]); 18] = [
     ("data", &["ops", "random", "tensor"]),
     ("metrics", &["linear_algebra", "random"]),
     ("report", &[]),
-    ("distributed", &["ops", "tensor"]),
+    ("distributed", &["ops", "tensor", "backend"]),
     (
         "train",
         &[
@@ -48,7 +48,7 @@ const RULE: [(&str, &[&str]); 18] = [
             "backend",
         ],
     ),
-    ("evaluate", &["train", "data", "metrics", "optim", "nn", "ops", "autograd", "random", "tensor"]),
+    ("evaluate", &["train", "data", "metrics", "distributed", "optim", "nn", "ops", "autograd", "random", "tensor"]),
     (
         "methods",
         &[

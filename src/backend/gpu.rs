@@ -41,6 +41,12 @@ impl Ptr {
     /// The absent buffer; the kernel sees a null pointer.
     pub const NULL: Ptr = Ptr(0);
 
+    /// The address as a number, for libraries that are no kernels.
+    #[allow(dead_code)] // only NCCL asks
+    pub(crate) fn address(self) -> u64 {
+        self.0
+    }
+
     /// The address `bytes` further on, which need not be within the same buffer.
     pub fn byte_add(self, bytes: usize) -> Ptr {
         Ptr(self.0.wrapping_add(bytes as u64))
@@ -171,6 +177,15 @@ pub(crate) trait Driver: Send + Sync {
     /// `params` are the bytes of the parameter struct, `layout` its fields as Rust sees them.
     fn launch(&self, launch: &Launch, params: &[u8], layout: &'static [Field]) -> Result<()>;
     fn synchronize(&self) -> Result<()>;
+    /// Makes the device's context the calling thread's and gives its stream, for libraries that work on it; null where
+    /// there is none.
+    fn stream(&self) -> Result<*mut std::ffi::c_void> {
+        Ok(std::ptr::null_mut())
+    }
+    /// Whether everything started so far is done.
+    fn is_idle(&self) -> Result<bool> {
+        Ok(true)
+    }
 }
 
 /// A device that runs the CUDA kernels. Cheap to clone.
@@ -233,6 +248,18 @@ impl Gpu {
     /// Waits until everything started so far is done, and reports what failed meanwhile.
     pub fn synchronize(&self) -> Result<()> {
         self.driver.synchronize()
+    }
+
+    /// Makes the device's context the calling thread's and gives its stream; null where there is none.
+    #[allow(dead_code)] // only NCCL asks
+    pub(crate) fn stream(&self) -> Result<*mut std::ffi::c_void> {
+        self.driver.stream()
+    }
+
+    /// Whether everything started so far is done. Reports what failed meanwhile.
+    #[allow(dead_code)] // only NCCL asks
+    pub(crate) fn is_idle(&self) -> Result<bool> {
+        self.driver.is_idle()
     }
 
     pub(crate) fn usage(&self) -> &Usage {

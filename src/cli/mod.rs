@@ -194,10 +194,8 @@ fn whole() -> clap::Command {
 fn run(command: Command, notes: &[String]) -> Result<Ended> {
     notes.iter().for_each(|note| progress::note(note));
     match command {
-        Command::Kdgan(_) => ranks::refuse("kdgan")?,
         Command::TripleGan(_) => ranks::refuse("triple-gan")?,
         Command::Collapse(_) => ranks::refuse("collapse")?,
-        Command::Evaluate(_) => ranks::refuse("evaluate")?,
         Command::Denoise(_) => ranks::refuse("denoise")?,
         Command::Likelihood(_) => ranks::refuse("likelihood")?,
         Command::Classifier(_) => ranks::refuse("classifier")?,

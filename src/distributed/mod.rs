@@ -13,6 +13,8 @@
 //! The first rank writes the run's directory, and the others read it: it must be one that all of them see.
 
 mod launch;
+#[cfg(feature = "cuda")]
+mod nccl;
 mod patience;
 mod ranks;
 mod sum;
@@ -24,4 +26,6 @@ pub use patience::Patience;
 pub use ranks::{Collective, Ranks};
 pub use tcp::Tcp;
 
+#[cfg(feature = "cuda")]
+pub(crate) use nccl::on as on_device;
 pub(crate) use sum::{Share, SlotState, mean_buffers};

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::tensor::{Device, Tensor};
 
 /// What moves bytes between ranks.
 pub trait Collective: fmt::Debug + Send + Sync {
@@ -21,6 +23,45 @@ pub trait Collective: fmt::Debug + Send + Sync {
 
     /// Tells the others that this rank ends, and why: their exchanges end in that.
     fn abort(&self, why: &str);
+
+    /// Errors where a rank is known to be lost, or where it has been waited since then for longer than for ranks that
+    /// live: for who waits for something else than [`exchange`](Self::exchange).
+    fn check(&self, _since: Instant) -> Result<()> {
+        Ok(())
+    }
+
+    /// As [`exchange`](Self::exchange), of flat tensors of f32 on one device: sends each rank `r` those of `outgoing[r]`
+    /// and returns what has come here, one after another in the order of ranks. `incoming[r]` are the lengths of what
+    /// `r` sends. By default all of it goes through the memory of the host.
+    fn exchange_tensors(&self, outgoing: &[Vec<Tensor>], incoming: &[Vec<usize>]) -> Result<Tensor> {
+        let device = outgoing.iter().flatten().next().map_or(Device::Cpu, Tensor::device);
+        let bytes = |tensors: &Vec<Tensor>| {
+            let mut bytes = Vec::with_capacity(4 * tensors.iter().map(Tensor::len).sum::<usize>());
+            for tensor in tensors {
+                bytes.extend_from_slice(bytemuck::cast_slice(&tensor.to_vec::<f32>()?));
+            }
+            Ok(bytes)
+        };
+        let came = self.exchange(outgoing.iter().map(bytes).collect::<Result<_>>()?)?;
+        let mut all = Vec::with_capacity(incoming.iter().flatten().sum());
+        for (rank, (bytes, lengths)) in came.iter().zip(incoming).enumerate() {
+            all.extend(floats(rank, bytes, lengths.iter().sum())?);
+        }
+        let length = all.len();
+        match device {
+            Device::Cpu => Tensor::from_vec(all, [length], &device),
+            gpu => Tensor::from_slice(&all, [length], &gpu),
+        }
+    }
+}
+
+/// Bytes of a rank as numbers, as many as there must be.
+pub(super) fn floats(rank: usize, bytes: &[u8], expected: usize) -> Result<Vec<f32>> {
+    if bytes.len() != 4 * expected {
+        let what = format!("sent {} bytes, and {} were expected", bytes.len(), 4 * expected);
+        return Err(Error::Rank { rank, what });
+    }
+    Ok(bytemuck::pod_collect_to_vec(bytes))
 }
 
 /// The ranks of a run: this process [alone](Self::alone), or several by a [`Collective`]. Cheap to clone.
@@ -68,6 +109,20 @@ impl Ranks {
             Some(all) => all.exchange(outgoing),
             None => Ok(outgoing),
         }
+    }
+
+    /// What each rank has for each other one, in flat tensors of f32; see [`Collective::exchange_tensors`].
+    pub(super) fn exchange_tensors(&self, outgoing: &[Vec<Tensor>], incoming: &[Vec<usize>]) -> Result<Tensor> {
+        match &self.0 {
+            Some(all) => all.exchange_tensors(outgoing, incoming),
+            None => Err(Error::argument("Ranks::exchange_tensors", "there is only one rank")),
+        }
+    }
+
+    /// Errors where a rank is known to be lost; see [`Collective::check`].
+    #[allow(dead_code)] // only NCCL asks
+    pub(super) fn check(&self, since: Instant) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), |all| all.check(since))
     }
 
     /// What each rank says to all, by rank.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::ranks::floats;
 use super::{Ranks, tree};
 use crate::error::{Error, Result};
 use crate::ops;
@@ -12,6 +13,8 @@ use crate::tensor::Tensor;
 pub struct SlotState {
     /// Its share of the loss: the shares of all slots add up to the mean over the batch.
     pub loss: f64,
+    /// Its shares of other figures, as many in each slot.
+    pub figures: Vec<f64>,
     /// The buffers after its forward pass, if it changed any.
     pub buffers: Option<Vec<f32>>,
 }
@@ -56,31 +59,25 @@ impl Share {
         }
         let Share { nodes, states } = ranks.together(share)?;
         let states = gathered(ranks, &states)?;
-        let like = nodes.first().map(|(_, sum)| (sum.shape().clone(), sum.len(), sum.device()));
-        let (shape, length, device) = like.ok_or_else(|| {
+        let Some((_, like)) = nodes.first() else {
             let what = format!("{} ranks for {slots} slots: a rank has nothing to do; raise train.slots", ranks.size());
-            Error::Config(what)
-        })?;
-        let own: Vec<Vec<f32>> = nodes.iter().map(|(_, sum)| sum.to_vec()).collect::<Result<_>>()?;
-        let outgoing = (0..ranks.size())
-            .map(|rank| {
-                let part = tree::share(length, rank, ranks.size());
-                let mut bytes = Vec::with_capacity(4 * own.len() * part.len());
-                own.iter().for_each(|sum| bytes.extend_from_slice(bytemuck::cast_slice(&sum[part.clone()])));
-                bytes
-            })
-            .collect();
-        drop(own);
-        let part = tree::share(length, ranks.rank(), ranks.size());
-        let came = ranks.exchange(outgoing)?;
-        let finished = finish(slots, &came, part.len())?;
-        let all = ranks.gather(bytemuck::cast_slice(&finished))?;
-        let mut whole = Vec::with_capacity(length);
-        for (rank, bytes) in all.iter().enumerate() {
-            let expected = tree::share(length, rank, ranks.size()).len();
-            whole.extend(floats(rank, bytes, expected)?);
-        }
-        Ok((Tensor::from_slice(&whole, shape, &device)?, states))
+            return Err(Error::Config(what));
+        };
+        let (shape, length) = (like.shape().clone(), like.len());
+        let parts: Vec<_> = (0..ranks.size()).map(|rank| tree::share(length, rank, ranks.size())).collect();
+        let flat: Vec<Tensor> = nodes.into_iter().map(|(_, sum)| sum.reshape([length])).collect::<Result<_>>()?;
+        let cut = |part: &Range<usize>| flat.iter().map(|sum| sum.narrow(part.start, part.len())).collect();
+        let outgoing: Vec<Vec<Tensor>> = parts.iter().map(cut).collect::<Result<_>>()?;
+        let own = parts[ranks.rank()].len();
+        let known: Vec<_> =
+            (0..ranks.size()).map(|rank| tree::nodes(slots, &tree::share(slots, rank, ranks.size()))).collect();
+        let incoming: Vec<_> = known.iter().map(|nodes| vec![own; nodes.len()]).collect();
+        let came = ranks.exchange_tensors(&outgoing, &incoming)?;
+        drop((outgoing, flat));
+        let finished = finish(slots, known.into_iter().flatten(), &came, own)?;
+        let incoming: Vec<_> = parts.iter().map(|part| vec![part.len()]).collect();
+        let whole = ranks.exchange_tensors(&vec![vec![finished]; ranks.size()], &incoming)?;
+        Ok((whole.reshape(shape)?, states))
     }
 }
 
@@ -92,19 +89,16 @@ fn alone(slots: usize, Share { mut nodes, states }: Share) -> Result<(Tensor, Ve
     }
 }
 
-/// Adds what every rank sent of this rank's part of the gradient, in the tree's order.
-fn finish(slots: usize, came: &[Vec<u8>], length: usize) -> Result<Vec<f32>> {
-    let mut known = Vec::new();
-    for (rank, bytes) in came.iter().enumerate() {
-        let nodes = tree::nodes(slots, &tree::share(slots, rank, came.len()));
-        let sums = floats(rank, bytes, nodes.len() * length)?;
-        let parts = nodes.into_iter().enumerate().map(|(i, node)| (node, sums[i * length..(i + 1) * length].to_vec()));
-        known.extend(parts);
-    }
+/// Adds what every rank sent of this rank's part of the gradient, in the tree's order: `length` numbers of each node.
+fn finish(slots: usize, nodes: impl Iterator<Item = Range<usize>>, came: &Tensor, length: usize) -> Result<Tensor> {
+    let nodes: Vec<_> = nodes.collect();
     tree::sum(
         0..slots,
-        &mut |node| Ok(known.iter_mut().find(|(other, _)| other == node).map(|(_, sum)| std::mem::take(sum))),
-        &mut added,
+        &mut |node| match nodes.iter().position(|other| other == node) {
+            Some(at) => came.narrow(at * length, length).map(Some),
+            None => Ok(None),
+        },
+        &mut |first, second| ops::accumulate(first, &second),
     )
 }
 
@@ -120,34 +114,28 @@ fn added(mut first: Vec<f32>, second: Vec<f32>) -> Result<Vec<f32>> {
 /// What the slots of all ranks found, in order.
 fn gathered(ranks: &Ranks, own: &[SlotState]) -> Result<Vec<SlotState>> {
     let buffers = own.first().and_then(|state| state.buffers.as_ref()).map(Vec::len);
+    let figures = own.first().map_or(0, |state| state.figures.len());
     let mut bytes = Vec::new();
     for state in own {
         bytes.extend(state.loss.to_le_bytes());
+        state.figures.iter().for_each(|figure| bytes.extend(figure.to_le_bytes()));
         bytes.extend(bytemuck::cast_slice::<f32, u8>(state.buffers.as_deref().unwrap_or_default()));
     }
-    let record = 8 + 4 * buffers.unwrap_or(0);
+    let record = 8 + 8 * figures + 4 * buffers.unwrap_or(0);
     let mut states = Vec::new();
     for (rank, bytes) in ranks.gather(&bytes)?.into_iter().enumerate() {
         if bytes.len() % record != 0 {
             return Err(Error::Rank { rank, what: format!("sent {} bytes of buffers and losses", bytes.len()) });
         }
         for state in bytes.chunks_exact(record) {
-            let (loss, rest) = state.split_at(8);
-            let loss = f64::from_le_bytes(loss.try_into().unwrap_or_default());
+            let (numbers, rest) = state.split_at(8 + 8 * figures);
+            let mut numbers = numbers.as_chunks::<8>().0.iter().map(|number| f64::from_le_bytes(*number));
+            let loss = numbers.next().unwrap_or(f64::NAN);
             let buffers = buffers.map(|length| floats(rank, rest, length)).transpose()?;
-            states.push(SlotState { loss, buffers });
+            states.push(SlotState { loss, figures: numbers.collect(), buffers });
         }
     }
     Ok(states)
-}
-
-/// Bytes of a rank as numbers, as many as there must be.
-fn floats(rank: usize, bytes: &[u8], expected: usize) -> Result<Vec<f32>> {
-    if bytes.len() != 4 * expected {
-        let what = format!("sent {} bytes, and {} were expected", bytes.len(), 4 * expected);
-        return Err(Error::Rank { rank, what });
-    }
-    Ok(bytemuck::pod_collect_to_vec(bytes))
 }
 
 /// The mean of what the slots left in the buffers, added in the tree's order: each began with the same ones. `None` if

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autograd::Var;
 use crate::data::{Batches, Images};
+use crate::distributed::{Ranks, tree};
 use crate::error::{Error, Result};
 use crate::nn::{
     self, AnyClassifier, AnyClassifierConfig, ClassifierConfig, Context, FeatureClassifier, Layout, LeNetConfig,
@@ -150,6 +151,11 @@ impl ImageClassifier {
         self.weights.fingerprint()
     }
 
+    /// Where its weights are.
+    pub fn device(&self) -> Device {
+        self.weights.device()
+    }
+
     /// Height, width and channels of the images that it takes.
     pub fn size(&self) -> [usize; 3] {
         self.architecture.size()
@@ -184,6 +190,12 @@ impl ImageClassifier {
 
     /// Both from one run of the network.
     pub fn features_and_logits(&self, pixels: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        self.features_and_logits_on(pixels, &Ranks::alone())
+    }
+
+    /// As [`features_and_logits`](Self::features_and_logits), each rank of `ranks` its share of the images, all of which
+    /// get the whole: the bits of one. Errors also if a rank is lost.
+    pub fn features_and_logits_on(&self, pixels: &[f32], ranks: &Ranks) -> Result<(Vec<f32>, Vec<f32>)> {
         let cx = Context::inference(&self.weights);
         let device = self.weights.device();
         let size = self.size();
@@ -192,13 +204,24 @@ impl ImageClassifier {
             let got = format!("{} values", pixels.len());
             return Err(Error::shape("ImageClassifier", format!("whole images of {size:?}"), got));
         }
-        let (mut all_features, mut all_logits) = (Vec::new(), Vec::new());
-        for pixels in pixels.chunks(AT_ONCE * values) {
-            let features = self.network.features(&cx, &batch(pixels, size, &device)?.into())?;
-            all_features.extend(features.value().to_vec::<f32>()?);
-            all_logits.extend(self.network.classify(&cx, &features)?.value().to_vec::<f32>()?);
-        }
-        Ok((all_features, all_logits))
+        // Whole batches of one process, so that each is computed as it would be there.
+        let batches: Vec<&[f32]> = pixels.chunks(AT_ONCE * values).collect();
+        let own = tree::share(batches.len(), ranks.rank(), ranks.size());
+        let run = || {
+            let (mut features, mut logits) = (Vec::new(), Vec::new());
+            for pixels in &batches[own] {
+                let found = self.network.features(&cx, &batch(pixels, size, &device)?.into())?;
+                features.extend(found.value().to_vec::<f32>()?);
+                logits.extend(self.network.classify(&cx, &found)?.value().to_vec::<f32>()?);
+            }
+            Ok((features, logits))
+        };
+        let (features, logits) = ranks.together(run())?;
+        let all = |own: &[f32]| -> Result<Vec<f32>> {
+            let parts = ranks.gather(bytemuck::cast_slice(own))?;
+            Ok(parts.iter().flat_map(|part| bytemuck::pod_collect_to_vec::<u8, f32>(part)).collect())
+        };
+        if ranks.is_alone() { Ok((features, logits)) } else { Ok((all(&features)?, all(&logits)?)) }
     }
 }
 

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::classifier::ImageClassifier;
 use crate::data::{Images, Kind};
+use crate::distributed::Ranks;
 use crate::error::{Error, Result};
 use crate::random::{Purpose, RandomKey, permutation};
+use crate::tensor::Device;
 
 /// The kind of numbers that distances are measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,8 +134,30 @@ impl Features {
 }
 
 impl FeatureSpace {
+    /// Where the features are made.
+    pub fn device(&self) -> Device {
+        match self {
+            FeatureSpace::Pixels => Device::Cpu,
+            FeatureSpace::Classifier(classifier) => classifier.device(),
+        }
+    }
+
+    /// What tells it from others. Errors where the classifier's weights cannot be read.
+    pub fn fingerprint(&self) -> Result<String> {
+        match self {
+            FeatureSpace::Pixels => Ok("pixels".into()),
+            FeatureSpace::Classifier(classifier) => classifier.fingerprint(),
+        }
+    }
+
     /// The features of images. Errors if the classifier is made for images of another size.
     pub fn of(&self, images: &Images) -> Result<Features> {
+        self.of_on(images, &Ranks::alone())
+    }
+
+    /// As [`of`](Self::of), the network's work shared by `ranks`, all of which get the whole. Errors also if a rank is
+    /// lost.
+    pub fn of_on(&self, images: &Images, ranks: &Ranks) -> Result<Features> {
         match self {
             FeatureSpace::Pixels => Ok(Features {
                 measured: Measured::of(images.size()),
@@ -153,7 +177,7 @@ impl FeatureSpace {
                 }
                 let pixels = images.pixels()?;
                 let classes = classifier.classes();
-                let (values, logits) = classifier.features_and_logits(&pixels)?;
+                let (values, logits) = classifier.features_and_logits_on(&pixels, ranks)?;
                 Ok(Features {
                     measured: Measured::Classifier,
                     values: values.into_iter().map(f64::from).collect(),

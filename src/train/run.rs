@@ -101,6 +101,9 @@ impl<'a> Run<'a> {
             false => None,
         };
         together::check_same(trained, plan, place.ranks())?;
+        if let Some(how) = together::connect(trained, place.ranks())? {
+            observer.note(&how);
+        }
         if place.is_writer() {
             config::store(place.path(), &plan.settings)?;
         }

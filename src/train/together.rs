@@ -29,6 +29,19 @@ pub fn check_same(trained: &dyn Trained, plan: &Plan, ranks: &Ranks) -> Result<(
     check_apart(&device, ranks)
 }
 
+/// Has ranks that are [alike](check_same) exchange gradients as directly as their devices can; a line on how, if that is
+/// worth one.
+pub fn connect(trained: &mut dyn Trained, ranks: &Ranks) -> Result<Option<String>> {
+    #[cfg(feature = "cuda")]
+    if let Some(device) = trained.players().first().map(|(_, trainer)| trainer.weights().device()) {
+        let (direct, how) = crate::distributed::on_device(ranks, &device)?;
+        share(trained, &direct)?;
+        return Ok(how);
+    }
+    let _ = (trained, ranks);
+    Ok(None)
+}
+
 /// Settings but for the device, of which each rank has its own.
 pub fn without_device(document: &str) -> String {
     document.lines().filter(|line| !line.starts_with("device = ")).collect::<Vec<_>>().join("\n")

@@ -195,6 +195,9 @@ fn csc_measures_before_and_after() {
     let out = place.out("again");
     let more = ["--model", file.to_str().unwrap(), "--minutes", "0"];
     assert!(succeeds(&place.args("csc", &out, &more)).contains("out of time"));
+    // Slots, which other runs may change on the way, say which images are compared here.
+    let error = fails(2, &["csc", "--resume", "--out", out.to_str().unwrap(), "--set", "train.slots=2"]);
+    assert!(error.contains("train.slots is 1 there and 2 here"), "{error}");
     succeeds(&["csc", "--resume", "--out", out.to_str().unwrap()]);
     assert!(model(&out) == models[0], "resumed it is another model");
 }

@@ -13,10 +13,6 @@ use super::{free_port, locate};
 const TINY: &[&str] = &[
     "--data",
     "digits",
-    "--device",
-    "cpu",
-    "--batch",
-    "16",
     "--set",
     "train.slots=4",
     "--set",
@@ -36,8 +32,13 @@ const TINY: &[&str] = &[
 ];
 
 pub fn train(out: &Path, more: &[&str]) -> Command {
+    train_by(&["--device", "cpu", "--batch", "16"], out, more)
+}
+
+/// The same with a device and a batch of one's own.
+pub fn train_by(how: &[&str], out: &Path, more: &[&str]) -> Command {
     let mut command = command(out);
-    command.args(TINY).args(more);
+    command.args(TINY).args(how).args(more);
     command
 }
 
@@ -288,7 +289,12 @@ fn what_ranks_cannot_do_is_said_by_all() {
     );
     // Commands that are done by one.
     let mut sample = Command::new(locate::program());
-    sample.args(["kdgan", "--out"]).arg(out("none")).env("RANK", "0").env("WORLD_SIZE", "2").env("MASTER_ADDR", "x");
+    sample
+        .args(["triple-gan", "--out"])
+        .arg(out("none"))
+        .env("RANK", "0")
+        .env("WORLD_SIZE", "2")
+        .env("MASTER_ADDR", "x");
     let text = said(&sample.output().unwrap());
     assert!(text.contains("done by one process"), "{text}");
     let text = said(&train(&out("none"), &["--set", "train.slots=17"]).output().unwrap());

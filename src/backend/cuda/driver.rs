@@ -172,4 +172,17 @@ impl Driver for Cuda {
     fn synchronize(&self) -> Result<()> {
         self.stream.synchronize().map_err(failed(|| format!("waiting for {}", self.name)))
     }
+
+    fn stream(&self) -> Result<*mut c_void> {
+        self.bind()?;
+        Ok(self.stream.cu_stream().cast())
+    }
+
+    fn is_idle(&self) -> Result<bool> {
+        // SAFETY: the stream is open as long as `self`.
+        match unsafe { sys::cuStreamQuery(self.stream.cu_stream()) } {
+            sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            code => code.result().map(|()| true).map_err(failed(|| format!("waiting for {}", self.name))),
+        }
+    }
 }

@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use veridical::data::{self, AxisOrder, Images, ReadOptions};
+use veridical::distributed::Ranks;
 use veridical::escape::escaped;
 use veridical::evaluate::{
     Comparing, Comparison, FeatureSpace, ImageClassifier, Measured, compare, compare_statistics,
 };
 use veridical::tensor::TensorFile;
-use veridical::train::write_atomic;
+use veridical::train::{together, write_atomic};
 use veridical::{DType, Device, Error, Result, ops};
 
 use super::data::Reading;
 use super::output::{self, Form};
 use super::progress::note;
-use super::{Ended, device, interrupt, model, say};
+use super::{Ended, device, interrupt, model, ranks, say};
 use given::Given;
 
 /// Measure how far generated samples are from real ones.
@@ -76,19 +77,25 @@ pub struct Args {
     /// Where the classifier computes: cpu, cuda, cuda:N, emulator, or best
     #[arg(long, default_value = "best", value_parser = device::name)]
     device: String,
+    #[command(flatten)]
+    ranks: ranks::Args,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    if let Some(ended) = args.ranks.started()? {
+        return Ok(ended);
+    }
+    let ranks = ranks::join("evaluate", false)?;
     output::check([("--json", Form::Json, args.json.as_ref())])?;
     if args.real_features.is_some() {
         args.reading.refused_beside("--real-features")?;
     }
     let comparing = args.comparing();
-    let (figures, text) = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
-        (Some(real), Some(generated), ..) => features(real, generated, &comparing)?,
+    let told = match (&args.real_features, &args.generated_features, &args.real, &args.generated) {
+        (Some(real), Some(generated), ..) => ranks.on_first(|| features(real, generated, &comparing))?,
         (_, _, Some(real), Some(generated)) => {
-            let (generated, floor) = images(&args, real, generated, &comparing)?;
-            figures(&generated, floor.as_ref(), &comparing)
+            let found = images(&args, real, generated, &comparing, &ranks)?;
+            found.map(|(generated, floor)| figures(&generated, floor.as_ref(), &comparing))
         }
         _ => {
             return Err(Error::Config(
@@ -97,11 +104,13 @@ pub fn run(args: Args) -> Result<Ended> {
         }
     };
     let _writing = interrupt::writing();
-    say(&text)?;
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&figures).map_err(|e| Error::argument("evaluate", e.to_string()))?;
-        write_atomic(path, (text + "\n").as_bytes())?;
-    }
+    ranks.on_first(|| {
+        let Some((figures, text)) = &told else { return Ok(()) };
+        say(text)?;
+        let Some(path) = &args.json else { return Ok(()) };
+        let text = serde_json::to_string_pretty(figures).map_err(|e| Error::argument("evaluate", e.to_string()))?;
+        write_atomic(path, (text + "\n").as_bytes())
+    })?;
     Ok(interrupt::ended())
 }
 
@@ -145,13 +154,14 @@ fn features(real: &Path, generated: &Path, comparing: &Comparing) -> Result<(Val
 /// Samples that nearest neighbours can be told of.
 const LEAST: usize = 6;
 
-/// The comparison of images, and that of training with test images if it is wanted.
+/// The comparison of images, and that of training with test images if it is wanted; on the first rank.
 fn images(
     args: &Args,
     real: &str,
     generated: &Path,
     comparing: &Comparing,
-) -> Result<(Comparison, Option<Comparison>)> {
+    ranks: &Ranks,
+) -> Result<Option<(Comparison, Option<Comparison>)>> {
     let space = match args.features.as_str() {
         "pixels" => FeatureSpace::Pixels,
         file => FeatureSpace::Classifier(Box::new(ImageClassifier::load(
@@ -170,7 +180,13 @@ fn images(
         let (a, b) = (generated.size(), data.train.size());
         return Err(Error::Config(format!("what is generated is {a:?} (height, width, channels), what is real {b:?}")));
     }
-    let test = data.test.as_ref().map(|test| space.of(test)).transpose()?;
+    ranks.check_same(&[
+        ("real data", data.test.as_ref().unwrap_or(&data.train).fingerprint() + &data.train.fingerprint()),
+        ("generated data", generated.fingerprint()),
+        ("classifier", space.fingerprint()?),
+        ("arithmetic", together::kind(&space.device())),
+    ])?;
+    let test = data.test.as_ref().map(|test| space.of_on(test, ranks)).transpose()?;
     if args.floor && test.is_none() {
         return Err(Error::Config(format!(
             "--floor: {real} has no test images; without it real ones are split in two"
@@ -180,20 +196,23 @@ fn images(
     let kind = Measured::of(data.train.size()).rows();
     note(&format!("compared with the {} {kind}", if against.is_some() { "test" } else { "training" }));
     // A classifier takes a while for a large training set, which not every comparison needs.
-    let train = (args.floor || against.is_none()).then(|| space.of(&data.train)).transpose()?;
-    let made = space.of(&generated)?;
-    let compared = match against.or(train.as_ref()) {
-        Some(against) => compare(against, &made, &flagged(comparing))?,
-        None => return Err(Error::Config(format!("{real} has no images"))),
-    };
-    let floor = match (args.floor, &test, &train) {
-        // As many training images as there are generated ones: distances fall with the number of rows.
-        (true, Some(test), Some(train)) => {
-            Some(compare(test, &train.sample(generated.len(), args.seed)?, &flagged(comparing))?)
-        }
-        _ => None,
-    };
-    Ok((compared, floor))
+    let train = (args.floor || against.is_none()).then(|| space.of_on(&data.train, ranks)).transpose()?;
+    let made = space.of_on(&generated, ranks)?;
+    // What compares rows is one process's work.
+    ranks.on_first(|| {
+        let compared = match against.or(train.as_ref()) {
+            Some(against) => compare(against, &made, &flagged(comparing))?,
+            None => return Err(Error::Config(format!("{real} has no images"))),
+        };
+        let floor = match (args.floor, &test, &train) {
+            // As many training images as there are generated ones: distances fall with the number of rows.
+            (true, Some(test), Some(train)) => {
+                Some(compare(test, &train.sample(generated.len(), args.seed)?, &flagged(comparing))?)
+            }
+            _ => None,
+        };
+        Ok((compared, floor))
+    })
 }
 
 /// `samples` `[n, channels, height, width]` or `[n, dims]` of a safetensors file, or the training part of a data set,

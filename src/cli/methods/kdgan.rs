@@ -14,7 +14,7 @@ use super::labels::{Labels, Opened};
 use crate::cli::progress::note;
 use crate::cli::train::{self, Terminal};
 use crate::cli::words::{BY_PRESET, stated, words};
-use crate::cli::{Ended, say};
+use crate::cli::{Ended, ranks, say};
 
 /// Train a small student from few labels by a game with a teacher and a discriminator (KDGAN), or by one of six other
 /// methods at equal steps and augmentation.
@@ -41,9 +41,14 @@ pub struct Args {
     /// preset's]
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
+    #[command(flatten)]
+    ranks: ranks::Args,
 }
 
 pub fn run(args: Args) -> Result<Ended> {
+    if let Some(ended) = args.common.shared("kdgan", &args.ranks)? {
+        return Ok(ended);
+    }
     let opened = Opened::new(&args.common, args.data.as_deref())?;
     let fitting = opened.first().map_or("digits", |(_, data)| presets::fitting(data));
     let opened_by = opened.preset_line(fitting);
@@ -67,7 +72,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut kdgan = KdganRun::new(&settings, &data)?;
     kdgan.notes.iter().for_each(|line| note(line));
     let (place, options, _keeping) =
-        args.common.place(&args.out, [&*settings.0.data.path], (&settings.document()?, 1))?;
+        args.common.place(&args.out, [&*settings.0.data.path], (&settings.document()?, settings.0.train.slots))?;
     let mut terminal = Terminal::new(&args.out);
     let (end, outcome) = kdgan.run(&place, options, &mut terminal)?;
     terminal.finish();

@@ -90,18 +90,32 @@ impl Link {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let heard = self.since + Duration::from_millis(self.heard.load(Ordering::Relaxed));
-            if heard.elapsed() > patience.silence {
-                return lost(format!("has not been heard of for {} seconds", patience.silence.as_secs()));
-            }
-            if began.elapsed() > patience.work {
-                return lost(format!(
-                    "is alive, but has not come to this exchange for {} seconds; VERIDICAL_RANKS_PATIENCE says how \
-                     many to wait",
-                    patience.work.as_secs()
-                ));
-            }
+            self.check_patience(began, patience)?;
         }
+    }
+
+    /// Errors if the other one ended, is silent for too long, or lives but has been waited for since too long ago.
+    pub fn check(&self, since: Instant, patience: Patience) -> Result<()> {
+        match self.last_words() {
+            Some(what) => Err(Error::Rank { rank: self.rank, what }),
+            None => self.check_patience(since, patience),
+        }
+    }
+
+    fn check_patience(&self, since: Instant, patience: Patience) -> Result<()> {
+        let lost = |what: String| Err(Error::Rank { rank: self.rank, what });
+        let heard = self.since + Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        if heard.elapsed() > patience.silence {
+            return lost(format!("has not been heard of for {} seconds", patience.silence.as_secs()));
+        }
+        if since.elapsed() > patience.work {
+            return lost(format!(
+                "is alive, but has not come to this exchange for {} seconds; VERIDICAL_RANKS_PATIENCE says how many to \
+                 wait",
+                patience.work.as_secs()
+            ));
+        }
+        Ok(())
     }
 
     /// Ends the connection; what was sent arrives all the same.

@@ -6,7 +6,7 @@ mod meeting;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::frames::Kind;
 use self::link::Link;
@@ -85,6 +85,10 @@ impl Collective for Tcp {
 
     fn abort(&self, why: &str) {
         self.links.iter().flatten().for_each(|link| drop(link.send(Kind::Abort, why.as_bytes())));
+    }
+
+    fn check(&self, since: Instant) -> Result<()> {
+        self.links.iter().flatten().try_for_each(|link| link.check(since, self.patience))
     }
 }
 

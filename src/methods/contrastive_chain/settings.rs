@@ -76,7 +76,14 @@ crate::sections! {
 }
 
 impl MethodSettings for CscSettings {
-    const FREE: &'static [&'static str] = &["judge.", "csc.measured_steps", "csc.model"];
+    const FREE: &'static [&'static str] = &[
+        "judge.",
+        "csc.measured_steps",
+        "csc.model",
+        // Which images are compared with each other.
+        "!train.slots",
+        "!train.micro_batch",
+    ];
 
     fn check(&self, run: &RunConfig) -> Result<()> {
         let csc = &self.csc;

@@ -1,6 +1,7 @@
 //! What games are played on.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use super::held_out::{HeldOut, Truth};
 use crate::data::{Affine, Batches, Images};
@@ -18,6 +19,14 @@ pub struct Batch {
     pub teacher: Tensor,
     /// The true distribution of labels, `[n, k]` in f32, rows that sum to 1.
     pub truth: Tensor,
+}
+
+impl Batch {
+    /// Some of its rows. Errors on rows that it does not have.
+    pub fn part(&self, rows: Range<usize>) -> Result<Batch> {
+        let part = |all: &Tensor| all.narrow(rows.start, rows.len());
+        Ok(Batch { student: part(&self.student)?, teacher: part(&self.teacher)?, truth: part(&self.truth)? })
+    }
 }
 
 /// Examples of which everything is known that a game asks for.

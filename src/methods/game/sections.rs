@@ -97,6 +97,9 @@ crate::settings! {
         device: String = "best".into();
         /// What is computed in; weights and sums are f32 either way.
         compute: Compute = Compute::F32;
+        /// Slots that a batch is cut into, whose gradients are added in a fixed order: as many processes at most can
+        /// share the work, and any number of them gives the same bits. Triple-GAN has one.
+        slots: usize = 1, in 1..=1 << 16;
         /// Steps of all players together between lines of log.jsonl.
         log_every: u64 = 100, in 1..=1 << 40;
         /// Steps of all players together between two measurements; 0: only at the end.

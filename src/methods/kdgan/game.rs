@@ -1,6 +1,7 @@
 //! The players and their turns.
 
 use std::fmt::{self, Debug, Formatter};
+use std::ops::Range;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -140,14 +141,19 @@ impl<'a> Kdgan<'a> {
         let Players { student, teacher, discriminator } = &mut self.players;
         let Some(judge) = discriminator else { return Err(missing("discriminator")) };
         let batch = self.examples.batch(DISCRIMINATOR, judge.trainer.steps(), pretraining)?;
-        let (student, teacher) = others(student, teacher.as_ref(), &batch)?;
-        let (mut value, truth) = (None, Var::from(&batch.truth));
-        let gradient = judge.trainer.gradient(rows(&batch), |cx| {
+        let rows = rows(&batch);
+        let gradient = judge.trainer.gradient_and_figures(rows, rows, |cx, range| {
+            let (batch, truth) = part(&batch, range)?;
+            let (student, teacher) = others(student, teacher.as_ref(), &batch)?;
             let discriminator = judge.logits(cx, &batch.teacher)?;
             let logits = Logits { student, teacher, discriminator };
-            value = Some(objective.value(&logits, &truth)?);
-            objective.discriminator(&logits, &truth, cx.address()?)
+            let Value { value, real, fake } = objective.value(&logits, &truth)?;
+            Ok((objective.discriminator(&logits, &truth, cx.address()?)?, vec![value, real, fake]))
         })?;
+        let value = match *gradient.figures() {
+            [value, real, fake] => Some(Value { value, real, fake }),
+            _ => None,
+        };
         let tick = judge.trainer.apply(gradient)?;
         self.last = Last { discriminator: Some(tick.loss), value, ..self.last };
         self.won.see(tick.loss, observer);
@@ -162,12 +168,19 @@ impl<'a> Kdgan<'a> {
         };
         let pretraining = lesson == Lesson::Labels { pretraining: true };
         let batch = self.examples.batch(TEACHER, teacher.trainer.steps(), pretraining)?;
-        let other = || student.fixed_logits(&batch.student);
-        let gradient = learn(teacher, &batch.teacher, &batch, lesson, &other, |own, other, cx| {
-            let discriminator = judged(discriminator.as_ref(), &batch)?;
-            let logits = Logits { student: other.clone(), teacher: own.clone(), discriminator };
-            objective.teacher(&logits, &Var::from(&batch.truth), cx.address()?)
-        })?;
+        let other = |batch: &Batch| student.fixed_logits(&batch.student);
+        let gradient = learn(
+            teacher,
+            |batch| &batch.teacher,
+            &batch,
+            lesson,
+            &other,
+            |batch, truth, own, other, cx| {
+                let discriminator = judged(discriminator.as_ref(), batch)?;
+                let logits = Logits { student: other.clone(), teacher: own.clone(), discriminator };
+                objective.teacher(&logits, truth, cx.address()?)
+            },
+        )?;
         let tick = teacher.trainer.apply(gradient)?;
         self.last.teacher = Some(tick.loss);
         Ok(tick)
@@ -180,46 +193,61 @@ impl<'a> Kdgan<'a> {
         let batch = self.examples.batch(STUDENT, student.trainer.steps(), pretraining)?;
         // Without a teacher nothing is weighed that hangs on one; the student stands in its place.
         let (student, teacher) = (student, teacher.as_ref());
-        let other = || match teacher {
+        let other = |batch: &Batch| match teacher {
             Some(teacher) => teacher.fixed_logits(&batch.teacher),
             None => student.fixed_logits(&batch.student),
         };
-        let gradient = learn(student, &batch.student, &batch, lesson, &other, |own, other, cx| {
-            let discriminator = judged(discriminator.as_ref(), &batch)?;
-            let logits = Logits { student: own.clone(), teacher: other.clone(), discriminator };
-            objective.student(&logits, &Var::from(&batch.truth), cx.address()?)
-        })?;
+        let gradient = learn(
+            student,
+            |batch| &batch.student,
+            &batch,
+            lesson,
+            &other,
+            |batch, truth, own, other, cx| {
+                let discriminator = judged(discriminator.as_ref(), batch)?;
+                let logits = Logits { student: own.clone(), teacher: other.clone(), discriminator };
+                objective.student(&logits, truth, cx.address()?)
+            },
+        )?;
         let tick = student.trainer.apply(gradient)?;
         self.last.student = Some(tick.loss);
         Ok(tick)
     }
 }
 
-/// The gradient of a lesson; `game` is the loss of the game, of own and other logits.
+/// The gradient of a lesson; `view` is what the player sees of a batch, `other` the other's logits on it, and `game` the
+/// loss of the game, of a batch with its true labels and own and other logits.
 fn learn(
     player: &Player,
-    x: &Tensor,
+    view: impl Fn(&Batch) -> &Tensor,
     batch: &Batch,
     lesson: Lesson,
-    other: &dyn Fn() -> Result<Var>,
-    game: impl FnOnce(&Var, &Var, &Context) -> Result<Var>,
+    other: &dyn Fn(&Batch) -> Result<Var>,
+    game: impl Fn(&Batch, &Var, &Var, &Var, &Context) -> Result<Var>,
 ) -> Result<Gradient> {
-    player.trainer.gradient(rows(batch), |cx| {
-        let own = player.logits(cx, x)?;
-        let truth = Var::from(&batch.truth);
+    player.trainer.gradient_in_parts(rows(batch), rows(batch), |cx, range| {
+        let (batch, truth) = part(batch, range)?;
+        let own = player.logits(cx, view(&batch))?;
         match lesson {
             Lesson::Labels { .. } => cross_entropy_soft(&own, truth),
             Lesson::Distilled { labels, distilled, loss, noise } => {
-                let mut target = other()?;
+                let mut target = other(&batch)?;
                 if let Some((ratio, sigma)) = noise {
                     target = noisy_logits(target.value(), ratio, sigma, cx.address()?)?.into();
                 }
                 let distilled = (distilled * loss.loss(&own, &target)?)?;
                 if labels > 0.0 { distilled + (labels * cross_entropy_soft(&own, truth)?)? } else { Ok(distilled) }
             }
-            Lesson::Game => game(&own, &other()?, cx),
+            Lesson::Game => game(&batch, &truth, &own, &other(&batch)?, cx),
         }
     })
+}
+
+/// Rows of a batch, with their true labels: those of a slot, where several ranks or none share it.
+fn part(batch: &Batch, rows: Range<usize>) -> Result<(Batch, Var)> {
+    let part = batch.part(rows)?;
+    let truth = Var::from(&part.truth);
+    Ok((part, truth))
 }
 
 /// Constant logits of student and teacher; without a teacher the student's stand for both.

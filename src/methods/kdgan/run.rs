@@ -119,7 +119,8 @@ impl KdganRun {
         let train = &self.settings.0.train;
         let seed = RandomKey::stage_seed(train.seed, 1 + player)?;
         let optimizer = OptimizerConfig::Adam { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay };
-        Ok(TrainOptions { optimizer, compute: train.compute.dtype(), ..TrainOptions::adam(lr, seed) })
+        let (compute, slots) = (train.compute.dtype(), train.slots);
+        Ok(TrainOptions { optimizer, compute, slots, ..TrainOptions::adam(lr, seed) })
     }
 
     /// The teacher of the settings, or that of a file. Errors if that one takes other images or knows other classes.

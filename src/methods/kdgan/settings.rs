@@ -205,6 +205,12 @@ impl OwnSettings for KdganSettings {
             let what = format!("steps.pretraining = {pretraining}, expected 0 to steps.student = {student}");
             return Err(Error::Config(what));
         }
+        let (slots, batch) = (self.train.slots, self.steps.batch);
+        if slots > batch {
+            return Err(Error::Config(format!(
+                "train.slots = {slots} of a batch of steps.batch = {batch}: a slot holds an example at least"
+            )));
+        }
         let rest = student - pretraining;
         if rest == 0 && self.kdgan.method != KdganMethod::Ce {
             let method = self.kdgan.method;

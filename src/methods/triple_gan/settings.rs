@@ -181,6 +181,10 @@ impl OwnSettings for TripleGanSettings {
                 GanLoss::Hinge
             ))),
         }?;
+        if self.train.slots != 1 {
+            let what = "train.slots is 1 for Triple-GAN: its losses compare a batch's images, which slots would part";
+            return Err(Error::Config(what.into()));
+        }
         if !self.augment.pretraining {
             let what =
                 "augment.pretraining = false is of veridical kdgan: here all of the classifier's steps are alike";

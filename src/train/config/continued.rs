@@ -61,7 +61,7 @@ fn show(value: Option<&Value>) -> String {
 /// of a run or a checkpoint.
 ///
 /// Errors with all others in which they differ, or with the sections that one of them lacks. What may differ besides
-/// are [`FREE`] and what starts as one of `free` does. Where all that differs is a length which the learning rate
+/// are [`FREE`] and what starts as one of `free` does, but for what stands there after a `!`. Where all that differs is a length which the learning rate
 /// hangs on, and that may not change, it says how to go on.
 pub fn continues(
     here: &str,
@@ -76,7 +76,9 @@ pub fn continues(
     let (here, there) = (flat(&of_here), flat(&of_there));
     let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     let all_free = FREE.into_iter().chain(free.iter().map(AsRef::as_ref));
-    let is_free = |key: &str| all_free.clone().any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES;
+    let is_bound = |key: &str| free.iter().any(|free| free.as_ref().strip_prefix('!') == Some(key));
+    let is_free =
+        |key: &str| !is_bound(key) && (all_free.clone().any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES);
     let is_branch = |key: &str| key != NEVER && branches.iter().any(|branch| key.starts_with(branch.as_ref()));
     let (changed, differ): (Vec<&String>, Vec<&String>) = keys
         .into_iter()

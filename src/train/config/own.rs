@@ -67,7 +67,7 @@ impl<S: MethodSettings> Settings for With<S> {
 /// Settings with sections of their own alone.
 pub trait OwnSettings: Sections + Serialize + DeserializeOwned + Clone {
     /// Keys that may differ between a run and what goes on from it, because they do not change what was computed so
-    /// far.
+    /// far; after a `!` those that may differ elsewhere and must not here.
     const FREE: &'static [&'static str];
     /// Settings that a resumed run may change, as a branch that its log and report tell of, as
     /// [`BRANCHES`](super::BRANCHES).

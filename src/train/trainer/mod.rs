@@ -1,56 +1,22 @@
 //! The loop's inside: one training step, for whatever has weights and a loss.
 
+mod gradient;
+mod options;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::autograd::{Tape, Var};
-use crate::distributed::{Ranks, Share, SlotState, mean_buffers, tree};
+pub use self::gradient::Gradient;
+use self::gradient::in_one_piece;
+pub use self::options::TrainOptions;
+use crate::autograd::Var;
+use crate::distributed::Ranks;
 use crate::error::{Error, Result};
 use crate::nn::{Context, Weights};
 use crate::ops;
-use crate::ops::random::{Address, SampleIds};
-use crate::optim::{HalfLife, Optimizer, OptimizerConfig, PowerFunction, Schedule, StepOptions};
+use crate::optim::{Optimizer, PowerFunction, StepOptions};
 use crate::stop;
-use crate::tensor::{DType, Tensor};
-
-/// How to train.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TrainOptions {
-    /// The seed of everything random: noise, noise levels, dropout.
-    pub seed: u64,
-    /// The optimiser, with the learning rate.
-    pub optimizer: OptimizerConfig,
-    /// What the learning rate is multiplied by over the run.
-    pub schedule: Schedule,
-    /// Gradients longer than this are shortened to it; infinite: none are.
-    pub max_norm: f64,
-    /// The running average of the weights; `None`: there is none.
-    pub average: Option<HalfLife>,
-    /// What matrix products and convolutions are computed in, f32 or bf16.
-    pub compute: DType,
-    /// Whether U-Nets run their blocks again in the backward pass instead of keeping what they computed: less memory,
-    /// the same result up to the rounding of sums.
-    pub recompute: bool,
-    /// Into how many slots a batch is cut, whose gradients are added in a fixed order: as many [ranks](Ranks) at most
-    /// can share the work, and any number of them gives the same bits.
-    pub slots: usize,
-}
-
-impl TrainOptions {
-    /// Adam at this learning rate; no schedule, clipping or average; f32; one slot.
-    pub fn adam(lr: f64, seed: u64) -> Self {
-        TrainOptions {
-            seed,
-            optimizer: OptimizerConfig::adam(lr),
-            schedule: Schedule::default(),
-            max_norm: f64::INFINITY,
-            average: None,
-            compute: DType::F32,
-            recompute: false,
-            slots: 1,
-        }
-    }
-}
+use crate::tensor::Tensor;
 
 /// What a step found.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -65,37 +31,6 @@ pub struct Tick {
     pub gradient_norm: f64,
     /// The learning rate of the step.
     pub learning_rate: f64,
-}
-
-/// A gradient of a loss at the weights of a [`Trainer`], for [`Trainer::apply`].
-#[derive(Debug)]
-pub struct Gradient {
-    flat: Tensor,
-    loss: f64,
-    batch: u64,
-    /// Steps that had been made.
-    step: u64,
-    /// Whose it is.
-    trainer: u64,
-    /// The buffers after the forward pass, if it changed any.
-    buffers: Option<Tensor>,
-}
-
-impl Gradient {
-    /// The loss.
-    pub fn loss(&self) -> f64 {
-        self.loss
-    }
-
-    /// The gradient, laid out as [`Weights::flat`].
-    pub fn flat(&self) -> &Tensor {
-        &self.flat
-    }
-
-    /// As [`flat`](Self::flat), to be changed in place: summed over devices, say.
-    pub fn flat_mut(&mut self) -> &mut Tensor {
-        &mut self.flat
-    }
 }
 
 /// Weights in training: with an optimiser, a schedule, clipping and a running average.
@@ -285,88 +220,6 @@ impl Trainer {
         self.apply(gradient)
     }
 
-    /// The gradient of `loss`, the mean over `batch` samples, at the weights as they are: the first half of a
-    /// [step](Self::step), where several networks take theirs together, or something else is done with it before it is
-    /// [applied](Self::apply).
-    ///
-    /// A parameter that the loss does not use has a gradient of zero; [`Context::unused`] names them.
-    ///
-    /// Errors where `loss` does, if it is not finite, and once the calling thread is to [stop](crate::stop).
-    pub fn gradient(&self, batch: usize, loss: impl FnOnce(&Context) -> Result<Var>) -> Result<Gradient> {
-        let mut loss = Some(loss);
-        self.gradient_in_parts(batch, batch, |cx, _| match loss.take() {
-            Some(loss) => loss(cx),
-            None => Err(in_one_piece("Trainer::gradient")),
-        })
-    }
-
-    /// As [`gradient`](Self::gradient), gathered over parts of at most `part` samples, as
-    /// [`step_in_parts`](Self::step_in_parts) does, and over [slots](TrainOptions::slots): `loss` is asked for those of
-    /// this rank only, and the gradient is that of all.
-    ///
-    /// Buffers of a batch in several slots are the mean of what each slot left in them.
-    pub fn gradient_in_parts(
-        &self,
-        batch: usize,
-        part: usize,
-        mut loss: impl FnMut(&Context, Range<usize>) -> Result<Var>,
-    ) -> Result<Gradient> {
-        let slots = self.options.slots.max(1);
-        if batch < slots {
-            let what = format!("a batch of {batch} in {slots} slots; lower train.slots or raise train.batch");
-            return Err(Error::argument("Trainer::gradient", what));
-        }
-        let slot = |slot: usize| self.slot_gradient(batch, tree::share(batch, slot, slots), part.max(1), &mut loss);
-        let share = Share::compute(&self.ranks, slots, slot);
-        // Whoever has begun to exchange goes through with it: one that left on the way would have missed a step that
-        // the others make.
-        stop::shielded(|| {
-            let (flat, found) = Share::sum(&self.ranks, slots, share)?;
-            let loss = found.iter().map(|state| state.loss).sum();
-            let buffers = mean_buffers(&found)?;
-            if let Some(bad) = buffers.iter().flatten().find(|value| !value.is_finite()) {
-                self.finite("a buffer (running statistics)", (*bad).into())?;
-            }
-            let device = self.weights.device();
-            let buffers = buffers.map(|buffers| Tensor::from_slice(&buffers, [buffers.len()], &device)).transpose()?;
-            Ok(Gradient { flat, loss, batch: batch as u64, step: self.step, trainer: self.id, buffers })
-        })
-    }
-
-    /// The gradient of one slot of a batch, its samples in parts.
-    fn slot_gradient(
-        &self,
-        batch: usize,
-        slot: Range<usize>,
-        part: usize,
-        loss: &mut impl FnMut(&Context, Range<usize>) -> Result<Var>,
-    ) -> Result<(Tensor, SlotState)> {
-        let at = at_most_32_bits(self.step)?;
-        let mut flat = Tensor::zeros([self.weights.layout().flat_len()], DType::F32, &self.weights.device())?;
-        let (mut total, mut updated) = (0.0, None);
-        for first in slot.clone().step_by(part) {
-            let range = first..slot.end.min(first + part);
-            let samples = SampleIds::From(at_most_32_bits(first as u64)?);
-            let address = Address { samples, ..Address::new(self.options.seed, at) };
-            let tape = Tape::new();
-            let cx = Context::training(updated.as_ref().unwrap_or(&self.weights), &tape, address)
-                .compute_in(self.options.compute)
-                .recompute_blocks(self.options.recompute);
-            let share = range.len() as f64 / batch as f64;
-            let is_whole = range.len() == batch;
-            let mean = loss(&cx, range)?;
-            // Not scaled by 1: a batch in one part does what it always did.
-            let mean = if is_whole { mean } else { ops::scale(&mean, share)? };
-            cx.accumulate_gradient(&mut mean.backward()?, &mut flat)?;
-            // Read when the backward pass is under way: reading waits for all that was started before.
-            total += self.finite("the training loss", mean.value().item()?)?;
-            let after = cx.updated()?;
-            updated = after.or(updated);
-        }
-        let buffers = updated.map(|weights| weights.buffers().to_vec()).transpose()?;
-        Ok((flat, SlotState { loss: total, buffers }))
-    }
-
     /// Goes a step down a gradient that was taken at these weights: clips it, changes weights and averages, and takes
     /// over the buffers that the forward pass [updated](Context::update).
     ///
@@ -443,17 +296,4 @@ impl Trainer {
             format!("{value}; the weights are those after step {}. Try a lower learning rate or max_norm", self.step);
         Err(Error::NonFinite { what: format!("{what} of step {}{of}", self.step + 1), found })
     }
-}
-
-/// What a loss that can be asked only once, for the whole batch, comes to where it is cut.
-fn in_one_piece(op: &'static str) -> Error {
-    Error::argument(
-        op,
-        "train.slots cuts the batch, and this loss is of a whole one; leave it at 1, or use `step_in_parts`",
-    )
-}
-
-/// Steps are a word of every random number's address.
-fn at_most_32_bits(step: u64) -> Result<u32> {
-    u32::try_from(step).map_err(|_| Error::argument("Trainer::step", format!("step {step} is not below 2^32")))
 }
