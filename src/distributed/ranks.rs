@@ -30,9 +30,9 @@ pub trait Collective: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// As [`exchange`](Self::exchange), of flat tensors of f32 on one device: sends each rank `r` those of `outgoing[r]`
-    /// and returns what has come here, one after another in the order of ranks. `incoming[r]` are the lengths of what
-    /// `r` sends. By default all of it goes through the memory of the host.
+    /// As [`exchange`](Self::exchange), of flat tensors of f32 on one device: sends each rank `r` those of
+    /// `outgoing[r]` and returns what has come here, one after another in the order of ranks. `incoming[r]` are the
+    /// lengths of what `r` sends. By default all of it goes through the memory of the host.
     fn exchange_tensors(&self, outgoing: &[Vec<Tensor>], incoming: &[Vec<usize>]) -> Result<Tensor> {
         let device = outgoing.iter().flatten().next().map_or(Device::Cpu, Tensor::device);
         let bytes = |tensors: &Vec<Tensor>| {

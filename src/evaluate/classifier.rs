@@ -193,8 +193,8 @@ impl ImageClassifier {
         self.features_and_logits_on(pixels, &Ranks::alone())
     }
 
-    /// As [`features_and_logits`](Self::features_and_logits), each rank of `ranks` its share of the images, all of which
-    /// get the whole: the bits of one. Errors also if a rank is lost.
+    /// As [`features_and_logits`](Self::features_and_logits), each rank of `ranks` its share of the images, all of
+    /// which get the whole: the bits of one. Errors also if a rank is lost.
     pub fn features_and_logits_on(&self, pixels: &[f32], ranks: &Ranks) -> Result<(Vec<f32>, Vec<f32>)> {
         let cx = Context::inference(&self.weights);
         let device = self.weights.device();

@@ -29,8 +29,8 @@ pub fn check_same(trained: &dyn Trained, plan: &Plan, ranks: &Ranks) -> Result<(
     check_apart(&device, ranks)
 }
 
-/// Has ranks that are [alike](check_same) exchange gradients as directly as their devices can; a line on how, if that is
-/// worth one.
+/// Has ranks that are [alike](check_same) exchange gradients as directly as their devices can; a line on how, if that
+/// is worth one.
 pub fn connect(trained: &mut dyn Trained, ranks: &Ranks) -> Result<Option<String>> {
     #[cfg(feature = "cuda")]
     if let Some(device) = trained.players().first().map(|(_, trainer)| trainer.weights().device()) {
@@ -104,4 +104,75 @@ pub fn last(ranks: &Ranks, act: impl FnOnce() -> Result<End>) -> Result<End> {
                 .ok_or_else(|| Error::Rank { rank: 0, what: "ended in an unknown way".into() })
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::gpu::{Driver, Field, Gpu, Launch as KernelLaunch};
+    use crate::distributed::{Launch, Patience};
+
+    /// A GPU of which nothing is known but which one it is.
+    struct Known(&'static str);
+
+    fn nothing<T>() -> Result<T> {
+        Err(Error::Driver { what: "a test's device".into(), why: "it does nothing".into() })
+    }
+
+    impl Driver for Known {
+        fn name(&self) -> String {
+            "some card".into()
+        }
+        fn identity(&self) -> Option<String> {
+            Some(self.0.into())
+        }
+        fn allocate(&self, _: usize) -> Result<u64> {
+            nothing()
+        }
+        fn free(&self, _: u64, _: usize) {}
+        fn upload(&self, _: u64, _: &[u8]) -> Result<()> {
+            nothing()
+        }
+        fn download(&self, _: u64, _: &mut [u8]) -> Result<()> {
+            nothing()
+        }
+        fn copy(&self, _: u64, _: u64, _: usize) -> Result<()> {
+            nothing()
+        }
+        fn zero(&self, _: u64, _: usize) -> Result<()> {
+            nothing()
+        }
+        fn launch(&self, _: &KernelLaunch, _: &[u8], _: &'static [Field]) -> Result<()> {
+            nothing()
+        }
+        fn synchronize(&self) -> Result<()> {
+            nothing()
+        }
+    }
+
+    /// What each of three ranks is told, each on a device.
+    fn told(devices: [Device; 3]) -> Vec<Result<()>> {
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        std::thread::scope(|scope| {
+            let rank = |(rank, device): (usize, Device)| {
+                scope.spawn(move || {
+                    let launch = Launch { rank, size: 3, local_rank: None, host: "127.0.0.1".into(), port };
+                    check_apart(&device, &launch.join(Patience::default(), &mut |_| ()).unwrap())
+                })
+            };
+            let all: Vec<_> = devices.into_iter().enumerate().map(rank).collect();
+            all.into_iter().map(|rank| rank.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn two_ranks_on_one_gpu_are_an_error_on_all() {
+        let gpu = |identity| Device::Gpu(Gpu::new(Known(identity)));
+        for outcome in told([gpu("a"), gpu("b"), gpu("a")]) {
+            let error = outcome.unwrap_err().to_string();
+            assert!(error.contains("ranks 0 and 2 compute on one and the same some card"), "{error}");
+        }
+        assert!(told([gpu("a"), gpu("b"), gpu("c")]).iter().all(Result::is_ok));
+        assert!(told([Device::Cpu, Device::Cpu, Device::Cpu]).iter().all(Result::is_ok));
+    }
 }

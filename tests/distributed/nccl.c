@@ -1,7 +1,7 @@
-// A stand-in for NCCL that moves numbers between processes by files, for devices whose memory is the process's own: with
-// it the emulator's ranks make the calls that ranks on GPUs make. It keeps NCCL's promises about them: nothing blocks,
-// what was begun is IN_PROGRESS until it has been asked after, transfers of a group match in order and in length, and
-// misuse is an error.
+// A stand-in for NCCL that moves numbers between processes by files, for devices whose memory is the process's own:
+// with it the emulator's ranks make the calls that ranks on GPUs make. It keeps NCCL's promises about them: nothing
+// blocks, what was begun is IN_PROGRESS until it has been asked after, transfers of a group match in order and in
+// length, and misuse is an error.
 //
 // FAKE_NCCL_FOLDER   where the files go
 // FAKE_NCCL_VERSION  what version it claims to be

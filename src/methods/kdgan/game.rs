@@ -215,8 +215,8 @@ impl<'a> Kdgan<'a> {
     }
 }
 
-/// The gradient of a lesson; `view` is what the player sees of a batch, `other` the other's logits on it, and `game` the
-/// loss of the game, of a batch with its true labels and own and other logits.
+/// The gradient of a lesson; `view` is what the player sees of a batch, `other` the other's logits on it, and `game`
+/// the loss of the game, of a batch with its true labels and own and other logits.
 fn learn(
     player: &Player,
     view: impl Fn(&Batch) -> &Tensor,

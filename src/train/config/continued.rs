@@ -61,8 +61,8 @@ fn show(value: Option<&Value>) -> String {
 /// of a run or a checkpoint.
 ///
 /// Errors with all others in which they differ, or with the sections that one of them lacks. What may differ besides
-/// are [`FREE`] and what starts as one of `free` does, but for what stands there after a `!`. Where all that differs is a length which the learning rate
-/// hangs on, and that may not change, it says how to go on.
+/// are [`FREE`] and what starts as one of `free` does, but for what stands there after a `!`. Where all that differs is
+/// a length which the learning rate hangs on, and that may not change, it says how to go on.
 pub fn continues(
     here: &str,
     there: &str,

@@ -79,8 +79,8 @@ impl Trainer {
         self.gradient_and_figures(batch, part, |cx, range| Ok((loss(cx, range)?, Vec::new())))
     }
 
-    /// As [`gradient_in_parts`](Self::gradient_in_parts), of a loss that tells other figures besides, each the mean over
-    /// the same samples and as many every time: [`Gradient::figures`] are those of the whole batch.
+    /// As [`gradient_in_parts`](Self::gradient_in_parts), of a loss that tells other figures besides, each the mean
+    /// over the same samples and as many every time: [`Gradient::figures`] are those of the whole batch.
     pub fn gradient_and_figures(
         &self,
         batch: usize,
