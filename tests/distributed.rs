@@ -12,6 +12,8 @@ mod locate;
 mod nccl;
 #[path = "distributed/network.rs"]
 mod network;
+#[path = "distributed/shards.rs"]
+mod shards;
 #[path = "distributed/shared.rs"]
 mod shared;
 #[path = "distributed/trainer.rs"]

@@ -112,7 +112,7 @@ impl Ranks {
     }
 
     /// What each rank has for each other one, in flat tensors of f32; see [`Collective::exchange_tensors`].
-    pub(super) fn exchange_tensors(&self, outgoing: &[Vec<Tensor>], incoming: &[Vec<usize>]) -> Result<Tensor> {
+    pub(crate) fn exchange_tensors(&self, outgoing: &[Vec<Tensor>], incoming: &[Vec<usize>]) -> Result<Tensor> {
         match &self.0 {
             Some(all) => all.exchange_tensors(outgoing, incoming),
             None => Err(Error::argument("Ranks::exchange_tensors", "there is only one rank")),

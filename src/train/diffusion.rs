@@ -262,12 +262,13 @@ impl Trained for DiffusionTraining<'_> {
         snapshots::cut(place.path(), self.trainer.seen(), config.train.batch as u64, every)
     }
 
-    fn kept(&mut self, place: &RunDir, tick: &Tick) -> Result<()> {
+    fn keeps(&self, tick: &Tick) -> bool {
         let config = &self.at.config;
-        match snapshots::due(tick.seen, config.train.batch as u64, config.average.snapshot_every) {
-            true => self.snapshot(place),
-            false => Ok(()),
-        }
+        snapshots::due(tick.seen, config.train.batch as u64, config.average.snapshot_every)
+    }
+
+    fn kept(&mut self, place: &RunDir, _: &Tick) -> Result<()> {
+        self.snapshot(place)
     }
 
     fn leaves(&self, images: u64) -> Vec<String> {

@@ -205,8 +205,11 @@ impl<'a> Run<'a> {
         if due(plan.log_every) || due(plan.checkpoint_every) || tick.step == plan.steps {
             stop::shielded(|| self.write_log(tick, rate))?;
         }
-        if self.place.is_writer() {
-            stop::shielded(|| self.trained.kept(self.place, tick))?;
+        if self.trained.keeps(tick) {
+            stop::shielded(|| {
+                together::gather(self.trained)?;
+                if self.place.is_writer() { self.trained.kept(self.place, tick) } else { Ok(()) }
+            })?;
         }
         if due(plan.checkpoint_every) && tick.step != plan.steps {
             stop::shielded(|| self.checkpoint())?;
@@ -219,6 +222,7 @@ impl<'a> Run<'a> {
 
     /// The first rank draws and measures; the others wait for it.
     fn show(&mut self, moment: Moment, observer: &mut dyn Observer) -> Result<()> {
+        stop::shielded(|| together::gather(self.trained))?;
         let ranks = self.place.ranks();
         let shown = ranks.on_first(|| {
             self.trained.show(self.place, &mut self.log, moment, observer)?;
@@ -257,6 +261,7 @@ impl<'a> Run<'a> {
     }
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
+        together::gather(self.trained)?;
         self.log.sync()?;
         let directory = self.place.path().join(CHECKPOINTS);
         if !self.place.is_writer() {
@@ -286,6 +291,10 @@ impl<'a> Run<'a> {
             let directory = self.place.path().join(CHECKPOINTS);
             let newest = checkpoint::steps(&directory)?.into_iter().max();
             self.last_checkpoint = newest.map(|step| checkpoint::path(&directory, step));
+            return Ok(());
+        }
+        // The share of who is lost is lost with it: the last checkpoint counts.
+        if self.trained.players().iter().any(|(_, trainer)| !trainer.is_whole()) {
             return Ok(());
         }
         if self.last_checkpoint.as_ref().is_some_and(|path| checkpoint::is_of(path, self.steps())) {
@@ -347,6 +356,7 @@ impl<'a> Run<'a> {
 
     /// Writes what the run is resumed from, and the models.
     fn keep(&mut self, end: End) -> Result<PathBuf> {
+        together::gather(self.trained)?;
         let steps = self.steps();
         if let Some((tick, rate)) = self.last.take()
             && self.since.1 > 0

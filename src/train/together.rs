@@ -42,6 +42,11 @@ pub fn connect(trained: &mut dyn Trained, ranks: &Ranks) -> Result<Option<String
     Ok(None)
 }
 
+/// Has every rank know all players' whole state, where each keeps a share of it. All ranks call this together.
+pub fn gather(trained: &mut dyn Trained) -> Result<()> {
+    trained.players_mut().into_iter().try_for_each(|(_, trainer)| trainer.gather())
+}
+
 /// Settings but for the device, of which each rank has its own.
 pub fn without_device(document: &str) -> String {
     document.lines().filter(|line| !line.starts_with("device = ")).collect::<Vec<_>>().join("\n")

@@ -74,7 +74,13 @@ pub trait Trained {
         Ok(())
     }
 
-    /// Asked after every step, for what is kept beside checkpoints.
+    /// Whether something is kept beside checkpoints after a step.
+    fn keeps(&self, tick: &Tick) -> bool {
+        let _ = tick;
+        false
+    }
+
+    /// Asked after every step that something is [kept](Self::keeps) of beside checkpoints.
     fn kept(&mut self, place: &RunDir, tick: &Tick) -> Result<()> {
         let _ = (place, tick);
         Ok(())

@@ -130,14 +130,39 @@ fn a_run_is_the_same_on_any_number_of_ranks() {
 
 #[test]
 fn a_killed_rank_ends_the_others_and_the_run_goes_on_with_another_number() {
+    killed(&["--steps", "60", "--set", "train.checkpoint_every=5"]);
+}
+
+#[test]
+fn so_it_does_where_optimiser_and_averages_are_in_shares() {
+    let averages = ["--set", "average.power=[0.05, 0.1]", "--set", "average.snapshot_every=64"];
+    let shares = ["--steps", "60", "--set", "train.checkpoint_every=5", "--set", "train.shard_state=true"];
+    killed(&[&shares[..], &averages].concat());
+}
+
+/// Every file of a run that training leaves, but for settings and the log.
+fn files(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for folder in ["checkpoints/step-000000060", "snapshots"] {
+        let Ok(entries) = fs::read_dir(run.join(folder)) else { continue };
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let tensors = paths.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
+        found.extend(
+            tensors.map(|path| (path.strip_prefix(run).unwrap().display().to_string(), fs::read(&path).unwrap())),
+        );
+    }
+    found.sort();
+    found
+}
+
+fn killed(long: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let (whole, run) = (dir.path().join("whole"), dir.path().join("run"));
-    let long = ["--steps", "60", "--set", "train.checkpoint_every=5"];
-    alone(&whole, &long);
+    alone(&whole, long);
     // Rank 1 is killed, then rank 0.
     for (round, killed) in [1, 0].into_iter().enumerate() {
         let port = free_port();
-        let command = || if round == 0 { train(&run, &long) } else { resume(&run) };
+        let command = || if round == 0 { train(&run, long) } else { resume(&run) };
         let mut children: Vec<Child> = (0..2).map(|rank| start(command(), rank, 2, port)).collect();
         let there = run.join(["checkpoints/step-000000005", "checkpoints/step-000000020"][round]);
         let began = Instant::now();
@@ -161,6 +186,10 @@ fn a_killed_rank_ends_the_others_and_the_run_goes_on_with_another_number() {
     let last: Vec<Child> = (0..4).map(|rank| start(resume(&run), rank, 4, port)).collect();
     succeeds(&last.into_iter().map(|child| child.wait_with_output().unwrap()).collect::<Vec<_>>());
     assert_eq!(model(&run), model(&whole));
+    let (left, expected) = (files(&run), files(&whole));
+    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&left), names(&expected));
+    assert!(left == expected && left.len() > 2, "{:?}", names(&left));
 }
 
 #[test]

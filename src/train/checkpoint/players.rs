@@ -58,7 +58,7 @@ pub(in crate::train) fn check_names(trained: &dyn Trained) -> Result<()> {
         if player.is_empty() {
             return Err(Error::Config("a player has no name".into()));
         }
-        let powers: Vec<String> = trainer.power_averages()?.iter().map(|(width, _)| power(*width)).collect();
+        let powers: Vec<String> = trainer.power_widths().into_iter().map(power).collect();
         let whats = [WEIGHTS, AVERAGE, OPTIMIZER].into_iter().chain(powers.iter().map(String::as_str));
         whats.map(|what| file(player, what)).try_for_each(&mut own)?;
     }
@@ -69,8 +69,8 @@ pub(in crate::train) fn check_names(trained: &dyn Trained) -> Result<()> {
 pub(in crate::train) fn bytes(trained: &dyn Trained) -> Result<u64> {
     let mut bytes: usize = trained.state()?.iter().map(|(_, bytes)| bytes.len()).sum();
     for (_, trainer) in trained.players() {
-        let copies = 1 + usize::from(trainer.has_average()) + trainer.power_averages()?.len();
-        let buffers: usize = trainer.optimizer().state().iter().map(|(_, buffer)| buffer.len()).sum();
+        let copies = 1 + usize::from(trainer.has_average()) + trainer.power_widths().len();
+        let buffers = trainer.optimizer().state().len() * trainer.weights().flat().len();
         bytes += copies * weights(trainer) as usize + buffers * size_of::<f32>();
     }
     Ok(bytes as u64)
@@ -108,7 +108,7 @@ pub(super) fn write(partial: &Path, trained: &dyn Trained) -> Result<BTreeMap<St
             add(file(player, &power(width)), &|path| trained.save(player, &weights, path))?;
         }
         add(file(player, OPTIMIZER), &|path| {
-            let buffers = trainer.optimizer().state().into_iter();
+            let buffers = trainer.optimizer_state()?.into_iter();
             let buffers: Vec<_> = buffers
                 .map(|(name, buffer)| Ok((name, buffer.shape().clone(), buffer.to_vec::<f32>()?)))
                 .collect::<Result<_>>()?;
@@ -125,7 +125,7 @@ pub(super) fn restore(checkpoint: &Checkpoint, trained: &mut dyn Trained) -> Res
     for (player, trainer) in trained.players() {
         let load = |what: &str| trained.load(player, &path.join(file(player, what)));
         let (step, seen) = state.players.get(player).copied().unwrap_or((state.step, state.seen));
-        let widths: Vec<f64> = trainer.power_averages()?.iter().map(|(width, _)| *width).collect();
+        let widths: Vec<f64> = trainer.power_widths();
         let state = TrainerState {
             step,
             seen,

@@ -11,13 +11,14 @@ use crate::settings::flat;
 
 /// Settings that may differ between a checkpoint and the run that goes on from it: they do not change what is computed,
 /// or are meant to be changed (how long, where).
-const FREE: [&str; 15] = [
+const FREE: [&str; 16] = [
     "data.path",
     "train.init",
     "train.device",
     "train.images",
     "train.micro_batch",
     "train.slots",
+    "train.shard_state",
     "train.log_every",
     "train.sample_every",
     "train.checkpoint_every",

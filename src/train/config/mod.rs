@@ -107,6 +107,7 @@ impl RunConfig {
             compute: self.train.compute.dtype(),
             recompute: self.train.checkpoint_activations,
             slots: self.train.slots,
+            shard_state: self.train.shard_state,
         }
     }
 

@@ -265,6 +265,9 @@ crate::settings! {
         /// Slots that a batch is cut into, whose gradients are added in a fixed order: as many processes at most can
         /// share the work, and any number of them gives the same bits.
         slots: usize = 1, in 1..=1 << 16;
+        /// Whether each of several processes keeps only its share of the optimiser's state and of the averages, to the
+        /// same bits: less memory, half as much again to exchange.
+        shard_state: bool = false;
         /// Images of the whole run, each time one is seen.
         images: u64 = 200_000_000, in 1..=1 << 50;
         /// A model file to start from, of the same architecture; empty: random weights.

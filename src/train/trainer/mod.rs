@@ -2,6 +2,7 @@
 
 mod gradient;
 mod options;
+mod shards;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use self::gradient::Gradient;
 use self::gradient::in_one_piece;
 pub use self::options::TrainOptions;
+use self::shards::Shard;
 use crate::autograd::Var;
 use crate::distributed::Ranks;
 use crate::error::{Error, Result};
@@ -77,6 +79,8 @@ pub struct Trainer {
     powers: Vec<(f64, PowerFunction, Tensor)>,
     step: u64,
     seen: u64,
+    /// Where optimiser and averages are of a part of the weights alone.
+    shard: Option<Shard>,
 }
 
 /// Everything that a trainer needs to go on where another one was.
@@ -105,15 +109,31 @@ impl Trainer {
         static TRAINERS: AtomicU64 = AtomicU64::new(0);
         let id = TRAINERS.fetch_add(1, Ordering::Relaxed);
         let (ranks, powers) = (Ranks::alone(), Vec::new());
-        Ok(Trainer { id, player: None, options, ranks, weights, optimizer, average, powers, step: 0, seen: 0 })
+        Ok(Trainer {
+            id,
+            player: None,
+            options,
+            ranks,
+            weights,
+            optimizer,
+            average,
+            powers,
+            step: 0,
+            seen: 0,
+            shard: None,
+        })
     }
 
     /// Shares the slots of every batch with other ranks, all of which train the same weights with the same options. To
-    /// be called before the first step. Errors where there are fewer slots than ranks.
+    /// be called before the first step; later only with the same ranks, connected otherwise. Errors where there are
+    /// fewer slots than ranks.
     pub fn share_with(&mut self, ranks: &Ranks) -> Result<()> {
         ranks.check_slots(self.options.slots)?;
         self.ranks = ranks.clone();
-        Ok(())
+        match self.options.shard_state && !ranks.is_alone() && self.shard.is_none() {
+            true => self.keep_share(),
+            false => Ok(()),
+        }
     }
 
     /// Keeps averages of the weights with power functions of these widths besides, for
@@ -126,9 +146,17 @@ impl Trainer {
         Ok(self)
     }
 
-    /// The power-function averages with their widths.
+    /// The power-function averages with their widths. Errors where they are in shares and have not been
+    /// [gathered](Self::gather).
     pub fn power_averages(&self) -> Result<Vec<(f64, Weights)>> {
-        self.powers.iter().map(|(width, _, flat)| Ok((*width, self.weights.with_flat(flat.clone())?))).collect()
+        let weights = |flat: &Tensor| self.weights.with_flat(flat.clone());
+        let averages = self.whole_powers()?.into_iter().map(weights);
+        self.power_widths().into_iter().zip(averages).map(|(width, average)| Ok((width, average?))).collect()
+    }
+
+    /// The widths of the power-function averages.
+    pub fn power_widths(&self) -> Vec<f64> {
+        self.powers.iter().map(|(width, ..)| *width).collect()
     }
 
     /// Names it in errors, as one of several players.
@@ -141,7 +169,8 @@ impl Trainer {
         self.average.is_some()
     }
 
-    /// The optimiser, with its buffers.
+    /// The optimiser, with its buffers: of this rank's share of the weights, where ranks
+    /// [share](TrainOptions::shard_state) them.
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
@@ -158,7 +187,7 @@ impl Trainer {
         let weights = fits(&state.weights)?.with_buffers_of(&state.weights)?;
         let average = match (&self.average, &state.average) {
             (None, _) => None,
-            (Some(_), Some(average)) => Some(fits(average)?.flat().clone()),
+            (Some(_), Some(average)) => Some(self.own_share(fits(average)?.flat().clone())?),
             (Some(_), None) => {
                 return Err(Error::Config("the stored state has no running average of the weights".into()));
             }
@@ -169,13 +198,20 @@ impl Trainer {
                 "the stored state has {found} power-function averages, expected {expected}"
             )));
         }
-        let powers = state.powers.iter().map(|power| Ok(fits(power)?.flat().clone())).collect::<Result<Vec<_>>>()?;
-        let find =
-            |name: &str| state.optimizer.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor.clone());
+        let own = |power: &Weights| self.own_share(fits(power)?.flat().clone());
+        let powers = state.powers.iter().map(own).collect::<Result<Vec<_>>>()?;
+        let whole = self.weights.flat().shape();
+        let buffers = state.optimizer.into_iter().map(|(name, buffer)| match buffer.shape() == whole {
+            true => Ok((name, self.own_share(buffer)?)),
+            false => Ok((name, buffer)), // which the optimiser refuses
+        });
+        let buffers = buffers.collect::<Result<Vec<_>>>()?;
+        let find = |name: &str| buffers.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor.clone());
         let weights = weights.for_compute(self.options.compute)?;
         self.optimizer.restore(state.step, find)?;
         (self.weights, self.average, self.step, self.seen) = (weights, average, state.step, state.seen);
         self.powers.iter_mut().zip(powers).for_each(|(power, stored)| power.2 = stored);
+        self.forget_whole();
         Ok(())
     }
 
@@ -184,9 +220,11 @@ impl Trainer {
         &self.weights
     }
 
-    /// The running average of the weights; without one, the weights themselves.
+    /// The running average of the weights; without one, the weights themselves. Errors where it is in shares and has
+    /// not been [gathered](Self::gather).
     pub fn average(&self) -> Result<Weights> {
-        self.average.as_ref().map_or_else(|| Ok(self.weights.clone()), |flat| self.weights.with_flat(flat.clone()))
+        let average = if self.has_average() { self.whole_average()? } else { None };
+        average.map_or_else(|| Ok(self.weights.clone()), |flat| self.weights.with_flat(flat.clone()))
     }
 
     /// Steps made so far.
@@ -275,11 +313,16 @@ impl Trainer {
         // 0.
         let lr_factor = self.options.schedule.factor(seen);
         let beta = self.options.average.map_or(0.0, |average| average.beta(self.seen, batch));
-        let (weights, copy) = self.weights.flat_and_halves_mut();
-        let ema = self.average.as_mut().map(|ema| (ema, beta));
-        self.optimizer.step(weights, &flat, StepOptions { lr_factor, clip: Some(&clip), ema, copy })?;
-        for (_, profile, average) in &mut self.powers {
-            ops::average(average, self.weights.flat(), profile.beta(self.seen, batch))?;
+        match self.part() {
+            Some(part) => self.take_share(part, &flat, (lr_factor, &clip), (beta, batch))?,
+            None => {
+                let (weights, copy) = self.weights.flat_and_halves_mut();
+                let ema = self.average.as_mut().map(|ema| (ema, beta));
+                self.optimizer.step(weights, &flat, StepOptions { lr_factor, clip: Some(&clip), ema, copy })?;
+                for (_, profile, average) in &mut self.powers {
+                    ops::average(average, self.weights.flat(), profile.beta(self.seen, batch))?;
+                }
+            }
         }
         buffers.map_or(Ok(()), |buffers| self.weights.set_buffers(buffers))?;
         (self.step, self.seen) = (step, seen);
