@@ -130,6 +130,12 @@ pub enum Error {
         /// What became of it.
         what: String,
     },
+    /// An exchange between ranks that failed, although none of them is known to be lost.
+    #[error("{what}")]
+    Exchange {
+        /// What failed, why, and what to do.
+        what: String,
+    },
     /// The time that a run was given is up.
     #[error("the time that was given is up before it was done; it can be taken up again where it is")]
     OutOfTime,
@@ -142,6 +148,11 @@ impl Error {
     /// A shape error; `got` is anything that prints, such as a `Shape`.
     pub fn shape(op: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
         Error::Shape { op, expected: expected.into(), got: got.to_string() }
+    }
+
+    /// Whether what failed is between ranks, and nothing is wrong with what this one has.
+    pub(crate) fn is_between_ranks(&self) -> bool {
+        matches!(self, Error::Rank { .. } | Error::Exchange { .. })
     }
 
     /// A dtype error.

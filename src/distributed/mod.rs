@@ -28,4 +28,5 @@ pub use tcp::Tcp;
 
 #[cfg(feature = "cuda")]
 pub(crate) use nccl::on as on_device;
+pub(crate) use ranks::floats;
 pub(crate) use sum::{Share, SlotState, mean_buffers};

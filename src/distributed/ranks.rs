@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
+use super::Patience;
 use crate::error::{Error, Result};
 use crate::tensor::{Device, Tensor};
 
@@ -24,39 +24,54 @@ pub trait Collective: fmt::Debug + Send + Sync {
     /// Tells the others that this rank ends, and why: their exchanges end in that.
     fn abort(&self, why: &str);
 
-    /// Errors where a rank is known to be lost, or where it has been waited since then for longer than for ranks that
-    /// live: for who waits for something else than [`exchange`](Self::exchange).
-    fn check(&self, _since: Instant) -> Result<()> {
+    /// How long this waits for other ranks, if [`check`](Self::check) tells of those that are lost: whoever waits for
+    /// them by other means than [`exchange`](Self::exchange) asks it. `None`: it does not tell.
+    fn patience(&self) -> Option<Patience> {
+        None
+    }
+
+    /// Errors where a rank is known to be lost.
+    fn check(&self) -> Result<()> {
         Ok(())
     }
 
     /// As [`exchange`](Self::exchange), of flat tensors of f32 on one device: sends each rank `r` those of
     /// `outgoing[r]` and returns what has come here, one after another in the order of ranks. `incoming[r]` are the
-    /// lengths of what `r` sends. By default all of it goes through the memory of the host.
+    /// lengths of what `r` sends. By default all of it goes through the memory of the host, where the result then is.
     fn exchange_tensors(&self, outgoing: &[Vec<Tensor>], incoming: &[Vec<usize>]) -> Result<Tensor> {
-        let device = outgoing.iter().flatten().next().map_or(Device::Cpu, Tensor::device);
-        let bytes = |tensors: &Vec<Tensor>| {
-            let mut bytes = Vec::with_capacity(4 * tensors.iter().map(Tensor::len).sum::<usize>());
-            for tensor in tensors {
-                bytes.extend_from_slice(bytemuck::cast_slice(&tensor.to_vec::<f32>()?));
-            }
-            Ok(bytes)
-        };
-        let came = self.exchange(outgoing.iter().map(bytes).collect::<Result<_>>()?)?;
-        let mut all = Vec::with_capacity(incoming.iter().flatten().sum());
-        for (rank, (bytes, lengths)) in came.iter().zip(incoming).enumerate() {
-            all.extend(floats(rank, bytes, lengths.iter().sum())?);
-        }
-        let length = all.len();
-        match device {
-            Device::Cpu => Tensor::from_vec(all, [length], &device),
-            gpu => Tensor::from_slice(&all, [length], &gpu),
-        }
+        let outgoing = outgoing.iter().map(|tensors| bytes(tensors)).collect::<Result<_>>()?;
+        joined(&self.exchange(outgoing)?, incoming.iter().map(|lengths| lengths.iter().sum()))
+    }
+
+    /// What each rank says to all, a flat tensor of f32, one after another in the order of ranks, of which rank `r` has
+    /// one of `lengths[r]` numbers. By default as [`exchange_tensors`](Self::exchange_tensors).
+    fn gather_tensors(&self, own: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+        let outgoing = vec![bytes(std::slice::from_ref(own))?; self.size()];
+        joined(&self.exchange(outgoing)?, lengths.iter().copied())
     }
 }
 
+/// The numbers of tensors of f32, one after another.
+fn bytes(tensors: &[Tensor]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4 * tensors.iter().map(Tensor::len).sum::<usize>());
+    for tensor in tensors {
+        bytes.extend_from_slice(bytemuck::cast_slice(&tensor.to_vec::<f32>()?));
+    }
+    Ok(bytes)
+}
+
+/// What ranks sent, so many numbers each, as one tensor in the memory of the host.
+fn joined(came: &[Vec<u8>], lengths: impl Iterator<Item = usize>) -> Result<Tensor> {
+    let mut all = Vec::new();
+    for (rank, (bytes, length)) in came.iter().zip(lengths).enumerate() {
+        all.extend(floats(rank, bytes, length)?);
+    }
+    let length = all.len();
+    Tensor::from_vec(all, [length], &Device::Cpu)
+}
+
 /// Bytes of a rank as numbers, as many as there must be.
-pub(super) fn floats(rank: usize, bytes: &[u8], expected: usize) -> Result<Vec<f32>> {
+pub(crate) fn floats(rank: usize, bytes: &[u8], expected: usize) -> Result<Vec<f32>> {
     if bytes.len() != 4 * expected {
         let what = format!("sent {} bytes, and {} were expected", bytes.len(), 4 * expected);
         return Err(Error::Rank { rank, what });
@@ -113,16 +128,28 @@ impl Ranks {
 
     /// What each rank has for each other one, in flat tensors of f32; see [`Collective::exchange_tensors`].
     pub(crate) fn exchange_tensors(&self, outgoing: &[Vec<Tensor>], incoming: &[Vec<usize>]) -> Result<Tensor> {
-        match &self.0 {
-            Some(all) => all.exchange_tensors(outgoing, incoming),
-            None => Err(Error::argument("Ranks::exchange_tensors", "there is only one rank")),
-        }
+        self.several()?.exchange_tensors(outgoing, incoming)
+    }
+
+    /// What each rank says to all, a flat tensor of f32; see [`Collective::gather_tensors`].
+    pub(crate) fn gather_tensors(&self, own: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+        self.several()?.gather_tensors(own, lengths)
+    }
+
+    fn several(&self) -> Result<&dyn Collective> {
+        self.0.as_deref().ok_or_else(|| Error::argument("Ranks", "there is only one rank to exchange tensors"))
+    }
+
+    /// How long others are waited for; see [`Collective::patience`].
+    #[allow(dead_code)] // only NCCL asks
+    pub(super) fn patience(&self) -> Option<Patience> {
+        self.0.as_ref().and_then(|all| all.patience())
     }
 
     /// Errors where a rank is known to be lost; see [`Collective::check`].
     #[allow(dead_code)] // only NCCL asks
-    pub(super) fn check(&self, since: Instant) -> Result<()> {
-        self.0.as_ref().map_or(Ok(()), |all| all.check(since))
+    pub(super) fn check(&self) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), |all| all.check())
     }
 
     /// What each rank says to all, by rank.

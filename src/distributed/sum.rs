@@ -63,7 +63,7 @@ impl Share {
             let what = format!("{} ranks for {slots} slots: a rank has nothing to do; raise train.slots", ranks.size());
             return Err(Error::Config(what));
         };
-        let (shape, length) = (like.shape().clone(), like.len());
+        let (shape, length, device) = (like.shape().clone(), like.len(), like.device());
         let parts: Vec<_> = (0..ranks.size()).map(|rank| tree::share(length, rank, ranks.size())).collect();
         let flat: Vec<Tensor> = nodes.into_iter().map(|(_, sum)| sum.reshape([length])).collect::<Result<_>>()?;
         let cut = |part: &Range<usize>| flat.iter().map(|sum| sum.narrow(part.start, part.len())).collect();
@@ -75,9 +75,9 @@ impl Share {
         let came = ranks.exchange_tensors(&outgoing, &incoming)?;
         drop((outgoing, flat));
         let finished = finish(slots, known.into_iter().flatten(), &came, own)?;
-        let incoming: Vec<_> = parts.iter().map(|part| vec![part.len()]).collect();
-        let whole = ranks.exchange_tensors(&vec![vec![finished]; ranks.size()], &incoming)?;
-        Ok((whole.reshape(shape)?, states))
+        let lengths: Vec<_> = parts.iter().map(Range::len).collect();
+        let whole = ranks.gather_tensors(&finished, &lengths)?;
+        Ok((whole.to_device(&device)?.reshape(shape)?, states))
     }
 }
 

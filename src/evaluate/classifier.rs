@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autograd::Var;
 use crate::data::{Batches, Images};
-use crate::distributed::{Ranks, tree};
+use crate::distributed::{Ranks, floats, tree};
 use crate::error::{Error, Result};
 use crate::nn::{
     self, AnyClassifier, AnyClassifierConfig, ClassifierConfig, Context, FeatureClassifier, Layout, LeNetConfig,
@@ -217,11 +217,21 @@ impl ImageClassifier {
             Ok((features, logits))
         };
         let (features, logits) = ranks.together(run())?;
-        let all = |own: &[f32]| -> Result<Vec<f32>> {
-            let parts = ranks.gather(bytemuck::cast_slice(own))?;
-            Ok(parts.iter().flat_map(|part| bytemuck::pod_collect_to_vec::<u8, f32>(part)).collect())
+        if ranks.is_alone() {
+            return Ok((features, logits));
+        }
+        let images = |rank: usize| {
+            let batches = &batches[tree::share(batches.len(), rank, ranks.size())];
+            batches.iter().map(|pixels| pixels.len() / values).sum::<usize>()
         };
-        if ranks.is_alone() { Ok((features, logits)) } else { Ok((all(&features)?, all(&logits)?)) }
+        let all = |own: &[f32], dims: usize| -> Result<Vec<f32>> {
+            let mut all = Vec::new();
+            for (rank, part) in ranks.gather(bytemuck::cast_slice(own))?.iter().enumerate() {
+                all.extend(floats(rank, part, images(rank) * dims)?);
+            }
+            Ok(all)
+        };
+        Ok((all(&features, self.feature_dims())?, all(&logits, self.classes())?))
     }
 }
 

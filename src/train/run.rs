@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
             let rate = recent.rate(tick.seen);
             observer.ticked(&tick, rate, self.plan.samples);
             self.after(&tick, rate, observer).map_err(|e| match e {
-                Error::Rank { .. } => self.lost(e),
+                e if e.is_between_ranks() => self.lost(e),
                 other => other,
             })?;
         }
@@ -308,10 +308,10 @@ impl<'a> Run<'a> {
         self.checkpoint().map(|_| ())
     }
 
-    /// What becomes of an error of a step. Where another rank is lost, nothing is wrong with what this one has: the
-    /// steps since the last checkpoint are kept.
+    /// What becomes of an error of a step. Where another rank is lost or an exchange failed, nothing is wrong with what
+    /// this one has: the steps since the last checkpoint are kept.
     fn lost(&mut self, error: Error) -> Error {
-        if matches!(error, Error::Rank { .. })
+        if error.is_between_ranks()
             && self.steps() > 0
             && let Err(other) = stop::shielded(|| self.keep_for_later())
         {
@@ -329,6 +329,7 @@ impl<'a> Run<'a> {
         match error {
             Error::NonFinite { what, found } => Error::NonFinite { what, found: format!("{found}; {last}") },
             Error::Rank { rank, what } => Error::Rank { rank, what: format!("{what}; {last}") },
+            Error::Exchange { what } => Error::Exchange { what: format!("{what}; {last}") },
             Error::Format { path, what } => Error::Format { path, what: format!("{what}; {last}") },
             Error::Io { path, source } => {
                 Error::Io { path, source: std::io::Error::new(source.kind(), format!("{source}; {last}")) }

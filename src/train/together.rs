@@ -24,6 +24,7 @@ pub fn check_same(trained: &dyn Trained, plan: &Plan, ranks: &Ranks) -> Result<(
         ("settings", without_device(&plan.settings)),
         ("data", plan.data.clone()),
         ("arithmetic", kind(&device)),
+        ("feature cuda", cfg!(feature = "cuda").to_string()),
         ("step to go on from", step.to_string()),
     ])?;
     check_apart(&device, ranks)

@@ -59,3 +59,13 @@ fn presets_that_there_are_not_are_answered_with_those_that_there_are() {
         assert!(error.contains("[possible values: ") && error.contains(known), "{error}");
     }
 }
+
+#[test]
+fn the_solvers_heading_stands_over_its_own_flags() {
+    let help = succeeds(&["sample", "--help"]);
+    let (before, below) = help.split_once("\nSolver:\n").expect("a heading");
+    for flag in ["--class ", "--guidance ", "--start-image ", "--batch ", "--device ", "--ranks "] {
+        assert!(before.contains(flag) && !below.contains(&format!("\n      {flag}")), "{flag} stands below Solver:");
+    }
+    assert!(below.contains("--rho ") && below.contains("--tolerance "));
+}

@@ -61,7 +61,10 @@ fn command(out: &Path) -> Command {
 pub fn start(mut command: Command, rank: usize, size: usize, port: u16) -> Child {
     command.env("RANK", rank.to_string()).env("WORLD_SIZE", size.to_string()).env("LOCAL_RANK", rank.to_string());
     command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
-    command.env("VERIDICAL_RANKS_MEETING", "60").env("VERIDICAL_RANKS_SILENCE", "4");
+    if command.get_envs().all(|(name, _)| name != "VERIDICAL_RANKS_MEETING") {
+        command.env("VERIDICAL_RANKS_MEETING", "60");
+    }
+    command.env("VERIDICAL_RANKS_SILENCE", "4");
     command.spawn().unwrap()
 }
 

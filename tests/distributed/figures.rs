@@ -25,7 +25,7 @@ fn log(run: &Path) -> Vec<Value> {
     text.lines().map(timeless).collect()
 }
 
-/// A game of few steps with labels that are drawn, and noise on what the student is taught.
+/// A game of few steps with labels that are drawn.
 fn kdgan(out: &Path, more: &[&str]) {
     let game = ["kdgan", "--device", "cpu", "--batch", "10", "--overwrite", "--out", out.to_str().unwrap()];
     let steps = ["steps.student=6", "steps.pretraining=3", "train.log_every=1", "train.checkpoint_every=4"];
@@ -48,6 +48,13 @@ fn kdgan_is_the_same_on_any_number_of_ranks() {
         assert!(models(&at(ranks)) == models(&at("one")), "{ranks} ranks");
         assert_eq!(log(&at(ranks)), log(&at("one")), "{ranks} ranks");
     }
+    // What the student is taught is behind noise of its own for each row.
+    let noisy = ["--method", "noisy", "--set", "train.slots=3"];
+    kdgan(&at("noisy"), &noisy);
+    kdgan(&at("noisy-2"), &[&noisy[..], &["--ranks", "2"]].concat());
+    assert_eq!(log(&at("noisy-2")), log(&at("noisy")));
+    let student = |run: &str| fs::read(at(run).join("models/student.safetensors")).unwrap();
+    assert!(student("noisy-2") == student("noisy") && student("noisy") != student("one"));
     // In slots everything is a mean over the batch as before, up to rounding, as long as the players are the same.
     kdgan(&at("whole"), &[]);
     let (whole, slots) = (log(&at("whole")), log(&at("one")));
@@ -81,7 +88,7 @@ fn a_classifiers_features_are_those_of_one_process() {
     };
     let alone = figures("1");
     assert!(alone.0.contains("frechet_distance"), "{}", alone.0);
-    // 1,438 images are six batches of the network: two and four of them, and two each.
+    // 1,500 images are six batches of the network: three each, and two each.
     assert_eq!(figures("2"), alone);
     assert_eq!(figures("3"), alone);
 }

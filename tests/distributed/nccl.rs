@@ -11,8 +11,8 @@ use super::{free_port, locate};
 /// On the emulator, in as few steps as tell.
 const FEW: &[&str] = &["--device", "emulator", "--batch", "4", "--steps", "2"];
 
-fn alone(out: &Path) {
-    succeeds(&[train_by(FEW, out, &[]).output().unwrap()]);
+fn alone(out: &Path, more: &[&str]) {
+    succeeds(&[train_by(FEW, out, more).output().unwrap()]);
 }
 
 struct StandIn {
@@ -38,10 +38,16 @@ impl StandIn {
     }
 
     /// A training on so many ranks, each with these variables besides.
-    fn train(&self, size: usize, out: &Path, variables: impl Fn(usize) -> Vec<(&'static str, String)>) -> Vec<Output> {
+    fn train(
+        &self,
+        size: usize,
+        out: &Path,
+        more: &[&str],
+        variables: impl Fn(usize) -> Vec<(&'static str, String)>,
+    ) -> Vec<Output> {
         let (port, files) = (free_port(), tempfile::tempdir().unwrap());
         let rank = |rank: usize| {
-            let mut command = train_by(FEW, out, &[]);
+            let mut command = train_by(FEW, out, more);
             command.env("VERIDICAL_NCCL", &self.library).env("FAKE_NCCL_FOLDER", files.path()).envs(variables(rank));
             start(command, rank, size, port)
         };
@@ -62,14 +68,16 @@ fn of(rank: usize, name: &'static str, value: &'static str) -> impl Fn(usize) ->
 #[test]
 fn gradients_by_nccl_are_those_of_one_process() {
     let stand_in = StandIn::build();
-    alone(&stand_in.at("one"));
-    // With three, shares are no whole nodes of the tree.
-    for size in [2, 3] {
-        let run = stand_in.at(&format!("{size}"));
-        let outputs = stand_in.train(size, &run, nothing);
+    // Of three slots the second of two ranks has two, which are no whole node of the tree: it sends both.
+    for (size, slots) in [(2, 4), (3, 4), (2, 3)] {
+        let (slots, one) = (format!("train.slots={slots}"), stand_in.at(&format!("one-{slots}")));
+        let more = ["--set", &slots, "--overwrite"];
+        alone(&one, &more);
+        let run = stand_in.at(&format!("{size}-{slots}"));
+        let outputs = stand_in.train(size, &run, &more, nothing);
         succeeds(&outputs);
         assert!(said(&outputs[0]).contains("gradients are exchanged by NCCL 2.27.3"), "{}", said(&outputs[0]));
-        assert_eq!(model(&run), model(&stand_in.at("one")), "{size} ranks");
+        assert_eq!(model(&run), model(&one), "{size} ranks, {slots}");
     }
 }
 
@@ -78,7 +86,7 @@ fn a_rank_that_dies_among_nccls_calls_is_named() {
     let stand_in = StandIn::build();
     let run = stand_in.at("run");
     // Each step has two exchanges, with one send to each rank: in the second step.
-    let outputs = stand_in.train(2, &run, of(1, "FAKE_NCCL_FAULT", "1:6:die"));
+    let outputs = stand_in.train(2, &run, &[], of(1, "FAKE_NCCL_FAULT", "1:6:die"));
     assert_eq!(outputs[1].status.code(), Some(9));
     assert_eq!(outputs[0].status.code(), Some(1), "{}", said(&outputs[0]));
     assert!(said(&outputs[0]).contains("rank 1 is gone"), "{}", said(&outputs[0]));
@@ -87,18 +95,33 @@ fn a_rank_that_dies_among_nccls_calls_is_named() {
     let mut resumed = Command::new(locate::program());
     resumed.args(["train", "--resume", "--out"]).arg(&run);
     succeeds(&[resumed.output().unwrap()]);
-    alone(&stand_in.at("one"));
+    alone(&stand_in.at("one"), &[]);
     assert_eq!(model(&run), model(&stand_in.at("one")));
 }
 
 #[test]
 fn what_nccl_reports_is_told_in_its_words() {
     let stand_in = StandIn::build();
-    let outputs = stand_in.train(2, &stand_in.at("run"), of(1, "FAKE_NCCL_FAULT", "1:2:fail"));
+    let outputs = stand_in.train(2, &stand_in.at("run"), &[], of(1, "FAKE_NCCL_FAULT", "1:2:fail"));
     for output in &outputs {
         assert_eq!(output.status.code(), Some(1), "{}", said(output));
         let words = "NCCL: exchanging gradients: remote process exited or there was a network error";
         assert!(said(output).contains(words) && said(output).contains("VERIDICAL_NCCL=off"), "{}", said(output));
+    }
+}
+
+#[test]
+fn ranks_that_nccl_does_not_bring_together_are_not_waited_for_for_ever() {
+    let stand_in = StandIn::build();
+    // The second one stays away from NCCL's meeting, and lives.
+    let apart = |rank: usize| {
+        let away = (rank == 1).then(|| ("FAKE_NCCL_FAULT", "1:0:stay".to_string()));
+        [("VERIDICAL_RANKS_MEETING", "5".to_string())].into_iter().chain(away).collect()
+    };
+    for output in stand_in.train(2, &stand_in.at("run"), &[], apart) {
+        let (text, words) = (said(&output), "meeting the other ranks: not done after 5 seconds, and all ranks live");
+        assert!(output.status.code() == Some(2) && text.contains(words), "{text}");
+        assert!(text.contains("VERIDICAL_NCCL asks for NCCL, and it cannot be used"), "{text}");
     }
 }
 
@@ -111,17 +134,17 @@ fn nccl_that_is_missing_old_or_of_two_versions_is_said() {
             assert!(said(output).contains(words), "{words}\n{}", said(output));
         }
     };
-    let old = stand_in.train(2, &stand_in.at("old"), |_| vec![("FAKE_NCCL_VERSION", "2804".into())]);
+    let old = stand_in.train(2, &stand_in.at("old"), &[], |_| vec![("FAKE_NCCL_VERSION", "2804".into())]);
     refused(&old, "is NCCL 2.8.4, and 2.14 is needed at least");
-    let two = stand_in.train(2, &stand_in.at("two"), of(1, "FAKE_NCCL_VERSION", "22000"));
+    let two = stand_in.train(2, &stand_in.at("two"), &[], of(1, "FAKE_NCCL_VERSION", "22000"));
     refused(&two, "rank 1 has version 2.20.0 of it, and rank 0 2.27.3");
     let missing = |_| vec![("VERIDICAL_NCCL", "/nowhere/libnccl.so.2".into())];
-    refused(&stand_in.train(2, &stand_in.at("missing"), missing), "install NCCL (Debian and Ubuntu: libnccl2");
+    refused(&stand_in.train(2, &stand_in.at("missing"), &[], missing), "install NCCL (Debian and Ubuntu: libnccl2");
     let source = locate::root().join("tests/distributed/nccl.c").display().to_string();
-    let other = stand_in.train(2, &stand_in.at("other"), |_| vec![("VERIDICAL_NCCL", source.clone())]);
+    let other = stand_in.train(2, &stand_in.at("other"), &[], |_| vec![("VERIDICAL_NCCL", source.clone())]);
     refused(&other, "VERIDICAL_NCCL asks for NCCL, and it cannot be used");
     // Where it is not asked for, the exchange goes another way, and the device is not even asked.
-    let off = stand_in.train(2, &stand_in.at("off"), |_| vec![("VERIDICAL_NCCL", "off".into())]);
+    let off = stand_in.train(2, &stand_in.at("off"), &[], |_| vec![("VERIDICAL_NCCL", "off".into())]);
     succeeds(&off);
     assert!(!said(&off[0]).contains("NCCL"), "{}", said(&off[0]));
     assert!(fs::metadata(stand_in.at("off").join("model.safetensors")).is_ok());

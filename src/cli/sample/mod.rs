@@ -53,8 +53,6 @@ pub struct Args {
     trajectory: Option<PathBuf>,
     #[command(flatten)]
     ranks: ranks::Args,
-    #[command(flatten)]
-    solver: solver::Args,
     /// One class for all samples, by its name or counted from 0 [default: a random one for each]
     #[arg(long, value_name = "CLASS", conflicts_with = "class_labels")]
     class: Option<String>,
@@ -91,6 +89,9 @@ pub struct Args {
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
     #[arg(long, default_value = "best", value_parser = device::name)]
     device: String,
+    /// Last, as its heading would stand over what follows.
+    #[command(flatten)]
+    solver: solver::Args,
 }
 
 /// The sampler that these flags of solver and grid ask for, such as `--solver` and `euler`, for this model. Errors on

@@ -47,6 +47,11 @@ impl Outcome {
     /// It is under way.
     pub const IN_PROGRESS: Outcome = Outcome(7);
 
+    /// Whether it may come of another rank that is lost: a remote process that is gone, or the system.
+    pub fn may_be_of_others(self) -> bool {
+        self == Outcome(6) || self == Outcome(2)
+    }
+
     /// Whether nothing has failed, be it done or under way.
     pub fn is_well(self) -> bool {
         self == Self::SUCCESS || self == Self::IN_PROGRESS
@@ -82,6 +87,7 @@ functions! {
     get_unique_id = b"ncclGetUniqueId": fn(*mut UniqueId) -> c_int;
     init_rank = b"ncclCommInitRankConfig": fn(*mut Communicator, c_int, UniqueId, c_int, *mut Config) -> c_int;
     async_error = b"ncclCommGetAsyncError": fn(Communicator, *mut c_int) -> c_int;
+    finalize = b"ncclCommFinalize": fn(Communicator) -> c_int;
     abort = b"ncclCommAbort": fn(Communicator) -> c_int;
     group_start = b"ncclGroupStart": fn() -> c_int;
     group_end = b"ncclGroupEnd": fn() -> c_int;
@@ -220,6 +226,15 @@ impl Library {
             let ended = well((self.group_end)());
             begun.and(ended)
         }
+    }
+
+    /// Begins to have a communicator finish what is under way, and be used for nothing else.
+    ///
+    /// # Safety
+    /// As for [`progress`](Self::progress).
+    pub unsafe fn finalize(&self, communicator: Communicator) -> Outcome {
+        // SAFETY: as the caller promises.
+        Outcome(unsafe { (self.finalize)(communicator) })
     }
 
     /// Ends a communicator, whatever is under way.

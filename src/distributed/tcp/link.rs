@@ -90,30 +90,30 @@ impl Link {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            self.check_patience(began, patience)?;
+            self.heard_of(patience)?;
+            if began.elapsed() > patience.work {
+                return lost(format!(
+                    "is alive, but has not come to this exchange for {} seconds; VERIDICAL_RANKS_PATIENCE says how \
+                     many to wait",
+                    patience.work.as_secs()
+                ));
+            }
         }
     }
 
-    /// Errors if the other one ended, is silent for too long, or lives but has been waited for since too long ago.
-    pub fn check(&self, since: Instant, patience: Patience) -> Result<()> {
+    /// Errors if the other one ended, or is silent for too long.
+    pub fn check(&self, patience: Patience) -> Result<()> {
         match self.last_words() {
             Some(what) => Err(Error::Rank { rank: self.rank, what }),
-            None => self.check_patience(since, patience),
+            None => self.heard_of(patience),
         }
     }
 
-    fn check_patience(&self, since: Instant, patience: Patience) -> Result<()> {
-        let lost = |what: String| Err(Error::Rank { rank: self.rank, what });
+    fn heard_of(&self, patience: Patience) -> Result<()> {
         let heard = self.since + Duration::from_millis(self.heard.load(Ordering::Relaxed));
         if heard.elapsed() > patience.silence {
-            return lost(format!("has not been heard of for {} seconds", patience.silence.as_secs()));
-        }
-        if since.elapsed() > patience.work {
-            return lost(format!(
-                "is alive, but has not come to this exchange for {} seconds; VERIDICAL_RANKS_PATIENCE says how many to \
-                 wait",
-                patience.work.as_secs()
-            ));
+            let what = format!("has not been heard of for {} seconds", patience.silence.as_secs());
+            return Err(Error::Rank { rank: self.rank, what });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ mod meeting;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::frames::Kind;
 use self::link::Link;
@@ -87,8 +87,12 @@ impl Collective for Tcp {
         self.links.iter().flatten().for_each(|link| drop(link.send(Kind::Abort, why.as_bytes())));
     }
 
-    fn check(&self, since: Instant) -> Result<()> {
-        self.links.iter().flatten().try_for_each(|link| link.check(since, self.patience))
+    fn patience(&self) -> Option<Patience> {
+        Some(self.patience)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.links.iter().flatten().try_for_each(|link| link.check(self.patience))
     }
 }
 

@@ -80,7 +80,7 @@ impl MethodSettings for CscSettings {
         "judge.",
         "csc.measured_steps",
         "csc.model",
-        // Which images are compared with each other.
+        // They say which images are compared with each other.
         "!train.slots",
         "!train.micro_batch",
     ];

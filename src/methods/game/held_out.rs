@@ -1,6 +1,6 @@
 //! How well a player does on what nobody is trained on.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::autograd::Var;
 use crate::error::Result;
@@ -28,7 +28,7 @@ pub enum Truth {
 }
 
 /// How well logits do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Scores {
     /// Of rows with one class each.

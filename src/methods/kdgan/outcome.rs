@@ -1,11 +1,11 @@
 //! What a run came to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::methods::game::Scores;
 
 /// What a run came to; `metrics.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KdganOutcome {
     /// The student's accuracy on what is held out, at the end; `None` where examples have any number of labels.
     pub student_accuracy: Option<f64>,

@@ -193,25 +193,38 @@ impl KdganRun {
         if ran.end == End::Stopped {
             observer.note("stopped and kept for --resume; now measuring what it has come to, which may be cut off");
         }
-        let (student, teacher) = stop::shielded(|| game.scores())?;
-        let outcome = KdganOutcome {
-            student_accuracy: student.accuracy(),
-            teacher_accuracy: teacher.as_ref().and_then(Scores::accuracy),
-            student_steps: game.networks().student.trainer.steps(),
-            seconds: total_seconds(place)?,
-            method: own.kdgan.method.name().into(),
-            labelled,
-            seed: own.train.seed,
-            finished: ran.end == End::Finished,
-            student,
-            teacher,
-        };
-        place.write_json("metrics.json", &outcome)?;
-        #[cfg(feature = "report")]
-        {
-            let page = pages::page(own, &outcome, ran.end, place, &self.account, &self.class_names, &document)?;
-            place.write("report.html", page.as_bytes())?;
-        }
+        // The first rank measures, and tells the others.
+        let (account, class_names) = (&self.account, &self.class_names);
+        let measured = place.ranks().on_first(|| {
+            let (student, teacher) = stop::shielded(|| game.scores())?;
+            let outcome = KdganOutcome {
+                student_accuracy: student.accuracy(),
+                teacher_accuracy: teacher.as_ref().and_then(Scores::accuracy),
+                student_steps: game.networks().student.trainer.steps(),
+                seconds: total_seconds(place)?,
+                method: own.kdgan.method.name().into(),
+                labelled,
+                seed: own.train.seed,
+                finished: ran.end == End::Finished,
+                student,
+                teacher,
+            };
+            place.write_json("metrics.json", &outcome)?;
+            #[cfg(feature = "report")]
+            {
+                let page = pages::page(own, &outcome, ran.end, place, account, class_names, &document)?;
+                place.write("report.html", page.as_bytes())?;
+            }
+            Ok(outcome)
+        })?;
+        let outcome = place.ranks().as_first_finds(
+            || measured,
+            |outcome| serde_json::to_vec(outcome).unwrap_or_default(),
+            |told| {
+                serde_json::from_slice(told).map_err(|e| Error::Rank { rank: 0, what: format!("sent no outcome: {e}") })
+            },
+        )?;
+        let outcome = outcome.ok_or_else(|| Error::Rank { rank: 0, what: "sent no outcome".into() })?;
         Ok((ran.end, outcome))
     }
 }

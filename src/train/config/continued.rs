@@ -77,7 +77,9 @@ pub fn continues(
     let (here, there) = (flat(&of_here), flat(&of_there));
     let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
     let all_free = FREE.into_iter().chain(free.iter().map(AsRef::as_ref));
-    let is_bound = |key: &str| free.iter().any(|free| free.as_ref().strip_prefix('!') == Some(key));
+    // What a run of an earlier version did not have, it did as by default.
+    let is_bound =
+        |key: &str| free.iter().any(|free| free.as_ref().strip_prefix('!') == Some(key)) && there.contains_key(key);
     let is_free =
         |key: &str| !is_bound(key) && (all_free.clone().any(|free| key.starts_with(free)) || key == SCHEDULE_IMAGES);
     let is_branch = |key: &str| key != NEVER && branches.iter().any(|branch| key.starts_with(branch.as_ref()));

@@ -1,8 +1,8 @@
 //! The state of an optimiser and averages in shares, one on each rank: what Rajbhandari et al. 2020 (*ZeRO: Memory
 //! Optimizations Toward Training Trillion Parameter Models*, arXiv 1910.02054, section 5) call its first stage.
 //!
-//! Every number of the weights has its own state, so a rank that updates its part of them needs that part's state alone.
-//! All ranks then get each other's parts. What a whole is needed for, checkpoints and samples of the average, is
+//! Every number of the weights has its own state, so a rank that updates its part of them needs that part's state
+//! alone. All ranks then get each other's parts. What a whole is needed for, checkpoints and samples of the average, is
 //! [gathered](Trainer::gather) for as long as the weights stay as they are.
 
 use std::ops::Range;
@@ -47,8 +47,8 @@ fn cut(whole: &Tensor, part: &Range<usize>) -> Result<Tensor> {
 
 /// What each rank has of something, put together.
 fn joined(ranks: &Ranks, own: &Tensor, length: usize) -> Result<Tensor> {
-    let lengths: Vec<_> = (0..ranks.size()).map(|rank| vec![part(length, rank, ranks.size()).len()]).collect();
-    ranks.exchange_tensors(&vec![vec![own.clone()]; ranks.size()], &lengths)
+    let lengths: Vec<_> = (0..ranks.size()).map(|rank| part(length, rank, ranks.size()).len()).collect();
+    ranks.gather_tensors(own, &lengths)?.to_device(&own.device())
 }
 
 impl Trainer {
