@@ -6,7 +6,8 @@ mod hardware;
 
 use golden_cases::{Case, cases, tensor};
 use hardware::devices;
-use veridical::nn::{Context, LayerInit, Layout, Linear, Module, Weights};
+use veridical::autograd::Tape;
+use veridical::nn::{Context, Init, LayerInit, Layout, Linear, Module, Weights};
 use veridical::ops::random::Draws;
 use veridical::ops::{self, average, flatten};
 use veridical::optim::*;
@@ -335,5 +336,34 @@ fn bad_settings_are_errors() {
         let mut ema = noise(2, 4, &device);
         assert!(average(&mut ema, &gradient, 1.5).is_err());
         assert!(average(&mut ema, &noise(0, 5, &device), 0.5).is_err());
+    }
+}
+
+#[test]
+fn gradients_of_weights_kept_in_bf16_are_those_of_rounded_ones() {
+    for device in devices() {
+        let mut layout = Layout::new();
+        let square = Linear::new(&mut layout.scope("square"), 5, 5, LayerInit::Kaiming);
+        let last = Linear::new(&mut layout.scope("last"), 5, 2, LayerInit::Kaiming);
+        Linear::new(&mut layout.scope("idle"), 5, 2, LayerInit::Kaiming);
+        let shift = layout.scope("shift").parameter("shift", [2], Init::Uniform(1.0));
+        let weights = Weights::init(&layout.into(), 3, &device).unwrap();
+        let x = noise(9, 15, &device).reshape([3, 5]).unwrap();
+        let gradient = |weights: &Weights| {
+            let tape = Tape::new();
+            let cx = Context::differentiable(weights, &tape).compute_in(DType::BF16);
+            let x = ops::cast(&x, DType::BF16).unwrap();
+            // One of the weights is used twice, one in another dtype as well, one not at all.
+            let y = square.forward(&cx, &square.forward(&cx, &x).unwrap()).unwrap();
+            let y = ops::add(last.forward(&cx, &y).unwrap(), cx.weight(shift).unwrap()).unwrap();
+            let y = ops::add(ops::cast(&y, DType::F32).unwrap(), cx.parameter(shift).unwrap()).unwrap();
+            let mut gradients = ops::mean(ops::square(&y).unwrap(), &[0, 1]).unwrap().backward().unwrap();
+            let flat = cx.flat_gradient(&mut gradients).unwrap().to_f64().unwrap();
+            (flat, cx.unused().into_iter().map(String::from).collect::<Vec<_>>())
+        };
+        let plain = gradient(&weights);
+        assert_eq!(plain.1, ["idle.weight", "idle.bias"]);
+        assert!(plain.0.iter().filter(|g| **g != 0.0).count() >= 35);
+        assert!(gradient(&weights.for_compute(DType::BF16).unwrap()) == plain, "{device}");
     }
 }

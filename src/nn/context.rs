@@ -31,6 +31,9 @@ pub struct Context {
     recomputes: bool,
     /// Each parameter, as it was first asked for: uses of the same weight accumulate in one leaf.
     bound: Arc<Mutex<Vec<Option<Var>>>>,
+    /// Of each parameter the uses that read it in bf16 from where it stands so already: leaves of their own, whose
+    /// gradients become f32 where they are added up.
+    halves: Arc<Mutex<Vec<Vec<Var>>>>,
     /// New values of buffers.
     updates: Arc<Mutex<BTreeMap<ParamId, Tensor>>>,
 }
@@ -65,6 +68,7 @@ impl Context {
             compute: self.compute,
             recomputes: self.recomputes,
             bound: self.bound.clone(),
+            halves: self.halves.clone(),
             updates: Arc::default(),
         })
     }
@@ -75,7 +79,8 @@ impl Context {
     }
 
     fn new(weights: &Weights, tape: Option<Tape>) -> Self {
-        let bound = Arc::new(Mutex::new(vec![None; weights.layout().entries().len()]));
+        let count = weights.layout().entries().len();
+        let (bound, halves) = (Arc::new(Mutex::new(vec![None; count])), Arc::new(Mutex::new(vec![Vec::new(); count])));
         let (weights, updates) = (weights.clone(), Arc::default());
         Context {
             weights,
@@ -85,6 +90,7 @@ impl Context {
             compute: DType::F32,
             recomputes: false,
             bound,
+            halves,
             updates,
         }
     }
@@ -161,9 +167,10 @@ impl Context {
 
     /// The trainable parameters that nothing has asked for.
     pub fn unused(&self) -> Vec<&str> {
-        let bound = locked(&self.bound);
-        let entries = self.weights.layout().entries().iter().zip(bound.iter());
-        entries.filter(|(entry, var)| entry.trainable && var.is_none()).map(|(entry, _)| entry.name.as_str()).collect()
+        let (bound, halves) = (locked(&self.bound), locked(&self.halves));
+        let entries = self.weights.layout().entries().iter().zip(bound.iter().zip(halves.iter()));
+        let unused = entries.filter(|(entry, (var, halves))| entry.trainable && var.is_none() && halves.is_empty());
+        unused.map(|(entry, _)| entry.name.as_str()).collect()
     }
 
     /// The weights of this run.
@@ -194,13 +201,19 @@ impl Context {
 
     /// A parameter in the dtype of what it meets.
     pub fn weight_in(&self, id: ParamId, dtype: DType) -> Result<Var> {
-        let parameter = self.parameter(id)?;
-        if dtype == DType::BF16
-            && let Some(half) = self.weights.half(self.weights.layout().entry(id)?)?
-        {
-            return ops::cast_to(&parameter, half);
+        let entry = self.weights.layout().entry(id)?;
+        let half = if dtype == DType::BF16 { self.weights.half(entry)? } else { None };
+        let Some(half) = half else { return ops::cast(&self.parameter(id)?, dtype) };
+        // Within a block that is run again the parameter is the block's input.
+        let is_bound = locked(&self.bound).get(id.0).is_some_and(Option::is_some);
+        match &self.tape {
+            Some(tape) if entry.trainable && !is_bound => {
+                let leaf = tape.leaf(half);
+                locked(&self.halves)[id.0].push(leaf.clone());
+                Ok(leaf)
+            }
+            _ => ops::cast_to(&self.parameter(id)?, half),
         }
-        ops::cast(&parameter, dtype)
     }
 
     /// `x` with each element dropped with probability `p` and the others scaled up, in training; else `x` itself.
@@ -235,14 +248,25 @@ impl Context {
 
     /// As [`flat_gradient`](Self::flat_gradient), added to `flat`: the sum over several micro-batches.
     pub fn accumulate_gradient(&self, gradients: &mut Gradients, flat: &mut Tensor) -> Result<()> {
-        let bound = locked(&self.bound);
+        let (bound, halves) = (locked(&self.bound), locked(&self.halves));
+        // Parts of one call must not overlap: the first gradient of each parameter, then the second of those that have
+        // one, and so on.
+        let mut calls: Vec<Vec<(usize, Tensor)>> = Vec::new();
         let entries = self.weights.layout().entries().iter();
-        let parts: Vec<(usize, Tensor)> = entries
-            .zip(bound.iter())
-            .filter_map(|(entry, var)| Some((entry.offset, gradients.take(var.as_ref()?)?)))
-            .collect();
-        let parts: Vec<(usize, &Tensor)> = parts.iter().map(|(offset, part)| (*offset, part)).collect();
-        ops::flatten(flat, &parts, true)
+        for (entry, (var, halves)) in entries.zip(bound.iter().zip(halves.iter())) {
+            let found = var.iter().chain(halves).filter_map(|var| gradients.take(var));
+            for (call, part) in found.enumerate() {
+                if calls.len() == call {
+                    calls.push(Vec::new());
+                }
+                calls[call].push((entry.offset, part));
+            }
+        }
+        for parts in &calls {
+            let parts: Vec<(usize, &Tensor)> = parts.iter().map(|(offset, part)| (*offset, part)).collect();
+            ops::flatten(flat, &parts, true)?;
+        }
+        Ok(())
     }
 
     /// `block(context, inputs)`, where the tape keeps only the inputs: the backward pass runs the block again.
