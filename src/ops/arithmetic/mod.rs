@@ -30,7 +30,13 @@ fn combine(op: &'static str, a: &Var, alpha: f64, b: &Var, beta: f64) -> Result<
     let shapes = [a.shape().clone(), b.shape().clone()];
     Var::record_higher(op, y, [a, b], move |dy, at| {
         let gradient = |i: usize, factor: f64| at.wanted(i, || gather(op, dy, factor, &shapes[i]));
-        Ok([gradient(0, alpha)?, gradient(1, beta)?])
+        let first = gradient(0, alpha)?;
+        let second = match &first {
+            // One for both, as in residual connections.
+            Some(first) if alpha == beta && shapes[0] == shapes[1] => at.wanted(1, || Ok(first.clone()))?,
+            _ => gradient(1, beta)?,
+        };
+        Ok([first, second])
     })
 }
 
