@@ -85,6 +85,12 @@ pub fn run(args: Args) -> Result<Ended> {
         say(&format!(
             "as counts: gain {gain:.4} ± {gain_stderr:.4}, offset {offset:.2}, read-out noise {read_noise:.3}"
         ))?;
+        if args.offset.is_none() {
+            note(
+                "offset and read-out noise are not told apart by images alone, and have no error bar; give --offset if it is \
+                 known (that of frames without light)",
+            );
+        }
     }
     if let Some(path) = &args.json {
         let mut report = json!({

@@ -71,7 +71,7 @@ pub struct Args {
     steps_of: Steps,
     #[command(flatten)]
     ranks: ranks::Args,
-    /// Stop after so many minutes, with everything complete (exit code 0)
+    /// Train for so many minutes at most; what is drawn and measured at the end comes after (exit code 0)
     #[arg(long)]
     minutes: Option<f64>,
     /// Write event files for TensorBoard, too: figures and pictures by steps, into tensorboard/ of the run's directory
@@ -134,6 +134,9 @@ pub fn run(args: Args) -> Result<Ended> {
     if config.data.path.is_empty() {
         return Err(Error::Config("no data: say what to learn from with --data PATH".into()));
     }
+    if args.data.is_none() && args.config.is_none() && !args.resume && config.data.path == "digits" {
+        note("no --data is given: learning the handwritten digits in the program");
+    }
     let (derived, data) = match opened {
         Some(set) => (true, set),
         None => (false, open(&config.data.path, config.data.options()?, &config.train.init)?),
@@ -144,6 +147,7 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     // Everything that can be wrong with the settings shows here, before a directory is made.
     let mut prepared = Prepared::new(&config, &data).map_err(|error| args.of_another_preset(error, &data.train))?;
+    note("trying a step and a sample before anything is written");
     prepared.rehearse()?;
     let _keeping = interrupt::keeping(RESUMABLE);
     if !args.resume {
@@ -158,7 +162,7 @@ pub fn run(args: Args) -> Result<Ended> {
         &mut terminal,
     )?;
     terminal.finish();
-    say(&format!("{} after {} steps", ended(outcome.end), outcome.steps))?;
+    say(&ended(outcome.end, &format!("{} steps", outcome.steps)))?;
     files(&args.out, outcome.end)
 }
 
@@ -208,12 +212,12 @@ pub fn directory(out: &Path, resume: bool, overwrite: bool, ranks: &Ranks) -> Re
     })
 }
 
-/// The end of a run in words.
-pub fn ended(end: End) -> &'static str {
+/// The end of a run in words, after what was made.
+pub fn ended(end: End, made: &str) -> String {
     match end {
-        End::Finished => "finished",
-        End::OutOfTime => "out of time",
-        End::Stopped => "stopped; go on with --resume",
+        End::Finished => format!("finished after {made}"),
+        End::OutOfTime => format!("out of time after {made}"),
+        End::Stopped => format!("stopped after {made}; go on with --resume"),
     }
 }
 

@@ -214,7 +214,8 @@ fn check(op: &'static str, steps: usize, sigma_min: f64, sigma_max: f64, rho: f6
     // More levels than this are no grid but a slip, and would take the memory.
     if !(1..=1_000_000).contains(&steps) || !sound || (steps > 1 && sigma_min == sigma_max) {
         let what = format!(
-            "steps from 1 to 1000000, 0 < sigma_min < sigma_max (equal for one step) and rho > 0; got {steps}, {sigma_min:?}, {sigma_max:?}, {rho:?}"
+            "{steps} steps from sigma_max = {sigma_max:?} down to sigma_min = {sigma_min:?} with rho = {rho:?}; expected 1 to \
+             1000000 steps, 0 < sigma_min < sigma_max (equal for one step) and rho > 0"
         );
         return Err(Error::argument(op, what));
     }

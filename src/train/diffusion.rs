@@ -196,6 +196,9 @@ impl<'a> DiffusionTraining<'a> {
         if ticks.iter().any(|tick| tick["step"] == at.0 && tick["kid"].is_number()) {
             return Ok(());
         }
+        if self.at.config.sampling.measured > 0 {
+            observer.note(&format!("drawing {} samples to measure", self.at.config.sampling.measured));
+        }
         match measure::distances(&self.at.config, self.at.data, &self.model()?, at) {
             Ok(Some(distances)) => log.append(&distances),
             Ok(None) => Ok(()),

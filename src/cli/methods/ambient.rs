@@ -79,7 +79,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = training.run(&place, options, &mut terminal)?;
     terminal.finish();
-    say(&format!("{} after {} steps", train::ended(outcome.end), outcome.steps))?;
+    say(&train::ended(outcome.end, &format!("{} steps", outcome.steps)))?;
     if let Some(c) = measured {
         say(&c.brief())?;
     }

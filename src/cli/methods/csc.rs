@@ -76,7 +76,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut terminal = Terminal::new(&args.out);
     let (outcome, measured) = fine_tuning.run(&place, options, &mut terminal)?;
     terminal.finish();
-    say(&format!("{} after {} steps", train::ended(outcome.end), outcome.steps))?;
+    say(&train::ended(outcome.end, &format!("{} steps", outcome.steps)))?;
     for m in &measured {
         say(&format!("{:<7} {:>3} steps  {}", m.when, m.steps, m.comparison.brief()))?;
     }

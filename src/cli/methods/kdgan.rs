@@ -76,7 +76,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut terminal = Terminal::new(&args.out);
     let (end, outcome) = kdgan.run(&place, options, &mut terminal)?;
     terminal.finish();
-    say(&format!("{} after {} steps of the student", train::ended(end), outcome.student_steps))?;
+    say(&train::ended(end, &format!("{} steps of the student", outcome.student_steps)))?;
     say(&summary(&outcome))?;
     train::files(&args.out, end)
 }

@@ -48,7 +48,7 @@ pub struct Common {
     /// model [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
-    /// Stop after so many minutes, with everything complete (exit code 0)
+    /// Train for so many minutes at most; what is drawn and measured at the end comes after (exit code 0)
     #[arg(long)]
     minutes: Option<f64>,
     /// Write event files for TensorBoard, too: figures and pictures by steps, into tensorboard/ of the run's directory

@@ -99,7 +99,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut terminal = Terminal::new(&args.out);
     let outcome = sfbd.run(&place, options, &mut terminal)?;
     terminal.finish();
-    say(&format!("{} after {} stages", train::ended(outcome.end), outcome.rounds.len()))?;
+    say(&train::ended(outcome.end, &format!("{} stages", outcome.rounds.len())))?;
     for round in &outcome.rounds {
         if let Some(c) = &round.generated {
             let name = if round.round == 0 { "start".into() } else { format!("round {}", round.round) };

@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut terminal = Terminal::new(&args.out);
     let (end, outcome) = triple_gan.run(&place, options, &mut terminal)?;
     terminal.finish();
-    say(&format!("{} after {} iterations", train::ended(end), outcome.iterations))?;
+    say(&train::ended(end, &format!("{} iterations", outcome.iterations)))?;
     say(&summary(&outcome))?;
     train::files(&args.out, end)
 }

@@ -221,6 +221,7 @@ impl Args {
             return Err(Error::Config(format!("--output-dir {}: a file; give a folder", folder.display())));
         }
         if let Some(folder) = &self.output_dir {
+            output::takes_files(folder)?;
             for seed in seeds {
                 let there = ["png", "npy"].map(|ending| folder.join(format!("{seed:06}.{ending}")));
                 if let Some(file) = there.iter().find(|file| file.exists()) {

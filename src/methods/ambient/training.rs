@@ -28,7 +28,13 @@ pub struct AmbientTraining {
     noise: String,
     objective: AmbientObjective,
     judge: Option<Judge>,
+    /// Whether there are no images to measure against but the noisy ones.
+    real_are_noisy: bool,
 }
+
+/// What is said of figures where the real images are noisy.
+const AGAINST_NOISY: &str = "measured against the noisy images, as there are no clean ones: a model that leaves the \
+                             noise out is as far from them as the noise is large, so these figures only compare runs";
 
 impl AmbientTraining {
     /// Checks everything that can be checked. Errors without the images that are asked for, on settings that make no
@@ -50,7 +56,8 @@ impl AmbientTraining {
         let real = data.test.as_ref().or(data.clean.as_ref()).unwrap_or(&set.train);
         let judge = Judge::new(&settings.method.judge, real, settings.run.sampling.sampler())?;
         let (accounts, noise) = (data.accounts.clone(), data.levels.said(data.unit()));
-        Ok(AmbientTraining { settings, set, accounts, noise, objective, judge })
+        let real_are_noisy = judge.is_some() && data.test.is_none() && data.clean.is_none();
+        Ok(AmbientTraining { settings, set, accounts, noise, objective, judge, real_are_noisy })
     }
 
     /// The training, or what is left of it, and the measurement. Errors where training and sampling do.
@@ -85,6 +92,10 @@ impl AmbientTraining {
                 self.say_level(sure, &model, stages)?;
             }
             if let Some(judge) = &self.judge {
+                if self.real_are_noisy {
+                    stages.note(AGAINST_NOISY);
+                }
+                stages.note(&format!("drawing {} samples to measure", self.settings.method.judge.images));
                 *measured = Some(judge.model(&model)?);
                 stages.place().write_json("metrics.json", measured)?;
             }
@@ -127,6 +138,7 @@ impl AmbientTraining {
             ambient.loss,
             self.noise
         );
+        let about = if self.real_are_noisy { format!("{about} It is {AGAINST_NOISY}.") } else { about };
         let rows: Vec<_> = measured.iter().map(|c| ("generated".to_string(), *c)).collect();
         let title = format!("Learning {} from images with and without noise", self.set.name);
         let document = self.settings.document()?;

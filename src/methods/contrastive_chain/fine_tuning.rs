@@ -237,6 +237,7 @@ impl<'a> FineTuning<'a> {
             let Some(judge) = Judge::new(&method.judge, self.real(), method.sampler(run, steps)?)? else {
                 return Ok(());
             };
+            stages.note(&format!("drawing {} samples in {steps} steps to measure", method.judge.images));
             let comparison = judge.model(model)?;
             stages.note(&format!("{when}, {steps} steps: {}", comparison.brief()));
             kept.measured.push(Measured { steps, when, comparison });

@@ -202,7 +202,11 @@ impl OwnSettings for KdganSettings {
     fn check(&self) -> Result<()> {
         let StepsSection { student, pretraining, .. } = self.steps;
         if pretraining > student {
-            let what = format!("steps.pretraining = {pretraining}, expected 0 to steps.student = {student}");
+            let what = format!(
+                "steps.pretraining = {pretraining}, expected 0 to steps.student = {student}: set both for a shorter run, such as \
+                 --set steps.pretraining={}",
+                student / 2
+            );
             return Err(Error::Config(what));
         }
         let (slots, batch) = (self.train.slots, self.steps.batch);

@@ -30,11 +30,19 @@ impl Estimate {
     /// In words, as multiples of `unit`.
     pub fn said(&self, unit: f64) -> String {
         let how = if self.beside_clean { "from noisy and clean images" } else { "from the noisy images alone" };
-        let (sigma, error) = (significant(self.sigma * unit, 4), significant(self.stderr * unit, 2));
-        format!("noise estimated {how}: sigma {sigma} ± {error}")
+        let sigma = significant(self.sigma * unit, 4);
+        if self.stderr <= AGREED * self.sigma {
+            return format!(
+                "noise estimated {how}: sigma {sigma} (without an error bar: the parts of the data agree to the last digit, \
+                 as those of whole numbers may, which says nothing of the error)"
+            );
+        }
+        format!("noise estimated {how}: sigma {sigma} ± {}", significant(self.stderr * unit, 2))
     }
 }
 
+/// Parts of data that differ by less than this share are the same by rounding, not by chance.
+const AGREED: f64 = 1e-5;
 /// `median |x|` of a normal law of unit variance.
 pub(super) const NORMAL: f64 = 0.674_489_750_196_081_7;
 /// Parts of the data whose differences tell the error.
@@ -219,4 +227,18 @@ fn of_patches(images: &Images, picks: &[u32]) -> Result<f64> {
         }
     }
     Ok(values[0].max(0.0).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_rounding_hides_is_not_told() {
+        let said = |stderr| Estimate { sigma: 0.5, stderr, beside_clean: false }.said(2.0);
+        assert!(said(0.01).ends_with("sigma 1.000 ± 0.020"), "{}", said(0.01));
+        for stderr in [0.0, 1e-9] {
+            assert!(said(stderr).contains("sigma 1.000 (without an error bar") && !said(stderr).contains('±'));
+        }
+    }
 }

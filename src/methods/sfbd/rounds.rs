@@ -56,6 +56,10 @@ impl<'a, 'd> Rounds<'a, 'd> {
         let Stage { model, denoised } = make(&mut self.stages)?;
         self.stages.came_to(&model);
         ranks.on_first(|| {
+            if self.sfbd.judge().is_some() {
+                let count = self.sfbd.settings.method.judge.images;
+                self.stages.note(&format!("drawing {count} samples to measure"));
+            }
             let round = self.measured(k, &model, denoised.as_ref())?;
             Record::write(&round, &Trace::of(&model, &self.sfbd.identity, self.sfbd.judge())?, &directory)?;
             round::tidy(&directory)?;
