@@ -30,7 +30,7 @@ fn a_product_in_large_tiles() {
     let work = work(&plan, "matmul_fwd_nn_large_bf16");
     assert_eq!(work.flops, 2.0 * 4096.0 * 512.0 * 1000.0);
     assert_eq!(work.bytes, 2.0 * (4096.0 * 512.0 + 512.0 * 1000.0 + 4096.0 * 1000.0));
-    // 32 x 8 tiles of 128 x 128, of which 24 columns are padding; each is multiplied of 2 x 128 elements for each of 512.
+    // 32 x 8 tiles of 128 x 128, of which 24 columns are padding; each is made of 2 x 128 elements, 512 times.
     assert_eq!(work.blocks, 256.0);
     assert_eq!(work.multiplications, 4096.0 * 512.0 * 1024.0 / (16.0 * 8.0 * 16.0));
     assert_eq!(work.cached, 256.0 * 512.0 * 256.0 * 2.0);

@@ -1,9 +1,9 @@
 //! What a program does with a GPU, written down instead of being done, and what it should cost.
 //!
 //! A [`Planner`] lends a device that allocates addresses with no memory behind them, notes every launch, copy and
-//! allocation, and computes nothing: what is downloaded from it is zero. Nothing in the launches depends on numbers, nor
-//! on the GPU that they are for, so a network's step is planned on any machine, in seconds, by the code that runs it.
-//! [`Plan::predict`] then adds up what the launches should cost on a [`Chip`].
+//! allocation, and computes nothing: what is downloaded from it is zero. Nothing in a network's launches depends on
+//! numbers, nor on the GPU that they are for, so its step is planned on any machine, in seconds, by the code that runs
+//! it. [`Plan::predict`] then adds up what the launches should cost on a [`Chip`].
 //!
 //! No name gives such a device ([`Device::named`](crate::tensor::Device::named)), as nobody should train on it:
 //!
