@@ -201,8 +201,11 @@ fn a_model_is_of_a_network_and_of_a_gpu_that_it_knows() {
         let clash = fails(2, &[&["bench", "--network", "digits", "--model", "h200"], flags].concat());
         assert!(clash.contains("--model") && clash.contains(flags[0]), "{clash}");
     }
-    let operations = fails(2, &["bench", "--model", "h200", "--op", "silu"]);
-    assert!(operations.contains("--network"), "{operations}");
+    // Two flags that cannot be together must not make a third one fall silent.
+    for flags in [["--op", "silu"], ["--direction", "forward"]] {
+        let operations = fails(2, &["bench", "--model", "h200", flags[0], flags[1]]);
+        assert!(operations.contains("--model") && operations.contains(flags[0]), "{operations}");
+    }
     let dtype = fails(2, &["bench", "--network", "digits", "--model", "h200", "--dtype", "f64"]);
     assert!(dtype.contains("f64") && dtype.contains("bf16"), "{dtype}");
     let device = fails(2, &["bench", "--device", "h200"]);

@@ -6,9 +6,9 @@ use crate::backend::gpu::{Launch, Ptr};
 use crate::backend::params::{
     AdamParams, ArithmeticParams, AverageParams, BatchNormParams, CastParams, ConcatParams, CrossEntropyMeanParams,
     CrossEntropyParams, DropoutParams, ElementwiseParams, EmbeddingParams, FlattenParams, FrequencyEmbeddingParams,
-    GradientNormParams, GroupNormAffineParams, GroupNormParams, L2NormalizeParams, LayerNormAffineParams,
-    LayerNormParams, PermuteParams, PermuteTileParams, Pool2dParams, RandomParams, ReduceParams, ResampleParams,
-    SgdParams, SoftmaxParams, SolverUpdateParams, SumPartsParams,
+    GradientNormParams, GroupNormAffineParams, GroupNormParams, GumbelSoftmaxParams, L2NormalizeParams,
+    LayerNormAffineParams, LayerNormParams, PermuteParams, PermuteTileParams, Pool2dParams, RandomParams, ReduceParams,
+    ResampleParams, SgdParams, SoftmaxParams, SolverUpdateParams, SumPartsParams,
 };
 
 /// Bytes of an element by a kernel's name.
@@ -206,6 +206,10 @@ fn normalised(launch: &Launch, of: &str, params: &[u8]) -> Option<(f64, f64)> {
             let p: SoftmaxParams = read(params);
             moved(product(&[p.rows, p.columns]), if p.dy.is_null() { 2.0 } else { 3.0 })
         }
+        "GumbelSoftmaxParams" => {
+            let p: GumbelSoftmaxParams = read(params);
+            moved(p.rows as f64 * f64::from(p.len), present([p.x, p.noise, p.soft, p.y, p.dy]))
+        }
         "L2NormalizeParams" => {
             let p: L2NormalizeParams = read(params);
             moved(product(&[p.rows, p.columns]), present([p.x, p.dy, p.y]))
@@ -220,4 +224,37 @@ fn normalised(launch: &Launch, of: &str, params: &[u8]) -> Option<(f64, f64)> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those that are taken to move all that they are given, which for them is near the truth.
+    #[cfg(not(has_cuda_test_kernels))]
+    const WHOLE_BUFFERS: [&str; 7] = [
+        "CategoricalParams",
+        "CeilingParams",
+        "ContrastiveJoinParams",
+        "ContrastiveLossParams",
+        "ContrastiveSumParams",
+        "GumbelRaoParams",
+        "MultinomialParams",
+    ];
+
+    #[cfg(not(has_cuda_test_kernels))] // whose structs nobody predicts
+    #[test]
+    fn every_kernel_has_a_rule_or_is_known_to_have_none() {
+        use crate::backend::kernels::KERNELS;
+        let launch = |kernel| Launch::blocks(kernel, [3, 1, 1], 32);
+        let assumed = KERNELS.iter().filter(|kernel| of(&launch(kernel.name), kernel.params, &[], &[]).assumed);
+        let found: std::collections::BTreeSet<&str> = assumed.map(|kernel| kernel.params).collect();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), WHOLE_BUFFERS);
+    }
+
+    #[test]
+    fn what_has_no_rule_moves_its_buffers() {
+        let work = of(&Launch::blocks("ceiling_fwd_fma_f32", [3, 1, 1], 32), "CeilingParams", &[], &[("out", 384)]);
+        assert_eq!(work, Work { bytes: 384.0, blocks: 3.0, assumed: true, ..Work::default() });
+    }
 }

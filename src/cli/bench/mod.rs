@@ -73,7 +73,7 @@ pub struct Args {
         long,
         value_name = "GPU",
         requires = "network",
-        conflicts_with_all = ["device", "quick"],
+        conflicts_with_all = ["device", "quick", "op", "direction"],
         value_parser = PossibleValuesParser::new(Chip::ALL.map(|chip| chip.name)).try_map(chip)
     )]
     model: Option<Chip>,
