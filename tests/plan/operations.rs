@@ -160,7 +160,7 @@ fn what_goes_over_elements_moves_them() {
     let n = 4.0 * 64.0 * 128.0;
     let gamma: Var = empty([128], DType::F32, &device).into();
     ops::group_norm_silu(&x, &gamma, &gamma, 32, 1e-6).unwrap();
-    ops::add(&x, &empty([1, 1, 128], DType::BF16, &device)).unwrap();
+    ops::add(&x, empty([1, 1, 128], DType::BF16, &device)).unwrap();
     ops::scale(&x, 2.0).unwrap();
     ops::concat(&[&x, &x], 2).unwrap();
     ops::cast(&x, DType::F32).unwrap();

@@ -7,7 +7,7 @@ use super::{empty, planner};
 
 fn multiplied(m: usize, n: usize, k: usize, dtype: DType) -> Plan {
     let (planner, device) = planner();
-    ops::matmul(&empty([m, k], dtype, &device), &empty([k, n], dtype, &device)).unwrap();
+    ops::matmul(empty([m, k], dtype, &device), empty([k, n], dtype, &device)).unwrap();
     planner.take()
 }
 
@@ -38,7 +38,7 @@ fn what_limits_a_launch() {
     let small = multiplied(64, 64, 64, DType::BF16).predict(&Chip::H200);
     assert_eq!((limit(&small), small.kinds[0].launches), (Limit::Launch, 1));
     let (planner, device) = planner();
-    ops::scale(&empty([1 << 28], DType::F32, &device), 2.0).unwrap();
+    ops::scale(empty([1 << 28], DType::F32, &device), 2.0).unwrap();
     let stream = planner.take();
     let (h100, h200) = (stream.predict(&Chip::H100), stream.predict(&Chip::H200));
     assert_eq!((limit(&h100), limit(&h200)), (Limit::Memory, Limit::Memory));
