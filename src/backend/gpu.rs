@@ -52,6 +52,11 @@ impl Ptr {
         Ptr(self.0.wrapping_add(bytes as u64))
     }
 
+    /// Whether it is the absent buffer's.
+    pub fn is_null(self) -> bool {
+        self == Self::NULL
+    }
+
     /// Whether all addresses admit 16-byte loads (absent buffers count as such).
     pub fn all_wide(addresses: &[Ptr]) -> bool {
         Self::all_multiples(addresses, 16)
@@ -132,7 +137,6 @@ impl Launch {
     }
 
     /// Errors beyond the limits that every GPU has, for a kernel declared for blocks of at most `max_threads`.
-    #[allow(dead_code)] // a GPU has them itself
     pub(crate) fn check(&self, max_threads: u32) -> std::result::Result<(), String> {
         let &Launch { grid, threads, shared, .. } = self;
         if grid.contains(&0) || threads == 0 {
@@ -196,7 +200,6 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    #[allow(dead_code)] // a build for the CPU alone has no driver
     pub(crate) fn new(driver: impl Driver + 'static) -> Self {
         Gpu { driver: Arc::new(driver), usage: Arc::default() }
     }
@@ -260,6 +263,10 @@ impl Gpu {
     #[allow(dead_code)] // only NCCL asks
     pub(crate) fn is_idle(&self) -> Result<bool> {
         self.driver.is_idle()
+    }
+
+    pub(crate) fn driver(&self) -> Arc<dyn Driver> {
+        self.driver.clone()
     }
 
     pub(crate) fn usage(&self) -> &Usage {

@@ -20,7 +20,6 @@ struct Aligned<T>(T);
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 
 /// The kernel called `name`.
-#[allow(dead_code)] // as above
 pub(crate) fn find(name: &str) -> Option<&'static Kernel> {
     KERNELS.binary_search_by(|k| k.name.cmp(name)).ok().map(|i| &KERNELS[i])
 }

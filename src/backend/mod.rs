@@ -1,5 +1,5 @@
 //! Where bytes live and how work is started: the CPU, a CUDA GPU, the emulator of one, or an interpreter
-//! of its PTX.
+//! of its PTX; and what that should cost, by a plan that starts nothing.
 
 pub mod ceiling;
 pub(crate) mod convolution;
@@ -16,6 +16,7 @@ pub mod inventory;
 pub(crate) mod kernels;
 pub(crate) mod math;
 pub(crate) mod params;
+pub mod plan;
 #[cfg(feature = "ptx")]
 pub mod ptx;
 pub(crate) mod shared_memory;

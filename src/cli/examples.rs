@@ -36,6 +36,7 @@ pub const EXAMPLES: [(&str, &[&str]); 21] = [
         &[
             "veridical bench --op matmul --dtype f32 --quick",
             "veridical bench --network cifar10-ddpmpp --batch 8 --task sample",
+            "veridical bench --network cifar10-ddpmpp --batch 512 --dtype bf16 --model h200",
         ],
     ),
     (

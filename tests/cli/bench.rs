@@ -141,6 +141,77 @@ fn what_is_no_case_of_a_network_is_an_error() {
     }
 }
 
+#[test]
+fn predicts_what_a_network_costs_on_a_gpu_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("model.jsonl");
+    let args = ["bench", "--network", "digits", "--model", "h200", "--batch", "4", "--dtype", "bf16", "--json"];
+    let table = succeeds(&[&args[..], &[json.to_str().unwrap()]].concat());
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("digits: "), "{table}");
+    assert!(lines[1].starts_with("predicted for one NVIDIA H200") && lines[1].contains("nothing here is measured"));
+
+    let rows = json_lines(&json);
+    let tasks: Vec<&str> = rows.iter().map(|row| row["task"].as_str().unwrap()).collect();
+    assert_eq!(tasks, ["forward", "train", "sample"]);
+    for row in &rows {
+        let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("no {key} in {row}"));
+        let task = row["task"].as_str().unwrap();
+        assert!(lines.iter().any(|line| line.starts_with(&format!("{task}, batch 4, bf16: "))), "{table}");
+        assert_eq!((&row["predicted_for"], &row["skipped"]), (&"h200".into(), &Value::Null));
+        // What is not measured is not called so.
+        assert!(row["ms"].is_null() && row["device"].is_null() && row["images_per_s"].is_null(), "{row}");
+        let kinds = row["kinds"].as_array().unwrap();
+        let sum = |key: &str| kinds.iter().map(|kind| kind[key].as_f64().unwrap()).sum::<f64>();
+        assert_close(sum("predicted_ms"), number("predicted_device_ms"), "device");
+        assert_close(sum("share"), 1.0, "shares");
+        assert_close(sum("gflop"), number("gflop"), "operations");
+        let longer = number("predicted_device_ms").max(number("predicted_host_ms"));
+        assert_close(number("predicted_ms"), longer + number("predicted_wait_ms"), "all");
+        assert_close(number("predicted_images_per_s"), 4e3 / number("predicted_ms"), "images");
+        assert!(number("launches") > 50.0 && number("allocations") > 50.0 && number("peak_mib") > 0.0, "{row}");
+    }
+    // Counted from the layer list of an implementation in PyTorch: 8,716,288 multiply-adds.
+    assert_close(rows[0]["gflop"].as_f64().unwrap(), 4.0 * 2e-9 * 8_716_288.0, "forward");
+    assert_close(rows[2]["gflop"].as_f64().unwrap(), 35.0 * 4.0 * 2e-9 * 8_716_288.0, "sampling");
+    assert_eq!(rows[2]["nfe"], 35);
+}
+
+#[test]
+fn a_batch_that_a_gpu_has_no_room_for_is_not_predicted() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("model.jsonl");
+    let args = ["bench", "--network", "mnist", "--model", "h100", "--task", "train", "--dtype", "f32"];
+    let batches = ["--batch", "1", "--batch", "1048576", "--json", json.to_str().unwrap()];
+    let output = super::command(&[&args[..], &batches].concat()).output().unwrap();
+    let news = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && news.contains("; skipped"), "{news}");
+    let rows = json_lines(&json);
+    assert_eq!((&rows[0]["skipped"], &rows[1]["skipped"]), (&Value::Null, &"out of memory".into()));
+    assert!(rows[1]["predicted_ms"].is_null(), "{}", rows[1]);
+}
+
+#[test]
+fn a_model_is_of_a_network_and_of_a_gpu_that_it_knows() {
+    let alone = fails(2, &["bench", "--model", "h200"]);
+    assert!(alone.contains("--network"), "says what to add: {alone}");
+    let unknown = fails(2, &["bench", "--network", "digits", "--model", "h300"]);
+    assert!(unknown.contains("h300") && unknown.contains("h100") && unknown.contains("h200"), "{unknown}");
+    for flags in [&["--device", "cuda"][..], &["--device", "cpu"], &["--quick"]] {
+        let clash = fails(2, &[&["bench", "--network", "digits", "--model", "h200"], flags].concat());
+        assert!(clash.contains("--model") && clash.contains(flags[0]), "{clash}");
+    }
+    // Two flags that cannot be together must not make a third one fall silent.
+    for flags in [["--op", "silu"], ["--direction", "forward"]] {
+        let operations = fails(2, &["bench", "--model", "h200", flags[0], flags[1]]);
+        assert!(operations.contains("--model") && operations.contains(flags[0]), "{operations}");
+    }
+    let dtype = fails(2, &["bench", "--network", "digits", "--model", "h200", "--dtype", "f64"]);
+    assert!(dtype.contains("f64") && dtype.contains("bf16"), "{dtype}");
+    let device = fails(2, &["bench", "--device", "h200"]);
+    assert!(device.contains("cuda"), "{device}");
+}
+
 /// The limit on the address space makes the system refuse memory, as a GPU does, instead of swapping.
 #[cfg(target_os = "linux")]
 #[test]

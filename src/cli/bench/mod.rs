@@ -1,6 +1,7 @@
 //! `veridical bench`: operations or whole networks, timed and held against what the device can do.
 
 mod case;
+mod model;
 mod network;
 mod ops;
 mod report;
@@ -10,9 +11,10 @@ mod timing;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use task::Task;
 use veridical::backend::ceiling::Ceiling;
+use veridical::backend::plan::Chip;
 use veridical::train::config::preset_names;
 use veridical::{DType, Device, Result};
 
@@ -30,6 +32,10 @@ use super::{Ended, device, interrupt, progress};
 /// operations are those of convolutions, linear layers and the two products of attention, a multiply-add counting as
 /// two: once for a call, three times for a training step, once for each call of the sampler. A case that does not fit
 /// in memory is skipped.
+///
+/// With --model, nothing is timed: the launches and allocations of the network are written down without a device, and
+/// what each kind of kernel should cost on that GPU is predicted from bytes, operations, instructions and the GPU's
+/// data sheet (docs/performance.md).
 #[derive(clap::Args)]
 pub struct Args {
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
@@ -62,6 +68,15 @@ pub struct Args {
     /// Images at a time; may be repeated [default: 1]
     #[arg(long, value_name = "IMAGES", requires = "network", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     batch: Vec<u32>,
+    /// Predict what the network costs on this GPU, which need not be there, in place of timing it
+    #[arg(
+        long,
+        value_name = "GPU",
+        requires = "network",
+        conflicts_with_all = ["device", "quick", "op", "direction"],
+        value_parser = PossibleValuesParser::new(Chip::ALL.map(|chip| chip.name)).try_map(chip)
+    )]
+    model: Option<Chip>,
     /// Write one JSON object a line, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -77,6 +92,10 @@ fn dtype(name: &str) -> std::result::Result<DType, String> {
         .ok_or_else(|| format!("`{name}` is no dtype here; there are f32, bf16 and f64"))
 }
 
+fn chip(name: String) -> std::result::Result<Chip, String> {
+    Chip::named(&name).ok_or_else(|| format!("there is no model of `{name}`"))
+}
+
 impl Args {
     /// What `--dtype` asks for.
     fn dtypes(&self) -> Vec<DType> {
@@ -87,6 +106,10 @@ impl Args {
 pub fn run(args: Args) -> Result<Ended> {
     output::check([("--json", Form::JsonLines, args.json.as_ref())])?;
     let _keeping = interrupt::keeping("the case in progress is dropped");
+    if let (Some(chip), Some(preset)) = (args.model, &args.network) {
+        model::run(chip, preset, &args)?;
+        return Ok(interrupt::ended());
+    }
     let device = Device::named(&args.device)?;
     let ceilings = Ceilings::new(&args, &device);
     match args.network.as_deref() {

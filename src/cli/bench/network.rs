@@ -41,18 +41,18 @@ pub fn run(preset: &str, args: &Args, device: &Device, mut ceilings: Ceilings) -
 }
 
 /// A preset's denoiser without classes.
-struct Network {
-    preset: String,
-    config: RunConfig,
-    model: ModelConfig,
-    parameters: usize,
+pub struct Network {
+    pub preset: String,
+    pub config: RunConfig,
+    pub model: ModelConfig,
+    pub parameters: usize,
     /// 10^9 floating-point operations of one call for one sample.
     gflop: f64,
 }
 
 impl Network {
     /// Errors on a name that is no preset.
-    fn of(preset: &str) -> Result<Self> {
+    pub fn of(preset: &str) -> Result<Self> {
         let config = RunConfig::build(Some(preset), None, &[])?;
         let Some((size, _)) = preset_shape(preset) else {
             return Err(Error::Config(format!("the preset {preset} does not say which size its samples have")));
@@ -67,16 +67,16 @@ impl Network {
         Ok(Network { preset: preset.into(), config, model, parameters: layout.parameter_count(), gflop })
     }
 
-    fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let (preset, parameters) = (&self.preset, grouped(self.parameters as u64));
         format!("{preset}: {parameters} parameters, {:.4} GFLOP an image and call", self.gflop)
     }
 }
 
-type Case = (Task, DType, u32);
+pub type Case = (Task, DType, u32);
 
 /// Tasks, dtypes and batch sizes that the flags ask for. Errors on a dtype that networks do not compute in.
-fn cases(args: &Args) -> Result<Vec<Case>> {
+pub fn cases(args: &Args) -> Result<Vec<Case>> {
     let dtypes = args.dtypes();
     if let Some(other) = dtypes.iter().find(|dtype| !matches!(dtype, DType::F32 | DType::BF16)) {
         return Err(Error::Config(format!("--dtype {other} with --network: networks compute in f32 or bf16")));

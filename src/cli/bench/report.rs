@@ -34,7 +34,11 @@ impl Column {
         Column { left: false, ..Self::left(title, width) }
     }
 
-    fn cell(&self, text: &str) -> String {
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    pub fn cell(&self, text: &str) -> String {
         let width = self.width;
         if self.left { format!("{text:<width$}") } else { format!("{text:>width$}") }
     }

@@ -1,0 +1,181 @@
+//! Whole networks: operations against an independent count, launches against the emulator's and against a budget.
+
+use veridical::backend::plan::{Plan, Planner};
+use veridical::data::Images;
+use veridical::diffusion::{Loss, Model, ModelConfig};
+use veridical::nn::{Conditions, Context, NetworkConfig, SongConfig};
+use veridical::train::{RunConfig, TrainOptions, Trainer};
+use veridical::{DType, Device, Result, Tensor, Var};
+
+/// A network with images for it, labels of their augmentation if it takes any, and how it is trained.
+struct Case {
+    model: Model,
+    images: Tensor,
+    labels: Option<Var>,
+    options: TrainOptions,
+}
+
+impl Case {
+    fn of(network: impl Into<NetworkConfig>, batch: usize, device: &Device) -> Result<Case> {
+        Self::new(&ModelConfig::new(network), TrainOptions::adam(1e-3, 0), batch, device)
+    }
+
+    /// EDM's CIFAR-10 network, trained as its preset says.
+    fn cifar10(batch: usize, device: &Device) -> Result<Case> {
+        let config = RunConfig::build(Some("cifar10-ddpmpp"), None, &[])?;
+        let data = Images::new(vec![0.0; 32 * 32 * 3], vec![0], [32, 32, 3], 1)?;
+        Self::new(&config.model_config(&data)?, config.train_options(), batch, device)
+    }
+
+    fn new(config: &ModelConfig, options: TrainOptions, batch: usize, device: &Device) -> Result<Case> {
+        let model = Model::new(config, 0, device)?;
+        let images = Tensor::zeros([&[batch][..], &model.denoiser().sample_shape()].concat(), DType::F32, device)?;
+        let labels = match model.denoiser().augment_dim() {
+            0 => None,
+            dim => Some(Tensor::zeros([batch, dim], DType::F32, device)?.into()),
+        };
+        Ok(Case { model, images, labels, options })
+    }
+
+    fn forward(&self, dtype: DType) -> Result<()> {
+        let weights = self.model.weights.clone().for_compute(dtype)?;
+        let cx = Context::inference(&weights).compute_in(dtype);
+        let sigmas = vec![1.0; self.images.shape()[0]];
+        self.model.denoiser().denoise(&cx, &(&self.images).into(), &sigmas, Conditions::default()).map(drop)
+    }
+
+    /// Two training steps, with something between.
+    fn step(self, dtype: DType, between: impl FnOnce()) -> Result<()> {
+        let Case { model, images, labels, options } = self;
+        let denoiser = model.denoiser().clone();
+        let options = TrainOptions { compute: dtype, ..options };
+        let mut trainer = Trainer::new(model.weights, options)?;
+        let batch = images.shape()[0];
+        let mut step = || {
+            trainer.step(batch, |cx| {
+                let conditions = Conditions { class_labels: None, augment_labels: labels.as_ref() };
+                Loss::default().forward(cx, &denoiser, &images, conditions)
+            })
+        };
+        step()?;
+        between();
+        step().map(drop)
+    }
+}
+
+/// The plan of a training step in steady state, and the most bytes that it holds.
+fn trained(planner: &Planner, dtype: DType, case: impl FnOnce(&Device) -> Result<Case>) -> (Plan, usize) {
+    let device = Device::Gpu(planner.gpu().clone());
+    let case = case(&device).unwrap();
+    let between = || {
+        planner.take();
+        device.reset_peak_memory();
+    };
+    case.step(dtype, between).unwrap();
+    (planner.take(), device.peak_memory())
+}
+
+fn planner() -> Planner {
+    Planner::new(141_000_000_000)
+}
+
+fn assert_close(found: f64, expected: f64, within: f64, what: &str) {
+    assert!((found / expected - 1.0).abs() < within, "{what}: {found}, expected {expected}");
+}
+
+/// Counted from the layer list of an implementation in PyTorch, as `tests/networks.rs` has it.
+const CIFAR10_MULTIPLY_ADDS: f64 = 21_190_213_632.0;
+
+#[test]
+fn edms_network_has_the_operations_that_its_layers_say() {
+    let planner = planner();
+    let device = Device::Gpu(planner.gpu().clone());
+    let case = Case::cifar10(64, &device).unwrap();
+    planner.take();
+    case.forward(DType::BF16).unwrap();
+    let plan = planner.take();
+    assert_close(plan.flops(), 64.0 * 2.0 * CIFAR10_MULTIPLY_ADDS, 1e-9, "forward");
+    assert!(plan.launches().all(|started| !started.work().assumed), "a kernel whose bytes nobody wrote down");
+}
+
+#[test]
+fn a_training_step_of_edms_network_stays_within_its_budget() {
+    let (plan, peak) = trained(&planner(), DType::BF16, |device| Case::cifar10(512, device));
+    // Thrice the forward pass, less the gradient of the images, with the scores of attention once more for each of its
+    // two gradients: less than a hundredth in all.
+    assert_close(plan.flops(), 512.0 * 6.0 * CIFAR10_MULTIPLY_ADDS, 0.01, "training step");
+    assert!(plan.launches().all(|started| !started.work().assumed), "a kernel whose bytes nobody wrote down");
+    // What there is today; whoever needs fewer lowers the numbers.
+    let (launches, allocations) = (plan.launch_count(), plan.allocations());
+    println!("{launches} launches, {allocations} allocations, {} waits, {peak} bytes", plan.waits());
+    assert!(launches <= LAUNCHES, "{launches} launches");
+    assert!(allocations <= ALLOCATIONS, "{allocations} allocations");
+    assert_eq!(plan.waits(), WAITS);
+    // They are those of any batch, but for products that are cut in parts when there are few tiles.
+    let (small, small_peak) = trained(&planner(), DType::BF16, |device| Case::cifar10(64, device));
+    assert!(small.launch_count().abs_diff(launches) <= 200, "{} launches", small.launch_count());
+    assert!(small_peak < peak / 4 && peak < 80_000_000_000, "{small_peak}, {peak}");
+}
+
+const LAUNCHES: usize = 1888;
+const ALLOCATIONS: usize = 1980;
+const WAITS: usize = 2;
+
+fn tiny() -> SongConfig {
+    SongConfig {
+        model_channels: 16,
+        channel_mult: vec![1, 1],
+        num_blocks: 1,
+        attn_resolutions: vec![4],
+        ..SongConfig::new(8, 1)
+    }
+}
+
+#[test]
+fn the_host_waits_for_nothing_in_a_forward_pass() {
+    let planner = planner();
+    let device = Device::Gpu(planner.gpu().clone());
+    let case = Case::of(tiny(), 4, &device).unwrap();
+    planner.take();
+    case.forward(DType::F32).unwrap();
+    assert_eq!(planner.take().waits(), 0);
+}
+
+/// The plan is worth nothing if a device that computes takes another way.
+#[cfg(feature = "emulator")]
+#[test]
+fn a_plan_is_what_the_emulator_gets() {
+    use veridical::backend::EmulatorOptions;
+    use veridical::backend::gpu::Gpu;
+    use veridical::backend::plan::Event;
+
+    /// Launches with their blocks and sizes, and everything else with its bytes.
+    fn said(plan: &Plan) -> Vec<String> {
+        let event = |event: &Event| match event {
+            Event::Launch(started) => {
+                let buffers: Vec<_> = started.buffers().iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
+                format!("{} {} {:?}", started.launch(), buffers.join(", "), started.work())
+            }
+            other => format!("{other:?}"),
+        };
+        plan.events().iter().map(event).collect()
+    }
+
+    for dtype in [DType::F32, DType::BF16] {
+        let emulator = Gpu::emulator(EmulatorOptions::default().races(false)).unwrap();
+        let case = |device: &Device| Case::of(tiny(), 2, device);
+        let (ran, held) = trained(&Planner::watching(&emulator), dtype, case);
+        let (planned, peak) = trained(&planner(), dtype, case);
+        assert!(ran.launch_count() > 100 && ran.waits() > 0);
+        let (ran, planned) = (said(&ran), said(&planned));
+        let differs = ran.iter().zip(&planned).position(|(ran, planned)| ran != planned);
+        assert!(
+            differs.is_none(),
+            "{dtype}: the emulator was asked for {:?}, the plan has {:?}",
+            differs.map(|at| &ran[at]),
+            differs.map(|at| &planned[at])
+        );
+        assert_eq!(ran.len(), planned.len(), "{dtype}");
+        assert_eq!(held, peak, "{dtype}: bytes at most");
+    }
+}
