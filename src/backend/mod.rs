@@ -1,6 +1,7 @@
 //! Where bytes live and how work is started: the CPU, a CUDA GPU, the emulator of one, or an interpreter
 //! of its PTX.
 
+pub(crate) mod arguments;
 pub mod ceiling;
 pub(crate) mod convolution;
 pub mod cpu;
@@ -19,6 +20,7 @@ pub(crate) mod params;
 #[cfg(feature = "ptx")]
 pub mod ptx;
 pub(crate) mod shared_memory;
+pub mod tensor_map;
 pub(crate) mod usage;
 
 #[cfg(feature = "emulator")]
