@@ -231,7 +231,8 @@ mod tests {
             let warning = format!("{FINE}ptxas info    : ({code}) Potential Performance Loss: 'setmaxnreg' ignored\n");
             assert!(accept(&warning).unwrap_err().contains(code));
         }
-        let framed = FINE.replace("all_bf16", "matmul_fwd_nt_hopper_bf16").replace("    0 bytes stack", "    8 bytes stack");
+        let framed =
+            FINE.replace("all_bf16", "matmul_fwd_nt_hopper_bf16").replace("    0 bytes stack", "    8 bytes stack");
         assert!(accept(&framed).unwrap_err().contains("a stack frame of 8 bytes on sm_80"));
         assert_eq!(accept(&FINE.replace("    0 bytes stack", "    8 bytes stack")), Ok(()));
     }

@@ -93,9 +93,9 @@ KERNEL_BOUNDS(conv2d_fwd_small_f32, Conv2dParams, (product_threads<float, SMALL>
 KERNEL_BOUNDS(conv2d_bwd_input_small_f32, Conv2dParams, (product_threads<float, SMALL>)) { input_gradient<float, SMALL>(p); }
 KERNEL_BOUNDS(conv2d_bwd_weight_small_f32, Conv2dParams, (product_threads<float, SMALL>)) { weight_gradient<float, SMALL>(p); }
 
-// conv2d_fwd_hopper: fwd, and bwd_input with a turned weight, for Hopper, of a stride of 1. A tile's 128 pixels are whole
-// rows of an image or whole images, so that for each tap and 64 channels the pixels that they are made of are one box of
-// the image, whose outside is zeros. Steps of depth are taps, and 64 channels after the other for each.
+// conv2d_fwd_hopper: fwd, and bwd_input with a turned weight, for Hopper, of a stride of 1. A tile's 128 pixels are
+// whole rows of an image or whole images, so that for each tap and 64 channels the pixels that they are made of are one
+// box of the image, whose outside is zeros. Steps of depth are taps, and 64 channels after the other for each.
 struct Conv2dHopperParams {
     TensorMap image;
     TensorMap weight;
@@ -143,8 +143,8 @@ struct Conv2dHopperSource {
 
 KERNEL_BOUNDS(conv2d_fwd_hopper_bf16, Conv2dHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dHopperSource{p}); }
 
-// conv2d_bwd_input_turn: y [in, taps, out] = w [out, taps, in] with the taps reversed. Blocks take 32 x 32 elements of a
-// tap each, so that both are read and written along their rows.
+// conv2d_bwd_input_turn: y [in, taps, out] = w [out, taps, in] with the taps reversed. Blocks take 32 x 32 elements of
+// a tap each, so that both are read and written along their rows.
 struct Conv2dTurnParams {
     buffer w;
     buffer y;

@@ -1,11 +1,11 @@
 // Products of bf16 matrices on Hopper's tensor cores. A block is three warpgroups and stays for all its tiles of the
-// result, 128 x 256 each: one thread of the first keeps the copy engine busy, which fills STAGES stages of shared memory
-// with 64 steps of depth, and the other two multiply, 64 lines each. `full` says that a stage is there, and `empty`
-// that both are done with it. While the products of one stage are under way those of the next are started, and the first
-// thread is already a stage ahead of the next tile when the sums of this one are stored. Sums are fp32.
+// result, 128 x 256 each: one thread of the first keeps the copy engine busy, which fills STAGES stages of shared
+// memory with 64 steps of depth, and the other two multiply, 64 lines each. `full` says that a stage is there, and
+// `empty` that both are done with it. While the products of one stage are under way those of the next are started, and
+// the first thread has asked for stages of the next tile when the sums of this one are stored. Sums are fp32.
 //
-// A source says where the factors of a tile's stage are: load(a, b, tile, step, full) starts the two boxes, of TILE_M and
-// TILE_N lines of 64 steps, and output(tile) is where the sums go. Both are called by one thread, or by all of a warp.
+// A source says where the factors of a tile's stage are: load(a, b, tile, step, full) starts the two boxes, of TILE_M
+// and TILE_N lines of 64 steps, and output(tile) is where the sums go.
 #pragma once
 
 #include "gemm_tensor.cuh"
@@ -50,7 +50,8 @@ DEVICE void produce(const Source& source, sptr<bf16> stages, sptr<uint64_t> full
 }
 
 // This warp's 16 lines of the sums.
-DEVICE void store(const gemm::Output<bf16>& out, uint32_t row, uint32_t column, const float (&sums)[SUMS], sptr<bf16> own) {
+DEVICE void store(const gemm::Output<bf16>& out, uint32_t row, uint32_t column, const float (&sums)[SUMS],
+                  sptr<bf16> own) {
     UNROLL for (int c = 0; c < TILE_N / COLUMNS; c++) {
         if (column + c * COLUMNS >= out.n) return;
         float part[1][COLUMNS / 8][4];
@@ -63,7 +64,8 @@ DEVICE void store(const gemm::Output<bf16>& out, uint32_t row, uint32_t column, 
 }
 
 template <class Source>
-DEVICE void consume(const Source& source, sptr<bf16> stages, sptr<uint64_t> full, sptr<uint64_t> empty, sptr<bf16> own) {
+DEVICE void consume(const Source& source, sptr<bf16> stages, sptr<uint64_t> full, sptr<uint64_t> empty,
+                    sptr<bf16> own) {
     Ring ring;
     uint32_t line = (warpgroup() - 1) * (TILE_M / CONSUMERS), last = 0;
     for (uint32_t tile = blockIdx.x; tile < source.tiles(); tile += gridDim.x) {

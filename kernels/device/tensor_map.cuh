@@ -26,18 +26,19 @@ DEVICE void tensor_load(sptr<bf16> to, const TensorMap& map, const int32_t (&at)
     uint64_t from = reinterpret_cast<uint64_t>(&map);
     if constexpr (AXES == 2) {
         asm volatile(
-            "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(shared),
-            "l"(from), "r"(counts), "r"(at[0]), "r"(at[1])
+            "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+            "[%0], [%1, {%3, %4}], [%2];" ::"r"(shared), "l"(from), "r"(counts), "r"(at[0]), "r"(at[1])
             : "memory");
     } else if constexpr (AXES == 3) {
         asm volatile(
-            "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(shared),
-            "l"(from), "r"(counts), "r"(at[0]), "r"(at[1]), "r"(at[2])
+            "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+            "[%0], [%1, {%3, %4, %5}], [%2];" ::"r"(shared), "l"(from), "r"(counts), "r"(at[0]), "r"(at[1]), "r"(at[2])
             : "memory");
     } else {
         asm volatile(
-            "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared),
-            "l"(from), "r"(counts), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3])
+            "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+            "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared), "l"(from), "r"(counts), "r"(at[0]), "r"(at[1]),
+            "r"(at[2]), "r"(at[3])
             : "memory");
     }
 #else

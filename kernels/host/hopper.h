@@ -20,7 +20,8 @@ inline void mbarrier_wait(const void* barrier, uint32_t parity) {
 inline void proxy_fence() { runtime->proxy_fence(state()); }
 
 // `end` is where the shared array ends that the box goes to.
-inline void tensor_load(const void* to, uintptr_t end, const void* map, const int32_t* at, uint32_t axes, const void* barrier) {
+inline void tensor_load(const void* to, uintptr_t end, const void* map, const int32_t* at, uint32_t axes,
+                        const void* barrier) {
     BoxLoad load = {reinterpret_cast<uintptr_t>(to), end, map, at, axes, reinterpret_cast<uintptr_t>(barrier)};
     runtime->tensor_load(state(), &load);
 }

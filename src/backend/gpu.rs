@@ -129,8 +129,8 @@ impl fmt::Display for Launch {
     }
 }
 
-/// What a GPU has that runs the kernels for Hopper: its machine code is for that generation alone, of compute capability
-/// 9.0, and no other GPU, older or newer, takes it.
+/// What a GPU has that runs the kernels for Hopper: their machine code is for that generation alone, of compute
+/// capability 9.0, and no other GPU, older or newer, takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hopper {
     /// How many blocks run side by side, if each fills a multiprocessor.
@@ -149,10 +149,7 @@ pub(crate) trait Driver: Send + Sync {
         None
     }
     /// A tensor map of boxes that have been checked, where there is a [`Hopper`].
-    fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
-        let why = format!("{} copies no boxes of tensors: that is Hopper's", self.name());
-        Err(Error::Driver { what: format!("a tensor map of {:?}", boxes.extents), why })
-    }
+    fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap>;
     fn allocate(&self, bytes: usize) -> Result<u64>;
     fn free(&self, address: u64, bytes: usize);
     fn upload(&self, to: u64, from: &[u8]) -> Result<()>;
@@ -209,10 +206,14 @@ impl Gpu {
         self.driver.hopper()
     }
 
-    /// What kernels for Hopper are told of a tensor. Errors beyond what its copy engine can do, and where there is none.
-    /// The map keeps nothing alive: to launch a kernel with it is to give it the address ([`Gpu::launch`]).
+    /// What kernels for Hopper are told of a tensor. Errors beyond what its copy engine can do, and where there is
+    /// none. The map keeps nothing alive: to launch a kernel with it is to give it the address ([`Gpu::launch`]).
     pub fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
-        boxes.check().map_err(|why| Error::Driver { what: format!("a tensor map of {:?}", boxes.extents), why })?;
+        let refused = |why| Error::Driver { what: format!("a tensor map of {:?}", boxes.extents), why };
+        if self.hopper().is_none() {
+            return Err(refused(format!("{} copies no boxes of tensors: that is Hopper's", self.name())));
+        }
+        boxes.check().map_err(refused)?;
         self.driver.tensor_map(boxes)
     }
 

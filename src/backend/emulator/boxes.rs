@@ -130,7 +130,8 @@ impl Block {
         let now = b.mbarriers[i].phase;
         if now != pending.phase {
             let why = format!(
-                "loaded a box of {bytes} bytes in phase {} of its mbarrier, which ended without them: fewer were announced",
+                "loaded a box of {bytes} bytes in phase {} of its mbarrier, which ended without them: fewer were \
+                 announced",
                 pending.phase
             );
             return b.accuse(pending.thread, why);

@@ -43,7 +43,9 @@ impl Descriptor {
             return Err(format!("its descriptor {bits:#018x} has bits set that mean nothing, {unused:#x}"));
         }
         if swizzle != 1 {
-            return Err(format!("its descriptor says swizzle mode {swizzle}, and tiles here are swizzled by 128, mode 1"));
+            return Err(format!(
+                "its descriptor says swizzle mode {swizzle}, and tiles here are swizzled by 128, mode 1"
+            ));
         }
         if base != address >> 7 & 7 {
             let line = address >> 7 & 7;

@@ -195,7 +195,8 @@ impl Driver for Emulator {
         let aligned = aligned.bytes(params.len());
         aligned.copy_from_slice(params);
         let turn = self.memory.begin();
-        let grid = launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, turn, order, races, hopper };
+        let grid =
+            launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, turn, order, races, hopper };
         let ran = grid.run(self.workers()).map_err(error);
         self.note(self.memory.ended(turn));
         ran

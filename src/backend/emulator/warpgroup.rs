@@ -1,8 +1,8 @@
 //! wgmma: products that the four warps of a warpgroup start together, and that each of them waits for.
 //!
-//! A product reads its factors when it is started, or as late as when it is waited for. Its sums are NaN in between, and
-//! what stands in their place is compared with what was left there: so it shows who touches them too early, and who has
-//! written them without a fence.
+//! A product reads its factors when it is started, or as late as when it is waited for. Its sums are NaN in between,
+//! and what stands in their place is compared with what was left there: so it shows who touches them too early, and who
+//! has written them without a fence.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

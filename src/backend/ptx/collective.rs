@@ -5,8 +5,8 @@ use super::machine::Machine;
 use super::matrix;
 use super::program::{Op, Place, Shuffle, Slot, Vote};
 use super::transfer;
-use super::warpgroup;
 use super::warp::{Warp, lanes_of};
+use super::warpgroup;
 
 /// Runs the instruction; one that is no other's is nothing that has an effect.
 pub(super) fn run(warp: &mut Warp, op: &Op, active: u32, machine: &mut Machine) -> Result<(), String> {

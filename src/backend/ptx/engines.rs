@@ -94,7 +94,10 @@ impl Engines {
     fn complete(&mut self, at: u64) -> Result<(), String> {
         let mbarrier = self.find(at)?;
         if mbarrier.transactions.unsigned_abs() >= 1 << 20 {
-            return Err(format!("{} bytes outstanding at an mbarrier, which counts to 2^20 - 1", mbarrier.transactions));
+            return Err(format!(
+                "{} bytes outstanding at an mbarrier, which counts to 2^20 - 1",
+                mbarrier.transactions
+            ));
         }
         if mbarrier.pending == 0 && mbarrier.transactions == 0 {
             mbarrier.completed += 1;

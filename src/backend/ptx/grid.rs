@@ -28,8 +28,7 @@ struct Scheduled {
 pub(super) fn run(program: &Program, launch: &Launch, machine: &mut Machine) -> Result<(), String> {
     let [x, y, z] = launch.grid;
     let firsts = (0..launch.threads).step_by(32);
-    let mut warps: Vec<Scheduled> =
-        firsts.map(|first| Scheduled::new(Warp::new(program.slots, first))).collect();
+    let mut warps: Vec<Scheduled> = firsts.map(|first| Scheduled::new(Warp::new(program.slots, first))).collect();
     for block in (0..z).flat_map(|k| (0..y).flat_map(move |j| (0..x).map(move |i| [i, j, k]))) {
         machine.poison();
         for scheduled in &mut warps {

@@ -67,7 +67,9 @@ pub(super) fn multiply(
     let now: Vec<Lanes> = slots.iter().map(|&slot| *warp.register(slot)).collect();
     let fenced = warp.products.fenced;
     let sums = warp.products.sums.iter_mut().find(|s| s.slots == slots).filter(|s| fenced && s.left == now);
-    let Some(sums) = sums else { return Err("sums that were written since the last wgmma.fence, or none at all".into()) };
+    let Some(sums) = sums else {
+        return Err("sums that were written since the last wgmma.fence, or none at all".into());
+    };
     if sums.under_way == 0 {
         sums.values = now;
     }
@@ -144,8 +146,8 @@ fn factor(descriptor: u64, lines: std::ops::Range<usize>, machine: &Machine) -> 
         .collect()
 }
 
-/// Where an element stands, by "Matrix Descriptor Format" and "Strides" for a K-major factor with 128-byte swizzle: core
-/// matrices of eight lines lie a stride byte offset apart, each line 128 bytes from the last.
+/// Where an element stands, by "Matrix Descriptor Format" and "Strides" for a K-major factor with 128-byte swizzle:
+/// core matrices of eight lines lie a stride byte offset apart, each line 128 bytes from the last.
 fn place(descriptor: u64, line: usize, step: usize, machine: &Machine) -> Result<usize, String> {
     let encoded = |shift: u32| (descriptor >> shift & 0x3fff) as usize * 16;
     let (start, leading, stride) = (encoded(0), encoded(16), encoded(32));

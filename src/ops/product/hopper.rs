@@ -1,5 +1,5 @@
-//! Products by Hopper's own instructions: which of them, and how they are started. A block stays for many tiles of 128 by
-//! 256 (kernels/device/hopper_gemm.cuh), so that there is one for each multiprocessor.
+//! Products by Hopper's own instructions: which of them, and how they are started. A block stays for many tiles of 128
+//! by 256 (kernels/device/hopper_gemm.cuh), so that there is one for each multiprocessor.
 
 use super::operands::{address, is_wide, small};
 use super::{Factor, Sizes};

@@ -118,7 +118,9 @@ fn large_products_are_given_to_warpgroups() {
         let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
         let pays = |m, n, k, dtype| hopper::pays(gpu, dtype, Sizes { batch: 1, m, n, k }).is_some();
         assert!(pays(66 * 128, 256, 64, bf16) && pays(1 << 17, 256, 2304, bf16));
-        assert!(!pays(65 * 128, 256, 64, bf16) && !pays(1 << 17, 64, 576, bf16) && !pays(66 * 128, 256, 64, DType::F32));
+        assert!(
+            !pays(65 * 128, 256, 64, bf16) && !pays(1 << 17, 64, 576, bf16) && !pays(66 * 128, 256, 64, DType::F32)
+        );
         let product = |device: &Device| {
             let a = tensor(&whole(66 * 128 * 64, 1), &[66 * 128, 64], bf16, device);
             let b = tensor(&whole(256 * 64, 2), &[256, 64], bf16, device);
