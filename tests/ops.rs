@@ -382,7 +382,8 @@ fn ptx() {
     let Some(device) = hardware::ptx() else { return };
     check_gpu(&device);
     let kernels = veridical::backend::ptx::kernels().into_iter();
-    // Large tiles, and kernels for Hopper: the unit tests of `ops::product` and its like. Copies in bf16: `tests/optim.rs`.
+    // Large tiles, and kernels for Hopper: the unit tests of `ops::product` and its like. Copies in bf16:
+    // `tests/optim.rs`.
     let elsewhere = |name: &str| {
         ["_large_", "_hopper_", "_turn_", "ceiling", "adam_fwd_bf16", "sgd_fwd_bf16"].iter().any(|w| name.contains(w))
     };

@@ -191,8 +191,8 @@ struct Fetch {
     }
 };
 
-// Which tile of the result is number `index`, the block's own: down a group of eight rows of tiles, then the next column, so that blocks
-// that run together share what they read.
+// Which tile of the result is number `index`, the block's own: down a group of eight rows of tiles, then the next
+// column, so that blocks that run together share what they read.
 struct TilePosition {
     uint32_t row;
     uint32_t column;

@@ -98,8 +98,8 @@ impl Launch {
         Launch { shared: bytes as u32, ..self }
     }
 
-    /// Errors beyond the limits that every GPU has, and `most` bytes of shared memory, for a kernel declared for blocks of
-    /// at most `max_threads`.
+    /// Errors beyond the limits that every GPU has, and `most` bytes of shared memory, for a kernel declared for blocks
+    /// of at most `max_threads`.
     #[allow(dead_code)] // a GPU has them itself
     pub(crate) fn check(&self, max_threads: u32, most: usize) -> std::result::Result<(), String> {
         let &Launch { grid, threads, shared, .. } = self;

@@ -1,4 +1,4 @@
-// mbarriers, boxes of tensors and wgmma, right and, when asked to be, wrong in one place: the emulator must say in which.
+// mbarriers, boxes of tensors and wgmma, right and, when asked to be, wrong in one place: the emulator must say where.
 #include "device/veridical.cuh"
 #include "device/tensor_map.cuh"
 #include "device/warpgroup.cuh"
@@ -70,7 +70,7 @@ struct TestRingParams {
 
 // Line by line of a matrix with lines of 64 through two slots: the first warp loads, the second gives them back.
 // fault: 1 the parity of `full` is never turned, 2 that of `empty`; 3 the producer does not wait; 4 the consumer does
-// not; 5 the consumer does not say that it is done; 6 it says so before it has read; 7 the producer forgets to announce.
+// not; 5 the consumer does not say that it is done; 6 it says so before it has read; 7 the producer announces nothing.
 KERNEL(test_box_ring, TestRingParams) {
     SHARED(uint64_t, full, 2);
     SHARED(uint64_t, empty, 2);
@@ -116,8 +116,8 @@ struct TestWgmmaParams {
 // `twist` is crossed with the descriptor of a.
 // fault: 1 no fence; 2 no commit; 3 no wait; 4 the sums are written while a product is under way; 5 they are written
 // after the fence; 6 a is loaded again before the wait; 7 a is written by threads, without a proxy_fence; 8 with one;
-// 9 warp 3 has another descriptor; 10 warp 3 stays away; 11 the products are begun before a is there; 12 a thread writes
-// a while a product reads it.
+// 9 warp 3 has another descriptor; 10 warp 3 stays away; 11 the products are begun before a is there; 12 a thread
+// writes a while a product reads it.
 template <int COLUMNS>
 DEVICE void test_wgmma(const TestWgmmaParams& p) {
     constexpr int N = COLUMNS / 2;
@@ -178,8 +178,8 @@ struct TestRegistersParams {
     uint64_t fault;
 };
 
-// y[warpgroup] = 1 for each of three warpgroups. fault: 1 they want more registers than there are; 2 one of them asks for
-// fewer than it has by asking for more; 3 a warp asks for itself alone.
+// y[warpgroup] = 1 for each of three warpgroups. fault: 1 they want more registers than there are; 2 one of them asks
+// for fewer than it has by asking for more; 3 a warp asks for itself alone.
 KERNEL_BOUNDS(test_registers, TestRegistersParams, 384, 1) {
     if (warpgroup() == 0) {
         if (WRONG(1)) {

@@ -1,7 +1,8 @@
 //! mbarriers: arrivals and bytes that are counted, phase by phase, and who waits for them.
 //!
 //! Stricter than a GPU, where a wrong wait is one that does not wait: a thread may wait for each phase once, and for
-//! none that another has followed already. An arrival speaks for what its warp did before its last barrier or `__syncwarp`.
+//! none that another has followed already. An arrival speaks for what its warp did before its last barrier or
+//! `__syncwarp`.
 
 use super::block::{Block, State};
 use super::races::{MBARRIERS, NOTHING, Seen, Stamp, of_mbarrier};
