@@ -71,17 +71,17 @@ fn a_box_is_what_the_tensor_has_there_and_zeros_outside() {
             for (i, &found) in got.iter().enumerate() {
                 // PTX ISA, swizzling modes: of each 1024 bytes, the 16 bytes with number u in line r stand at u ^ r.
                 let (row, unit) = (i / line, i % line / 8);
-                let column = if swizzled { (unit ^ row % 8) * 8 + i % 8 } else { i % line };
+                let column = if swizzled { (unit ^ (row % 8)) * 8 + i % 8 } else { i % line };
                 let (mut rest, mut from, mut step, mut inside) = (row, 0, 1, true);
-                for axis in 0..extents.len() {
-                    let within = if axis == 0 { column } else { rest % size[axis] as usize };
+                for (axis, ((&extent, &size), &at)) in extents.iter().zip(size).zip(at).enumerate() {
+                    let within = if axis == 0 { column } else { rest % size as usize };
                     if axis > 0 {
-                        rest /= size[axis] as usize;
+                        rest /= size as usize;
                     }
-                    let place = i64::from(at[axis]) + within as i64;
-                    inside &= (0..extents[axis] as i64).contains(&place);
+                    let place = i64::from(at) + within as i64;
+                    inside &= (0..extent as i64).contains(&place);
                     from += place * step;
-                    step *= extents[axis] as i64;
+                    step *= extent as i64;
                 }
                 let expected = if inside { words[from as usize] } else { 0 };
                 assert_eq!(found, expected, "{gpu:?}, {extents:?} {size:?} at {at:?}: element {i}");

@@ -319,7 +319,7 @@ impl Block {
         let b = unsafe { &mut *block };
         let now = &mut b.warpgroups.registers[b.current as usize / 128];
         let wrong = counts.iter().any(|&other| other != count as usize)
-            || count % 8 != 0
+            || !count.is_multiple_of(8)
             || !(24..=256).contains(&count)
             || if more { count < *now } else { count > *now };
         if wrong {

@@ -43,9 +43,9 @@ pub(super) fn deliver(machine: &mut Machine) -> Result<bool, String> {
     for number in 0..count {
         // The place of an element in the box, the innermost dimension first, and in the tensor.
         let (mut rest, mut from, mut inside) = (number as i64, map.address as i64, true);
-        for axis in 0..AXES {
+        for (axis, first) in at.iter().enumerate() {
             let extent = i64::from(map.size[axis]);
-            let coordinate = at[axis] + rest % extent;
+            let coordinate = first + rest % extent;
             rest /= extent;
             inside &= coordinate >= 0 && coordinate < map.extents[axis] as i64;
             from += coordinate * map.strides[axis] as i64;

@@ -51,8 +51,8 @@ impl Walk {
     fn box_of(&self) -> Option<[usize; 2]> {
         let rows = ROWS.checked_div(self.grid_width).filter(|rows| rows * self.grid_width == ROWS)?;
         match rows <= self.grid_height {
-            true => (self.grid_height % rows == 0).then_some([rows, 1]),
-            false => (rows % self.grid_height == 0).then_some([self.grid_height, rows / self.grid_height]),
+            true => self.grid_height.is_multiple_of(rows).then_some([rows, 1]),
+            false => rows.is_multiple_of(self.grid_height).then_some([self.grid_height, rows / self.grid_height]),
         }
     }
 }
