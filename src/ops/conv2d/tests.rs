@@ -70,10 +70,7 @@ fn every_tiling_is_exact() {
 /// and is not exact.)
 fn plain(pass: Pass, s: &Convolution, from: &[f32], w: &[f32], bias: &[f32]) -> Vec<f64> {
     let forward = pass == Pass::Forward;
-    let (height, width, columns) = match forward {
-        true => (s.out_height(), s.out_width(), s.outputs),
-        false => (s.height, s.width, s.inputs),
-    };
+    let (height, width) = if forward { (s.out_height(), s.out_width()) } else { (s.height, s.width) };
     let (from_height, from_width, channels) = match forward {
         true => (s.height, s.width, s.inputs),
         false => (s.out_height(), s.out_width(), s.outputs),
