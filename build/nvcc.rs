@@ -15,8 +15,8 @@ const ARCHS: &str = "80,89,90a,90+PTX";
 const FLAGS: &[&str] =
     &["-fatbin", "-std=c++17", "-O3", "-lineinfo", "-Ikernels", "-Xptxas=-v", "-Xfatbin=-compress-all"];
 
-/// What the interpreter of PTX is given: what newer GPUs get.
-const PTX_FLAGS: &[&str] = &["-ptx", "-std=c++17", "-O3", "-Ikernels", "-arch=compute_90"];
+/// What the interpreter of PTX is given: what newer GPUs get, with the kernels for Hopper, which they do not.
+const PTX_FLAGS: &[&str] = &["-ptx", "-std=c++17", "-O3", "-Ikernels", "-arch=compute_90a"];
 
 /// nvcc's path, or none. A place that is named explicitly and has no nvcc is an error.
 pub fn find() -> Result<Option<PathBuf>, String> {
@@ -158,13 +158,26 @@ fn number_before(line: &str, words: &str) -> u32 {
     before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// Both silently cost most of a kernel's speed.
+/// What ptxas says where it does not keep products of warpgroups under way as they were written, or leaves registers as
+/// they were shared out: setmaxnreg ignored, wgmma serialized, a wait injected.
+const WARPGROUP_WARNINGS: [&str; 4] = ["C7508", "C7510", "C7514", "C7517"];
+
+/// All of it silently costs most of a kernel's speed.
 fn accept(log: &str) -> Result<(), String> {
-    if let Some(line) = log.lines().find(|line| line.contains("wgmma") && line.contains("serialized")) {
+    let serialized = |line: &&str| line.contains("wgmma") && line.contains("serialized");
+    if let Some(line) = log.lines().find(serialized) {
         return Err(format!("wgmma is serialized, which costs most of its speed: {}", line.trim()));
     }
-    match resources(log).iter().find(|r| r.spills > 0) {
-        Some(r) => Err(format!("kernel {} spills {} bytes of registers on {}", r.kernel, r.spills, r.arch)),
+    if let Some(line) = log.lines().find(|line| WARPGROUP_WARNINGS.iter().any(|code| line.contains(code))) {
+        return Err(format!("products of warpgroups lose most of their speed: {}", line.trim()));
+    }
+    let all = resources(log);
+    if let Some(r) = all.iter().find(|r| r.spills > 0) {
+        return Err(format!("kernel {} spills {} bytes of registers on {}", r.kernel, r.spills, r.arch));
+    }
+    // Sums that wgmma computes in cannot be in memory.
+    match all.iter().find(|r| r.stack > 0 && (r.kernel.contains("_hopper_") || r.kernel.contains("wgmma"))) {
+        Some(r) => Err(format!("kernel {} has a stack frame of {} bytes on {}", r.kernel, r.stack, r.arch)),
         None => Ok(()),
     }
 }
@@ -214,6 +227,14 @@ mod tests {
         let warning = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to \
             non wgmma instructions defining accumulator registers in the function 'x'";
         assert!(accept(warning).unwrap_err().contains("serialized"));
+        for code in ["C7508", "C7514", "C7517"] {
+            let warning = format!("{FINE}ptxas info    : ({code}) Potential Performance Loss: 'setmaxnreg' ignored\n");
+            assert!(accept(&warning).unwrap_err().contains(code));
+        }
+        let framed =
+            FINE.replace("all_bf16", "matmul_fwd_nt_hopper_bf16").replace("    0 bytes stack", "    8 bytes stack");
+        assert!(accept(&framed).unwrap_err().contains("a stack frame of 8 bytes on sm_80"));
+        assert_eq!(accept(&FINE.replace("    0 bytes stack", "    8 bytes stack")), Ok(()));
     }
 
     #[test]

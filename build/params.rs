@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::scan::{Source, code, is_identifier};
 
 /// What a field may be: its name in C++ and in Rust, its size and its alignment.
-const TYPES: [(&str, &str, usize, usize); 8] = [
+const TYPES: [(&str, &str, usize, usize); 9] = [
     ("buffer", "Ptr", 8, 8),
     ("uint64_t", "u64", 8, 8),
     ("int64_t", "i64", 8, 8),
@@ -18,6 +18,8 @@ const TYPES: [(&str, &str, usize, usize); 8] = [
     ("float", "f32", 4, 4),
     // kernels/device/divisor.cuh and src/backend/divisor.rs
     ("Divisor", "Divisor", 8, 4),
+    // kernels/device/tensor_map.cuh and src/backend/tensor_map.rs
+    ("TensorMap", "TensorMap", 128, 64),
 ];
 
 /// Words of Rust's that C++ would take as the name of a field.
@@ -200,14 +202,25 @@ fn padding(fields: &[Field]) -> Option<Problem> {
     let mut at = 0;
     for field in fields {
         if at % field.align != 0 {
-            let what = format!("padding of 4 bytes before `{}`: put `uint32_t {unused};` there", field.name);
-            return Some((field.line, what + ", or fields of 8 bytes first"));
+            let (bytes, filler) = filler(at, field.align, &unused);
+            let what = format!("padding of {bytes} bytes before `{}`: put `{filler}` there", field.name);
+            return Some((field.line, what + ", or the fields of most bytes first"));
         }
         at += field.size;
     }
     let align = fields.iter().map(|field| field.align).max()?;
     let last = fields.last()?.line;
-    (at % align != 0).then(|| (last, format!("padding of 4 bytes at the end: put `uint32_t {unused};` there")))
+    let (bytes, filler) = filler(at, align, &unused);
+    (at % align != 0).then(|| (last, format!("padding of {bytes} bytes at the end: put `{filler}` there")))
+}
+
+/// How many bytes are missing at `at`, and what fills them.
+fn filler(at: usize, align: usize, name: &str) -> (usize, String) {
+    let bytes = at.next_multiple_of(align) - at;
+    match bytes / 4 {
+        1 => (bytes, format!("uint32_t {name};")),
+        count => (bytes, format!("uint32_t {name}[{count}];")),
+    }
 }
 
 #[cfg(test)]
@@ -290,6 +303,13 @@ mod tests {
             let error = of_fields(fields).unwrap_err();
             let expected = format!("kernels/a.cu:{line}: P: padding of 4 bytes {place}: put `{field}` there");
             assert!(error.starts_with(&expected), "{error}");
+        }
+        for (fields, place, field) in [
+            ("buffer x; TensorMap a;", "padding of 56 bytes before `a`", "uint32_t unused[14];"),
+            ("TensorMap a, b; buffer x; uint32_t m, n, k;", "padding of 44 bytes at the end", "uint32_t unused[11];"),
+        ] {
+            let error = of_fields(fields).unwrap_err();
+            assert!(error.starts_with(&format!("kernels/a.cu:3: P: {place}: put `{field}` there")), "{error}");
         }
         for fields in
             ["uint32_t a, b, c;", "buffer x; float a, b;", "Divisor d; buffer x;", "float a; Divisor d; float b;"]

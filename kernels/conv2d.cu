@@ -10,6 +10,7 @@
 // fp32 in an order that the shapes fix. Each image element is read once per tap and column of tiles, mostly from the
 // caches.
 #include "device/veridical.cuh"
+#include "device/hopper_gemm.cuh"
 #include "device/product.cuh"
 
 using namespace veridical::gemm;
@@ -91,3 +92,86 @@ KERNEL_BOUNDS(conv2d_bwd_weight_large_f32, Conv2dParams, (product_threads<float,
 KERNEL_BOUNDS(conv2d_fwd_small_f32, Conv2dParams, (product_threads<float, SMALL>)) { forward<float, SMALL>(p); }
 KERNEL_BOUNDS(conv2d_bwd_input_small_f32, Conv2dParams, (product_threads<float, SMALL>)) { input_gradient<float, SMALL>(p); }
 KERNEL_BOUNDS(conv2d_bwd_weight_small_f32, Conv2dParams, (product_threads<float, SMALL>)) { weight_gradient<float, SMALL>(p); }
+
+// conv2d_fwd_hopper: fwd, and bwd_input with a turned weight, for Hopper, of a stride of 1. A tile's 128 pixels are
+// whole rows of an image or whole images, so that for each tap and 64 channels the pixels that they are made of are one
+// box of the image, whose outside is zeros. Steps of depth are taps, and 64 channels after the other for each.
+struct Conv2dHopperParams {
+    TensorMap image;
+    TensorMap weight;
+    buffer bias;
+    buffer result;
+    Divisor pixels;  // of an image of the result
+    Divisor line;    // and of one of its rows
+    Divisor blocks;  // of 64 channels
+    Divisor kernel;
+    uint32_t m;
+    uint32_t n;
+    uint32_t steps;
+    uint32_t tiles;
+    int32_t padding;
+    uint32_t wide_result;
+    uint32_t unused[14];
+};
+
+struct Conv2dHopperSource {
+    const Conv2dHopperParams& p;
+    struct Tile {
+        uint32_t row, column;
+        int32_t image, top;  // where the tile's first pixel is
+    };
+    DEVICE uint32_t tiles() const { return p.tiles; }
+    DEVICE uint32_t steps() const { return p.steps; }
+    DEVICE Tile tile(uint32_t index) const {
+        TilePosition at = tile_position<hopper::TILE_M, hopper::TILE_N>(p.m, p.n, index);
+        uint32_t image = quotient(at.row, p.pixels);
+        uint32_t top = quotient(at.row - image * p.pixels.divisor, p.line);
+        return {at.row, at.column, (int32_t)image, (int32_t)top};
+    }
+    DEVICE void load(sptr<bf16> a, sptr<bf16> b, const Tile& tile, uint32_t step, sptr<uint64_t> full) const {
+        uint32_t tap = quotient(step, p.blocks), channel = (step - tap * p.blocks.divisor) * hopper::DEPTH;
+        uint32_t y = quotient(tap, p.kernel), x = tap - y * p.kernel.divisor;
+        const int32_t from[4] = {(int32_t)channel, (int32_t)x - p.padding, tile.top + (int32_t)y - p.padding, tile.image};
+        const int32_t weights[2] = {(int32_t)(step * hopper::DEPTH), (int32_t)tile.column};
+        tensor_load(a, p.image, from, full);
+        tensor_load(b, p.weight, weights, full);
+    }
+    DEVICE Output<bf16> output(const Tile&) const {
+        return {p.result.as<bf16>(), p.bias.as<const bf16>(), {}, p.m, p.n, p.wide_result != 0};
+    }
+};
+
+KERNEL_BOUNDS(conv2d_fwd_hopper_bf16, Conv2dHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dHopperSource{p}); }
+
+// conv2d_bwd_input_turn: y [in, taps, out] = w [out, taps, in] with the taps reversed. Blocks take 32 x 32 elements of
+// a tap each, so that both are read and written along their rows.
+struct Conv2dTurnParams {
+    buffer w;
+    buffer y;
+    uint32_t outputs;
+    uint32_t inputs;
+    uint32_t taps;
+    uint32_t unused;
+};
+
+KERNEL(conv2d_bwd_input_turn_bf16, Conv2dTurnParams) {
+    constexpr uint32_t SIDE = 32, PITCH = SIDE + 2;
+    SHARED(bf16, tile, SIDE * PITCH);
+    auto w = p.w.as<const bf16>();
+    auto y = p.y.as<bf16>();
+    uint32_t across = (p.inputs + SIDE - 1) / SIDE, down = (p.outputs + SIDE - 1) / SIDE;
+    for (uint32_t i = blockIdx.x; i < across * down * p.taps; i += gridDim.x) {
+        uint32_t tap = i / (across * down), rest = i - tap * across * down;
+        uint32_t output = rest / across * SIDE, input = rest % across * SIDE;
+        for (uint32_t r = warp(); r < SIDE; r += warps()) {
+            if (output + r < p.outputs && input + lane() < p.inputs)
+                tile[r * PITCH + lane()] = w[((uint64_t)(output + r) * p.taps + tap) * p.inputs + input + lane()];
+        }
+        __syncthreads();
+        for (uint32_t r = warp(); r < SIDE; r += warps()) {
+            if (input + r < p.inputs && output + lane() < p.outputs)
+                y[((uint64_t)(input + r) * p.taps + (p.taps - 1 - tap)) * p.outputs + output + lane()] = tile[lane() * PITCH + r];
+        }
+        __syncthreads();
+    }
+}

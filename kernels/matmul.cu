@@ -4,6 +4,7 @@
 // y is set. One block makes one tile of one part of the depth; blockIdx.z walks through the batch. Sums are fp32 in an
 // order that the shapes fix. Each element of a is read once per column of tiles, each of b once per row of tiles.
 #include "device/veridical.cuh"
+#include "device/hopper_gemm.cuh"
 #include "device/product.cuh"
 
 using namespace veridical::gemm;
@@ -56,6 +57,48 @@ KERNEL_BOUNDS(matmul_fwd_nn_small_f32, MatmulParams, (product_threads<float, SMA
 KERNEL_BOUNDS(matmul_fwd_nt_small_f32, MatmulParams, (product_threads<float, SMALL>)) { matmul<float, SMALL, false, true>(p); }
 KERNEL_BOUNDS(matmul_fwd_tn_small_f32, MatmulParams, (product_threads<float, SMALL>)) { matmul<float, SMALL, true, false>(p); }
 KERNEL_BOUNDS(matmul_fwd_tt_small_f32, MatmulParams, (product_threads<float, SMALL>)) { matmul<float, SMALL, true, true>(p); }
+
+// matmul_fwd_nt_hopper: the same as nt, for Hopper. The rows of a and b are multiples of 16 bytes. `batch_tiles` tiles,
+// and so many blocks as the GPU has multiprocessors, each with one tile after the other.
+struct MatmulHopperParams {
+    TensorMap a;
+    TensorMap b;
+    buffer bias;
+    buffer y;
+    uint32_t m;
+    uint32_t n;
+    uint32_t k;
+    uint32_t batch;
+    uint32_t batch_tiles;
+    uint32_t wide_y;
+    uint32_t unused[6];
+};
+
+struct MatmulHopperSource {
+    const MatmulHopperParams& p;
+    struct Tile {
+        uint32_t row, column, batch;
+    };
+    DEVICE uint32_t tiles() const { return p.batch * p.batch_tiles; }
+    DEVICE uint32_t steps() const { return (p.k + hopper::DEPTH - 1) / hopper::DEPTH; }
+    DEVICE Tile tile(uint32_t index) const {
+        uint32_t batch = index / p.batch_tiles;
+        TilePosition at = tile_position<hopper::TILE_M, hopper::TILE_N>(p.m, p.n, index - batch * p.batch_tiles);
+        return {at.row, at.column, batch};
+    }
+    DEVICE void load(sptr<bf16> a, sptr<bf16> b, const Tile& tile, uint32_t step, sptr<uint64_t> full) const {
+        const int32_t depth = (int32_t)(step * hopper::DEPTH), batch = (int32_t)tile.batch;
+        const int32_t from_a[3] = {depth, (int32_t)tile.row, batch}, from_b[3] = {depth, (int32_t)tile.column, batch};
+        tensor_load(a, p.a, from_a, full);
+        tensor_load(b, p.b, from_b, full);
+    }
+    DEVICE Output<bf16> output(const Tile& tile) const {
+        uint64_t size = (uint64_t)p.m * p.n;
+        return {p.y.as<bf16>() + tile.batch * size, p.bias.as<const bf16>(), {}, p.m, p.n, p.wide_y != 0};
+    }
+};
+
+KERNEL_BOUNDS(matmul_fwd_nt_hopper_bf16, MatmulHopperParams, hopper::THREADS, 1) { hopper::product(MatmulHopperSource{p}); }
 
 // sum_parts: y[i] = sum over parts of parts[batch, part, i] (+ bias[i mod n]), in the order of the parts.
 struct SumPartsParams {

@@ -6,7 +6,8 @@
 FOLDER holds the fatbins that build.rs made (target/release/build/veridical-*/out/cuda), BIN cuobjdump and nvdisasm. A line of the budgets
 names a kernel, an instruction, how many of it the loop has, and how many instructions it may have in all: of the loops with as many, the
 shortest counts. Besides, no kernel may use local memory, which is where registers spill to and arrays go that are indexed by numbers that
-the compiler does not know, unless a line `local NAME` allows it. --all prints every loop of every kernel instead.
+the compiler does not know, unless a line `local NAME` allows it, and nothing but HGMMA may write registers that HGMMA has its sums in, from
+the first of a loop's to its last. --all prints every loop of every kernel instead.
 """
 import argparse
 import collections
@@ -41,6 +42,24 @@ def loops(code):
         start = index.get(int(jump[1], 16)) if jump else None
         if start is not None and start < i:
             yield collections.Counter(opcode(what) for _, what in code[start : i + 1])
+
+
+def spoilt(code):
+    """What writes the sums of products of a warpgroup between the first of a loop's and its last: there it would wait for them."""
+    index = {at: i for i, (at, _) in enumerate(code)}
+    for i, (_, instruction) in enumerate(code):
+        jump = re.search(r"\bBRA\b.*?(0x[0-9a-f]+)", instruction)
+        start = index.get(int(jump[1], 16)) if jump else None
+        body = [what for _, what in code[start : i + 1]] if start is not None and start < i else []
+        products = [(k, re.search(r"HGMMA\.64x(\d+)x\d+\S* R(\d+)", what)) for k, what in enumerate(body)]
+        products = [(k, int(found[2]), int(found[1]) // 2) for k, found in products if found]
+        if not products or len({sums[1:] for sums in products}) > 1:
+            continue
+        (first, base, count), last = products[0], products[-1][0]
+        for what in body[first:last]:
+            written = re.match(r"(?:@!?U?P\w+ )?([A-Z0-9_]+)\S* R(\d+)", what)
+            if written and written[1] != "HGMMA" and base <= int(written[2]) < base + count:
+                yield what
 
 
 def budgets():
@@ -82,6 +101,7 @@ def main():
         local = sum(opcode(what) in ("LDL", "STL") for _, what in code)
         if local and not any(fnmatch.fnmatch(name, pattern) for pattern in allowed):
             wrong.append(f"{name} uses local memory ({local} instructions)")
+        wrong += [f"{name}: `{what}` writes sums of products that are under way" for what in spoilt(code)]
     print(f"{'kernel':<36} {'of the loop':>14} {'instructions':>13} {'at most':>8}")
     for kernel, instruction, count, most in lines:
         sizes = [loop.total() for loop in loops(found.get(kernel, [])) if loop[instruction] >= count]

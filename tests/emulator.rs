@@ -10,6 +10,10 @@ mod device;
 #[path = "emulator/faults.rs"]
 mod faults;
 mod hardware;
+#[path = "emulator/hopper.rs"]
+mod hopper;
+#[path = "emulator/hopper_faults.rs"]
+mod hopper_faults;
 mod locate;
 #[path = "emulator/matrix.rs"]
 mod matrix;

@@ -5,5 +5,7 @@
 #[path = "ptx/faults.rs"]
 mod faults;
 mod hardware;
+#[path = "ptx/hopper.rs"]
+mod hopper;
 #[path = "ptx/instructions.rs"]
 mod instructions;

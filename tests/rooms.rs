@@ -73,7 +73,23 @@ const RULE: [(&str, &[&str]); 18] = [
 /// Modules side by side that know each other, each for a reason.
 const CIRCLES: [(&str, &[&str]); 1] = [
     // The scheduler, its fibers, and what a kernel asks of them are one machine.
-    ("backend::emulator", &["abi", "block", "copies", "fiber", "launch", "memory", "shared", "waits"]),
+    (
+        "backend::emulator",
+        &[
+            "abi",
+            "block",
+            "boxes",
+            "copies",
+            "descriptor",
+            "fiber",
+            "launch",
+            "mbarriers",
+            "memory",
+            "shared",
+            "waits",
+            "warpgroup",
+        ],
+    ),
 ];
 
 #[test]

@@ -10,8 +10,9 @@
 #endif
 
 // KERNEL(name, Params) { ... p.field ... }            a kernel and the one struct it is given: of buffers, numbers of 4
-//                                                     and 8 bytes, and arrays of them, with every gap a field. build.rs
-//                                                     reads it (build/params.rs) and makes the Rust struct of it.
+//                                                     and 8 bytes, tensor maps, and arrays of them, with every gap a
+//                                                     field. build.rs reads it (build/params.rs) and makes the Rust
+//                                                     struct of it.
 // KERNEL_BOUNDS(name, Params, threads) { ... }        the same, for blocks of at most `threads` threads; with a number
 //                                                     more, so many of them shall fit a multiprocessor's registers
 // DEVICE                                              marks the functions that kernels are made of

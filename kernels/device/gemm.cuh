@@ -191,19 +191,19 @@ struct Fetch {
     }
 };
 
-// Which tile of the result a block computes: down a group of eight rows of tiles, then the next column, so that blocks
-// that run together share what they read.
+// Which tile of the result is number `index`, the block's own: down a group of eight rows of tiles, then the next
+// column, so that blocks that run together share what they read.
 struct TilePosition {
     uint32_t row;
     uint32_t column;
 };
 template <int BM, int BN>
-DEVICE TilePosition tile_position(uint32_t m, uint32_t n) {
+DEVICE TilePosition tile_position(uint32_t m, uint32_t n, uint32_t index = blockIdx.x) {
     constexpr uint32_t GROUP = 8;
     uint32_t rows = (m + BM - 1) / BM, columns = (n + BN - 1) / BN;
-    uint32_t group = blockIdx.x / (GROUP * columns);
+    uint32_t group = index / (GROUP * columns);
     uint32_t group_rows = min(rows - group * GROUP, GROUP);
-    uint32_t in_group = blockIdx.x - group * GROUP * columns;
+    uint32_t in_group = index - group * GROUP * columns;
     return {(group * GROUP + in_group % group_rows) * BM, in_group / group_rows * BN};
 }
 

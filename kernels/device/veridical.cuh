@@ -13,6 +13,9 @@
 //   async_copy.cuh  cp.async
 //   mma.cuh         ldmatrix and mma.sync
 //   fragments.cuh   tiles in shared memory as those want them
+//   mbarrier.cuh    barriers that count bytes        } Hopper only: included where they are used
+//   tensor_map.cuh  the copy engine                  }
+//   warpgroup.cuh   wgmma                            }
 //
 // No kernel contains inline assembly: each PTX instruction is a named function in this folder.
 #pragma once

@@ -39,6 +39,25 @@ struct Access {
     bool read;
 };
 
+// A box of a tensor on its way to shared memory, to `to` and at most to `end`.
+struct BoxLoad {
+    uintptr_t to;
+    uintptr_t end;
+    const void* map;
+    const int32_t* at;
+    uint32_t axes;
+    uintptr_t barrier;
+};
+
+// One thread's part in a product of its warpgroup: `count` sums, and the descriptors of both factors.
+struct WarpgroupMultiply {
+    float* sums;
+    uint32_t count;
+    uint32_t add;
+    uint64_t a;
+    uint64_t b;
+};
+
 // What kernels ask of the emulator. Every function takes Context::block_state first.
 struct Runtime {
     // The allocation that holds `address`; an empty range if none does.
@@ -59,6 +78,20 @@ struct Runtime {
     void (*async_wait)(void* state, uint32_t pending);
     // A use of shared memory, within its range, where these are watched. Does not return if it is a race.
     void (*shared_access)(void* state, uint64_t address, uint32_t bytes, bool write);
+    // Hopper's (host/hopper.h).
+    void (*mbarrier_init)(void* state, uint64_t address, uint32_t count);
+    void (*mbarrier_init_fence)(void* state);
+    // One arrival, which announces so many bytes.
+    void (*mbarrier_arrive)(void* state, uint64_t address, uint32_t bytes);
+    void (*mbarrier_wait)(void* state, uint64_t address, uint32_t parity);
+    void (*proxy_fence)(void* state);
+    void (*tensor_load)(void* state, const BoxLoad* load);
+    uint32_t (*shared_window)(void* state, uint64_t address);
+    void (*wgmma_fence)(void* state, float* sums, uint32_t count);
+    void (*wgmma)(void* state, const WarpgroupMultiply* multiply);
+    void (*wgmma_commit)(void* state);
+    void (*wgmma_wait)(void* state, uint32_t pending);
+    void (*set_registers)(void* state, uint32_t count, bool more);
 };
 
 // One parameter struct as C++ sees it.

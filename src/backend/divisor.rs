@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub(crate) struct Divisor {
-    divisor: u32,
+    pub(super) divisor: u32,
     magic: u32,
 }
 

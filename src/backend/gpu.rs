@@ -5,7 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shared_memory::MOST;
+pub use super::arguments::Ptr;
+use super::tensor_map::{Boxes, TensorMap};
 use super::usage::Usage;
 use crate::error::{Error, Result};
 
@@ -27,45 +28,6 @@ pub trait KernelParams: bytemuck::Pod {
     const NAME: &'static str;
     /// Its fields, in order.
     const FIELDS: &'static [Field];
-}
-
-/// A device address as it stands in a parameter struct (C++ `buffer`). Zero means absent.
-///
-/// It is a number that does not keep its buffer alive. To have one is safe; [`Gpu::launch`], which lets a kernel follow
-/// it, is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(transparent)]
-pub struct Ptr(u64);
-
-impl Ptr {
-    /// The absent buffer; the kernel sees a null pointer.
-    pub const NULL: Ptr = Ptr(0);
-
-    /// The address as a number, for libraries that are no kernels.
-    #[allow(dead_code)] // only NCCL asks
-    pub(crate) fn address(self) -> u64 {
-        self.0
-    }
-
-    /// The address `bytes` further on, which need not be within the same buffer.
-    pub fn byte_add(self, bytes: usize) -> Ptr {
-        Ptr(self.0.wrapping_add(bytes as u64))
-    }
-
-    /// Whether it is the absent buffer's.
-    pub fn is_null(self) -> bool {
-        self == Self::NULL
-    }
-
-    /// Whether all addresses admit 16-byte loads (absent buffers count as such).
-    pub fn all_wide(addresses: &[Ptr]) -> bool {
-        Self::all_multiples(addresses, 16)
-    }
-
-    /// Whether all addresses are multiples of `bytes`.
-    pub fn all_multiples(addresses: &[Ptr], bytes: usize) -> bool {
-        addresses.iter().all(|address| address.0.is_multiple_of(bytes as u64))
-    }
 }
 
 /// Declares the parameter struct of a kernel that is not one of the crate's own: `#[repr(C)]`, no implicit padding,
@@ -136,8 +98,10 @@ impl Launch {
         Launch { shared: bytes as u32, ..self }
     }
 
-    /// Errors beyond the limits that every GPU has, for a kernel declared for blocks of at most `max_threads`.
-    pub(crate) fn check(&self, max_threads: u32) -> std::result::Result<(), String> {
+    /// Errors beyond the limits that every GPU has, and `most` bytes of shared memory, for a kernel declared for blocks
+    /// of at most `max_threads`.
+    #[allow(dead_code)] // a GPU has them itself
+    pub(crate) fn check(&self, max_threads: u32, most: usize) -> std::result::Result<(), String> {
         let &Launch { grid, threads, shared, .. } = self;
         if grid.contains(&0) || threads == 0 {
             return Err("no dimension of the grid may be zero, nor may a block have no threads".into());
@@ -151,8 +115,8 @@ impl Launch {
         if threads > max_threads {
             return Err(format!("the kernel is declared for blocks of at most {max_threads} threads"));
         }
-        if shared as usize > MOST {
-            return Err(format!("a block has at most {MOST} bytes of shared memory"));
+        if shared as usize > most {
+            return Err(format!("a block has at most {most} bytes of shared memory"));
         }
         Ok(())
     }
@@ -165,6 +129,14 @@ impl fmt::Display for Launch {
     }
 }
 
+/// What a GPU has that runs the kernels for Hopper: their machine code is for that generation alone, of compute
+/// capability 9.0, and no other GPU, older or newer, takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hopper {
+    /// How many blocks run side by side, if each fills a multiprocessor.
+    pub multiprocessors: u32,
+}
+
 /// What a driver can do. Addresses are 256-byte aligned; everything is ordered as if on one stream.
 pub(crate) trait Driver: Send + Sync {
     fn name(&self) -> String;
@@ -172,6 +144,12 @@ pub(crate) trait Driver: Send + Sync {
     fn identity(&self) -> Option<String> {
         None
     }
+    /// `None` where kernels for Hopper do not run.
+    fn hopper(&self) -> Option<Hopper> {
+        None
+    }
+    /// A tensor map of boxes that have been checked, where there is a [`Hopper`].
+    fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap>;
     fn allocate(&self, bytes: usize) -> Result<u64>;
     fn free(&self, address: u64, bytes: usize);
     fn upload(&self, to: u64, from: &[u8]) -> Result<()>;
@@ -229,6 +207,22 @@ impl Gpu {
             self.driver.upload(buffer.address, bytes)?;
         }
         Ok(buffer)
+    }
+
+    /// Whether kernels for Hopper run here.
+    pub fn hopper(&self) -> Option<Hopper> {
+        self.driver.hopper()
+    }
+
+    /// What kernels for Hopper are told of a tensor. Errors beyond what its copy engine can do, and where there is
+    /// none. The map keeps nothing alive: to launch a kernel with it is to give it the address ([`Gpu::launch`]).
+    pub fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
+        let refused = |why| Error::Driver { what: format!("a tensor map of {:?}", boxes.extents), why };
+        if self.hopper().is_none() {
+            return Err(refused(format!("{} copies no boxes of tensors: that is Hopper's", self.name())));
+        }
+        boxes.check().map_err(refused)?;
+        self.driver.tensor_map(boxes)
     }
 
     /// Starts a kernel. On a GPU it runs after what was started before, and this does not wait for it.

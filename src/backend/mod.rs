@@ -1,6 +1,7 @@
 //! Where bytes live and how work is started: the CPU, a CUDA GPU, the emulator of one, or an interpreter
 //! of its PTX; and what that should cost, by a plan that starts nothing.
 
+pub(crate) mod arguments;
 pub mod ceiling;
 pub(crate) mod convolution;
 pub mod cpu;
@@ -20,6 +21,7 @@ pub mod plan;
 #[cfg(feature = "ptx")]
 pub mod ptx;
 pub(crate) mod shared_memory;
+pub mod tensor_map;
 pub(crate) mod usage;
 
 #[cfg(feature = "emulator")]

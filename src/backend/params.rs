@@ -2,5 +2,6 @@
 
 use super::divisor::Divisor;
 use super::gpu::Ptr;
+use super::tensor_map::TensorMap;
 
 include!(concat!(env!("OUT_DIR"), "/params.rs"));

@@ -4,6 +4,16 @@
 /// together.
 pub(crate) const MOST: usize = 99 << 10;
 
+/// The most that a block can have on a GPU of compute capability 9.0.
+#[allow(dead_code)] // as below
+pub(crate) const MOST_HOPPER: usize = 227 << 10;
+
+/// That on a device that runs the kernels for Hopper, or does not.
+#[allow(dead_code)] // as below
+pub(crate) fn most(hopper: bool) -> usize {
+    if hopper { MOST_HOPPER } else { MOST }
+}
+
 /// What a block has without asking, static and dynamic together.
 #[allow(dead_code)] // as below
 const UNASKED: u32 = 48 << 10;

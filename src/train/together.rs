@@ -116,6 +116,7 @@ pub fn last(ranks: &Ranks, act: impl FnOnce() -> Result<End>) -> Result<End> {
 mod tests {
     use super::*;
     use crate::backend::gpu::{Driver, Field, Gpu, Launch as KernelLaunch};
+    use crate::backend::tensor_map::{Boxes, TensorMap};
     use crate::distributed::{Launch, Patience};
 
     /// A GPU of which nothing is known but which one it is.
@@ -131,6 +132,9 @@ mod tests {
         }
         fn identity(&self) -> Option<String> {
             Some(self.0.into())
+        }
+        fn tensor_map(&self, _: &Boxes) -> Result<TensorMap> {
+            nothing()
         }
         fn allocate(&self, _: usize) -> Result<u64> {
             nothing()

@@ -26,6 +26,31 @@ pub fn lenient(order: Order) -> Gpu {
     Gpu::emulator(EmulatorOptions::default().order(order).workers(2).races(false)).unwrap()
 }
 
+/// As [`device`], of a Hopper.
+pub fn hopper(order: Order) -> Gpu {
+    Gpu::emulator(EmulatorOptions::default().order(order).workers(2).hopper(true)).unwrap()
+}
+
+/// The same as [`devices`], where they are Hoppers.
+pub fn hoppers() -> Vec<Gpu> {
+    let mut devices: Vec<Gpu> = ORDERS.map(hopper).into();
+    #[cfg(feature = "ptx")]
+    if hardware::ptx().is_some() {
+        let modules = veridical::backend::PtxModules::of_this_build().unwrap().hopper(true);
+        if let Device::Gpu(gpu) = Device::ptx_of(&modules).unwrap() {
+            devices.push(gpu);
+        }
+    }
+    if cfg!(has_cuda_test_kernels) {
+        let gpus = hardware::cuda().into_iter().filter_map(|device| match device {
+            Device::Gpu(gpu) => gpu.hopper().map(|_| gpu),
+            Device::Cpu => None,
+        });
+        devices.extend(gpus);
+    }
+    devices
+}
+
 /// The emulator under every order, the interpreter of PTX if it is built in, and the first GPU if the build holds the
 /// test kernels for it (`VERIDICAL_TEST_KERNELS=1`).
 pub fn devices() -> Vec<Gpu> {

@@ -10,7 +10,8 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use veridical::backend::gpu::Gpu;
 
-use super::device::{devices, download, launch, start, upload};
+use super::device::{devices, download, hoppers, launch, start, upload};
+use super::hopper::{load_box, multiply};
 use super::matrix::TestMatrixParams;
 use super::{asynchrony::TestAsyncParams, basic::TestBlockParams, hardware, locate};
 use veridical::params;
@@ -24,6 +25,8 @@ struct Vector {
     run: Box<dyn Fn(&Gpu, &[Vec<u32>]) -> Vec<u32>>,
     /// How far a result, read as f32, may be off; `None`: equal bits, but any NaN for any other.
     tolerance: Option<f32>,
+    /// Whether it needs a Hopper.
+    hopper: bool,
 }
 
 /// A xorshift, so that inputs are the same for good, whatever the crate's own generator does.
@@ -76,7 +79,7 @@ fn of_words(name: &'static str, kernel: &'static str, input: Vec<u32>, per_input
         start(gpu, &launch(kernel, 1, 32), &TestWordsParams { x: x.ptr(0), y: y.ptr(0), n: n as u64 }).unwrap();
         download(&y)
     };
-    Vector { name, inputs: vec![input], run: Box::new(run), tolerance: None }
+    Vector { name, inputs: vec![input], run: Box::new(run), tolerance: None, hopper: false }
 }
 
 fn of_matrices(name: &'static str, kernel: &'static str, inputs: [Vec<u32>; 3], trans: bool, count: u32) -> Vector {
@@ -86,7 +89,7 @@ fn of_matrices(name: &'static str, kernel: &'static str, inputs: [Vec<u32>; 3], 
         start(gpu, &launch(kernel, 1, 32), &p).unwrap();
         download(&c)
     };
-    Vector { name, inputs: inputs.into(), run: Box::new(run), tolerance: None }
+    Vector { name, inputs: inputs.into(), run: Box::new(run), tolerance: None, hopper: false }
 }
 
 fn of_blocks(name: &'static str, kernel: &'static str, threads: u32, input: Vec<u32>, per_thread: usize) -> Vector {
@@ -95,7 +98,7 @@ fn of_blocks(name: &'static str, kernel: &'static str, threads: u32, input: Vec<
         start(gpu, &launch(kernel, 1, threads), &TestBlockParams { x: x.ptr(0), y: y.ptr(0) }).unwrap();
         download(&y)
     };
-    Vector { name, inputs: vec![input], run: Box::new(run), tolerance: None }
+    Vector { name, inputs: vec![input], run: Box::new(run), tolerance: None, hopper: false }
 }
 
 fn of_copies(name: &'static str, kernel: &'static str, threads: u32, n: u32) -> Vector {
@@ -104,7 +107,31 @@ fn of_copies(name: &'static str, kernel: &'static str, threads: u32, n: u32) -> 
         start(gpu, &launch(kernel, 1, threads), &TestAsyncParams { x: x.ptr(0), y: y.ptr(0), n, omit: 0 }).unwrap();
         download(&y)
     };
-    Vector { name, inputs: vec![words(512, 99)], run: Box::new(run), tolerance: None }
+    Vector { name, inputs: vec![words(512, 99)], run: Box::new(run), tolerance: None, hopper: false }
+}
+
+/// Boxes of a tensor of random words, as they stand in shared memory.
+fn of_boxes(name: &'static str, extents: &'static [u64], size: &'static [u32], at: &'static [i32]) -> Vector {
+    let swizzled = size[0] == 64;
+    let run = move |gpu: &Gpu, inputs: &[Vec<u32>]| {
+        let halves: &[u16] = bytemuck::cast_slice(&inputs[0]);
+        let found = load_box(gpu, halves, extents, size, swizzled, at);
+        found.chunks_exact(2).map(|pair| u32::from(pair[0]) | u32::from(pair[1]) << 16).collect()
+    };
+    let inputs = vec![words(extents.iter().product::<u64>() as usize / 2, 15)];
+    Vector { name, inputs, run: Box::new(run), tolerance: None, hopper: true }
+}
+
+/// A product of a warpgroup: four in a row, 64 steps deep.
+fn of_warpgroup(name: &'static str, columns: usize) -> Vector {
+    let run = move |gpu: &Gpu, inputs: &[Vec<u32>]| {
+        let [a, b] = [0, 1].map(|i| bytemuck::cast_slice::<u32, u16>(&inputs[i]));
+        let sums = multiply(gpu, columns, 64, [a, b], 0, 0).unwrap();
+        sums.into_iter().map(f32::to_bits).collect()
+    };
+    let inputs = vec![halves(64 * 32, 13), halves(columns * 32, 14)];
+    // As with mma, but four times after each other, 64 products each.
+    Vector { name, inputs, run: Box::new(run), tolerance: Some(256.0 * 2f32.powi(-20)), hopper: true }
 }
 
 fn vectors() -> Vec<Vector> {
@@ -135,6 +162,12 @@ fn vectors() -> Vec<Vector> {
     let c = words(128, 9).into_iter().map(|w| ((w >> 8) as f32 / 8388608.0 - 1.0).to_bits()).collect();
     let mma = of_matrices("mma_m16n8k16", "test_mma", [halves(128, 11), halves(64, 12), c], false, 0);
     all.push(Vector { tolerance: Some(64.0 * 2f32.powi(-22)), ..mma });
+    all.push(of_boxes("tensor_load_2d", &[128, 20], &[64, 16], &[64, 10]));
+    all.push(of_boxes("tensor_load_2d_plain", &[40, 8], &[32, 4], &[-8, 6]));
+    all.push(of_boxes("tensor_load_3d", &[64, 5, 3], &[64, 4, 2], &[0, 3, -1]));
+    all.push(of_boxes("tensor_load_4d", &[64, 8, 8, 3], &[64, 8, 8, 2], &[0, -1, 1, 0]));
+    all.push(of_warpgroup("wgmma_m64n64k16", 64));
+    all.push(of_warpgroup("wgmma_m64n256k16", 256));
     all
 }
 
@@ -191,7 +224,7 @@ fn the_emulator_does_what_a_gpu_did() {
         let mut expected = recorded(&folder, &vector);
         known += usize::from(expected.is_some());
         // The emulator's orders first, so that a GPU without a recording is compared with them.
-        for gpu in devices() {
+        for gpu in if vector.hopper { hoppers() } else { devices() } {
             let got = (vector.run)(&gpu, &vector.inputs);
             if let Some(wrong) = expected.as_ref().and_then(|expected| difference(&vector, &got, expected)) {
                 panic!("on {gpu:?}: {wrong}");
@@ -211,8 +244,9 @@ fn the_emulator_does_what_a_gpu_did() {
 #[test]
 fn a_recording_that_differs_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    let gpu = super::device::device(veridical::backend::Order::Early);
     for vector in vectors() {
+        let device = if vector.hopper { super::device::hopper } else { super::device::device };
+        let gpu = device(veridical::backend::Order::Early);
         assert_eq!(recorded(dir.path(), &vector), None);
         let got = (vector.run)(&gpu, &vector.inputs);
         assert!(got.iter().any(|&word| word != 0), "{}: nothing but zeros", vector.name);

@@ -1,6 +1,6 @@
 //! Operations, bytes and instructions of single launches, by formulas worked out by hand.
 
-use veridical::backend::plan::{Event, Plan, Planner, Work};
+use veridical::backend::plan::{Event, Plan, Planner, Unit, Work};
 use veridical::ops::random::Draws;
 use veridical::optim::{Optimizer, OptimizerConfig, StepOptions};
 use veridical::random::{Purpose, RandomKey};
@@ -35,7 +35,9 @@ fn a_product_in_large_tiles() {
     assert_eq!(work.multiplications, 4096.0 * 512.0 * 1024.0 / (16.0 * 8.0 * 16.0));
     assert_eq!(work.cached, 256.0 * 512.0 * 256.0 * 2.0);
     assert!(
-        work.mma && work.instructions > 2.0 * work.multiplications && work.instructions < 5.0 * work.multiplications
+        work.unit == Unit::Mma
+            && work.instructions > 2.0 * work.multiplications
+            && work.instructions < 5.0 * work.multiplications
     );
 }
 
@@ -54,7 +56,7 @@ fn a_deep_product_in_parts() {
     let work = product.work();
     assert_eq!(work.flops, 2.0 * 3.0 * 64.0 * 64.0 * 4096.0);
     assert_eq!(work.bytes, 4.0 * 3.0 * (2.0 * 64.0 * 4096.0 + parts * 64.0 * 64.0));
-    assert_eq!((work.blocks, work.mma), (3.0 * parts, false));
+    assert_eq!((work.blocks, work.unit), (3.0 * parts, Unit::Fma));
     assert_eq!(work.multiplications, 3.0 * 64.0 * 64.0 * depth * parts / 32.0);
     let sum = self::work(&plan, "matmul_fwd_sum_parts_f32");
     assert_eq!(sum.bytes, 4.0 * 3.0 * 64.0 * 64.0 * (parts + 1.0));

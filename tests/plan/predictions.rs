@@ -1,6 +1,6 @@
 //! What predictions are made of: which limit a launch meets, and what sums to what.
 
-use veridical::backend::plan::{Chip, Cost, Limit, Plan, Planner, Prediction, Work};
+use veridical::backend::plan::{Chip, Cost, Limit, Plan, Planner, Prediction, Unit, Work};
 use veridical::{DType, Device, Tensor, ops};
 
 use super::{empty, planner};
@@ -50,7 +50,7 @@ fn what_limits_a_launch() {
 
 #[test]
 fn multiprocessors_without_a_block_do_nothing() {
-    let work = |blocks: f64| Work { multiplications: 1e6 * blocks, mma: true, blocks, ..Work::default() };
+    let work = |blocks: f64| Work { multiplications: 1e6 * blocks, unit: Unit::Mma, blocks, ..Work::default() };
     let seconds = |blocks: f64| Cost::of(&work(blocks), &Chip::H200).seconds;
     // A block more than there are multiprocessors takes as long as twice as many.
     assert!((seconds(265.0) / seconds(396.0) - 1.0).abs() < 1e-9);

@@ -145,7 +145,7 @@ fn what_is_not_there_yet_is_nan() {
 /// Text that is not known, or none at all, is an error before anything runs.
 #[test]
 fn what_is_not_known_is_named() {
-    for body in ["wgmma.fence.sync.aligned;", "add.f16 %rs1, %rs2, %rs3;", "ld.global.v8.u32 %r1, [%rd1];"] {
+    for body in ["wgmma.mma_async.sp.sync.aligned;", "add.f16 %rs1, %rs2, %rs3;", "ld.global.v8.u32 %r1, [%rd1];"] {
         let why = refused(body);
         assert!(why.contains("not known here") && why.contains(body), "{why}");
     }

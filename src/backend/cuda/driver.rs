@@ -8,7 +8,10 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 use super::errors::{failed, text};
 use super::module::Modules;
 use super::staging::Staging;
-use crate::backend::gpu::{Driver, Field, Launch};
+use super::tensor_map;
+use crate::backend::arguments::Aligned;
+use crate::backend::gpu::{Driver, Field, Hopper, Launch};
+use crate::backend::tensor_map::{Boxes, TensorMap};
 use crate::error::{Error, Result};
 
 /// One GPU: a context and the one stream that everything is ordered on.
@@ -19,6 +22,7 @@ pub(super) struct Cuda {
     stream: Arc<CudaStream>,
     modules: Modules,
     name: String,
+    hopper: Option<Hopper>,
     /// `VERIDICAL_SYNC=1`: wait after every launch, so that an asynchronous error is reported by the launch that caused
     /// it.
     synchronous: bool,
@@ -35,7 +39,8 @@ impl Cuda {
         let synchronous = std::env::var_os("VERIDICAL_SYNC").is_some_and(|value| value == "1");
         context.bind_to_thread().map_err(failed(|| "taking the GPU's context".into()))?;
         let staging = Staging::new().ok().map(Mutex::new);
-        Ok(Cuda { modules: Modules::new(context.clone()), context, stream, staging, name, synchronous })
+        let hopper = tensor_map::hopper(&context).map_err(failed(|| "asking the GPU what it is".into()))?;
+        Ok(Cuda { modules: Modules::new(context.clone()), context, stream, staging, name, hopper, synchronous })
     }
 
     /// Driver calls act on the calling thread's current context.
@@ -63,6 +68,15 @@ impl Driver for Cuda {
     fn identity(&self) -> Option<String> {
         let uuid = self.context.uuid().ok()?;
         Some(uuid.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect())
+    }
+
+    fn hopper(&self) -> Option<Hopper> {
+        self.hopper
+    }
+
+    fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
+        self.bind()?;
+        tensor_map::encode(boxes).map_err(failed(|| format!("a tensor map of {:?}", boxes.extents)))
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64> {
@@ -138,15 +152,15 @@ impl Driver for Cuda {
     fn launch(&self, launch: &Launch, params: &[u8], _layout: &'static [Field]) -> Result<()> {
         self.bind()?;
         let function = self.modules.function(launch)?;
-        // The driver reads the struct through a pointer; a copy keeps it 16-byte aligned like the C++ struct may be.
-        let mut aligned = [0u128; 256];
-        let room: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
-        let Some(room) = room.get_mut(..params.len()) else {
+        if params.len() > 4096 {
             return Err(Error::Driver {
                 what: launch.to_string(),
                 why: format!("a parameter struct of {} bytes; the limit is 4096", params.len()),
             });
-        };
+        }
+        // The driver reads the struct through a pointer; a copy keeps it aligned like the C++ struct may be.
+        let mut aligned = Aligned::of(params.len());
+        let room = aligned.bytes(params.len());
         room.copy_from_slice(params);
         let mut arguments = [room.as_mut_ptr().cast::<c_void>()];
         // SAFETY: the function takes one struct by value, whose layout the emulator's tests compare field by field; the

@@ -5,6 +5,7 @@ mod errors;
 mod listing;
 mod module;
 mod staging;
+mod tensor_map;
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};

@@ -42,6 +42,29 @@ pub(super) struct Access {
     pub(super) read: bool,
 }
 
+/// A box of a tensor on its way to shared memory.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(super) struct BoxLoad {
+    pub(super) to: u64,
+    pub(super) end: u64,
+    pub(super) map: *const u8,
+    pub(super) at: *const i32,
+    pub(super) axes: u32,
+    pub(super) barrier: u64,
+}
+
+/// One thread's part in a product of its warpgroup.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(super) struct Multiply {
+    pub(super) sums: *mut f32,
+    pub(super) count: u32,
+    pub(super) add: u32,
+    pub(super) a: u64,
+    pub(super) b: u64,
+}
+
 #[repr(C)]
 struct Runtime {
     locate: unsafe extern "C" fn(*mut Block, u64, u32) -> Range,
@@ -53,6 +76,18 @@ struct Runtime {
     async_commit: unsafe extern "C" fn(*mut Block),
     async_wait: unsafe extern "C" fn(*mut Block, u32),
     shared_access: unsafe extern "C" fn(*mut Block, u64, u32, bool),
+    mbarrier_init: unsafe extern "C" fn(*mut Block, u64, u32),
+    mbarrier_init_fence: unsafe extern "C" fn(*mut Block),
+    mbarrier_arrive: unsafe extern "C" fn(*mut Block, u64, u32),
+    mbarrier_wait: unsafe extern "C" fn(*mut Block, u64, u32),
+    proxy_fence: unsafe extern "C" fn(*mut Block),
+    tensor_load: unsafe extern "C" fn(*mut Block, *const BoxLoad),
+    shared_window: unsafe extern "C" fn(*mut Block, u64) -> u32,
+    wgmma_fence: unsafe extern "C" fn(*mut Block, *mut f32, u32),
+    wgmma: unsafe extern "C" fn(*mut Block, *const Multiply),
+    wgmma_commit: unsafe extern "C" fn(*mut Block),
+    wgmma_wait: unsafe extern "C" fn(*mut Block, u32),
+    set_registers: unsafe extern "C" fn(*mut Block, u32, bool),
 }
 
 #[repr(C)]
@@ -140,6 +175,18 @@ pub(super) fn start() {
         async_commit,
         async_wait,
         shared_access,
+        mbarrier_init,
+        mbarrier_init_fence,
+        mbarrier_arrive,
+        mbarrier_wait,
+        proxy_fence,
+        tensor_load,
+        shared_window,
+        wgmma_fence,
+        wgmma,
+        wgmma_commit,
+        wgmma_wait,
+        set_registers,
     };
     static STARTED: Once = Once::new();
     STARTED.call_once(|| veridical_host_start(&RUNTIME));
@@ -189,4 +236,52 @@ unsafe extern "C" fn async_wait(block: *mut Block, pending: u32) {
 
 unsafe extern "C" fn shared_access(block: *mut Block, address: u64, bytes: u32, write: bool) {
     unsafe { Block::shared_access(block, address as usize, bytes as usize, if write { Use::Write } else { Use::Read }) }
+}
+
+unsafe extern "C" fn mbarrier_init(block: *mut Block, address: u64, count: u32) {
+    unsafe { Block::mbarrier_init(block, address, count) }
+}
+
+unsafe extern "C" fn mbarrier_init_fence(block: *mut Block) {
+    unsafe { Block::mbarrier_init_fence(block) }
+}
+
+unsafe extern "C" fn mbarrier_arrive(block: *mut Block, address: u64, bytes: u32) {
+    unsafe { Block::mbarrier_arrive(block, address, bytes) }
+}
+
+unsafe extern "C" fn mbarrier_wait(block: *mut Block, address: u64, parity: u32) {
+    unsafe { Block::mbarrier_wait(block, address, parity) }
+}
+
+unsafe extern "C" fn proxy_fence(block: *mut Block) {
+    unsafe { Block::proxy_fence(block) }
+}
+
+unsafe extern "C" fn tensor_load(block: *mut Block, load: *const BoxLoad) {
+    unsafe { Block::tensor_load(block, *load) }
+}
+
+unsafe extern "C" fn shared_window(block: *mut Block, address: u64) -> u32 {
+    unsafe { Block::shared_window(block, address as usize) }
+}
+
+unsafe extern "C" fn wgmma_fence(block: *mut Block, sums: *mut f32, count: u32) {
+    unsafe { Block::wgmma_fence(block, sums, count) }
+}
+
+unsafe extern "C" fn wgmma(block: *mut Block, multiply: *const Multiply) {
+    unsafe { Block::wgmma(block, multiply) }
+}
+
+unsafe extern "C" fn wgmma_commit(block: *mut Block) {
+    unsafe { Block::wgmma_commit(block) }
+}
+
+unsafe extern "C" fn wgmma_wait(block: *mut Block, pending: u32) {
+    unsafe { Block::wgmma_wait(block, pending) }
+}
+
+unsafe extern "C" fn set_registers(block: *mut Block, count: u32, more: bool) {
+    unsafe { Block::set_registers(block, count, more) }
 }

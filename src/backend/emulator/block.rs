@@ -9,13 +9,17 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 
 use super::abi::{self, Context, Range};
+use super::boxes;
 use super::copies::Copies;
 use super::fiber::{Fiber, FiberYielder};
+use super::granules::Granules;
 use super::launch::Grid;
+use super::mbarriers::Mbarrier;
 use super::order::{Order, Random};
 use super::races::Races;
 use super::shared::SharedMemory;
 use super::waits::{Barrier, Meeting};
+use super::warpgroup::Warpgroups;
 
 /// No fiber.
 const NONE: u32 = u32::MAX;
@@ -27,6 +31,8 @@ pub(super) enum State {
     Running,
     AtBarrier(u32),
     InMeeting,
+    AtMbarrier(u32),
+    InConvoy,
     Exited,
 }
 
@@ -59,6 +65,11 @@ pub(super) struct Block {
     pub(super) meetings: Vec<Vec<Meeting>>,
     pub(super) shared: SharedMemory,
     pub(super) races: Races,
+    pub(super) granules: Granules,
+    pub(super) mbarriers: Vec<Mbarrier>,
+    /// Those on their way.
+    pub(super) boxes: Vec<boxes::Pending>,
+    pub(super) warpgroups: Warpgroups,
     /// Allocations that this block has used.
     ranges: Vec<Range>,
     pub(super) random: Random,
@@ -85,6 +96,10 @@ impl Block {
             meetings: Vec::new(),
             shared: SharedMemory::default(),
             races: Races::default(),
+            granules: Granules::default(),
+            mbarriers: Vec::new(),
+            boxes: Vec::new(),
+            warpgroups: Warpgroups::default(),
             ranges: Vec::new(),
             random: Random::default(),
             fault: None,
@@ -122,6 +137,12 @@ impl Block {
             }
             if (*block).fault.is_none() && (*block).exited < (*block).count {
                 (*block).fault = Some((*block).stuck());
+            }
+            if (*block).fault.is_none()
+                && let Some(why) = (*block).left_behind()
+            {
+                let [x, y, z] = (*block).index;
+                (*block).fault = Some(format!("block ({x}, {y}, {z}): {why}"));
             }
             match (*block).fault.take() {
                 None => Ok(()),
@@ -163,8 +184,14 @@ impl Block {
             Order::Late => b.ready.extend((0..b.count).rev()),
             _ => b.ready.extend(0..b.count),
         }
-        b.shared.begin(grid.launch.shared as usize)?;
+        b.shared.begin(grid.launch.shared as usize, grid.hopper)?;
         b.races.begin(grid.races, count.div_ceil(32), b.shared.extent());
+        b.granules.begin(grid.races && grid.hopper, count, b.shared.extent());
+        b.mbarriers.clear();
+        b.boxes.clear();
+        if grid.hopper {
+            b.warpgroups.begin(count);
+        }
         let context = unsafe { &mut *b.context };
         context.block = b.index;
         context.block_dim = [grid.launch.threads, 1, 1];
@@ -182,13 +209,37 @@ impl Block {
         if let Some(thread) = b.drawn.take() {
             return Some(thread);
         }
-        match unsafe { (*b.grid).order } {
-            Order::Shuffled(_) if !b.ready.is_empty() => {
+        let shuffled = matches!(unsafe { (*b.grid).order }, Order::Shuffled(_));
+        // Boxes arrive when nobody can go on without them, or at random.
+        if !b.boxes.is_empty() && shuffled && b.random.below(8) == 0 {
+            unsafe { Block::deliver(block) };
+        }
+        while unsafe { (*block).ready.is_empty() && (*block).fault.is_none() && Block::deliver(block) } {}
+        let b = unsafe { &mut *block };
+        if b.fault.is_some() {
+            return None;
+        }
+        match shuffled && !b.ready.is_empty() {
+            true => {
                 let i = b.random.below(b.ready.len() as u64) as usize;
                 b.ready.swap_remove_back(i)
             }
-            _ => b.ready.pop_front(),
+            false => b.ready.pop_front(),
         }
+    }
+
+    /// Whether the device is a Hopper.
+    pub(super) fn hopper(&self) -> bool {
+        // SAFETY: the grid outlives the run.
+        unsafe { (*self.grid).hopper }
+    }
+
+    /// What is wrong with what the block leaves behind, which has ended.
+    fn left_behind(&self) -> Option<String> {
+        if !self.hopper() {
+            return None;
+        }
+        self.mbarriers_left().or_else(|| self.warpgroups.left())
     }
 
     /// Makes waiting threads ready, in the order of the schedule.
@@ -266,11 +317,23 @@ impl Block {
     /// Stops the block: the current thread is never resumed.
     pub(super) unsafe fn fail(block: *mut Block, why: String) {
         unsafe {
-            let thread = (*block).current;
-            let [bx, by, bz] = (*block).index;
-            (*block).fault = Some(format!("block ({bx}, {by}, {bz}), thread {thread}: {why}"));
-            drop(why);
+            (*block).accuse((*block).current, why);
             Block::suspend(block);
+        }
+    }
+
+    /// Has the block stopped, for what a thread did, as soon as the current one is suspended.
+    pub(super) fn accuse(&mut self, thread: u32, why: String) {
+        let [bx, by, bz] = self.index;
+        self.fault.get_or_insert_with(|| format!("block ({bx}, {by}, {bz}), thread {thread}: {why}"));
+    }
+
+    /// Suspends the current thread for good if somebody was accused.
+    pub(super) unsafe fn stop_if_accused(block: *mut Block) {
+        unsafe {
+            if (*block).fault.is_some() {
+                Block::suspend(block);
+            }
         }
     }
 

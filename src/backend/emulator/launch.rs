@@ -25,6 +25,8 @@ pub(super) struct Grid<'a> {
     pub(super) order: Order,
     /// Whether uses of shared memory are watched.
     pub(super) races: bool,
+    /// Whether the device is a Hopper.
+    pub(super) hopper: bool,
 }
 
 /// Compares the parameter struct as Rust and as C++ see it.

@@ -18,21 +18,29 @@
 
 pub(crate) mod abi;
 mod block;
+mod boxes;
 mod copies;
+mod descriptor;
 mod fiber;
+mod granules;
 mod kernels;
 mod launch;
+mod mbarriers;
 mod memory;
 mod order;
 mod races;
 mod shared;
 mod waits;
+mod warpgroup;
 
 use std::sync::Mutex;
 
 pub use order::Order;
 
-use crate::backend::gpu::{Driver, Field, Gpu, Launch};
+use crate::backend::arguments::Aligned;
+use crate::backend::gpu::{Driver, Field, Gpu, Hopper, Launch};
+use crate::backend::shared_memory;
+use crate::backend::tensor_map::{Boxes, Plain, TensorMap};
 use crate::error::{Error, Result};
 use memory::{AFTER_ALL, Memory};
 
@@ -47,11 +55,14 @@ pub struct EmulatorOptions {
     /// Whether a launch is stopped where two threads use the same shared memory, one of them to write, and nothing
     /// orders them. It takes about as long again.
     pub races: bool,
+    /// Whether the device is a Hopper: 227 KiB of shared memory for a block, wgmma, the copy engine, and the kernels
+    /// that are made of them. It has three multiprocessors then, so that a block has several tiles to do.
+    pub hopper: bool,
 }
 
 impl Default for EmulatorOptions {
     fn default() -> Self {
-        EmulatorOptions { order: Order::default(), workers: 0, races: true }
+        EmulatorOptions { order: Order::default(), workers: 0, races: true, hopper: false }
     }
 }
 
@@ -64,6 +75,11 @@ impl EmulatorOptions {
     /// The same options with or without the search for races.
     pub fn races(self, races: bool) -> Self {
         EmulatorOptions { races, ..self }
+    }
+
+    /// The same options for a Hopper, or for an older GPU.
+    pub fn hopper(self, hopper: bool) -> Self {
+        EmulatorOptions { hopper, ..self }
     }
 
     /// The same options with another number of workers.
@@ -122,6 +138,14 @@ impl Driver for Emulator {
         format!("emulator ({})", self.options.order)
     }
 
+    fn hopper(&self) -> Option<Hopper> {
+        self.options.hopper.then_some(Hopper { multiprocessors: 3 })
+    }
+
+    fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
+        Ok(Plain::map(boxes))
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64> {
         self.memory.allocate(bytes).map_err(|why| Error::OutOfMemory { device: self.name(), bytes, why })
     }
@@ -163,15 +187,16 @@ impl Driver for Emulator {
     fn launch(&self, launch: &Launch, params: &[u8], layout: &'static [Field]) -> Result<()> {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
         let kernel = kernels::find(launch.kernel).ok_or_else(|| error("there is no kernel of this name".into()))?;
-        launch.check(kernel.max_threads).map_err(error)?;
+        let EmulatorOptions { order, races, hopper, .. } = self.options;
+        launch.check(kernel.max_threads, shared_memory::most(hopper)).map_err(error)?;
         launch::check_layout(layout, params.len(), &kernel.layout()).map_err(error)?;
         // The kernel reads the struct where it lies: it must be aligned as C++ expects.
-        let mut words = vec![0u64; params.len().div_ceil(8)];
-        let aligned = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..params.len()];
+        let mut aligned = Aligned::of(params.len());
+        let aligned = aligned.bytes(params.len());
         aligned.copy_from_slice(params);
-        let EmulatorOptions { order, races, .. } = self.options;
         let turn = self.memory.begin();
-        let grid = launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, turn, order, races };
+        let grid =
+            launch::Grid { kernel, launch, params: aligned, layout, memory: &self.memory, turn, order, races, hopper };
         let ran = grid.run(self.workers()).map_err(error);
         self.note(self.memory.ended(turn));
         ran

@@ -12,6 +12,19 @@ use std::fmt;
 /// Bytes that share a stamp: no element is smaller that threads write side by side.
 const GRAIN: usize = 2;
 const WARPS: usize = 32;
+/// What has a clock: warps, and, for what goes on beside them, mbarriers, whose clock counts phases, and the products
+/// of each warp, whose clock counts groups.
+const CLOCKS: usize = 3 * WARPS;
+/// The clock of an mbarrier.
+pub(super) const fn of_mbarrier(number: usize) -> usize {
+    WARPS + number
+}
+/// The clock of a warp's groups of products.
+pub(super) const fn of_groups(warp: usize) -> usize {
+    2 * WARPS + warp
+}
+/// As many mbarriers as have a clock.
+pub(super) const MBARRIERS: usize = WARPS;
 /// In place of a lane: several of the warp.
 const MANY: u8 = u8::MAX;
 
@@ -32,6 +45,8 @@ pub(super) enum Use {
     Copy,
     /// Has waited for that copy.
     Copied,
+    /// Has the copy engine write a box there. Who may use it then is the mbarrier's to say (`granules`).
+    Box,
 }
 
 impl fmt::Display for Use {
@@ -41,6 +56,7 @@ impl fmt::Display for Use {
             Use::Write => "writes",
             Use::Copy => "copies to",
             Use::Copied => "has copied to",
+            Use::Box => "loads a box to",
         })
     }
 }
@@ -62,8 +78,9 @@ struct Cell {
     readers: u32,
 }
 
-/// Up to which clock of each warp what was done is over.
-pub(super) type Seen = [u32; WARPS];
+/// Up to which clock of each warp, and of what else has one, what was done is over.
+pub(super) type Seen = [u32; CLOCKS];
+pub(super) const NOTHING: Seen = [0; CLOCKS];
 
 /// What the running block's threads did to its shared memory.
 #[derive(Default)]
@@ -91,7 +108,9 @@ impl Races {
         self.ahead.clear();
         self.ahead.resize(warps, 0);
         self.seen.clear();
-        self.seen.resize(warps, [self.latest; WARPS]);
+        let mut seen = NOTHING;
+        seen[..WARPS].fill(self.latest);
+        self.seen.resize(warps, seen);
         self.before = self.latest;
         self.latest += 1;
         for (warp, seen) in self.seen.iter_mut().enumerate() {
@@ -128,6 +147,62 @@ impl Races {
         }
     }
 
+    /// A thread makes known, to whoever is to wait, what its warp did before it last met, and knows of others.
+    pub(super) fn signal(&self, thread: u32, joined: &mut Seen) {
+        if let Some(seen) = self.seen.get((thread / 32) as usize).filter(|_| self.on) {
+            let mut known = *seen;
+            known[(thread / 32) as usize] -= 1;
+            join(joined, &known);
+        }
+    }
+
+    /// A thread's warp learns what `known` knows.
+    pub(super) fn learn(&mut self, thread: u32, known: &Seen) {
+        let warp = (thread / 32) as usize;
+        if let Some(seen) = self.seen.get_mut(warp).filter(|_| self.on) {
+            let own = seen[warp];
+            join(seen, known);
+            seen[warp] = own;
+        }
+    }
+
+    /// A thread's warp has waited for a clock that is no warp's.
+    pub(super) fn reach(&mut self, thread: u32, clock: usize, count: u32) {
+        if let Some(seen) = self.seen.get_mut((thread / 32) as usize).filter(|_| self.on) {
+            seen[clock] = seen[clock].max(count);
+        }
+    }
+
+    /// Whether that is over for a thread.
+    pub(super) fn knows(&self, thread: u32, clock: usize, count: u32) -> bool {
+        !self.on || self.seen[(thread / 32) as usize][clock] >= count
+    }
+
+    /// When a thread does something now.
+    pub(super) fn stamp(&self, thread: u32) -> Stamp {
+        let warp = (thread / 32) as usize;
+        let clock = self.seen.get(warp).map_or(0, |seen| seen[warp] + (self.ahead[warp] >> (thread % 32) & 1));
+        Stamp { clock, warp: warp as u8, lane: (thread % 32) as u8 }
+    }
+
+    /// Whether what was done then is over for a thread.
+    pub(super) fn is_over(&self, thread: u32, then: Stamp) -> bool {
+        let now = self.stamp(thread);
+        match then.warp == now.warp {
+            _ if !self.on => true,
+            true => then.clock < now.clock || then.lane == now.lane,
+            false => then.clock <= self.seen[now.warp as usize][then.warp as usize],
+        }
+    }
+
+    /// Who wrote a place last, or copies to it, if that is not over for a thread.
+    pub(super) fn unread(&self, thread: u32, at: usize, bytes: usize) -> Option<(Stamp, Use)> {
+        self.cells[at / GRAIN..(at + bytes).div_ceil(GRAIN)].iter().find_map(|cell| match cell {
+            cell if cell.copied.clock > self.before => Some((cell.copied, Use::Copy)),
+            cell => (!self.is_over(thread, cell.written)).then_some((cell.written, Use::Write)),
+        })
+    }
+
     /// A warp's clock goes on.
     fn advance(&mut self, warp: usize) {
         self.seen[warp][warp] += 1 + u32::from(self.ahead[warp] != 0 && self.ahead[warp] != u32::MAX);
@@ -138,17 +213,13 @@ impl Races {
     /// `thread` uses `bytes` bytes from `at` on. With whom that is a race, if it is one, and what that one does.
     pub(super) fn note(&mut self, thread: u32, at: usize, bytes: usize, how: Use) -> Option<(Stamp, Use)> {
         let (warp, lane) = ((thread / 32) as usize, (thread % 32) as u8);
-        let mut seen = self.seen[warp];
-        seen[warp] += self.ahead[warp] >> lane & 1;
-        self.latest = self.latest.max(seen[warp]);
-        let now = Stamp { clock: seen[warp], warp: warp as u8, lane };
+        let seen = &self.seen[warp];
+        let now = Stamp { clock: seen[warp] + (self.ahead[warp] >> lane & 1), warp: warp as u8, lane };
+        self.latest = self.latest.max(now.clock);
         // Whether it is over for this thread.
-        let over = |stamp: Stamp| {
-            let known = seen[stamp.warp as usize];
-            match stamp.warp == now.warp {
-                true => stamp.clock < known || stamp.lane == lane,
-                false => stamp.clock <= known,
-            }
+        let over = |stamp: Stamp| match stamp.warp == now.warp {
+            true => stamp.clock < now.clock || stamp.lane == lane,
+            false => stamp.clock <= seen[stamp.warp as usize],
         };
         for cell in &mut self.cells[at / GRAIN..(at + bytes).div_ceil(GRAIN)] {
             if how == Use::Copied {
@@ -165,7 +236,7 @@ impl Races {
                 if let Some(&stamp) = found.or_else(|| (!over(cell.read)).then_some(&cell.read)) {
                     return Some((stamp, Use::Read));
                 }
-                (cell.written, cell.read) = (now, Stamp::default());
+                (cell.written, cell.read) = (if how == Use::Box { Stamp::default() } else { now }, Stamp::default());
                 if how == Use::Copy {
                     cell.copied = now;
                 }
@@ -208,7 +279,6 @@ mod tests {
 
     const WRITE: Use = Use::Write;
     const READ: Use = Use::Read;
-    const NOTHING: Seen = [0; WARPS];
 
     fn races(warps: usize) -> Races {
         let mut races = Races::default();

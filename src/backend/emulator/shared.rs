@@ -7,10 +7,12 @@ use super::abi::{self, Access, Range};
 use super::block::Block;
 use super::memory::POISON;
 use super::races::{Use, race};
-use crate::backend::shared_memory::MOST;
+use crate::backend::shared_memory::{MOST_HOPPER, most};
 
 /// How much of a block's shared memory may be static.
 const STATIC_LIMIT: usize = 48 << 10;
+/// Where the dynamic part begins in the window of 18 bits that descriptors of wgmma address.
+const WINDOW: usize = 16 << 10;
 /// Alignment of the dynamic part, and therefore the granularity of the static part before it.
 const ALIGN: usize = 1024;
 
@@ -27,6 +29,8 @@ pub(super) struct SharedMemory {
     statics: *mut u8,
     dynamic: *mut u8,
     dynamic_bytes: usize,
+    /// Both together at most.
+    most: usize,
     arrays: Vec<Array>,
     used: usize,
 }
@@ -34,13 +38,13 @@ pub(super) struct SharedMemory {
 impl Default for SharedMemory {
     fn default() -> Self {
         let null = std::ptr::null_mut();
-        SharedMemory { statics: null, dynamic: null, dynamic_bytes: 0, arrays: Vec::new(), used: 0 }
+        SharedMemory { statics: null, dynamic: null, dynamic_bytes: 0, most: 0, arrays: Vec::new(), used: 0 }
     }
 }
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        for (piece, bytes) in [(self.statics, STATIC_LIMIT), (self.dynamic, MOST)] {
+        for (piece, bytes) in [(self.statics, STATIC_LIMIT), (self.dynamic, MOST_HOPPER)] {
             if let (false, Ok(layout)) = (piece.is_null(), Layout::from_size_align(bytes, ALIGN)) {
                 // SAFETY: allocated by `piece` with this layout.
                 unsafe { dealloc(piece, layout) };
@@ -58,12 +62,13 @@ fn piece(bytes: usize) -> Result<*mut u8, String> {
 
 impl SharedMemory {
     /// Forgets the arrays and fills the dynamic part, whose size is within the limit, with NaN.
-    pub(super) fn begin(&mut self, dynamic_bytes: usize) -> Result<(), String> {
+    pub(super) fn begin(&mut self, dynamic_bytes: usize, hopper: bool) -> Result<(), String> {
+        self.most = most(hopper);
         if self.statics.is_null() {
             self.statics = piece(STATIC_LIMIT)?;
         }
         if self.dynamic.is_null() {
-            self.dynamic = piece(MOST)?;
+            self.dynamic = piece(MOST_HOPPER)?;
         }
         self.arrays.clear();
         self.used = 0;
@@ -92,9 +97,10 @@ impl SharedMemory {
                 ));
             }
             let total = end.next_multiple_of(ALIGN) + self.dynamic_bytes;
-            if self.dynamic_bytes > 0 && total > MOST {
+            if self.dynamic_bytes > 0 && total > self.most {
+                let most = self.most;
                 return Err(format!(
-                    "static and dynamic shared memory together take {total} bytes; the limit is {MOST}"
+                    "static and dynamic shared memory together take {total} bytes; the limit is {most}"
                 ));
             }
             self.used = end;
@@ -115,6 +121,31 @@ impl SharedMemory {
         let within = |piece: *mut u8, bytes: usize| address.checked_sub(piece as usize).filter(|&at| at < bytes);
         let dynamic = || within(self.dynamic, self.dynamic_bytes).map(|at| STATIC_LIMIT + at);
         within(self.statics, STATIC_LIMIT).or_else(dynamic)
+    }
+
+    /// An address as descriptors hold it: arrays first, then the dynamic part.
+    fn window(&self, address: usize) -> Option<usize> {
+        let at = self.offset(address)?;
+        match at.checked_sub(STATIC_LIMIT) {
+            Some(at) => Some(WINDOW + at),
+            None => Some(at).filter(|&at| at < WINDOW),
+        }
+    }
+
+    /// The address of a unit of 16 bytes that a descriptor names, if there is shared memory.
+    pub(super) fn unwindow(&self, at: u32) -> Option<usize> {
+        match (at as usize).checked_sub(WINDOW) {
+            Some(at) => (at + 16 <= self.dynamic_bytes).then(|| self.dynamic as usize + at),
+            None => (at as usize + 16 <= self.used).then(|| self.statics as usize + at as usize),
+        }
+    }
+
+    /// What is there that [`offset`](Self::offset) counts so.
+    pub(super) fn place_of(&self, offset: usize) -> String {
+        match offset.checked_sub(STATIC_LIMIT) {
+            Some(at) => self.place(self.dynamic as usize + at),
+            None => self.place(self.statics as usize + offset),
+        }
     }
 
     /// What an address within shared memory is called.
@@ -152,9 +183,28 @@ impl Block {
     pub(super) unsafe fn shared_access(block: *mut Block, address: usize, bytes: usize, how: Use) {
         let b = unsafe { &mut *block };
         let Some(at) = b.shared.offset(address) else { return };
+        if b.granules.on && how != Use::Box {
+            let wrong = b.granules.used(b.current, at, bytes, how != Use::Read, &b.races);
+            if let Some(why) = wrong {
+                let why = format!("{how} {bytes} bytes of shared memory, {}, {why}", b.shared.place(address));
+                return unsafe { Block::fail(block, why) };
+            }
+        }
         let Some((other, does)) = b.races.note(b.current, at, bytes, how) else { return };
         let why = race(&b.shared.place(address), bytes, how, other, does);
         unsafe { Block::fail(block, why) };
+    }
+
+    /// An address in shared memory as descriptors hold it.
+    pub(super) unsafe fn shared_window(block: *mut Block, address: usize) -> u32 {
+        match unsafe { (*block).shared.window(address) } {
+            Some(at) => at as u32,
+            None => {
+                let why = "describes a tile behind the first 16 KiB of static arrays, which the emulator does not know";
+                unsafe { Block::fail(block, why.into()) };
+                0
+            }
+        }
     }
 
     /// Stops the block because of a wrong access.

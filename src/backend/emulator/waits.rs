@@ -9,10 +9,9 @@ use std::ffi::{CStr, c_char, c_void};
 
 use super::abi::{self, Compute};
 use super::block::{Block, State};
-use super::races::Seen;
+use super::races::{NOTHING, Seen};
 
 /// A barrier of the block.
-#[derive(Default)]
 pub(super) struct Barrier {
     arrived: u32,
     expected: u32,
@@ -21,11 +20,17 @@ pub(super) struct Barrier {
     passed: Seen,
 }
 
+impl Default for Barrier {
+    fn default() -> Self {
+        Barrier { arrived: 0, expected: 0, waiting: Vec::new(), passed: NOTHING }
+    }
+}
+
 impl Barrier {
     pub(super) fn clear(&mut self) {
         self.arrived = 0;
         self.waiting.clear();
-        self.passed = Seen::default();
+        self.passed = NOTHING;
     }
 }
 
@@ -66,7 +71,7 @@ impl Block {
         if barrier.arrived == expected {
             let mut waiting = std::mem::take(&mut barrier.waiting);
             barrier.arrived = 0;
-            b.races.meet(&waiting, std::mem::take(&mut barrier.passed));
+            b.races.meet(&waiting, std::mem::replace(&mut barrier.passed, NOTHING));
             b.release(&mut waiting);
             waiting.clear();
             b.barriers[id as usize].waiting = waiting;
@@ -116,7 +121,7 @@ impl Block {
         }
         // Of a part of the lanes it orders nothing here: clocks are those of whole warps.
         if b.races.on && mask == u32::MAX && unsafe { CStr::from_ptr(what) } == c"__syncwarp" {
-            b.races.meet(&[b.current], Seen::default());
+            b.races.meet(&[b.current], NOTHING);
         }
         b.release(&mut others[..count]);
     }
@@ -133,6 +138,11 @@ impl Block {
                     format!("wait at named barrier {id}, where {arrived} of {expected} have arrived")
                 }
                 State::InMeeting => self.meeting(rank),
+                State::AtMbarrier(number) => self.mbarrier_waited_at(number),
+                State::InConvoy => match self.warpgroups.waits(rank) {
+                    Some((what, missing)) => format!("wait in {what} for {}", spans(&missing)),
+                    None => "wait for their warpgroup".into(),
+                },
                 State::Exited => "have exited".into(),
             };
             groups.entry(doing).or_default().push(rank);

@@ -15,7 +15,8 @@ static LOOPS: LazyLock<HashMap<&'static str, (f64, f64)>> = LazyLock::new(|| {
             _ => None,
         }
     };
-    BUDGETS.lines().filter_map(read).collect()
+    // Of a kernel with two loops the first, which multiplies.
+    BUDGETS.lines().rev().filter_map(read).collect()
 });
 
 /// Instructions in all for each one that multiplies, by the first of these kernels that was counted; as many where none

@@ -2,8 +2,8 @@
 //!
 //! A [`Planner`] lends a device that allocates addresses with no memory behind them, notes every launch, copy and
 //! allocation, and computes nothing: what is downloaded from it is zero. Nothing in a network's launches depends on
-//! numbers, nor on the GPU that they are for, so its step is planned on any machine, in seconds, by the code that runs
-//! it. [`Plan::predict`] then adds up what the launches should cost on a [`Chip`].
+//! numbers, and of the GPU that they are for only on whether it is a Hopper, so its step is planned on any machine, in
+//! seconds, by the code that runs it. [`Plan::predict`] then adds up what the launches should cost on a [`Chip`].
 //!
 //! No name gives such a device ([`Device::named`](crate::tensor::Device::named)), as nobody should train on it:
 //!
@@ -11,7 +11,7 @@
 //! use veridical::backend::plan::{Chip, Planner};
 //! use veridical::{DType, Device, Tensor, ops};
 //! # fn main() -> veridical::Result<()> {
-//! let planner = Planner::new(Chip::H200.memory);
+//! let planner = Planner::of(&Chip::H200);
 //! let device = Device::Gpu(planner.gpu().clone());
 //! let x = Tensor::empty([4096, 4096], DType::BF16, &device)?;
 //! ops::matmul(&x, &x)?;
@@ -36,10 +36,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use chip::Chip;
 pub use events::{Event, Plan, Started};
 pub use predict::{Cost, Kind, Limit, Prediction};
-pub use work::Work;
+pub use work::{Unit, Work};
 
-use super::gpu::{Driver, Field, Gpu, Launch};
+use super::gpu::{Driver, Field, Gpu, Hopper, Launch};
 use super::kernels;
+use super::shared_memory::most;
+use super::tensor_map::{Boxes, Plain, TensorMap};
 use crate::error::{Error, Result};
 
 /// Lends a device that notes what is asked of it.
@@ -50,9 +52,15 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A device with `memory` bytes to give away, which computes nothing.
+    /// A device with `memory` bytes to give away, which computes nothing, and is told what every GPU is.
     pub fn new(memory: usize) -> Planner {
-        Self::over(Beneath::Nothing { memory })
+        Self::over(Beneath::Nothing { memory, hopper: None })
+    }
+
+    /// The same with the memory of a chip, and told what that one is: by the kernels for Hopper, which all of them are.
+    pub fn of(chip: &Chip) -> Planner {
+        let hopper = Some(Hopper { multiprocessors: chip::MULTIPROCESSORS as u32 });
+        Self::over(Beneath::Nothing { memory: chip.memory, hopper })
     }
 
     /// A device that hands everything on to `gpu`, and notes it.
@@ -116,7 +124,7 @@ fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
 }
 
 enum Beneath {
-    Nothing { memory: usize },
+    Nothing { memory: usize, hopper: Option<Hopper> },
     Device(Arc<dyn Driver>),
 }
 
@@ -148,11 +156,22 @@ impl Driver for Noting {
         self.device().and_then(Driver::identity)
     }
 
+    fn hopper(&self) -> Option<Hopper> {
+        match &self.beneath {
+            Beneath::Nothing { hopper, .. } => *hopper,
+            Beneath::Device(device) => device.hopper(),
+        }
+    }
+
+    fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
+        self.device().map_or_else(|| Ok(Plain::map(boxes)), |device| device.tensor_map(boxes))
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64> {
         let mut log = locked(&self.log);
         let address = match &self.beneath {
             Beneath::Device(device) => device.allocate(bytes)?,
-            Beneath::Nothing { memory } if bytes > memory.saturating_sub(log.held) => {
+            Beneath::Nothing { memory, .. } if bytes > memory.saturating_sub(log.held) => {
                 let why = format!("{} of {memory} bytes are in use", log.held);
                 return Err(Error::OutOfMemory { device: self.name(), bytes, why });
             }
@@ -210,7 +229,7 @@ impl Driver for Noting {
     fn launch(&self, launch: &Launch, params: &[u8], layout: &'static [Field]) -> Result<()> {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
         let kernel = kernels::find(launch.kernel).ok_or_else(|| error("there is no kernel of this name".into()))?;
-        launch.check(u32::MAX).map_err(error)?;
+        launch.check(u32::MAX, most(self.hopper().is_some())).map_err(error)?;
         let buffers = locked(&self.log).buffers(params, layout);
         self.note(Event::Launch(Started::new(*launch, kernel.params, params.into(), layout, buffers)));
         self.device().map_or(Ok(()), |device| device.launch(launch, params, layout))

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::chip::{
     ALONE, CACHE, CLOCK, COPIED, Chip, FMA_CYCLES, HOST_COPIED, HOST_LAUNCH, HOST_PAIR, HOST_WAIT, ISSUED, MMA_CYCLES,
-    MMA_REACHED, MMA_SYNC, MULTIPROCESSORS, ONE_BLOCK, SCHEDULERS, START,
+    MMA_REACHED, MMA_SYNC, MULTIPROCESSORS, ONE_BLOCK, SCHEDULERS, START, WGMMA_REACHED,
 };
 use super::events::{Event, Plan, Started};
-use super::work::Work;
+use super::work::{Unit, Work};
 
 /// What takes longest in a launch, and so all of its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +60,11 @@ impl Cost {
         let busy = blocks / (rounds * MULTIPROCESSORS) * alone;
         let cycles = MULTIPROCESSORS * SCHEDULERS * CLOCK * busy;
 
-        let each = if work.mma { MMA_CYCLES / MMA_SYNC / MMA_REACHED } else { FMA_CYCLES / ISSUED };
+        let each = match work.unit {
+            Unit::Fma => FMA_CYCLES / ISSUED,
+            Unit::Mma => MMA_CYCLES / MMA_SYNC / MMA_REACHED,
+            Unit::Wgmma => MMA_CYCLES / WGMMA_REACHED,
+        };
         let few = blocks * ONE_BLOCK;
         let parts = [
             (work.multiplications * each / cycles, Limit::Arithmetic),

@@ -1,9 +1,12 @@
 //! The kernels that multiply: tiles of matrices, convolutions, attention and the contrastive losses.
 
 use super::loops;
-use super::work::Work;
+use super::work::{Unit, Work};
 use crate::backend::gpu::{Launch, Ptr};
-use crate::backend::params::{AttentionParams, ContrastiveKeysParams, ContrastiveParams, Conv2dParams, MatmulParams};
+use crate::backend::params::{
+    AttentionParams, ContrastiveKeysParams, ContrastiveParams, Conv2dHopperParams, Conv2dParams, MatmulHopperParams,
+    MatmulParams,
+};
 
 /// Multiply-adds of an instruction of a warp: `mma` of 16x8x16, or one for each lane.
 const MMA: f64 = 2048.0;
@@ -24,10 +27,10 @@ fn size(launch: &Launch) -> f64 {
 
 /// Work of `multiply_adds` in whole tiles, each instruction beside those that its loop has besides.
 fn multiplied(launch: &Launch, multiply_adds: f64, counted: &[String]) -> Work {
-    let mma = half(launch);
-    let multiplications = multiply_adds / if mma { MMA } else { FMA };
+    let (unit, each) = if half(launch) { (Unit::Mma, MMA) } else { (Unit::Fma, FMA) };
+    let multiplications = multiply_adds / each;
     let instructions = multiplications * loops::per_multiplication(counted);
-    Work { multiplications, mma, instructions, ..Work::default() }
+    Work { multiplications, unit, instructions, ..Work::default() }
 }
 
 /// One block for each tile of each part, as `Tiling` cuts them.
@@ -88,6 +91,35 @@ pub(super) fn conv2d(launch: &Launch, p: &Conv2dParams) -> Work {
         flops,
         bytes: (image + other) * size(launch) + result(launch, p.parts, elements(&[p.m, p.n])),
         ..tiled(launch, blocks(launch), p.depth_per_part.min(p.k))
+    }
+}
+
+/// Tiles of 128 x 256 by `wgmma`, `steps` of 64 deep, which blocks that stay take one after another. What issues the
+/// multiplications has little else to do.
+fn hopper(tiles: f64, steps: f64) -> Work {
+    let (side, depth) = (128.0 * 256.0, steps * 64.0);
+    let cached = tiles * depth * (128.0 + 256.0) * 2.0;
+    Work { cached, blocks: tiles, multiplications: tiles * depth * side / MMA, unit: Unit::Wgmma, ..Work::default() }
+}
+
+pub(super) fn matmul_hopper(p: &MatmulHopperParams) -> Work {
+    let batch = f64::from(p.batch);
+    let moved = elements(&[p.m, p.k]) + elements(&[p.k, p.n]) + elements(&[p.m, p.n]);
+    Work {
+        flops: 2.0 * batch * elements(&[p.m, p.n, p.k]),
+        bytes: 2.0 * batch * moved,
+        ..hopper(batch * f64::from(p.batch_tiles), f64::from(p.k.div_ceil(64)))
+    }
+}
+
+pub(super) fn conv2d_hopper(p: &Conv2dHopperParams) -> Work {
+    // Of each tap all channels, 64 at a time.
+    let (depth, channels) = (64 * p.steps, 64 * p.blocks.divisor);
+    let moved = elements(&[p.m, channels]) + elements(&[p.n, depth]) + elements(&[p.m, p.n]);
+    Work {
+        flops: 2.0 * elements(&[p.m, p.n, depth]),
+        bytes: 2.0 * moved,
+        ..hopper(f64::from(p.tiles), f64::from(p.steps))
     }
 }
 

@@ -4,11 +4,11 @@ use super::work::Work;
 use super::{loops, products};
 use crate::backend::gpu::{Launch, Ptr};
 use crate::backend::params::{
-    AdamParams, ArithmeticParams, AverageParams, BatchNormParams, CastParams, ConcatParams, CrossEntropyMeanParams,
-    CrossEntropyParams, DropoutParams, ElementwiseParams, EmbeddingParams, FlattenParams, FrequencyEmbeddingParams,
-    GradientNormParams, GroupNormAffineParams, GroupNormParams, GumbelSoftmaxParams, L2NormalizeParams,
-    LayerNormAffineParams, LayerNormParams, PermuteParams, PermuteTileParams, Pool2dParams, RandomParams, ReduceParams,
-    ResampleParams, SgdParams, SoftmaxParams, SolverUpdateParams, SumPartsParams,
+    AdamParams, ArithmeticParams, AverageParams, BatchNormParams, CastParams, ConcatParams, Conv2dTurnParams,
+    CrossEntropyMeanParams, CrossEntropyParams, DropoutParams, ElementwiseParams, EmbeddingParams, FlattenParams,
+    FrequencyEmbeddingParams, GradientNormParams, GroupNormAffineParams, GroupNormParams, GumbelSoftmaxParams,
+    L2NormalizeParams, LayerNormAffineParams, LayerNormParams, PermuteParams, PermuteTileParams, Pool2dParams,
+    RandomParams, ReduceParams, ResampleParams, SgdParams, SoftmaxParams, SolverUpdateParams, SumPartsParams,
 };
 
 /// Bytes of an element by a kernel's name.
@@ -22,6 +22,8 @@ pub(super) fn of(launch: &Launch, of: &str, params: &[u8], buffers: &[(&'static 
     match of {
         "MatmulParams" => products::matmul(launch, &read(params)),
         "Conv2dParams" => products::conv2d(launch, &read(params)),
+        "MatmulHopperParams" => products::matmul_hopper(&read(params)),
+        "Conv2dHopperParams" => products::conv2d_hopper(&read(params)),
         "AttentionParams" => products::attention(launch, &read(params)),
         "ContrastiveParams" => products::contrastive(launch, &read(params)),
         "ContrastiveKeysParams" => products::contrastive_keys(launch, &read(params)),
@@ -62,6 +64,10 @@ fn stream(launch: &Launch, of: &str, params: &[u8]) -> Option<(f64, f64)> {
             let p: AdamParams = read(params);
             let each = 24.0 + 8.0 * present([p.ema]) + 2.0 * present([p.copy]) + size;
             (p.n as f64, p.n as f64 * each)
+        }
+        "Conv2dTurnParams" => {
+            let p: Conv2dTurnParams = read(params);
+            moved(product(&[p.outputs.into(), p.inputs.into(), p.taps.into()]), 2.0)
         }
         "SgdParams" => {
             let p: SgdParams = read(params);

@@ -1,5 +1,17 @@
 //! What there is to do in a launch.
 
+/// What multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// Multiply-adds, one for each lane.
+    #[default]
+    Fma,
+    /// Tensor cores, by `mma` of 16x8x16.
+    Mma,
+    /// Tensor cores, by Hopper's `wgmma`, counted in `mma` of 16x8x16.
+    Wgmma,
+}
+
 /// What a launch has to do, on any GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Work {
@@ -11,8 +23,8 @@ pub struct Work {
     pub cached: f64,
     /// Multiplying instructions, each of a warp, of whole tiles.
     pub multiplications: f64,
-    /// Whether those are `mma`.
-    pub mma: bool,
+    /// What those are.
+    pub unit: Unit,
     /// Instructions of all warps, where somebody counted those of the loop.
     pub instructions: f64,
     /// Blocks.

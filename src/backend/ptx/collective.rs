@@ -6,6 +6,7 @@ use super::matrix;
 use super::program::{Op, Place, Shuffle, Slot, Vote};
 use super::transfer;
 use super::warp::{Warp, lanes_of};
+use super::warpgroup;
 
 /// Runs the instruction; one that is no other's is nothing that has an effect.
 pub(super) fn run(warp: &mut Warp, op: &Op, active: u32, machine: &mut Machine) -> Result<(), String> {
@@ -35,6 +36,23 @@ pub(super) fn run(warp: &mut Warp, op: &Op, active: u32, machine: &mut Machine) 
                 warp.set(slot, values, active);
             }
             Ok(())
+        }
+        Op::WarpgroupFence => {
+            warp.whole(active)?;
+            warpgroup::fence(warp, &machine.program.sums)
+        }
+        Op::WarpgroupMultiply { sums, a, b, add } => warpgroup::multiply(warp, sums, [*a, *b, *add], active, machine),
+        Op::WarpgroupCommit => warp.whole(active).map(|()| warpgroup::commit(warp)),
+        Op::WarpgroupWait(most) => {
+            warp.whole(active)?;
+            warpgroup::wait(warp, *most, machine)
+        }
+        Op::Registers(count) => {
+            machine.engines.check()?;
+            match count % 8 == 0 && (24..=256).contains(count) {
+                true => warp.whole(active),
+                false => Err(format!("{count} registers a thread")),
+            }
         }
         _ => Ok(()),
     }

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use super::draft::Draft;
 use super::lanes::{Bits, Pure, lanes};
 use super::module::Function;
-use super::program::{Op, Program};
+use super::program::{Op, Program, Slot};
 use super::text::{Operand, Statement};
-use super::{convert, decode_memory, decode_warp, float, integer};
+use super::{convert, decode_hopper, decode_memory, decode_warp, float, integer};
 
 /// The program of a kernel. `arrays` says where the module's arrays in global memory are.
 pub(super) fn decode(function: &Function, arrays: &HashMap<String, u64>) -> Result<Program, String> {
@@ -31,7 +31,15 @@ pub(super) fn decode(function: &Function, arrays: &HashMap<String, u64>) -> Resu
             _ => {}
         }
     }
+    let mut sums: Vec<Vec<Slot>> = Vec::new();
+    for instruction in &draft.code {
+        match &instruction.op {
+            Op::WarpgroupMultiply { sums: slots, .. } if !sums.contains(slots) => sums.push(slots.clone()),
+            _ => {}
+        }
+    }
     Ok(Program {
+        sums,
         code: draft.code,
         slots: draft.slots as usize,
         constants: draft.constants,
@@ -72,8 +80,10 @@ fn instruction(draft: &mut Draft, statement: &Statement) -> Result<(), String> {
             draft.apply(f, to, from)?;
         }
         _ => {
-            if decode_memory::decode(draft, &parts, operands)? || decode_warp::decode(draft, &parts, operands)? {
-                return Ok(());
+            for decode in [decode_hopper::decode, decode_memory::decode, decode_warp::decode] {
+                if decode(draft, &parts, operands)? {
+                    return Ok(());
+                }
             }
             let unknown = || format!("`{}` is not known here", statement.opcode);
             let (ty, how) = parts.split_last().ok_or_else(unknown)?;

@@ -2,6 +2,7 @@
 
 use crate::backend::gpu::Launch;
 
+use super::boxes;
 use super::machine::Machine;
 use super::program::{Program, Special};
 use super::step::Pause;
@@ -18,6 +19,8 @@ struct Barrier {
 struct Scheduled {
     warp: Warp,
     waits: Option<usize>,
+    /// Whether it asks an mbarrier in vain.
+    spins: bool,
     ended: bool,
 }
 
@@ -25,13 +28,12 @@ struct Scheduled {
 pub(super) fn run(program: &Program, launch: &Launch, machine: &mut Machine) -> Result<(), String> {
     let [x, y, z] = launch.grid;
     let firsts = (0..launch.threads).step_by(32);
-    let mut warps: Vec<Scheduled> =
-        firsts.map(|first| Scheduled { warp: Warp::new(program.slots, first), waits: None, ended: false }).collect();
+    let mut warps: Vec<Scheduled> = firsts.map(|first| Scheduled::new(Warp::new(program.slots, first))).collect();
     for block in (0..z).flat_map(|k| (0..y).flat_map(move |j| (0..x).map(move |i| [i, j, k]))) {
         machine.poison();
         for scheduled in &mut warps {
             begin(&mut scheduled.warp, program, launch, block);
-            (scheduled.waits, scheduled.ended) = (None, false);
+            (scheduled.waits, scheduled.spins, scheduled.ended) = (None, false, false);
         }
         self::block(&mut warps, launch.threads, machine).map_err(|why| format!("block {block:?}, {why}"))?;
     }
@@ -64,9 +66,29 @@ fn block(warps: &mut [Scheduled], threads: u32, machine: &mut Machine) -> Result
     // Warps count whole.
     let all = u64::from(threads.next_multiple_of(32));
     let mut barriers = [Barrier::default(); 16];
-    while let Some(turn) = warps.iter().position(|w| !w.ended && w.waits.is_none()) {
-        match warps[turn].warp.run(machine)? {
-            Pause::Ended => warps[turn].ended = true,
+    loop {
+        let Some(turn) = warps.iter().position(|w| !w.ended && w.waits.is_none() && !w.spins) else {
+            // Boxes arrive when nobody can go on without them.
+            if !boxes::deliver(machine)? {
+                break;
+            }
+            if machine.engines.progressed() {
+                warps.iter_mut().for_each(|w| w.spins = false);
+            }
+            continue;
+        };
+        let pause = warps[turn].warp.run(machine)?;
+        if machine.engines.progressed() {
+            warps.iter_mut().for_each(|w| w.spins = false);
+        }
+        match pause {
+            Pause::Ended => {
+                let scheduled = &mut warps[turn];
+                let first = scheduled.warp.first;
+                scheduled.warp.products.end().map_err(|why| format!("threads {first}..: the warp ends, with {why}"))?;
+                scheduled.ended = true;
+            }
+            Pause::Spin => warps[turn].spins = true,
             Pause::Barrier { id, threads, arrive } => {
                 let expected = threads.unwrap_or(all);
                 let barrier =
@@ -89,8 +111,20 @@ fn block(warps: &mut [Scheduled], threads: u32, machine: &mut Machine) -> Result
     }
     let stuck: Vec<String> =
         warps.iter().filter_map(|w| Some(format!("threads {}.. at barrier {}", w.warp.first, w.waits?))).collect();
+    let spins: Vec<String> =
+        warps.iter().filter(|w| w.spins && !w.ended).map(|w| format!("threads {}..", w.warp.first)).collect();
+    if !spins.is_empty() {
+        let outstanding = machine.engines.outstanding();
+        return Err(format!("deadlock: {} wait at an mbarrier; {outstanding}", spins.join(", ")));
+    }
     match stuck.is_empty() {
-        true => Ok(()),
+        true => machine.engines.end(),
         false => Err(format!("deadlock: {} wait for threads that have ended", stuck.join(", "))),
+    }
+}
+
+impl Scheduled {
+    fn new(warp: Warp) -> Self {
+        Scheduled { warp, waits: None, spins: false, ended: false }
     }
 }

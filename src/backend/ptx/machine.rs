@@ -1,6 +1,8 @@
 //! The memory that a block's threads see, one access at a time.
 
+use super::engines::Engines;
 use super::memory::{Memory, POISON};
+use super::products::Issued;
 use super::program::{Program, Space, WINDOW};
 
 /// What a block has, but for its registers.
@@ -11,6 +13,8 @@ pub(super) struct Machine<'a> {
     pub(super) shared: Vec<u8>,
     /// Local memory of all threads, one after the other.
     local: Vec<u8>,
+    pub(super) engines: Engines,
+    pub(super) issued: Issued,
 }
 
 impl<'a> Machine<'a> {
@@ -26,13 +30,16 @@ impl<'a> Machine<'a> {
             bytes => program.dynamic_begin() + u64::from(bytes),
         };
         let local = program.local_bytes * u64::from(threads.next_multiple_of(32));
-        Machine { program, memory, params, shared: vec![POISON; shared as usize], local: vec![POISON; local as usize] }
+        let (shared, local) = (vec![POISON; shared as usize], vec![POISON; local as usize]);
+        Machine { program, memory, params, shared, local, engines: Engines::default(), issued: Issued::default() }
     }
 
     /// What nobody has written holds NaN.
     pub(super) fn poison(&mut self) {
         self.shared.fill(POISON);
         self.local.fill(POISON);
+        self.engines.begin();
+        self.issued.begin();
     }
 
     /// `bytes` bytes that a thread accesses by one instruction. Errors if they are not there, or if the address is not

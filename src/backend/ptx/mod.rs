@@ -11,13 +11,16 @@
 //! waited for; lanes that do something together are all there; barriers are reached by all; an instruction that is not
 //! known is an error before the kernel starts. What ptxas makes of the PTX in turn is not tested.
 
+mod boxes;
 mod collective;
 mod convert;
 mod copies;
 mod decode;
+mod decode_hopper;
 mod decode_memory;
 mod decode_warp;
 mod draft;
+mod engines;
 mod float;
 mod grid;
 mod integer;
@@ -26,17 +29,20 @@ mod machine;
 mod matrix;
 mod memory;
 mod module;
+mod products;
 mod program;
 mod step;
 mod text;
 mod transfer;
 mod warp;
+mod warpgroup;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::gpu::{Driver, Field, Launch};
-use crate::backend::kernels;
+use crate::backend::gpu::{Driver, Field, Hopper, Launch};
+use crate::backend::tensor_map::{Boxes, Plain, TensorMap};
+use crate::backend::{kernels, shared_memory};
 use crate::error::{Error, Result};
 use machine::Machine;
 use memory::Memory;
@@ -48,6 +54,7 @@ use program::Program;
 pub struct PtxModules {
     /// By the file's name without `.cu`.
     texts: Vec<(String, String)>,
+    hopper: bool,
 }
 
 impl PtxModules {
@@ -58,12 +65,18 @@ impl PtxModules {
             return Err(Error::Unavailable { device: "ptx".into(), why: why.into() });
         }
         let texts = kernels::PTX.iter().map(|&(file, text)| (file.into(), text.into())).collect();
-        Ok(PtxModules { texts })
+        Ok(PtxModules { texts, hopper: false })
     }
 
     /// One module, of a file of this name.
     pub fn of_text(file: &str, text: &str) -> Self {
-        PtxModules { texts: vec![(file.into(), text.into())] }
+        PtxModules { texts: vec![(file.into(), text.into())], hopper: false }
+    }
+
+    /// The same modules on a Hopper, or on an older GPU. It has two multiprocessors then, so that a block has several
+    /// tiles to do.
+    pub fn hopper(self, hopper: bool) -> Self {
+        PtxModules { hopper, ..self }
     }
 
     /// The text of the module of `kernels/<file>.cu`, to be looked at or changed.
@@ -104,6 +117,7 @@ struct State {
     programs: HashMap<String, Arc<Program>>,
     /// Where the arrays of a module are.
     arrays: HashMap<usize, HashMap<String, u64>>,
+    hopper: bool,
 }
 
 impl State {
@@ -111,8 +125,8 @@ impl State {
         let read = |(file, text): &(String, String)| {
             Module::read(text).map_err(|why| Error::Driver { what: format!("the PTX of {file}.cu"), why })
         };
-        let modules = modules.texts.iter().map(read).collect::<Result<_>>()?;
-        Ok(State { memory: Memory::default(), modules, programs: HashMap::new(), arrays: HashMap::new() })
+        let (hopper, modules) = (modules.hopper, modules.texts.iter().map(read).collect::<Result<_>>()?);
+        Ok(State { memory: Memory::default(), modules, programs: HashMap::new(), arrays: HashMap::new(), hopper })
     }
 
     /// The program of a kernel, which is made when it is asked for first.
@@ -156,6 +170,14 @@ impl Driver for Interpreter {
         "ptx".into()
     }
 
+    fn hopper(&self) -> Option<Hopper> {
+        self.state().hopper.then_some(Hopper { multiprocessors: 2 })
+    }
+
+    fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
+        Ok(Plain::map(boxes))
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64> {
         let allocated = self.state().memory.allocate(bytes);
         allocated.map_err(|why| Error::OutOfMemory { device: self.name(), bytes, why })
@@ -190,14 +212,16 @@ impl Driver for Interpreter {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
         let mut state = self.state();
         let program = state.program(launch.kernel).map_err(error)?;
-        launch.check(program.max_threads).map_err(error)?;
+        launch.check(program.max_threads, shared_memory::most(state.hopper)).map_err(error)?;
         if params.len() as u64 != program.param_bytes {
             let why = format!("a parameter struct of {} bytes; the kernel takes {}", params.len(), program.param_bytes);
             return Err(error(why));
         }
         STARTED.lock().unwrap_or_else(PoisonError::into_inner).insert(launch.kernel);
         let mut params = params.to_vec();
+        let hopper = state.hopper;
         let machine = &mut Machine::new(&program, &mut state.memory, &mut params, launch.threads, launch.shared);
+        machine.engines.hopper = hopper;
         grid::run(&program, launch, machine).map_err(error)
     }
 

@@ -156,6 +156,41 @@ pub(super) enum Op {
         b: [Slot; 2],
         c: [Slot; 4],
     },
+    /// An mbarrier for so many arrivals.
+    MakeMbarrier {
+        place: Place,
+        count: Slot,
+    },
+    /// An arrival, which announces bytes first.
+    ArriveMbarrier {
+        place: Place,
+        bytes: Option<Slot>,
+    },
+    /// Whether the phase of this parity is completed.
+    TestMbarrier {
+        to: Slot,
+        place: Place,
+        parity: Slot,
+    },
+    LoadBox {
+        to: Place,
+        map: Slot,
+        at: Vec<Slot>,
+        mbarrier: Place,
+    },
+    /// Orders registers before products of a warpgroup.
+    WarpgroupFence,
+    /// sums = a b, or sums += a b: m64nNk16 in bf16, N twice the number of sums.
+    WarpgroupMultiply {
+        sums: Vec<Slot>,
+        a: Slot,
+        b: Slot,
+        add: Slot,
+    },
+    WarpgroupCommit,
+    WarpgroupWait(usize),
+    /// How many registers the warpgroup has from here on: a matter of ptxas.
+    Registers(u64),
     Exit,
     Trap,
     /// Orders memory, which here is ordered anyway.
@@ -184,6 +219,8 @@ pub(super) struct Program {
     pub(super) shared_bytes: u64,
     pub(super) local_bytes: u64,
     pub(super) max_threads: u32,
+    /// The registers that products of warpgroups have their sums in.
+    pub(super) sums: Vec<Vec<Slot>>,
     /// The statements as they stand in the text, for errors.
     pub(super) texts: Vec<String>,
 }

@@ -15,6 +15,8 @@ pub(super) enum Pause {
     Ended,
     /// All lanes are at a barrier, for so many threads or all of the block. Those that only arrive go on at once.
     Barrier { id: u64, threads: Option<u64>, arrive: bool },
+    /// Lanes have found that a phase of an mbarrier is not completed, and will ask again.
+    Spin,
 }
 
 impl Warp {
@@ -73,6 +75,18 @@ impl Warp {
                 let threads = threads.map(|threads| self.uniform(threads)).transpose()?;
                 self.at += 1;
                 return Ok(Some(Pause::Barrier { id, threads, arrive: *arrive }));
+            }
+            Op::TestMbarrier { to, place, parity } => {
+                let mut over = [0; 32];
+                for lane in lanes_of(active) {
+                    let (at, parity) = (transfer::address(self, place, lane), self.register(*parity)[lane]);
+                    over[lane] = machine.engines.test(at, parity & 0xffff_ffff)?.into();
+                }
+                self.set(*to, &over, active);
+                self.at += 1;
+                if lanes_of(active).any(|lane| over[lane] == 0) {
+                    return Ok(Some(Pause::Spin));
+                }
             }
             Op::Trap => return Err("the kernel says that this must not be reached".into()),
             _ => {

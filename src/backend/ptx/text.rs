@@ -13,6 +13,8 @@ pub(super) enum Operand {
     Address(Box<Operand>, i64),
     /// Several registers that are loaded, stored, packed or multiplied together.
     Vector(Vec<Operand>),
+    /// A box of a tensor: `[map, {x, y}]`.
+    Box(Box<Operand>, Vec<Operand>),
     /// The two results of `a|b`.
     Pair(String, String),
 }
@@ -149,6 +151,11 @@ impl<'a> Reader<'a> {
             }
             Token::Sign('[') => {
                 let base = self.operand()?;
+                if self.takes(',') {
+                    let Operand::Vector(at) = self.operand()? else { return Err("a box without coordinates".into()) };
+                    self.sign(']')?;
+                    return Ok(Operand::Box(Box::new(base), at));
+                }
                 let mut offset = 0;
                 while !self.takes(']') {
                     self.takes('+');
@@ -237,6 +244,10 @@ mod tests {
         assert_eq!(statement.opcode, "ld.global.L2::128B.v2.b32");
         let address = Operand::Address(Box::new(name("%rd4")), -8);
         assert_eq!(statement.operands, [Operand::Vector(vec![name("%r1"), name("%r2")]), address]);
+
+        let statement = Reader::new("ld.x [%r1], [%rd2, {%r3, -1}], [%r4];").statement().unwrap();
+        let at = vec![name("%r3"), Operand::Number(u64::MAX)];
+        assert_eq!(statement.operands[1], Operand::Box(Box::new(name("%rd2")), at));
 
         let statement = Reader::new("shfl.sync.bfly.b32 %r1|%p2, %r3, -1, 0x1f, 0f3F800000;ret;").statement().unwrap();
         assert_eq!(statement.operands[0], Operand::Pair("%r1".into(), "%p2".into()));

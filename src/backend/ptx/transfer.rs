@@ -1,5 +1,6 @@
 //! Between registers and memory.
 
+use super::boxes;
 use super::copies::Copy;
 use super::lanes::Pure;
 use super::machine::Machine;
@@ -18,6 +19,19 @@ pub(super) fn run(warp: &mut Warp, op: &Op, active: u32, machine: &mut Machine) 
             let read = read.map_or(*bytes, |slot| warp.register(slot)[lane] as u32 as usize);
             let copy = Copy { to: address(warp, to, lane), from: address(warp, from, lane), bytes: *bytes, read };
             warp.copies[lane].start(copy, machine)
+        }),
+        Op::MakeMbarrier { place, count } => each(active, |lane| {
+            let count = warp.register(*count)[lane] & 0xffff_ffff;
+            machine.engines.make(address(warp, place, lane), count)
+        }),
+        Op::ArriveMbarrier { place, bytes } => each(active, |lane| {
+            let bytes = bytes.map_or(0, |bytes| warp.register(bytes)[lane] & 0xffff_ffff);
+            machine.engines.arrive(address(warp, place, lane), bytes)
+        }),
+        Op::LoadBox { to, map, at, mbarrier } => each(active, |lane| {
+            let at: Vec<u64> = at.iter().map(|&slot| warp.register(slot)[lane]).collect();
+            let (to, mbarrier) = (address(warp, to, lane), address(warp, mbarrier, lane));
+            boxes::load(machine, to, warp.register(*map)[lane], &at, mbarrier)
         }),
         Op::Commit => each(active, |lane| {
             warp.copies[lane].commit();

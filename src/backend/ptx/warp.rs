@@ -6,6 +6,7 @@
 
 use super::copies::Copies;
 use super::lanes::{Lanes, Pure};
+use super::products::Products;
 use super::program::Slot;
 
 /// One warp of a block.
@@ -22,6 +23,7 @@ pub(super) struct Warp {
     /// The lanes at work.
     pub(super) mask: u32,
     pub(super) copies: Vec<Copies>,
+    pub(super) products: Products,
     /// Instructions so far.
     pub(super) ran: u64,
 }
@@ -30,13 +32,15 @@ impl Warp {
     /// The warp whose first thread is `first`; it does nothing before it [begins](Self::begin).
     pub(super) fn new(slots: usize, first: u32) -> Self {
         let (registers, copies) = (vec![[0; 32]; slots], vec![Copies::default(); 32]);
-        Warp { first, registers, live: 0, paths: Vec::new(), at: 0, mask: 0, copies, ran: 0 }
+        let products = Products::default();
+        Warp { first, registers, live: 0, paths: Vec::new(), at: 0, mask: 0, copies, products, ran: 0 }
     }
 
     /// Begins a block of `threads` threads, with registers that hold no number in particular.
     pub(super) fn begin(&mut self, threads: u32) {
         self.registers.fill([u64::MAX; 32]);
         self.copies.fill(Copies::default());
+        self.products = Products::default();
         self.live = u32::MAX >> (32 - (threads - self.first).min(32));
         (self.at, self.mask, self.ran) = (0, self.live, 0);
         self.paths.clear();

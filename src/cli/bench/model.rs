@@ -55,7 +55,7 @@ struct Planned {
 }
 
 fn plan(network: &Network, (task, dtype, batch): Case, chip: Chip) -> Result<Planned> {
-    let planner = Planner::new(chip.memory);
+    let planner = Planner::of(&chip);
     let device = Device::Gpu(planner.gpu().clone());
     let mut prepared = task::prepare(task, &network.config, &network.model, dtype, batch, &device)?;
     (prepared.work)()?;

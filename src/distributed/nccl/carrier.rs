@@ -162,7 +162,7 @@ impl Nccl {
         let mut receives = Vec::new();
         for (rank, counts) in incoming.iter().enumerate() {
             for &count in counts.iter().filter(|count| **count > 0) {
-                receives.push(Transfer { rank, address: at.address(), count });
+                receives.push(Transfer { rank, address: at.number(), count });
                 at = at.byte_add(4 * count);
             }
         }
@@ -181,7 +181,7 @@ impl Nccl {
         if tensor.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Transfer { rank, address: tensor.ptr(&self.gpu)?.address(), count: tensor.len() }))
+        Ok(Some(Transfer { rank, address: tensor.ptr(&self.gpu)?.number(), count: tensor.len() }))
     }
 }
 

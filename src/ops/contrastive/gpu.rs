@@ -7,7 +7,7 @@ use crate::backend::params::{
     ContrastiveJoinParams, ContrastiveKeysParams, ContrastiveLossParams, ContrastiveParams, ContrastiveSumParams,
 };
 use crate::error::Result;
-use crate::ops::product::gpu::{address, is_wide, small};
+use crate::ops::product::operands::{address, is_wide, small};
 use crate::ops::product::{self, Factor, Sizes};
 use crate::ops::{cast, concat, kernel, start};
 use crate::tensor::{DType, Device, Tensor};

@@ -1,40 +1,25 @@
+use super::hopper;
+use super::pass::Pass;
 use crate::backend::convolution::Convolution;
 use crate::backend::divisor::Divisor;
 use crate::backend::gpu::Gpu;
 use crate::backend::params::Conv2dParams;
 use crate::error::Result;
 use crate::ops::kernel;
-use crate::ops::product::Sizes;
-use crate::ops::product::gpu::{Tiling, address, address_mut, is_wide, small};
+use crate::ops::product::gpu::Tiling;
+use crate::ops::product::hopper::pays;
+use crate::ops::product::operands::{address, address_mut, is_wide, small};
 use crate::tensor::{DType, Tensor};
 
-/// Which of the three products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    Forward,
-    InputGradient,
-    WeightGradient,
-}
-
-impl Pass {
-    pub fn sizes(self, s: &Convolution) -> Sizes {
-        let (m, n, k) = match self {
-            Pass::Forward => (s.out_pixels(), s.outputs, s.taps() * s.inputs),
-            Pass::InputGradient => (s.in_pixels(), s.inputs, s.taps() * s.outputs),
-            Pass::WeightGradient => (s.outputs, s.taps() * s.inputs, s.out_pixels()),
-        };
-        Sizes { batch: 1, m, n, k }
-    }
-
-    fn kernel(self, op: &'static str, dtype: DType, large: bool) -> Result<&'static str> {
-        match (self, large) {
-            (Pass::Forward, true) => kernel!(op, dtype, "conv2d_fwd_large"),
-            (Pass::Forward, false) => kernel!(op, dtype, "conv2d_fwd_small"),
-            (Pass::InputGradient, true) => kernel!(op, dtype, "conv2d_bwd_input_large"),
-            (Pass::InputGradient, false) => kernel!(op, dtype, "conv2d_bwd_input_small"),
-            (Pass::WeightGradient, true) => kernel!(op, dtype, "conv2d_bwd_weight_large"),
-            (Pass::WeightGradient, false) => kernel!(op, dtype, "conv2d_bwd_weight_small"),
-        }
+/// The kernel for all GPUs.
+fn kernel(pass: Pass, op: &'static str, dtype: DType, large: bool) -> Result<&'static str> {
+    match (pass, large) {
+        (Pass::Forward, true) => kernel!(op, dtype, "conv2d_fwd_large"),
+        (Pass::Forward, false) => kernel!(op, dtype, "conv2d_fwd_small"),
+        (Pass::InputGradient, true) => kernel!(op, dtype, "conv2d_bwd_input_large"),
+        (Pass::InputGradient, false) => kernel!(op, dtype, "conv2d_bwd_input_small"),
+        (Pass::WeightGradient, true) => kernel!(op, dtype, "conv2d_bwd_weight_large"),
+        (Pass::WeightGradient, false) => kernel!(op, dtype, "conv2d_bwd_weight_small"),
     }
 }
 
@@ -47,8 +32,7 @@ pub fn forward(
     bias: Option<&Tensor>,
     y: &mut Tensor,
 ) -> Result<()> {
-    let tiling = Tiling::of(Pass::Forward.sizes(shape));
-    run(gpu, op, Pass::Forward, shape, x, w, bias, tiling, y)
+    best(gpu, op, Pass::Forward, shape, x, w, bias, y)
 }
 
 pub fn input_gradient(
@@ -60,8 +44,27 @@ pub fn input_gradient(
     bias: Option<&Tensor>,
     dx: &mut Tensor,
 ) -> Result<()> {
-    let tiling = Tiling::of(Pass::InputGradient.sizes(shape));
-    run(gpu, op, Pass::InputGradient, shape, dy, w, bias, tiling, dx)
+    best(gpu, op, Pass::InputGradient, shape, dy, w, bias, dx)
+}
+
+/// By the kernel for Hopper, where there is one and it takes the shapes, or by that for all GPUs.
+fn best(
+    gpu: &Gpu,
+    op: &'static str,
+    pass: Pass,
+    shape: &Convolution,
+    image: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    result: &mut Tensor,
+) -> Result<()> {
+    let sizes = pass.sizes(shape);
+    match pays(gpu, result.dtype(), sizes) {
+        Some(hopper) if hopper::takes(gpu, pass, shape, image, weight)? => {
+            hopper::run(gpu, hopper, op, pass, shape, image, weight, bias, result)
+        }
+        _ => run(gpu, op, pass, shape, image, weight, bias, Tiling::of(sizes), result),
+    }
 }
 
 pub fn weight_gradient(
@@ -90,7 +93,7 @@ pub(super) fn run(
     result: &mut Tensor,
 ) -> Result<()> {
     let (sizes, dtype) = (pass.sizes(shape), result.dtype());
-    let kernel = pass.kernel(op, dtype, tiling.large)?;
+    let kernel = kernel(pass, op, dtype, tiling.large)?;
     let mut parts = tiling.scratch(sizes, result)?;
     let number = |size: usize| small(op, size);
     let (image_at, other_at, result_at) = (image.ptr(gpu)?, other.ptr(gpu)?, result.ptr_mut(gpu)?);

@@ -2,6 +2,8 @@
 
 mod cpu;
 mod gpu;
+mod hopper;
+mod pass;
 #[cfg(all(test, any(feature = "cuda", feature = "emulator", feature = "ptx")))]
 mod tests;
 

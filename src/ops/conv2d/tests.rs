@@ -1,9 +1,11 @@
 //! The kernels with tilings that small convolutions would not choose. Whole numbers: every result must be exact.
 
-use super::gpu::{Pass, run};
+use super::gpu::run;
+use super::hopper;
+use super::pass::Pass;
 use crate::backend::convolution::Convolution;
 use crate::ops::product::gpu::Tiling;
-use crate::ops::product::tests::{gpus, tensor, whole};
+use crate::ops::product::tests::{gpus, hoppers, tensor, whole};
 use crate::tensor::{DType, Device, Tensor};
 
 #[test]
@@ -61,5 +63,127 @@ fn every_tiling_is_exact() {
                 }
             }
         }
+    }
+}
+
+/// The pass in plain loops over whole numbers, rounded once. (On the CPU a 3x3 convolution takes fewer multiplications,
+/// and is not exact.)
+fn plain(pass: Pass, s: &Convolution, from: &[f32], w: &[f32], bias: &[f32]) -> Vec<f64> {
+    let forward = pass == Pass::Forward;
+    let (height, width) = if forward { (s.out_height(), s.out_width()) } else { (s.height, s.width) };
+    let (from_height, from_width, channels) = match forward {
+        true => (s.height, s.width, s.inputs),
+        false => (s.out_height(), s.out_width(), s.outputs),
+    };
+    let mut result = Vec::new();
+    for i in 0..s.batch * height * width {
+        let (image, y, x) = (i / width / height, i / width % height, i % width);
+        let mut sums = bias.to_vec();
+        for tap in 0..s.taps() {
+            let (r, t) = (tap / s.kernel, tap % s.kernel);
+            let [row, column] = match forward {
+                true => [(y + r).checked_sub(s.padding), (x + t).checked_sub(s.padding)],
+                false => [(y + s.padding).checked_sub(r), (x + s.padding).checked_sub(t)],
+            };
+            let (Some(row), Some(column)) = (row, column) else { continue };
+            if row >= from_height || column >= from_width {
+                continue;
+            }
+            let pixel = &from[((image * from_height + row) * from_width + column) * channels..][..channels];
+            for (n, sum) in sums.iter_mut().enumerate() {
+                let weight = |c: usize| match forward {
+                    true => w[(n * s.taps() + tap) * s.inputs + c],
+                    false => w[(c * s.taps() + tap) * s.inputs + n],
+                };
+                *sum += pixel.iter().enumerate().map(|(c, value)| value * weight(c)).sum::<f32>();
+            }
+        }
+        result.extend(sums.iter().map(|&sum| half::bf16::from_f32(sum).to_f64()));
+    }
+    result
+}
+
+/// By the kernel for Hopper, by that for all GPUs, and in plain loops: the same, bit for bit.
+#[test]
+fn boxes_make_the_same_convolutions() {
+    let shape = |batch, height, width, inputs, outputs, kernel, padding| Convolution {
+        batch,
+        height,
+        width,
+        inputs,
+        outputs,
+        kernel,
+        stride: 1,
+        padding,
+    };
+    let gpus = hoppers();
+    for s in [
+        // Two images a tile, and one of three left over.
+        shape(3, 8, 8, 64, 64, 3, 1),
+        // Eight rows of an image, and sixteen images of 2 x 4.
+        shape(1, 16, 16, 128, 64, 3, 1),
+        shape(17, 2, 4, 64, 128, 3, 1),
+        // One tap; columns that are more than a tile's; one row, 128 wide.
+        shape(1, 32, 4, 64, 320, 1, 0),
+        shape(1, 2, 128, 64, 64, 3, 1),
+        // The result is smaller than the image, or larger.
+        shape(2, 10, 10, 64, 64, 3, 0),
+        shape(1, 12, 12, 64, 64, 5, 4),
+    ] {
+        let image = [s.batch, s.height, s.width, s.inputs];
+        let result = [s.batch, s.out_height(), s.out_width(), s.outputs];
+        let weight = [s.outputs, s.kernel, s.kernel, s.inputs];
+        let w = whole(s.outputs * s.taps() * s.inputs, 2);
+        let mut taken = 0;
+        for (pass, from_shape, out_shape, columns) in
+            [(Pass::Forward, image, result, s.outputs), (Pass::InputGradient, result, image, s.inputs)]
+        {
+            let (from, bias) = (whole(from_shape.iter().product(), 1), whole(columns, 4));
+            let expected = plain(pass, &s, &from, &w, &bias);
+            for device in &gpus {
+                let Device::Gpu(gpu) = device else { panic!("{device} is no GPU") };
+                let of = |values: &[f32], shape: &[usize]| tensor(values, shape, DType::BF16, device);
+                let (from, w, bias) = (of(&from, &from_shape), of(&w, &weight), of(&bias, &[columns]));
+                if !hopper::takes(gpu, pass, &s, &from, &w).unwrap() {
+                    continue;
+                }
+                taken += 1;
+                let mut y = Tensor::empty(out_shape, DType::BF16, device).unwrap();
+                let found = gpu.hopper().unwrap();
+                hopper::run(gpu, found, "conv2d", pass, &s, &from, &w, Some(&bias), &mut y).unwrap();
+                assert!(y.to_f64().unwrap() == expected, "{pass:?} {s:?} on {device}: by wgmma");
+                let tiling = Tiling::cut(true, pass.sizes(&s).k, 1);
+                let mut y = Tensor::empty(out_shape, DType::BF16, device).unwrap();
+                run(gpu, "conv2d", pass, &s, &from, &w, Some(&bias), tiling, &mut y).unwrap();
+                assert!(y.to_f64().unwrap() == expected, "{pass:?} {s:?} on {device}: by mma");
+            }
+        }
+        assert!(taken >= gpus.len(), "{s:?}");
+    }
+}
+
+#[test]
+fn what_no_box_is_made_of_is_left_to_other_kernels() {
+    for device in hoppers() {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
+        let good =
+            Convolution { batch: 1, height: 16, width: 16, inputs: 64, outputs: 64, kernel: 3, stride: 1, padding: 1 };
+        let takes = |s: Convolution, pass| {
+            let x = Tensor::zeros([1, 16, 16, 64], DType::BF16, &device).unwrap();
+            hopper::takes(gpu, pass, &s, &x, &x).unwrap()
+        };
+        for pass in [Pass::Forward, Pass::InputGradient] {
+            assert!(takes(good, pass));
+            for wrong in [
+                Convolution { stride: 2, ..good },
+                Convolution { width: 24, ..good },
+                Convolution { width: 256, ..good },
+                Convolution { height: 12, ..good },
+                Convolution { inputs: 96, outputs: 96, ..good },
+            ] {
+                assert!(!takes(wrong, pass), "{wrong:?}");
+            }
+        }
+        assert!(!takes(good, Pass::WeightGradient));
     }
 }

@@ -1,7 +1,8 @@
-use super::{Factor, Sizes};
-use crate::backend::gpu::{Gpu, KernelParams, Launch, Ptr};
+use super::operands::{address, address_mut, is_wide, small};
+use super::{Factor, Sizes, hopper};
+use crate::backend::gpu::{Gpu, KernelParams, Launch};
 use crate::backend::params::{MatmulParams, SumPartsParams};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::{kernel, start};
 use crate::tensor::{DType, Tensor};
 
@@ -85,29 +86,6 @@ impl Tiling {
     }
 }
 
-/// The address of what may not be there.
-pub fn address(gpu: &Gpu, tensor: Option<&Tensor>) -> Result<Ptr> {
-    tensor.map_or(Ok(Ptr::NULL), |tensor| tensor.ptr(gpu))
-}
-
-/// As [`address`], to write to.
-pub fn address_mut(gpu: &Gpu, tensor: Option<&mut Tensor>) -> Result<Ptr> {
-    tensor.map_or(Ok(Ptr::NULL), |tensor| tensor.ptr_mut(gpu))
-}
-
-/// `size` as the kernels count lines, steps and tiles.
-pub fn small(op: &'static str, size: usize) -> Result<u32> {
-    match i32::try_from(size) {
-        Ok(size) => Ok(size as u32),
-        Err(_) => Err(Error::argument(op, format!("{size} rows, columns or steps in one product; at most 2^31 - 1"))),
-    }
-}
-
-/// Whether rows of `length` elements of `dtype` from `at` on can be read 16 bytes at a time.
-pub fn is_wide(at: Ptr, length: usize, dtype: DType) -> bool {
-    Ptr::all_wide(&[at]) && (length * dtype.size()).is_multiple_of(16)
-}
-
 pub fn product(
     gpu: &Gpu,
     op: &'static str,
@@ -117,7 +95,10 @@ pub fn product(
     sizes: Sizes,
     y: &mut Tensor,
 ) -> Result<()> {
-    product_in(gpu, op, a, b, bias, sizes, Tiling::of(sizes), y)
+    match hopper::pays(gpu, y.dtype(), sizes) {
+        Some(found) if hopper::takes(gpu, a, b, sizes)? => hopper::product(gpu, found, op, a, b, bias, sizes, y),
+        _ => product_in(gpu, op, a, b, bias, sizes, Tiling::of(sizes), y),
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "a product has this many properties")]

@@ -6,6 +6,8 @@
 
 mod cpu;
 pub mod gpu;
+pub mod hopper;
+pub mod operands;
 #[cfg(all(test, any(feature = "cuda", feature = "emulator", feature = "ptx")))]
 pub mod tests;
 

@@ -3,7 +3,7 @@
 use half::bf16;
 
 use super::gpu::{Tiling, product_in};
-use super::{Factor, Sizes, product};
+use super::{Factor, Sizes, hopper, product};
 use crate::tensor::{DType, Device, Tensor};
 
 /// Whole numbers from -2 to 2, in a fixed muddle.
@@ -47,6 +47,111 @@ pub fn gpus() -> Vec<Device> {
         }
     }
     gpus
+}
+
+/// The same, where they are Hoppers.
+pub fn hoppers() -> Vec<Device> {
+    let mut gpus = Vec::new();
+    #[cfg(feature = "emulator")]
+    {
+        use crate::backend::{EmulatorOptions, Order};
+        let order =
+            |order| Device::emulator_with(EmulatorOptions::default().order(order).workers(2).hopper(true)).unwrap();
+        gpus.extend([Order::Early, Order::Late, Order::Shuffled(3)].map(order));
+    }
+    #[cfg(feature = "ptx")]
+    if let Ok(modules) = crate::backend::PtxModules::of_this_build() {
+        gpus.push(Device::ptx_of(&modules.hopper(true)).unwrap());
+    }
+    let is_one = |device: &Device| matches!(device, Device::Gpu(gpu) if gpu.hopper().is_some());
+    gpus.extend(Device::cuda(0).ok().filter(is_one));
+    gpus
+}
+
+/// By the kernel for Hopper, by that for all GPUs, and by the CPU: the same, bit for bit.
+#[test]
+fn products_of_warpgroups_are_exact() {
+    for device in hoppers() {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
+        let found = gpu.hopper().unwrap();
+        for (batch, m, n, k, with_bias) in [
+            (1, 128, 256, 64, true),
+            // One row and one column too many, and too few; steps of depth that no stage is filled by.
+            (1, 129, 264, 72, false),
+            (1, 64, 40, 8, true),
+            (2, 300, 520, 136, true),
+            // Columns that no row is 16 bytes of, and more stages than there are.
+            (1, 70, 61, 640, true),
+            (3, 128, 256, 320, false),
+        ] {
+            let sizes = Sizes { batch, m, n, k };
+            let run = |device: &Device, how: usize| {
+                let a = Factor::new(&tensor(&whole(batch * m * k, 1), &[batch, m, k], DType::BF16, device), false);
+                let b = Factor::new(&tensor(&whole(batch * k * n, 2), &[batch, n, k], DType::BF16, device), true);
+                let bias = tensor(&whole(n, 3), &[n], DType::BF16, device);
+                let bias = with_bias.then_some(&bias);
+                let mut y = Tensor::empty([batch, m, n], DType::BF16, device).unwrap();
+                match how {
+                    0 => return product("matmul", &a, &b, bias, sizes).unwrap(),
+                    1 => product_in(gpu, "matmul", &a, &b, bias, sizes, Tiling::cut(true, k, 1), &mut y).unwrap(),
+                    _ => {
+                        assert!(hopper::takes(gpu, &a, &b, sizes).unwrap());
+                        hopper::product(gpu, found, "matmul", &a, &b, bias, sizes, &mut y).unwrap();
+                    }
+                }
+                y
+            };
+            let expected = run(&Device::Cpu, 0).to_f64().unwrap();
+            let wrong = |y: Tensor| y.to_f64().unwrap().iter().zip(&expected).position(|(a, b)| a != b);
+            for how in [1, 2] {
+                assert_eq!(wrong(run(&device, how)), None, "{batch}x{m}x{n}x{k} on {device}, way {how}");
+            }
+        }
+    }
+}
+
+/// What is large enough goes to the kernel for Hopper where there is one, by way of the operation.
+#[test]
+fn large_products_are_given_to_warpgroups() {
+    let bf16 = DType::BF16;
+    for device in hoppers() {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
+        let pays = |m, n, k, dtype| hopper::pays(gpu, dtype, Sizes { batch: 1, m, n, k }).is_some();
+        assert!(pays(66 * 128, 256, 64, bf16) && pays(1 << 17, 256, 2304, bf16));
+        assert!(
+            !pays(65 * 128, 256, 64, bf16) && !pays(1 << 17, 64, 576, bf16) && !pays(66 * 128, 256, 64, DType::F32)
+        );
+        let product = |device: &Device| {
+            let a = tensor(&whole(66 * 128 * 64, 1), &[66 * 128, 64], bf16, device);
+            let b = tensor(&whole(256 * 64, 2), &[256, 64], bf16, device);
+            crate::ops::matmul_transposed(a, false, b, true).unwrap().value().to_f64().unwrap()
+        };
+        assert!(product(&device) == product(&Device::Cpu), "on {device}");
+    }
+    #[cfg(feature = "ptx")]
+    if crate::backend::PtxModules::of_this_build().is_ok() {
+        let started = crate::backend::ptx::kernels();
+        assert!(started.contains(&("matmul_fwd_nt_hopper_bf16", true)));
+    }
+}
+
+#[test]
+fn what_warpgroups_do_not_take_is_left() {
+    for device in hoppers() {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
+        let takes = |a: (&[usize], bool), b: (&[usize], bool), k: usize, dtype: DType| {
+            let factor = |(shape, transposed): (&[usize], bool)| {
+                Factor::new(&Tensor::zeros(shape, dtype, &device).unwrap(), transposed)
+            };
+            hopper::takes(gpu, &factor(a), &factor(b), Sizes { batch: 1, m: 16, n: 24, k }).unwrap()
+        };
+        let (bf16, f32) = (DType::BF16, DType::F32);
+        assert!(takes((&[1, 16, 8], false), (&[1, 24, 8], true), 8, bf16));
+        assert!(!takes((&[1, 16, 8], false), (&[1, 24, 8], true), 8, f32));
+        assert!(!takes((&[1, 16, 12], false), (&[1, 24, 12], true), 12, bf16), "rows of 24 bytes");
+        assert!(!takes((&[1, 8, 16], true), (&[1, 24, 8], true), 8, bf16));
+        assert!(!takes((&[1, 16, 8], false), (&[1, 8, 24], false), 8, bf16));
+    }
 }
 
 #[test]

@@ -1,0 +1,131 @@
+// Products of bf16 matrices on Hopper's tensor cores. A block is three warpgroups and stays for all its tiles of the
+// result, 128 x 256 each: one thread of the first keeps the copy engine busy, which fills STAGES stages of shared
+// memory with 64 steps of depth, and the other two multiply, 64 lines each. `full` says that a stage is there, and
+// `empty` that both are done with it. While the products of one stage are under way those of the next are started, and
+// the first thread has asked for stages of the next tile when the sums of this one are stored. Sums are fp32.
+//
+// A source says where the factors of a tile's stage are: load(a, b, tile, step, full) starts the two boxes, of TILE_M
+// and TILE_N lines of 64 steps, and output(tile) is where the sums go.
+#pragma once
+
+#include "gemm_tensor.cuh"
+#include "tensor_map.cuh"
+#include "warpgroup.cuh"
+
+namespace veridical::hopper {
+
+constexpr int TILE_M = 128, TILE_N = 256, DEPTH = 64, STAGES = 4, CONSUMERS = 2;
+constexpr int THREADS = WARPGROUP * (1 + CONSUMERS);
+constexpr int A_SIZE = TILE_M * DEPTH, B_SIZE = TILE_N * DEPTH, STAGE = A_SIZE + B_SIZE;  // elements
+constexpr int SUMS = TILE_N / 2;
+// A warp's sums are stored 64 columns at a time, through shared memory of its own.
+constexpr int COLUMNS = 64, OWN = 16 * COLUMNS;
+
+// Which stage is next, and the parity of its phase.
+struct Ring {
+    uint32_t stage = 0, parity = 0;
+    DEVICE void advance() {
+        if (++stage == STAGES) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+namespace detail {
+
+template <class Source>
+DEVICE void produce(const Source& source, sptr<bf16> stages, sptr<uint64_t> full, sptr<uint64_t> empty) {
+    Ring ring;
+    for (uint32_t tile = blockIdx.x; tile < source.tiles(); tile += gridDim.x) {
+        auto at = source.tile(tile);
+        for (uint32_t step = 0; step < source.steps(); step++) {
+            auto a = stages + ring.stage * STAGE;
+            mbarrier_wait(empty + ring.stage, ring.parity ^ 1);
+            mbarrier_arrive_expect_tx(full + ring.stage, STAGE * sizeof(bf16));
+            source.load(a, a + A_SIZE, at, step, full + ring.stage);
+            ring.advance();
+        }
+    }
+}
+
+// This warp's 16 lines of the sums.
+DEVICE void store(const gemm::Output<bf16>& out, uint32_t row, uint32_t column, const float (&sums)[SUMS],
+                  sptr<bf16> own) {
+    UNROLL for (int c = 0; c < TILE_N / COLUMNS; c++) {
+        if (column + c * COLUMNS >= out.n) return;
+        float part[1][COLUMNS / 8][4];
+        UNROLL for (int j = 0; j < COLUMNS / 8; j++) {
+            UNROLL for (int e = 0; e < 4; e++) part[0][j][e] = sums[c * (COLUMNS / 2) + 4 * j + e];
+        }
+        gemm::detail::store_lines<16, COLUMNS>(out, row, column + c * COLUMNS, part, own);
+        __syncwarp();  // `own` is free again
+    }
+}
+
+template <class Source>
+DEVICE void consume(const Source& source, sptr<bf16> stages, sptr<uint64_t> full, sptr<uint64_t> empty,
+                    sptr<bf16> own) {
+    Ring ring;
+    uint32_t line = (warpgroup() - 1) * (TILE_M / CONSUMERS), last = 0;
+    for (uint32_t tile = blockIdx.x; tile < source.tiles(); tile += gridDim.x) {
+        float sums[SUMS];
+        for (uint32_t step = 0; step < source.steps(); step++) {
+            auto a = stages + ring.stage * STAGE;
+            uint64_t from_a = tile_descriptor(a + line * DEPTH), from_b = tile_descriptor(a + A_SIZE);
+            mbarrier_wait(full + ring.stage, ring.parity);
+            warpgroup_fence(sums);
+            UNROLL for (int k = 0; k < DEPTH / 16; k++) {
+                wgmma_m64n256k16(sums, from_a + 2 * k, from_b + 2 * k, k > 0 || step > 0);
+            }
+            warpgroup_commit();
+            warpgroup_wait<1>();
+            if (step > 0) mbarrier_arrive(empty + last);
+            last = ring.stage;
+            ring.advance();
+        }
+        warpgroup_wait_all(sums);
+        mbarrier_arrive(empty + last);
+        auto at = source.tile(tile);
+        uint32_t row = at.row + line + warp() % 4 * 16;
+        store(source.output(at), row, at.column, sums, own);
+    }
+}
+
+}  // namespace detail
+
+// Bytes of dynamic shared memory: the stages, and what each multiplying warp has for itself.
+constexpr int SHARED_BYTES = (STAGES * STAGE + 4 * CONSUMERS * OWN) * (int)sizeof(bf16);
+
+// All tiles of the source that are this block's.
+template <class Source>
+DEVICE void product(const Source& source) {
+    if constexpr (HOPPER) {
+        SHARED(uint64_t, full, STAGES);
+        SHARED(uint64_t, empty, STAGES);
+        SHARED_DYNAMIC(bf16, stages);
+        if (threadIdx.x == 0) {
+            for (int s = 0; s < STAGES; s++) {
+                mbarrier_init(full + s, 1);
+                mbarrier_init(empty + s, 4 * CONSUMERS);  // each multiplying warp says that it is done
+            }
+            mbarrier_init_fence();
+        }
+        __syncthreads();
+        if (warpgroup() == 0) {
+            fewer_registers<40>();
+            if (threadIdx.x == 0) detail::produce(source, stages, full, empty);
+        } else {
+            more_registers<232>();
+            auto own = stages + STAGES * STAGE + (warp() - 4) * OWN;
+            detail::consume(source, stages, full, empty, own);
+        }
+    } else {
+        // Only a Hopper has these instructions, and the host starts this on no other.
+#ifndef VERIDICAL_HOST
+        __trap();
+#endif
+    }
+}
+
+}  // namespace veridical::hopper

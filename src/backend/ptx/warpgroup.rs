@@ -1,0 +1,167 @@
+//! wgmma, warp by warp, by the PTX ISA ("Asynchronous Warpgroup Level Matrix Multiply-Accumulate Operation").
+//!
+//! Products are computed when they are waited for; their sums are NaN until then. What was left in the sums is compared
+//! with what is there at the next product, so that writes without a `wgmma.fence` are found. The four warps of a
+//! warpgroup must issue the same products, one after the other.
+
+use half::bf16;
+
+use super::lanes::Lanes;
+use super::machine::Machine;
+use super::products::{Product, Sums};
+use super::program::Slot;
+use super::warp::Warp;
+
+/// What sums hold while they are under way: a NaN that no computation makes.
+const UNDER_WAY: u64 = 0xffff_fff3;
+
+/// `wgmma.fence`: what stands in registers now is what products find. `all` are the sums of the program's products.
+pub(super) fn fence(warp: &mut Warp, all: &[Vec<Slot>]) -> Result<(), String> {
+    warp.products.fenced = true;
+    for slots in all {
+        let left: Vec<Lanes> = slots.iter().map(|&slot| *warp.register(slot)).collect();
+        match warp.products.sums.iter_mut().find(|s| s.slots == *slots) {
+            Some(sums) if sums.under_way > 0 && sums.left != left => {
+                return Err("sums of products that are under way were written".into());
+            }
+            Some(sums) => sums.left = left,
+            None => {
+                warp.products.sums.push(Sums { slots: slots.clone(), values: left.clone(), left, under_way: 0 });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `wgmma.mma_async` of m64nNk16 in bf16 with sums in f32, both factors in shared memory, depth side by side.
+pub(super) fn multiply(
+    warp: &mut Warp,
+    slots: &[Slot],
+    [a, b, add]: [Slot; 3],
+    active: u32,
+    machine: &mut Machine,
+) -> Result<(), String> {
+    machine.engines.check()?;
+    warp.whole(active)?;
+    let uniform = |slot: Slot| {
+        let values = warp.register(slot);
+        let same = values.iter().all(|value| *value == values[0]);
+        same.then_some(values[0]).ok_or("a descriptor, or scale-d, that differs between lanes")
+    };
+    let (a, b, add) = (uniform(a)?, uniform(b)?, uniform(add)? & 1 == 1);
+    // What the other warps of the warpgroup have issued in its place.
+    let (group, number) = (warp.first as usize / 128, warp.products.issued);
+    let groups = &mut machine.issued.groups;
+    groups.resize_with(groups.len().max(group + 1), Vec::new);
+    match groups[group].get(number) {
+        Some(other) if *other != (a, b, slots.len(), add) => {
+            return Err("another product than other warps of the warpgroup".into());
+        }
+        Some(_) => {}
+        None => groups[group].push((a, b, slots.len(), add)),
+    }
+    warp.products.issued += 1;
+    for (descriptor, lines) in [(a, 64), (b, 2 * slots.len())] {
+        place(descriptor, lines - 1, 15, machine)?;
+    }
+    let now: Vec<Lanes> = slots.iter().map(|&slot| *warp.register(slot)).collect();
+    let fenced = warp.products.fenced;
+    let sums = warp.products.sums.iter_mut().find(|s| s.slots == slots).filter(|s| fenced && s.left == now);
+    let Some(sums) = sums else {
+        return Err("sums that were written since the last wgmma.fence, or none at all".into());
+    };
+    if sums.under_way == 0 {
+        sums.values = now;
+    }
+    sums.under_way += 1;
+    sums.left.fill([UNDER_WAY; 32]);
+    for &slot in slots {
+        warp.registers[slot as usize] = [UNDER_WAY; 32];
+    }
+    warp.products.open.push(Product { sums: slots.to_vec(), a, b, add });
+    Ok(())
+}
+
+/// `wgmma.commit_group`
+pub(super) fn commit(warp: &mut Warp) {
+    let group = std::mem::take(&mut warp.products.open);
+    warp.products.groups.push_back(group);
+}
+
+/// `wgmma.wait_group`
+pub(super) fn wait(warp: &mut Warp, most: usize, machine: &Machine) -> Result<(), String> {
+    while warp.products.groups.len() > most {
+        for product in warp.products.groups.pop_front().unwrap_or_default() {
+            finish(warp, &product, machine)?;
+        }
+    }
+    Ok(())
+}
+
+/// Computes this warp's 16 rows of a product.
+fn finish(warp: &mut Warp, product: &Product, machine: &Machine) -> Result<(), String> {
+    let columns = 2 * product.sums.len();
+    let first = 16 * (warp.first as usize / 32 % 4);
+    let left = factor(product.a, first..first + 16, machine)?;
+    let right = factor(product.b, 0..columns, machine)?;
+    let Some(sums) = warp.products.sums.iter_mut().find(|s| s.slots == product.sums) else {
+        return Err("sums that no product has".into());
+    };
+    // "Matrix fragments for wgmma accumulator D": register i of a lane is row lane / 4 (and 8 more for every second
+    // pair) and column 8 (i / 4) + 2 (lane mod 4) + i mod 2.
+    for (i, values) in sums.values.iter_mut().enumerate() {
+        for (lane, value) in values.iter_mut().enumerate() {
+            let row = lane / 4 + if i % 4 >= 2 { 8 } else { 0 };
+            let column = i / 4 * 8 + lane % 4 * 2 + (i & 1);
+            let products: f64 = (0..16).map(|k| left[row][k] * right[column][k]).sum();
+            let old = if product.add { f64::from(f32::from_bits(*value as u32)) } else { 0.0 };
+            *value = u64::from(((old + products) as f32).to_bits());
+        }
+    }
+    sums.under_way -= 1;
+    let touched = sums.slots.iter().any(|&slot| warp.registers[slot as usize] != [UNDER_WAY; 32]);
+    if touched {
+        return Err("sums of products that are under way were written".into());
+    }
+    if sums.under_way == 0 {
+        sums.left.clone_from(&sums.values);
+        for (&slot, values) in sums.slots.iter().zip(&sums.values) {
+            warp.registers[slot as usize] = *values;
+        }
+    }
+    Ok(())
+}
+
+/// Lines of a factor, 16 steps of depth each.
+fn factor(descriptor: u64, lines: std::ops::Range<usize>, machine: &Machine) -> Result<Vec<[f64; 16]>, String> {
+    lines
+        .map(|line| {
+            let mut steps = [0.0; 16];
+            for (step, value) in steps.iter_mut().enumerate() {
+                let at = place(descriptor, line, step, machine)?;
+                *value = bf16::from_le_bytes([machine.shared[at], machine.shared[at + 1]]).to_f64();
+            }
+            Ok(steps)
+        })
+        .collect()
+}
+
+/// Where an element stands, by "Matrix Descriptor Format" and "Strides" for a K-major factor with 128-byte swizzle:
+/// core matrices of eight lines lie a stride byte offset apart, each line 128 bytes from the last.
+fn place(descriptor: u64, line: usize, step: usize, machine: &Machine) -> Result<usize, String> {
+    let encoded = |shift: u32| (descriptor >> shift & 0x3fff) as usize * 16;
+    let (start, leading, stride) = (encoded(0), encoded(16), encoded(32));
+    let (base_offset, swizzle) = (descriptor >> 49 & 7, descriptor >> 62);
+    if swizzle != 1 || base_offset as usize != start / 128 % 8 {
+        return Err(format!("a descriptor with swizzle mode {swizzle} and base offset {base_offset} at {start:#x}"));
+    }
+    if leading != 16 || stride % 1024 != 0 || stride == 0 {
+        return Err(format!("a descriptor with a leading offset of {leading} and a stride of {stride} bytes"));
+    }
+    let plain = start + line / 8 * stride + line % 8 * 128 + 2 * step;
+    let at = plain ^ (plain >> 7 & 7) << 4;
+    match at + 2 <= machine.shared.len() {
+        true => Ok(at),
+        false => Err(format!("a descriptor that leads to byte {at} of {} of shared memory", machine.shared.len())),
+    }
+}

@@ -1,0 +1,88 @@
+//! Products by Hopper's own instructions: which of them, and how they are started. A block stays for many tiles of 128
+//! by 256 (kernels/device/hopper_gemm.cuh), so that there is one for each multiprocessor.
+
+use super::operands::{address, is_wide, small};
+use super::{Factor, Sizes};
+use crate::backend::gpu::{Gpu, Hopper, Launch};
+use crate::backend::params::MatmulHopperParams;
+use crate::backend::tensor_map::Boxes;
+use crate::error::{Error, Result};
+use crate::ops::start;
+use crate::tensor::{DType, Tensor};
+
+/// Rows and columns of a tile.
+pub const ROWS: usize = 128;
+/// As above.
+pub const COLUMNS: usize = 256;
+/// Steps of depth that a stage holds.
+pub const DEPTH: usize = 64;
+/// Four stages, and 16 rows of 64 columns for each of the eight warps that store.
+const SHARED: usize = 4 * (ROWS + COLUMNS) * DEPTH * 2 + 8 * 16 * 64 * 2;
+const THREADS: u32 = 384;
+/// Tiles that keep half of a large GPU's 132 multiprocessors busy. With fewer, smaller ones keep more of them busy.
+const LEAST: usize = 66;
+
+pub fn tiles(Sizes { batch, m, n, .. }: Sizes) -> usize {
+    m.div_ceil(ROWS) * n.div_ceil(COLUMNS) * batch
+}
+
+/// The GPU, if it is a Hopper and a product of these sizes is worth its large tiles. Depends on device and sizes alone,
+/// and so do the bits of the result.
+pub fn pays(gpu: &Gpu, dtype: DType, sizes: Sizes) -> Option<Hopper> {
+    let filled = sizes.batch * sizes.m * sizes.n;
+    let large = tiles(sizes) >= LEAST && 5 * filled >= 4 * tiles(sizes) * ROWS * COLUMNS;
+    gpu.hopper().filter(|_| dtype == DType::BF16 && large && sizes.k > 0)
+}
+
+/// Whether a product is one that the kernel takes: of rows with their depth side by side, 16 bytes at a time.
+pub fn takes(gpu: &Gpu, a: &Factor, b: &Factor, sizes: Sizes) -> Result<bool> {
+    let layout = !a.transposed && b.transposed && a.tensor.dtype() == DType::BF16 && sizes.k > 0;
+    let wide = |factor: &Factor| Ok::<_, Error>(is_wide(factor.tensor.ptr(gpu)?, sizes.k, DType::BF16));
+    Ok(layout && wide(a)? && wide(b)?)
+}
+
+/// As many blocks as run side by side, or tiles, if these are fewer.
+pub fn launch(kernel: &'static str, hopper: Hopper, tiles: usize) -> Launch {
+    let blocks = tiles.min(hopper.multiprocessors as usize) as u32;
+    Launch::blocks(kernel, [blocks, 1, 1], THREADS).shared(SHARED)
+}
+
+/// The product, which the kernel [takes], of something.
+pub fn product(
+    gpu: &Gpu,
+    hopper: Hopper,
+    op: &'static str,
+    a: &Factor,
+    b: &Factor,
+    bias: Option<&Tensor>,
+    sizes: Sizes,
+    y: &mut Tensor,
+) -> Result<()> {
+    let Sizes { batch, m, n, k } = sizes;
+    let map = |factor: &Factor, lines: usize, size: usize| {
+        gpu.tensor_map(&Boxes {
+            address: factor.tensor.ptr(gpu)?,
+            extents: [k, lines, batch].map(|extent| extent as u64).into(),
+            strides: [2 * k, 2 * k * lines].map(|stride| stride as u64).into(),
+            size: vec![DEPTH as u32, size as u32, 1],
+            swizzled: true,
+        })
+    };
+    let y_at = y.ptr_mut(gpu)?;
+    let tiles = tiles(sizes);
+    small(op, tiles)?;
+    let params = MatmulHopperParams {
+        a: map(a, m, ROWS)?,
+        b: map(b, n, COLUMNS)?,
+        bias: address(gpu, bias)?,
+        y: y_at,
+        m: small(op, m)?,
+        n: small(op, n)?,
+        k: small(op, k)?,
+        batch: small(op, batch)?,
+        batch_tiles: small(op, tiles / batch)?,
+        wide_y: is_wide(y_at, n, y.dtype()).into(),
+        unused: [0; 6],
+    };
+    start(gpu, &launch("matmul_fwd_nt_hopper_bf16", hopper, tiles), &params)
+}
