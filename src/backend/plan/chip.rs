@@ -44,8 +44,8 @@ pub(super) const MMA_SYNC: f64 = 0.63;
 /// The share of the rate of `mma.sync` that a kernel reaches: estimate, the middle of the 330 to 450 TFLOP/s of kernels
 /// that are built like these.
 pub(super) const MMA_REACHED: f64 = 0.63;
-/// The share of the tensor cores' rate that a kernel reaches by `wgmma`: estimate, the 600 to 700 TFLOP/s of kernels that
-/// are built like these.
+/// The share of the tensor cores' rate that a kernel reaches by `wgmma`: estimate, the 600 to 700 TFLOP/s of kernels
+/// that are built like these.
 pub(super) const WGMMA_REACHED: f64 = 0.65;
 /// Cycles of a scheduler for a warp's multiply-add: data sheet, 128 a multiprocessor.
 pub(super) const FMA_CYCLES: f64 = 1.0;
