@@ -194,7 +194,6 @@ impl KdganRun {
             observer.note("stopped and kept for --resume; now measuring what it has come to, which may be cut off");
         }
         // The first rank measures, and tells the others.
-        let (account, class_names) = (&self.account, &self.class_names);
         let measured = place.ranks().on_first(|| {
             let (student, teacher) = stop::shielded(|| game.scores())?;
             let outcome = KdganOutcome {
@@ -212,7 +211,7 @@ impl KdganRun {
             place.write_json("metrics.json", &outcome)?;
             #[cfg(feature = "report")]
             {
-                let page = pages::page(own, &outcome, ran.end, place, account, class_names, &document)?;
+                let page = pages::page(own, &outcome, ran.end, place, &self.account, &self.class_names, &document)?;
                 place.write("report.html", page.as_bytes())?;
             }
             Ok(outcome)
