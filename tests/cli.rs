@@ -6,6 +6,8 @@ mod bench;
 mod branches;
 #[path = "cli/collapse.rs"]
 mod collapse;
+#[path = "cli/columns.rs"]
+mod columns;
 #[path = "cli/copies.rs"]
 mod copies;
 #[path = "cli/damage.rs"]

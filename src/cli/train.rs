@@ -13,7 +13,7 @@ use veridical::train::config::{self, OptimizerSection, TrainSection, preset_name
 use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Started, Tick};
 use veridical::{Device, Error, Result, files};
 
-use super::data::{Reading, given, open};
+use super::data::{Reading, given, open, reopen};
 use super::progress::{Progress, note};
 use super::words::BY_PRESET;
 use super::{Ended, device, interrupt, model, output, ranks, say};
@@ -136,6 +136,9 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let (derived, data) = match opened {
         Some(set) => (true, set),
+        None if args.resume => {
+            (false, reopen(&config.data.path, config.data.options()?, &config.train.init, &args.out)?)
+        }
         None => (false, open(&config.data.path, config.data.options()?, &config.train.init)?),
     };
     note(&data.account());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::npy::{Array, Kind, Type, Values};
-use super::{DataSet, ReadOptions, arrays, source};
+use super::{DataSet, ReadOptions, arrays, columns, source};
 use crate::escape::escaped;
 use crate::{Error, Result};
 
@@ -14,9 +14,11 @@ const CLASS: [&str; 4] = ["class", "label", "labels", "target"];
 const MAX_WORDS: usize = 1000;
 
 /// Reads a table: a point a row, a dimension a column, without the column of classes if there is one. The first row is
-/// a header if it has anything but numbers.
+/// a header if it has anything but numbers; its names are kept, and the columns put into the order of those that they
+/// [belong beside](ReadOptions::like_columns).
 ///
-/// Errors on rows of another length, on what is no number and on numbers that are not finite, with line and column.
+/// Errors on other names than those, and with line and column on rows of another length, on what is no number and on
+/// numbers that are not finite.
 pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let bytes = source::all(path, &mut source::open(path)?, source::MAX_BYTES)?;
     let named = |what: String| Error::format(path, what);
@@ -54,6 +56,9 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let header: Option<Vec<String>> = is_header.then(|| head.iter().map(String::from).collect());
     let class = class_column(header.as_deref(), head.len(), options).map_err(named)?;
     let dims = head.len() - usize::from(class.is_some());
+    let own: Vec<String> =
+        header.iter().flatten().enumerate().filter(|(i, _)| class != Some(*i)).map(|(_, name)| name.clone()).collect();
+    let order = columns::order(&own, &options.like_columns).map_err(named)?;
     let column = |i: usize| match &header {
         Some(names) => format!("{} ({})", i + 1, escaped(&names[i])),
         None => (i + 1).to_string(),
@@ -93,14 +98,28 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         return Err(named("no numbers: a table has a row for each sample and a column for each dimension".into()));
     }
     let suspicious = suspicious(header.as_deref(), class, &values, dims);
+    let values = match &order {
+        None => values,
+        Some(order) => values.chunks_exact(dims).flat_map(|row| order.iter().map(|&i| row[i])).collect(),
+    };
     let array = Array { shape: vec![values.len() / dims, dims], values: Values::F64(values) };
     let labels = class.map(|_| classes(&words)).transpose().map_err(named)?;
     let form = format!("table{}", if is_header { " with a header" } else { "" });
     let said = class.map(|i| format!("column {} is the class", column(i)));
-    let names = (0..dims + usize::from(class.is_some())).filter(|i| class != Some(*i)).map(column);
-    let options = &ReadOptions { columns: names.collect(), ..options.clone() };
+    let names: Vec<String> =
+        (0..dims + usize::from(class.is_some())).filter(|i| class != Some(*i)).map(column).collect();
+    let ordered = |names: &[String]| match &order {
+        None => names.to_vec(),
+        Some(order) => order.iter().map(|&i| names[i].clone()).collect(),
+    };
+    let options = &ReadOptions { columns: ordered(&names), ..options.clone() };
     let numbers = Type { kind: Kind::Float, width: 8 };
     let mut set = arrays::table(name, (array, numbers), labels, (form, said), options).map_err(named)?;
+    set.train = set.train.with_columns(&ordered(&own))?;
+    if order.is_some() {
+        let (from, to) = (columns::listed(&own), columns::listed(set.train.columns()));
+        set.reading.converted.push(format!("columns {from} put into the order {to} of those that they belong to"));
+    }
     set.reading.columns.clone_from(&options.columns);
     set.reading.warnings.extend(suspicious);
     Ok(set)
@@ -148,7 +167,9 @@ fn suspicious(header: Option<&[String]>, class: Option<usize>, values: &[f64], d
 /// Which column holds the class: the one that is asked for, by name or counted from 1, or one with such a name.
 fn class_column(header: Option<&[String]>, columns: usize, options: &ReadOptions) -> Result<Option<usize>, String> {
     let Some(asked) = &options.class_column else {
-        let named = |names: &[String]| names.iter().position(|name| CLASS.contains(&&*name.to_lowercase()));
+        // What is a number of those that this one belongs beside is one here, too.
+        let is_class = |name: &String| CLASS.contains(&&*name.to_lowercase()) && !options.like_columns.contains(name);
+        let named = |names: &[String]| names.iter().position(is_class);
         return Ok(header.and_then(named));
     };
     if asked.is_empty() || asked == "none" {

@@ -110,9 +110,17 @@ pub struct Model {
 impl Model {
     /// A model with fresh weights, a pure function of the seed. Errors on a configuration that makes no network.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+    columns: Vec<String>,
         let (denoiser, layout) = config.build()?;
         let weights = Weights::init(&layout, seed, device)?;
-        Ok(Model { config: config.clone(), denoiser, class_names: Vec::new(), units: None, weights })
+        Ok(Model {
+            config: config.clone(),
+            denoiser,
+            class_names: Vec::new(),
+            columns: Vec::new(),
+            units: None,
+            weights,
+        })
     }
 
     /// The architecture.
@@ -149,6 +157,23 @@ impl Model {
 
     /// The same model for data in these units, which its file keeps. Errors unless they are for its channels.
     pub fn with_units(self, units: &Units) -> Result<Self> {
+    /// The names of the columns of the table that the model was trained on, in the order of its numbers; none where it
+    /// was no table, or one without a header.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The same model with names for its columns, which its file keeps. Errors unless there are none, or one for each
+    /// number of a sample.
+    pub fn with_columns(self, names: &[String]) -> Result<Self> {
+        let channels = self.denoiser.sample_shape().last().copied().unwrap_or(1);
+        if !names.is_empty() && names.len() != channels {
+            let what = format!("{} names for {channels} columns; give one for each, or none", names.len());
+            return Err(Error::argument("with_columns", what));
+        }
+        Ok(Model { columns: names.to_vec(), ..self })
+    }
+
         units.check_channels(self.denoiser.sample_shape().last().copied().unwrap_or(1))?;
         Ok(Model { units: Some(units.clone()), ..self })
     }
@@ -198,14 +223,24 @@ impl Model {
         if self.class_names.is_empty() || names.is_empty() || self.class_names == names {
             return Ok(());
         }
-        let list = |names: &[String]| {
-            let shown: Vec<String> = names.iter().take(10).map(|name| escaped(name).to_string()).collect();
-            format!("{}{}", shown.join(", "), if names.len() > 10 { ", …" } else { "" })
-        };
         Err(Error::Config(format!(
             "the classes of the model are {}, those of the data {}: a label would mean another class",
-            list(&self.class_names),
-            list(names)
+            listed(&self.class_names),
+            listed(names)
+        )))
+    }
+
+    /// Errors unless the columns of data, `names`, are this model's, in the same order, as far as both are known.
+    /// Readers of tables put them into its order where they are told of it.
+    pub fn check_columns(&self, names: &[String]) -> Result<()> {
+        if self.columns.is_empty() || names.is_empty() || self.columns == names {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "the columns of the model are {}, those of the data {}: a number would mean another; put them into the \
+             model's order",
+            listed(&self.columns),
+            listed(names)
         )))
     }
 
@@ -240,7 +275,7 @@ impl Model {
         Ok(ops::cast(&denoised, x.dtype())?.into_value())
     }
 
-    /// Writes weights, architecture and the names of the classes to a safetensors file. Errors on output.
+    /// Writes weights, architecture and the names of classes and columns to a safetensors file. Errors on output.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut metadata = BTreeMap::from([(KEY.to_string(), self.config.to_json()?)]);
         metadata.extend(nn::class_names_metadata(&self.class_names)?);
@@ -252,6 +287,7 @@ impl Model {
     }
 
     /// Reads a model from a safetensors file: architecture from its metadata, then the weights. Errors on input, on an
+        metadata.extend(nn::column_names_metadata(&self.columns)?);
     /// unsound file, on an architecture that this version does not build, and on tensors or names of classes that do
     /// not fit it.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
@@ -259,7 +295,7 @@ impl Model {
         let config = ModelConfig::of_file(&file)?;
         let (denoiser, layout) = config.build().map_err(|error| Error::format(file.path(), error.to_string()))?;
         let weights = nn::load_from(&file, &layout, device)?;
-        let model = Model { weights, config, denoiser, class_names: Vec::new(), units: None };
+        let model = Model { weights, config, denoiser, class_names: Vec::new(), columns: Vec::new(), units: None };
         let named = |error: Error| Error::format(file.path(), error.to_string());
         let model = model.with_class_names(&nn::class_names(&file)?).map_err(named)?;
         match Self::units_of_file(&file)? {
@@ -267,4 +303,11 @@ impl Model {
             None => Ok(model),
         }
     }
+}
+        let model = model.with_columns(&nn::column_names(&file)?).map_err(named)?;
+
+/// The first of some names.
+fn listed(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(10).map(|name| escaped(name).to_string()).collect();
+    format!("{}{}", shown.join(", "), if names.len() > 10 { ", …" } else { "" })
 }

@@ -229,8 +229,8 @@ fn generated_images(path: &Path, real: &Images, reading: ReadOptions) -> Result<
         // Whatever a model that was trained badly has drawn, and in the axes that samples are written in. Arrays have
         // what they have.
         let reading = ReadOptions { alpha: reading.alpha && path.is_dir(), ..reading };
-        let options =
-            ReadOptions { noisy: true, layout: AxisOrder::Auto, ..reading.in_units(units).beside(real.size()) };
+        let reading = reading.in_units(units).beside(real.size()).beside_columns(real.columns());
+        let options = ReadOptions { noisy: true, layout: AxisOrder::Auto, ..reading };
         let set = data::open_with(path, &options)?;
         note(&set.account());
         let own = set.train.units();
