@@ -162,6 +162,14 @@ fn built_in(name: &str, text: &str) -> Result<Option<DataSet>> {
 }
 
 fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
+    // Its curves and its grids of samples are pictures, too, which nobody means.
+    if dir.join(files::RUN_MARKER).is_file() {
+        let shown = escaped(dir);
+        return Err(Error::Config(format!(
+            "{shown}: this is the directory of a run, not data; its samples come by `veridical sample --model {shown} \
+             --output samples.npz`: give that file, or a folder of pictures below the run by its own path"
+        )));
+    }
     if let Some(train) = idx_files::pair(dir, &["train"]) {
         let test = idx_files::pair(dir, &["t10k", "test"]);
         let used: Vec<PathBuf> = [Some(&train), test.as_ref()]
