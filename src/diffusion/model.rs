@@ -19,6 +19,8 @@ use crate::units::Units;
 const KEY: &str = "veridical.model";
 /// The metadata key of the units of what the model was trained on, as JSON.
 const UNITS: &str = "veridical.units";
+/// The metadata key of the files of classifiers, which are no models of samples.
+const CLASSIFIER: &str = "veridical.classifier";
 /// An option of public files that is left aside.
 const USE_FP16: &str = "use_fp16";
 
@@ -80,7 +82,13 @@ impl ModelConfig {
     pub fn of_file(file: &TensorFile) -> Result<Self> {
         let metadata = file.metadata();
         let Some(json) = metadata.get(KEY) else {
-            let what = format!("no metadata key {KEY:?}: it does not say which network it holds");
+            let what = match metadata.contains_key(CLASSIFIER) {
+                true => format!(
+                    "a classifier (it has the metadata key {CLASSIFIER:?}), which draws and denoises nothing; it is what \
+                     `veridical evaluate --features` takes"
+                ),
+                false => format!("no metadata key {KEY:?}: it does not say which network it holds"),
+            };
             return Err(Error::format(file.path(), what));
         };
         Self::from_json(json).map_err(|error| Error::format(file.path(), error.to_string()))
@@ -102,6 +110,7 @@ pub struct Model {
     config: ModelConfig,
     denoiser: Denoiser,
     class_names: Vec<String>,
+    columns: Vec<String>,
     units: Option<Units>,
     /// The values of the parameters.
     pub weights: Weights,
@@ -110,7 +119,6 @@ pub struct Model {
 impl Model {
     /// A model with fresh weights, a pure function of the seed. Errors on a configuration that makes no network.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
-    columns: Vec<String>,
         let (denoiser, layout) = config.build()?;
         let weights = Weights::init(&layout, seed, device)?;
         Ok(Model {
@@ -149,14 +157,6 @@ impl Model {
         Ok(Model { class_names: names.to_vec(), ..self })
     }
 
-    /// The units of the data that the model was trained on; `None` where its file does not say them, as of files from
-    /// elsewhere, which are for images in [-1, 1].
-    pub fn units(&self) -> Option<&Units> {
-        self.units.as_ref()
-    }
-
-    /// The same model for data in these units, which its file keeps. Errors unless they are for its channels.
-    pub fn with_units(self, units: &Units) -> Result<Self> {
     /// The names of the columns of the table that the model was trained on, in the order of its numbers; none where it
     /// was no table, or one without a header.
     pub fn columns(&self) -> &[String] {
@@ -174,6 +174,14 @@ impl Model {
         Ok(Model { columns: names.to_vec(), ..self })
     }
 
+    /// The units of the data that the model was trained on; `None` where its file does not say them, as of files from
+    /// elsewhere, which are for images in [-1, 1].
+    pub fn units(&self) -> Option<&Units> {
+        self.units.as_ref()
+    }
+
+    /// The same model for data in these units, which its file keeps. Errors unless they are for its channels.
+    pub fn with_units(self, units: &Units) -> Result<Self> {
         units.check_channels(self.denoiser.sample_shape().last().copied().unwrap_or(1))?;
         Ok(Model { units: Some(units.clone()), ..self })
     }
@@ -279,6 +287,7 @@ impl Model {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut metadata = BTreeMap::from([(KEY.to_string(), self.config.to_json()?)]);
         metadata.extend(nn::class_names_metadata(&self.class_names)?);
+        metadata.extend(nn::column_names_metadata(&self.columns)?);
         if let Some(units) = &self.units {
             let json = serde_json::to_string(units).map_err(|error| Error::Config(format!("units: {error}")))?;
             metadata.insert(UNITS.to_string(), json);
@@ -287,7 +296,6 @@ impl Model {
     }
 
     /// Reads a model from a safetensors file: architecture from its metadata, then the weights. Errors on input, on an
-        metadata.extend(nn::column_names_metadata(&self.columns)?);
     /// unsound file, on an architecture that this version does not build, and on tensors or names of classes that do
     /// not fit it.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
@@ -298,13 +306,13 @@ impl Model {
         let model = Model { weights, config, denoiser, class_names: Vec::new(), columns: Vec::new(), units: None };
         let named = |error: Error| Error::format(file.path(), error.to_string());
         let model = model.with_class_names(&nn::class_names(&file)?).map_err(named)?;
+        let model = model.with_columns(&nn::column_names(&file)?).map_err(named)?;
         match Self::units_of_file(&file)? {
             Some(units) => model.with_units(&units).map_err(named),
             None => Ok(model),
         }
     }
 }
-        let model = model.with_columns(&nn::column_names(&file)?).map_err(named)?;
 
 /// The first of some names.
 fn listed(names: &[String]) -> String {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use veridical::data::{self, AxisOrder, Images, ReadOptions};
+use veridical::diffusion::ModelConfig;
 use veridical::distributed::Ranks;
 use veridical::escape::escaped;
 use veridical::evaluate::{
@@ -245,6 +246,13 @@ fn generated_images(path: &Path, real: &Images, reading: ReadOptions) -> Result<
     }
     let file = TensorFile::open(path)?;
     let Some(samples) = file.tensor("samples", DType::F32, &Device::Cpu)? else {
+        if ModelConfig::of_file(&file).is_ok() {
+            let what = format!(
+                "a model; draw samples first, by `veridical sample --model {} --output samples.npz`, and give those",
+                escaped(path)
+            );
+            return Err(Error::format(path, what));
+        }
         let names: Vec<String> = file.names().iter().map(|name| escaped(name).to_string()).collect();
         return Err(Error::format(path, format!("no tensor \"samples\"; it holds {}", names.join(", "))));
     };
