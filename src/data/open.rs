@@ -222,6 +222,9 @@ fn unused(dir: &Path, used: &[PathBuf]) -> Result<Option<String>> {
 }
 
 fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
+    if path.metadata().is_ok_and(|there| there.is_file() && there.len() == 0) {
+        return Err(Error::format(path, "an empty file"));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends = |ending: &str| name.ends_with(ending) || name.ends_with(&format!("{ending}.gz"));
     if ends(".npz") || ends(".npy") {

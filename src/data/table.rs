@@ -80,8 +80,8 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
             values.push(number.ok_or_else(|| {
                 let shown = if field.is_empty() { "nothing".into() } else { escaped(field).to_string() };
                 let advice = match delimiter == b';' && field.replace(',', ".").parse::<f64>().is_ok() {
-                    true => "write numbers with a point",
-                    false => "take the column away, or name it by --class-column if it is the class",
+                    true => "write numbers with a point".into(),
+                    false => advice(field, header.as_ref().map(|names| &*names[i]), options),
                 };
                 named(format!("line {line}, column {}: {shown}, where a number is expected; {advice}", column(i)))
             })?);
@@ -123,6 +123,30 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     set.reading.columns.clone_from(&options.columns);
     set.reading.warnings.extend(suspicious);
     Ok(set)
+}
+
+/// What to do about a field, of a column with this name, that is no number.
+fn advice(field: &str, name: Option<&str>, options: &ReadOptions) -> String {
+    // What tables say where nothing is known, and numbers that are not finite.
+    let gap = ["", "na", "n/a", "null", "none", "-", "?"].contains(&&*field.to_lowercase());
+    if gap || field.parse::<f64>().is_ok() {
+        return "fill it in, or take the row or the column out".into();
+    }
+    let asked = options.class_column.as_deref().filter(|asked| !asked.is_empty());
+    match (asked, name) {
+        (None, _) => "take the column away, or name it by --class-column if it is the class".into(),
+        (Some(asked), Some(name)) if CLASS.contains(&&*name.to_lowercase()) => {
+            let (asked, name) = (escaped(asked), escaped(name));
+            format!(
+                "with --class-column {asked} the column {name} counts as numbers: take it away, or leave --class-column \
+                 out, which makes it the class"
+            )
+        }
+        (Some(asked), _) => {
+            let asked = escaped(asked);
+            format!("with --class-column {asked} this column counts as numbers: take it away, or name it instead")
+        }
+    }
 }
 
 /// Whether the first row names the columns: all of it is words, or some of it where the second row has numbers.
@@ -282,11 +306,20 @@ mod tests {
         assert!(error("a,b\n1,2\n3,x\n").contains("line 3, column 2 (b): x, where a number"));
         assert!(error("1,2\n3,\n").contains("line 2, column 2: nothing"));
         assert!(error("1,2\n3,nan\n").contains("line 2, column 2: nan"));
+        let gap = "fill it in, or take the row or the column out";
+        for missing in ["", "nan", "NaN", "NA", "inf"] {
+            let error = error(&format!("a,b\n1,2\n3,{missing}\n"));
+            assert!(error.contains("line 3, column 2 (b)") && error.contains(gap), "{error}");
+        }
+        let by_age = ReadOptions { class_column: Some("age".into()), ..ReadOptions::default() };
+        let words = read("age,mass,class\n1,2,a\n2,5,b\n", &by_age).unwrap_err().to_string();
+        assert!(words.contains("with --class-column age the column class counts as numbers"), "{words}");
         assert!(error("1,5;2,5\n0,5;1,5\n").contains("write numbers with a point"));
         assert!(error("m,class\n1,a\n2,\n").contains("line 3, column 2 (class): nothing, where a class"));
         assert!(error("class,a,b\nx,1000,7\ny,2000,7\n").contains("all numbers of the column 3 (b) are 7"));
         assert!(error("a,b\n").contains("no numbers"));
-        assert!(error("").contains("no rows"));
+        assert!(error("").contains("an empty file"));
+        assert!(error("\n").contains("no rows"));
         let options = ReadOptions { class_column: Some("c".into()), ..ReadOptions::default() };
         assert!(
             read("a,b\n1,2\n", &options).unwrap_err().to_string().contains("no column c: there are the columns a, b")
