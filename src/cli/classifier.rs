@@ -78,7 +78,9 @@ pub fn run(args: Args) -> Result<Ended> {
         let what = format!("judging {} test images", test.len());
         memory::check(8 * test.len() as u128 * values as u128, &what, "lower --channels or give fewer test images")?;
     }
-    note(&format!("training on {} images of {} classes", data.train.len(), data.train.classes()));
+    let (images, classes) = (data.train.len(), data.train.classes());
+    let noun = if classes == 1 { "class" } else { "classes" };
+    note(&format!("training on {images} images of {classes} {noun}"));
     let classifier = ImageClassifier::train(&data.train, &training, &device)?;
     let _writing = interrupt::writing();
     classifier.save(&args.output)?;

@@ -350,10 +350,9 @@ impl<'a> Terminal<'a> {
 impl Observer for Terminal<'_> {
     fn started(&mut self, &Started { parameters, ref device, first, steps, ref leaves }: &Started) {
         let out = self.out.display();
-        note(&format!(
-            "{parameters} parameters on {device}; {} steps from {first} on, into {out}",
-            steps - first.min(steps)
-        ));
+        let left = steps - first.min(steps);
+        let noun = if left == 1 { "step" } else { "steps" };
+        note(&format!("{parameters} parameters on {device}; {left} {noun} from {first} on, into {out}"));
         note(&format!("on disk: {}", leaves.join("; ")));
         self.finish();
     }
