@@ -38,6 +38,8 @@ mod likelihood;
 mod locate;
 #[path = "cli/methods.rs"]
 mod methods;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
 #[path = "cli/names.rs"]
 mod names;
 #[path = "cli/noise.rs"]
