@@ -5,7 +5,7 @@ use std::path::Path;
 
 use veridical::Device;
 use veridical::data::npy::{self, Array, Values};
-use veridical::data::open;
+use veridical::data::{Units, open};
 use veridical::diffusion::{Model, ModelConfig};
 use veridical::evaluate::{ClassifierTraining, ImageClassifier};
 use veridical::nn::SongConfig;
@@ -13,7 +13,7 @@ use veridical::nn::SongConfig;
 use super::people::{Place, array};
 use super::{fails, succeeds};
 
-/// A small model of images, untrained.
+/// A small model of pictures, untrained.
 fn model(path: impl AsRef<Path>, size: usize, seed: u64) {
     let network = SongConfig {
         model_channels: 8,
@@ -23,7 +23,8 @@ fn model(path: impl AsRef<Path>, size: usize, seed: u64) {
         ..SongConfig::ncsnpp(size, 1)
     };
     fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
-    Model::new(&ModelConfig::edm(network, 0.5), seed, &Device::Cpu).unwrap().save(path).unwrap();
+    let model = Model::new(&ModelConfig::edm(network, 0.5), seed, &Device::Cpu).unwrap();
+    model.with_units(&Units::bytes()).unwrap().save(path).unwrap();
 }
 
 #[test]
