@@ -7,6 +7,7 @@ use std::time::Duration;
 use veridical::data::{DataSet, Images};
 use veridical::diffusion::ModelConfig;
 use veridical::distributed::Ranks;
+use veridical::figures::counted;
 use veridical::settings::help;
 use veridical::tensor::TensorFile;
 use veridical::train::config::{self, OptimizerSection, TrainSection, preset_names, preset_shape};
@@ -161,7 +162,7 @@ pub fn run(args: Args) -> Result<Ended> {
         &mut terminal,
     )?;
     terminal.finish();
-    say(&format!("{} after {} steps", ended(outcome.end), outcome.steps))?;
+    say(&format!("{} after {}", ended(outcome.end), counted(outcome.steps as usize, "step", "steps")))?;
     files(&args.out, outcome.end)
 }
 
@@ -350,9 +351,8 @@ impl<'a> Terminal<'a> {
 impl Observer for Terminal<'_> {
     fn started(&mut self, &Started { parameters, ref device, first, steps, ref leaves }: &Started) {
         let out = self.out.display();
-        let left = steps - first.min(steps);
-        let noun = if left == 1 { "step" } else { "steps" };
-        note(&format!("{parameters} parameters on {device}; {left} {noun} from {first} on, into {out}"));
+        let left = counted((steps - first.min(steps)) as usize, "step", "steps");
+        note(&format!("{parameters} parameters on {device}; {left} from {first} on, into {out}"));
         note(&format!("on disk: {}", leaves.join("; ")));
         self.finish();
     }

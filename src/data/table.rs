@@ -6,6 +6,7 @@ use std::path::Path;
 use super::npy::{Array, Kind, Type, Values};
 use super::{DataSet, ReadOptions, arrays, columns, source};
 use crate::escape::escaped;
+use crate::figures::counted;
 use crate::{Error, Result};
 
 /// Columns of these names hold classes, where nothing else says which does.
@@ -44,7 +45,8 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         let ragged = |e: csv::Error| match e.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, pos } => {
                 let line = pos.as_ref().map_or(row as u64 + 1, csv::Position::line);
-                named(format!("line {line} has {len} columns, the first has {expected_len}"))
+                let columns = counted(*len as usize, "column", "columns");
+                named(format!("line {line} has {columns}, the first has {expected_len}"))
             }
             _ => named(e.to_string()),
         };
@@ -302,7 +304,7 @@ mod tests {
     #[test]
     fn what_is_no_number_is_named_by_line_and_column() {
         let error = |text: &str| read(text, &ReadOptions::default()).unwrap_err().to_string();
-        assert!(error("a,b\n1,2\n3\n").contains("line 3 has 1 columns, the first has 2"));
+        assert!(error("a,b\n1,2\n3\n").contains("line 3 has 1 column, the first has 2"));
         assert!(error("a,b\n1,2\n3,x\n").contains("line 3, column 2 (b): x, where a number"));
         assert!(error("1,2\n3,\n").contains("line 2, column 2: nothing"));
         assert!(error("1,2\n3,nan\n").contains("line 2, column 2: nan"));
