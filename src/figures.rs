@@ -35,6 +35,11 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// So many things of a kind, by the words for one and for many: 1 class, 2 classes.
+pub fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// So many bytes as people read them, to three digits: 1234567 as 1.23 MB.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
@@ -47,6 +52,12 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_one() {
+        let of = |number| counted(number, "class", "classes");
+        assert_eq!((of(0), of(1), of(2)), ("0 classes".into(), "1 class".into(), "2 classes".into()));
+    }
 
     #[test]
     fn what_rounds_to_zero_has_no_sign() {

@@ -7,6 +7,9 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+/// What shows that a directory is one of a run, whose files are results and no data.
+pub const RUN_MARKER: &str = ".veridical-run";
+
 /// Opens a file to read it.
 ///
 /// Errors on what is not a regular file, and before it is opened: a pipe would wait for its writer, and a device may

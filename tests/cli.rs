@@ -6,6 +6,8 @@ mod bench;
 mod branches;
 #[path = "cli/collapse.rs"]
 mod collapse;
+#[path = "cli/columns.rs"]
+mod columns;
 #[path = "cli/copies.rs"]
 mod copies;
 #[path = "cli/damage.rs"]
@@ -36,6 +38,8 @@ mod likelihood;
 mod locate;
 #[path = "cli/methods.rs"]
 mod methods;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
 #[path = "cli/names.rs"]
 mod names;
 #[path = "cli/noise.rs"]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use veridical::data::{self, Images};
 use veridical::evaluate::{ClassifierTraining, ImageClassifier};
+use veridical::figures::counted;
 use veridical::metrics::classification;
 use veridical::{Device, Error, Result, memory};
 
@@ -66,7 +67,9 @@ pub fn run(args: Args) -> Result<Ended> {
     };
     if let Some(test) = &data.test {
         if test.classes() != data.train.classes() || test.size() != data.train.size() {
-            let of = |images: &Images| format!("{} classes, images of {:?}", images.classes(), images.size());
+            let of = |images: &Images| {
+                format!("{}, images of {:?}", counted(images.classes(), "class", "classes"), images.size())
+            };
             return Err(Error::Config(format!(
                 "{}: the training images have {}, the test images {}: make them alike",
                 args.data,
@@ -78,7 +81,8 @@ pub fn run(args: Args) -> Result<Ended> {
         let what = format!("judging {} test images", test.len());
         memory::check(8 * test.len() as u128 * values as u128, &what, "lower --channels or give fewer test images")?;
     }
-    note(&format!("training on {} images of {} classes", data.train.len(), data.train.classes()));
+    let classes = counted(data.train.classes(), "class", "classes");
+    note(&format!("training on {} of {classes}", counted(data.train.len(), "image", "images")));
     let classifier = ImageClassifier::train(&data.train, &training, &device)?;
     let _writing = interrupt::writing();
     classifier.save(&args.output)?;

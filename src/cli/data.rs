@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use veridical::data::{self, AxisOrder, DataSet, Images, ReadOptions, Standardise, Units};
-use veridical::diffusion::Model;
+use veridical::diffusion::{Model, ModelConfig};
 use veridical::tensor::TensorFile;
 use veridical::train::config::Data;
-use veridical::{Error, Result};
+use veridical::{Error, Result, nn};
 
+use super::model;
 use super::words::{stated, words};
 
 /// How files are to be read where they leave a choice.
@@ -94,15 +95,33 @@ pub fn given(set: &[String], key: &str) -> Option<String> {
     set.iter().rev().find_map(value).map(|value| value.trim_matches(['"', '\'']).to_string())
 }
 
-/// How data are read that a model is to take: in its units, and beside its samples. Errors where they are asked to be
-/// standardised otherwise.
+/// How data are read that a model is to take: in its units and columns, and beside its samples. Errors where they are
+/// asked to be standardised otherwise.
 pub fn for_model(options: ReadOptions, model: &Model) -> Result<ReadOptions> {
     let options = match model.denoiser().sample_shape()[..] {
         [h, w, c] => options.beside([h, w, c]),
         ref dims => options.beside([1, 1, dims.iter().product()]),
     };
+    let options = options.beside_columns(model.columns());
     match model.units() {
         Some(units) => in_units_of_model(options, units),
+        None => Ok(options),
+    }
+}
+
+/// The same of a model's file that data are to go on training.
+pub fn for_model_file(options: ReadOptions, path: &Path) -> Result<ReadOptions> {
+    let file = TensorFile::open(path)?;
+    let options = options.beside_columns(&nn::column_names(&file)?);
+    // What is wrong with an architecture is said where the model is made.
+    let shape = ModelConfig::of_file(&file).and_then(|config| Ok(config.build()?.0.sample_shape()));
+    let options = match shape.as_deref() {
+        Ok(&[h, w, c]) => options.beside([h, w, c]),
+        Ok(dims) => options.beside([1, 1, dims.iter().product()]),
+        Err(_) => options,
+    };
+    match Model::units_of_file(&file)? {
+        Some(units) => in_units_of_model(options, &units),
         None => Ok(options),
     }
 }
@@ -130,19 +149,24 @@ pub fn check_size(model: &Model, images: &Images, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Errors unless images are of the model's size and in its units.
+/// Errors unless images are of the model's size, and in its units and columns.
 pub fn check_fit(model: &Model, images: &Images, path: &str) -> Result<()> {
     check_size(model, images, path)?;
+    model.check_columns(images.columns())?;
     model.check_units(images.units())
 }
 
-/// A data set, in the units of the model that is to go on learning from it, if any.
+/// A data set, as the model takes it that is to go on learning from it, if any.
 pub fn open(path: &str, options: ReadOptions, model: &str) -> Result<DataSet> {
-    if model.is_empty() {
-        return data::open_with(path, &options);
-    }
-    match Model::units_of_file(&TensorFile::open(Path::new(model))?)? {
-        Some(units) => data::open_with(path, &in_units_of_model(options, &units)?),
-        None => data::open_with(path, &options),
+    let options = if model.is_empty() { options } else { for_model_file(options, Path::new(model))? };
+    data::open_with(path, &options)
+}
+
+/// The same for a run in `directory` that goes on, whose newest model knows its columns.
+pub fn reopen(path: &str, options: ReadOptions, model: &str, directory: &Path) -> Result<DataSet> {
+    let known = model::newest(directory).and_then(|file| nn::column_names(&TensorFile::open(file)?));
+    match known {
+        Ok(names) if model.is_empty() && !names.is_empty() => open(path, options.beside_columns(&names), model),
+        _ => open(path, options, model),
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use veridical::data::npy::{self, Array, Values};
 use veridical::data::{Images, ReadOptions, Transform, Units, open_with};
 use veridical::diffusion::write_samples;
+use veridical::figures::counted;
 use veridical::methods::noisy::{NoisyData, Sigma};
 use veridical::methods::posterior_draws;
 use veridical::tensor::TensorFile;
@@ -86,7 +87,7 @@ fn tensors(args: &Args, input: &Path) -> Result<Ended> {
     let denoised = model.denoise_file(&TensorFile::open(input)?)?;
     let _writing = interrupt::writing();
     write_samples(&args.output, "denoised", &denoised)?;
-    note(&format!("{} samples denoised on {}", denoised.shape()[0], model.weights.device()));
+    note(&format!("{} denoised on {}", counted(denoised.shape()[0], "sample", "samples"), model.weights.device()));
     Ok(interrupt::ended())
 }
 
@@ -139,7 +140,7 @@ fn people(args: &Args, path: &str) -> Result<Ended> {
         let denoised = mean(&model, noisy, &data.levels, at_once)?;
         let _writing = interrupt::writing();
         destination.write(&denoised)?;
-        note(&format!("{n} images denoised on {}", model.weights.device()));
+        note(&format!("{} denoised on {}", counted(n, "image", "images"), model.weights.device()));
         return Ok(interrupt::ended());
     };
     let mut all = Vec::with_capacity(draws as usize * n * noisy.values());
@@ -152,7 +153,8 @@ fn people(args: &Args, path: &str) -> Result<Ended> {
     }
     let _writing = interrupt::writing();
     args.write_draws(&destination, noisy, &all, draws as usize)?;
-    note(&format!("{draws} draws for each of {n} images on {}", model.weights.device()));
+    let (draws, images) = (counted(draws as usize, "draw", "draws"), counted(n, "image", "images"));
+    note(&format!("{draws} for each of {images} on {}", model.weights.device()));
     Ok(interrupt::ended())
 }
 

@@ -72,6 +72,10 @@ fn describe(file: &TensorFile) -> Value {
                 Ok(names) => info["class_names"] = names.into(),
                 Err(error) => info["problem"] = error.to_string().into(),
             }
+            match nn::column_names(file) {
+                Ok(names) => info["columns"] = names.into(),
+                Err(error) => info["problem"] = error.to_string().into(),
+            }
             match Model::units_of_file(file) {
                 Ok(units) => info["units"] = units.map_or(Value::Null, |units| json!(units)),
                 Err(error) => info["problem"] = error.to_string().into(),
@@ -105,8 +109,11 @@ fn lines(info: &Value) -> Vec<String> {
     let count = |key: &str| grouped(info[key].as_u64().unwrap_or(0));
     let tensors = info["tensors"].as_array().map_or(&[][..], Vec::as_slice);
     let mut lines = vec![format!("{}: {} bytes", text(&info["file"]), count("bytes"))];
-    let names = info["class_names"].as_array().map_or(&[][..], Vec::as_slice);
-    let names: Vec<String> = names.iter().map(|name| escaped(&text(name)).to_string()).collect();
+    let named = |key: &str| -> Vec<String> {
+        let names = info[key].as_array().map_or(&[][..], Vec::as_slice);
+        names.iter().map(text).collect()
+    };
+    let (names, columns) = (named("class_names"), named("columns"));
     let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
     if let Some(network) = info["classifier"].as_object() {
         lines.push("classifier".into());
@@ -125,6 +132,9 @@ fn lines(info: &Value) -> Vec<String> {
         lines.push(format!("preconditioning  {}, {range}", text(&info["precond"])));
         lines.push(format!("samples          {}", info["sample_shape"]));
         lines.push(format!("classes          {}{names}", info["label_dim"]));
+        if !columns.is_empty() {
+            lines.push(format!("columns          {}", columns.join(", ")));
+        }
         if let Ok(units) = serde_json::from_value::<Units>(info["units"].clone()) {
             lines.push(format!("numbers          {units}"));
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use veridical::data::{self, Images, Numbers, Units};
 use veridical::diffusion::likelihood::{Integrator, Likelihood, Trace, bits_per_dim, dequantize};
 use veridical::diffusion::{Conditioned, Model, one_hot};
-use veridical::figures::fixed;
+use veridical::figures::{counted, fixed};
 use veridical::files::write_atomic;
 use veridical::ops::random::SampleIds;
 use veridical::tensor::{Shape, TensorFile, file};
@@ -139,14 +139,18 @@ impl Measured {
             (0, _) => "the model has no classes",
             (_, 1) => "the data have no classes, so each is measured as of none",
             (_, found) if found > known => {
-                return Err(Error::Config(format!("--data {spec}: {found} classes, the model has {known}")));
+                return Err(Error::Config(format!(
+                    "--data {spec}: {}, the model has {known}",
+                    counted(found, "class", "classes")
+                )));
             }
             _ => "each given its class",
         };
         if known > 0 && images.classes() > 1 {
             model.check_classes(&set.class_names)?;
         }
-        note(&format!("{} {which} samples; {classes}", images.len()));
+        let noun = if images.len() == 1 { "sample" } else { "samples" };
+        note(&format!("{} {which} {noun}; {classes}", images.len()));
         Ok(Measured::Images(images))
     }
 
@@ -268,7 +272,12 @@ pub fn run(args: Args) -> Result<Ended> {
         file::write(path, tensors, &Default::default())?;
     }
     let error = report.standard_error.map_or(String::new(), |error| format!(" ± {error:.4}"));
-    say(&format!("{}{error} bits/dim over {n} samples, {:.0} denoiser calls each", fixed(mean, 4), report.nfe))?;
+    say(&format!(
+        "{}{error} bits/dim over {}, {:.0} denoiser calls each",
+        fixed(mean, 4),
+        counted(n, "sample", "samples"),
+        report.nfe
+    ))?;
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Error::Config(error.to_string()))?;
         write_atomic(path, format!("{text}\n").as_bytes())?;

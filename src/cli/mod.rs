@@ -91,7 +91,7 @@ enum Command {
 
 // What the Python package takes of the command, besides all of it.
 pub use collapse::simulated;
-pub use data::in_units_of_model;
+pub use data::{for_model_file, in_units_of_model};
 pub use model::newest;
 pub use output::outside;
 pub use sample::sampler;

@@ -25,22 +25,51 @@ pub fn file(given: &Path) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// The file that is meant: a run's directory stands for its newest model, the averaged weights where it keeps some.
-/// Errors where a directory holds none.
+/// The file that is meant: a run's directory stands for its newest model, the averaged weights where it keeps some, and
+/// where it goes in rounds for that of the newest one. Errors where a directory holds none, and where it holds the
+/// networks of a game, of which one is to be named.
 pub fn newest(given: &Path) -> Result<PathBuf> {
     if !given.is_dir() {
         return Ok(given.to_path_buf());
     }
-    let age = |path: &Path| fs::metadata(path).and_then(|there| there.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-    let finished = Some(given.join("model.safetensors")).filter(|path| path.is_file());
-    match (finished, checkpoint(given)) {
-        (Some(finished), Some(checkpoint)) if age(&checkpoint) > age(&finished) => Ok(checkpoint),
-        (Some(file), _) | (None, Some(file)) => Ok(file),
-        (None, None) => {
-            let what = "no model in this directory: neither model.safetensors nor a checkpoint, as a run leaves them";
-            Err(Error::format(given, what))
-        }
+    if let Some(newest) = in_run(given) {
+        return Ok(newest);
     }
+    let players = players(given);
+    let what = match players.is_empty() {
+        true => "no model in this directory: neither model.safetensors nor a checkpoint, as a run leaves them".into(),
+        false => {
+            let shown: Vec<String> = players.iter().map(|file| escaped(file).to_string()).collect();
+            format!(
+                "no model.safetensors in this directory, but the networks of a game: {}; name one",
+                shown.join(", ")
+            )
+        }
+    };
+    Err(Error::format(given, what))
+}
+
+/// The newest model of a run's directory, if there is one.
+fn in_run(run: &Path) -> Option<PathBuf> {
+    let age = |path: &Path| fs::metadata(path).and_then(|there| there.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let finished = Some(run.join("model.safetensors")).filter(|path| path.is_file());
+    let unfinished =
+        checkpoint(run).or_else(|| numbered(&run.join("rounds"), "").iter().rev().find_map(|it| in_run(it)));
+    match (finished, unfinished) {
+        (Some(finished), Some(unfinished)) if age(&unfinished) > age(&finished) => Some(unfinished),
+        (finished, unfinished) => finished.or(unfinished),
+    }
+}
+
+/// The files of the networks that a game leaves, in the order of their names.
+fn players(run: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(run.join("models")).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"))
+        .collect();
+    files.sort();
+    files
 }
 
 /// The same for a settings file, which can name UTF-8 paths only.
@@ -75,17 +104,22 @@ pub fn run(given: &Path) -> &Path {
 
 /// The weights of the newest checkpoint.
 fn checkpoint(run: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(run.join("checkpoints")).ok()?;
-    let step = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
-    let mut steps: Vec<(u64, PathBuf)> = entries
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            Some((step(&path)?, path))
-        })
-        .collect();
-    steps.sort();
     let whole = |folder: &PathBuf| {
         ["ema.safetensors", "model.safetensors"].map(|name| folder.join(name)).into_iter().find(|file| file.is_file())
     };
-    steps.iter().rev().find_map(|(_, folder)| whole(folder))
+    numbered(&run.join("checkpoints"), "step-").iter().rev().find_map(whole)
+}
+
+/// What lies in a folder under a number behind `prefix`, in the order of these.
+fn numbered(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix(prefix)?.parse::<u64>().ok();
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((number(&path)?, path))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, path)| path).collect()
 }

@@ -50,7 +50,7 @@ pub fn run(args: Args) -> Result<Ended> {
     let mut noisy = ReadOptions { noisy: true, ..options };
     if let Some(clean) = &clean {
         note(&clean.account());
-        noisy = noisy.in_units(clean.train.units());
+        noisy = noisy.in_units(clean.train.units()).beside_columns(clean.train.columns());
     }
     let noisy = open_with(&args.data, &noisy)?;
     note(&noisy.account());

@@ -7,13 +7,14 @@ use std::time::Duration;
 use veridical::data::{DataSet, Images};
 use veridical::diffusion::ModelConfig;
 use veridical::distributed::Ranks;
+use veridical::figures::counted;
 use veridical::settings::help;
 use veridical::tensor::TensorFile;
 use veridical::train::config::{self, OptimizerSection, TrainSection, preset_names, preset_shape};
 use veridical::train::{End, Existing, Observer, Prepared, RunConfig, RunDir, RunOptions, Started, Tick};
 use veridical::{Device, Error, Result, files};
 
-use super::data::{Reading, given, open};
+use super::data::{Reading, given, open, reopen};
 use super::progress::{Progress, note};
 use super::words::BY_PRESET;
 use super::{Ended, device, interrupt, model, output, ranks, say};
@@ -139,6 +140,9 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let (derived, data) = match opened {
         Some(set) => (true, set),
+        None if args.resume => {
+            (false, reopen(&config.data.path, config.data.options()?, &config.train.init, &args.out)?)
+        }
         None => (false, open(&config.data.path, config.data.options()?, &config.train.init)?),
     };
     note(&data.account());
@@ -162,7 +166,7 @@ pub fn run(args: Args) -> Result<Ended> {
         &mut terminal,
     )?;
     terminal.finish();
-    say(&ended(outcome.end, &format!("{} steps", outcome.steps)))?;
+    say(&ended(outcome.end, &counted(outcome.steps as usize, "step", "steps")))?;
     files(&args.out, outcome.end)
 }
 
@@ -351,10 +355,8 @@ impl<'a> Terminal<'a> {
 impl Observer for Terminal<'_> {
     fn started(&mut self, &Started { parameters, ref device, first, steps, ref leaves }: &Started) {
         let out = self.out.display();
-        note(&format!(
-            "{parameters} parameters on {device}; {} steps from {first} on, into {out}",
-            steps - first.min(steps)
-        ));
+        let left = counted((steps - first.min(steps)) as usize, "step", "steps");
+        note(&format!("{parameters} parameters on {device}; {left} from {first} on, into {out}"));
         note(&format!("on disk: {}", leaves.join("; ")));
         self.finish();
     }

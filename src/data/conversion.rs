@@ -42,11 +42,13 @@ impl Conversion {
             said.converted.push(format!("channels last: the images are {there} there"));
         }
         let range = range(&array.values, axes.size.iter().product(), 0)?;
-        let units = match &options.units {
-            Some(units) if !units.is_unit_size() => units.clone(),
-            _ => units(array, numbers, &axes, range, options)?,
+        let found = match &options.units {
+            Some(units) if !units.is_unit_size() => Ok(units.clone()),
+            _ => units(array, numbers, &axes, range, options),
         };
-        units.check_channels(axes.size[2]).map_err(|e| e.to_string())?;
+        let fitting = |units: Units| units.check_channels(axes.size[2]).map(|()| units).map_err(|e| e.to_string());
+        // Numbers of another kind of sample have other units, too: what is wrong with them is the shape.
+        let units = found.and_then(fitting).map_err(|e| other_shape(&axes, options).unwrap_or(e))?;
         said.range = Some(range);
         said.exact = options.exact;
         said.units = units.clone();
@@ -112,6 +114,25 @@ impl Conversion {
             )),
         }
     }
+}
+
+/// Words on samples of another shape than those that they belong beside, unless they are yet to be cut or resized.
+fn other_shape(axes: &Axes, options: &ReadOptions) -> Option<String> {
+    let like = options.like.filter(|like| *like != axes.size)?;
+    #[cfg(feature = "formats")]
+    if options.sizing.said().is_some() {
+        return None;
+    }
+    let shape = |size: [usize; 3]| match size {
+        [1, 1, 1] => "rows of 1 number".into(),
+        [1, 1, dims] => format!("rows of {dims} numbers"),
+        [1, length, channels] => format!("signals of {length}x{channels} (length, channels)"),
+        [h, w, c] => format!("images of {h}x{w}x{c} (height, width, channels)"),
+    };
+    let (here, there) = (shape(axes.size), shape(like));
+    Some(format!(
+        "{here}, but those that they belong to (the model's, or the other data's) are {there}: give data of that shape"
+    ))
 }
 
 /// The least and the greatest of the values of images of so many values, counted from `first`. Errors, in words, on one

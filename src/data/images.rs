@@ -18,6 +18,7 @@ pub struct Images {
     size: [usize; 3],
     classes: usize,
     units: Units,
+    columns: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +84,7 @@ impl Images {
             Pixels::Stored(stored) if stored.are_bytes() => Units::bytes(),
             Pixels::Floats(_) | Pixels::Stored(_) => Units::plain(),
         };
-        Ok(Images { pixels, labels, size, classes, units })
+        Ok(Images { pixels, labels, size, classes, units, columns: Vec::new() })
     }
 
     /// The same images, whose pixels are numbers of a file in these units. Errors unless the units are for so many
@@ -98,9 +99,24 @@ impl Images {
         &self.units
     }
 
-    /// Other pixels of the same kind, with labels: in the same units. Errors as [`new`](Self::new).
+    /// The same points, whose numbers are of columns of these names. Errors unless there are none, or one for each
+    /// channel.
+    pub fn with_columns(self, columns: &[String]) -> Result<Self> {
+        if !columns.is_empty() && columns.len() != self.size[2] {
+            let what = format!("{} names for {} columns; give one for each, or none", columns.len(), self.size[2]);
+            return Err(Error::argument("Images::with_columns", what));
+        }
+        Ok(Images { columns: columns.to_vec(), ..self })
+    }
+
+    /// The names of the columns of the table that the points came from; none where nobody said them.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// Other pixels of the same kind, with labels: in the same units and columns. Errors as [`new`](Self::new).
     pub fn with_pixels(&self, pixels: Vec<f32>, labels: Vec<u32>) -> Result<Self> {
-        Self::new(pixels, labels, self.size, self.classes)?.with_units(self.units.clone())
+        Self::new(pixels, labels, self.size, self.classes)?.with_units(self.units.clone())?.with_columns(&self.columns)
     }
 
     /// Number of images.
@@ -240,7 +256,9 @@ impl Images {
                 if stored.are_bytes() { Pixels::Bytes(bytes) } else { Pixels::Floats(floats) }
             }
         };
-        Self::checked(pixels, self.labels_of(indices), self.size, self.classes)?.with_units(self.units.clone())
+        Self::checked(pixels, self.labels_of(indices), self.size, self.classes)?
+            .with_units(self.units.clone())?
+            .with_columns(&self.columns)
     }
 
     /// Indices of the images with this label, rising.

@@ -7,6 +7,8 @@ mod arrays;
 mod axes;
 pub mod batches;
 pub mod cifar;
+#[cfg(feature = "formats")]
+mod columns;
 mod conversion;
 pub mod digits;
 mod entries;

@@ -162,6 +162,14 @@ fn built_in(name: &str, text: &str) -> Result<Option<DataSet>> {
 }
 
 fn directory(dir: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
+    // Its curves and its grids of samples are pictures, too, which nobody means.
+    if dir.join(files::RUN_MARKER).is_file() {
+        let shown = escaped(dir);
+        return Err(Error::Config(format!(
+            "{shown}: this is the directory of a run, not data; its samples come by `veridical sample --model {shown} \
+             --output samples.npz`: give that file, or a folder of pictures below the run by its own path"
+        )));
+    }
     if let Some(train) = idx_files::pair(dir, &["train"]) {
         let test = idx_files::pair(dir, &["t10k", "test"]);
         let used: Vec<PathBuf> = [Some(&train), test.as_ref()]
@@ -214,6 +222,9 @@ fn unused(dir: &Path, used: &[PathBuf]) -> Result<Option<String>> {
 }
 
 fn file(path: &Path, given: &str, options: &ReadOptions) -> Result<DataSet> {
+    if path.metadata().is_ok_and(|there| there.is_file() && there.len() == 0) {
+        return Err(Error::format(path, "an empty file"));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let ends = |ending: &str| name.ends_with(ending) || name.ends_with(&format!("{ending}.gz"));
     if ends(".npz") || ends(".npy") {

@@ -58,6 +58,9 @@ pub struct ReadOptions {
     pub alpha: bool,
     /// The size of the samples that these belong beside, which decides between readings of an array's axes.
     pub like: Option<[usize; 3]>,
+    /// The names of the columns that those of a table belong beside: a model's, or other data's. Where its header has
+    /// the same names in another order, its columns are put into this one.
+    pub like_columns: Vec<String>,
     /// What the columns are called, for messages; the reader of tables fills it in.
     pub columns: Vec<String>,
     /// Numbers, but for bytes and words of 16 bits, are taken as they are, whatever else is said: they are to be
@@ -110,6 +113,12 @@ impl ReadOptions {
     #[must_use]
     pub fn beside(self, size: [usize; 3]) -> Self {
         ReadOptions { like: Some(size), ..self }
+    }
+
+    /// The same for a table beside numbers of columns of these names, if they have any.
+    #[must_use]
+    pub fn beside_columns(self, names: &[String]) -> Self {
+        ReadOptions { like_columns: names.to_vec(), ..self }
     }
 
     /// The same for data that are to be in these units.

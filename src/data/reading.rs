@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Images, ReadOptions, Units};
 use crate::escape::escaped;
-use crate::figures::significant;
+use crate::figures::{counted, significant};
 
 /// Classes of more are shown by their first and last.
 const CLASSES_SHOWN: usize = 20;
@@ -116,7 +116,7 @@ impl Reading {
         }
         text += &format!("; {}", classes(train, class_names));
         if let Some(test) = test {
-            text += &format!("; {} test images", test.len());
+            text += &format!("; {}", counted(test.len(), "test image", "test images"));
         }
         if !self.stored.is_empty() {
             text += &format!("\nread: {}", self.stored);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::npy::{Array, Kind, Type, Values};
-use super::{DataSet, ReadOptions, arrays, source};
+use super::{DataSet, ReadOptions, arrays, columns, source};
 use crate::escape::escaped;
+use crate::figures::counted;
 use crate::{Error, Result};
 
 /// Columns of these names hold classes, where nothing else says which does.
@@ -14,9 +15,11 @@ const CLASS: [&str; 4] = ["class", "label", "labels", "target"];
 const MAX_WORDS: usize = 1000;
 
 /// Reads a table: a point a row, a dimension a column, without the column of classes if there is one. The first row is
-/// a header if it has anything but numbers.
+/// a header if it has anything but numbers; its names are kept, and the columns put into the order of those that they
+/// [belong beside](ReadOptions::like_columns).
 ///
-/// Errors on rows of another length, on what is no number and on numbers that are not finite, with line and column.
+/// Errors on other names than those, and with line and column on rows of another length, on what is no number and on
+/// numbers that are not finite.
 pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let bytes = source::all(path, &mut source::open(path)?, source::MAX_BYTES)?;
     let named = |what: String| Error::format(path, what);
@@ -42,7 +45,8 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         let ragged = |e: csv::Error| match e.kind() {
             csv::ErrorKind::UnequalLengths { expected_len, len, pos } => {
                 let line = pos.as_ref().map_or(row as u64 + 1, csv::Position::line);
-                named(format!("line {line} has {len} columns, the first has {expected_len}"))
+                let columns = counted(*len as usize, "column", "columns");
+                named(format!("line {line} has {columns}, the first has {expected_len}"))
             }
             _ => named(e.to_string()),
         };
@@ -54,6 +58,9 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
     let header: Option<Vec<String>> = is_header.then(|| head.iter().map(String::from).collect());
     let class = class_column(header.as_deref(), head.len(), options).map_err(named)?;
     let dims = head.len() - usize::from(class.is_some());
+    let own: Vec<String> =
+        header.iter().flatten().enumerate().filter(|(i, _)| class != Some(*i)).map(|(_, name)| name.clone()).collect();
+    let order = columns::order(&own, &options.like_columns).map_err(named)?;
     let column = |i: usize| match &header {
         Some(names) => format!("{} ({})", i + 1, escaped(&names[i])),
         None => (i + 1).to_string(),
@@ -75,8 +82,8 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
             values.push(number.ok_or_else(|| {
                 let shown = if field.is_empty() { "nothing".into() } else { escaped(field).to_string() };
                 let advice = match delimiter == b';' && field.replace(',', ".").parse::<f64>().is_ok() {
-                    true => "write numbers with a point",
-                    false => "take the column away, or name it by --class-column if it is the class",
+                    true => "write numbers with a point".into(),
+                    false => advice(field, header.as_ref().map(|names| &*names[i]), options),
                 };
                 named(format!("line {line}, column {}: {shown}, where a number is expected; {advice}", column(i)))
             })?);
@@ -93,17 +100,55 @@ pub(super) fn open(path: &Path, name: &str, options: &ReadOptions) -> Result<Dat
         return Err(named("no numbers: a table has a row for each sample and a column for each dimension".into()));
     }
     let suspicious = suspicious(header.as_deref(), class, &values, dims);
+    let values = match &order {
+        None => values,
+        Some(order) => values.chunks_exact(dims).flat_map(|row| order.iter().map(|&i| row[i])).collect(),
+    };
     let array = Array { shape: vec![values.len() / dims, dims], values: Values::F64(values) };
     let labels = class.map(|_| classes(&words)).transpose().map_err(named)?;
     let form = format!("table{}", if is_header { " with a header" } else { "" });
     let said = class.map(|i| format!("column {} is the class", column(i)));
-    let names = (0..dims + usize::from(class.is_some())).filter(|i| class != Some(*i)).map(column);
-    let options = &ReadOptions { columns: names.collect(), ..options.clone() };
+    let names: Vec<String> =
+        (0..dims + usize::from(class.is_some())).filter(|i| class != Some(*i)).map(column).collect();
+    let ordered = |names: &[String]| match &order {
+        None => names.to_vec(),
+        Some(order) => order.iter().map(|&i| names[i].clone()).collect(),
+    };
+    let options = &ReadOptions { columns: ordered(&names), ..options.clone() };
     let numbers = Type { kind: Kind::Float, width: 8 };
     let mut set = arrays::table(name, (array, numbers), labels, (form, said), options).map_err(named)?;
+    set.train = set.train.with_columns(&ordered(&own))?;
+    if order.is_some() {
+        let (from, to) = (columns::listed(&own), columns::listed(set.train.columns()));
+        set.reading.converted.push(format!("columns {from} put into the order {to} of those that they belong to"));
+    }
     set.reading.columns.clone_from(&options.columns);
     set.reading.warnings.extend(suspicious);
     Ok(set)
+}
+
+/// What to do about a field, of a column with this name, that is no number.
+fn advice(field: &str, name: Option<&str>, options: &ReadOptions) -> String {
+    // What tables say where nothing is known, and numbers that are not finite.
+    let gap = ["", "na", "n/a", "null", "none", "-", "?"].contains(&&*field.to_lowercase());
+    if gap || field.parse::<f64>().is_ok() {
+        return "fill it in, or take the row or the column out".into();
+    }
+    let asked = options.class_column.as_deref().filter(|asked| !asked.is_empty());
+    match (asked, name) {
+        (None, _) => "take the column away, or name it by --class-column if it is the class".into(),
+        (Some(asked), Some(name)) if CLASS.contains(&&*name.to_lowercase()) => {
+            let (asked, name) = (escaped(asked), escaped(name));
+            format!(
+                "with --class-column {asked} the column {name} counts as numbers: take it away, or leave --class-column \
+                 out, which makes it the class"
+            )
+        }
+        (Some(asked), _) => {
+            let asked = escaped(asked);
+            format!("with --class-column {asked} this column counts as numbers: take it away, or name it instead")
+        }
+    }
 }
 
 /// Whether the first row names the columns: all of it is words, or some of it where the second row has numbers.
@@ -148,7 +193,9 @@ fn suspicious(header: Option<&[String]>, class: Option<usize>, values: &[f64], d
 /// Which column holds the class: the one that is asked for, by name or counted from 1, or one with such a name.
 fn class_column(header: Option<&[String]>, columns: usize, options: &ReadOptions) -> Result<Option<usize>, String> {
     let Some(asked) = &options.class_column else {
-        let named = |names: &[String]| names.iter().position(|name| CLASS.contains(&&*name.to_lowercase()));
+        // What is a number of those that this one belongs beside is one here, too.
+        let is_class = |name: &String| CLASS.contains(&&*name.to_lowercase()) && !options.like_columns.contains(name);
+        let named = |names: &[String]| names.iter().position(is_class);
         return Ok(header.and_then(named));
     };
     if asked.is_empty() || asked == "none" {
@@ -257,15 +304,24 @@ mod tests {
     #[test]
     fn what_is_no_number_is_named_by_line_and_column() {
         let error = |text: &str| read(text, &ReadOptions::default()).unwrap_err().to_string();
-        assert!(error("a,b\n1,2\n3\n").contains("line 3 has 1 columns, the first has 2"));
+        assert!(error("a,b\n1,2\n3\n").contains("line 3 has 1 column, the first has 2"));
         assert!(error("a,b\n1,2\n3,x\n").contains("line 3, column 2 (b): x, where a number"));
         assert!(error("1,2\n3,\n").contains("line 2, column 2: nothing"));
         assert!(error("1,2\n3,nan\n").contains("line 2, column 2: nan"));
+        let gap = "fill it in, or take the row or the column out";
+        for missing in ["", "nan", "NaN", "NA", "inf"] {
+            let error = error(&format!("a,b\n1,2\n3,{missing}\n"));
+            assert!(error.contains("line 3, column 2 (b)") && error.contains(gap), "{error}");
+        }
+        let by_age = ReadOptions { class_column: Some("age".into()), ..ReadOptions::default() };
+        let words = read("age,mass,class\n1,2,a\n2,5,b\n", &by_age).unwrap_err().to_string();
+        assert!(words.contains("with --class-column age the column class counts as numbers"), "{words}");
         assert!(error("1,5;2,5\n0,5;1,5\n").contains("write numbers with a point"));
         assert!(error("m,class\n1,a\n2,\n").contains("line 3, column 2 (class): nothing, where a class"));
         assert!(error("class,a,b\nx,1000,7\ny,2000,7\n").contains("all numbers of the column 3 (b) are 7"));
         assert!(error("a,b\n").contains("no numbers"));
-        assert!(error("").contains("no rows"));
+        assert!(error("").contains("an empty file"));
+        assert!(error("\n").contains("no rows"));
         let options = ReadOptions { class_column: Some("c".into()), ..ReadOptions::default() };
         assert!(
             read("a,b\n1,2\n", &options).unwrap_err().to_string().contains("no column c: there are the columns a, b")

@@ -19,6 +19,8 @@ use crate::units::Units;
 const KEY: &str = "veridical.model";
 /// The metadata key of the units of what the model was trained on, as JSON.
 const UNITS: &str = "veridical.units";
+/// The metadata key of the files of classifiers, which are no models of samples.
+const CLASSIFIER: &str = "veridical.classifier";
 /// An option of public files that is left aside.
 const USE_FP16: &str = "use_fp16";
 
@@ -80,7 +82,13 @@ impl ModelConfig {
     pub fn of_file(file: &TensorFile) -> Result<Self> {
         let metadata = file.metadata();
         let Some(json) = metadata.get(KEY) else {
-            let what = format!("no metadata key {KEY:?}: it does not say which network it holds");
+            let what = match metadata.contains_key(CLASSIFIER) {
+                true => format!(
+                    "a classifier (it has the metadata key {CLASSIFIER:?}), which draws and denoises nothing; it is what \
+                     `veridical evaluate --features` takes"
+                ),
+                false => format!("no metadata key {KEY:?}: it does not say which network it holds"),
+            };
             return Err(Error::format(file.path(), what));
         };
         Self::from_json(json).map_err(|error| Error::format(file.path(), error.to_string()))
@@ -102,6 +110,7 @@ pub struct Model {
     config: ModelConfig,
     denoiser: Denoiser,
     class_names: Vec<String>,
+    columns: Vec<String>,
     units: Option<Units>,
     /// The values of the parameters.
     pub weights: Weights,
@@ -112,7 +121,14 @@ impl Model {
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         let (denoiser, layout) = config.build()?;
         let weights = Weights::init(&layout, seed, device)?;
-        Ok(Model { config: config.clone(), denoiser, class_names: Vec::new(), units: None, weights })
+        Ok(Model {
+            config: config.clone(),
+            denoiser,
+            class_names: Vec::new(),
+            columns: Vec::new(),
+            units: None,
+            weights,
+        })
     }
 
     /// The architecture.
@@ -139,6 +155,23 @@ impl Model {
             return Err(Error::argument("with_class_names", what));
         }
         Ok(Model { class_names: names.to_vec(), ..self })
+    }
+
+    /// The names of the columns of the table that the model was trained on, in the order of its numbers; none where it
+    /// was no table, or one without a header.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The same model with names for its columns, which its file keeps. Errors unless there are none, or one for each
+    /// number of a sample.
+    pub fn with_columns(self, names: &[String]) -> Result<Self> {
+        let channels = self.denoiser.sample_shape().last().copied().unwrap_or(1);
+        if !names.is_empty() && names.len() != channels {
+            let what = format!("{} names for {channels} columns; give one for each, or none", names.len());
+            return Err(Error::argument("with_columns", what));
+        }
+        Ok(Model { columns: names.to_vec(), ..self })
     }
 
     /// The units of the data that the model was trained on; `None` where its file does not say them, as of files from
@@ -198,14 +231,24 @@ impl Model {
         if self.class_names.is_empty() || names.is_empty() || self.class_names == names {
             return Ok(());
         }
-        let list = |names: &[String]| {
-            let shown: Vec<String> = names.iter().take(10).map(|name| escaped(name).to_string()).collect();
-            format!("{}{}", shown.join(", "), if names.len() > 10 { ", …" } else { "" })
-        };
         Err(Error::Config(format!(
             "the classes of the model are {}, those of the data {}: a label would mean another class",
-            list(&self.class_names),
-            list(names)
+            listed(&self.class_names),
+            listed(names)
+        )))
+    }
+
+    /// Errors unless the columns of data, `names`, are this model's, in the same order, as far as both are known.
+    /// Readers of tables put them into its order where they are told of it.
+    pub fn check_columns(&self, names: &[String]) -> Result<()> {
+        if self.columns.is_empty() || names.is_empty() || self.columns == names {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "the columns of the model are {}, those of the data {}: a number would mean another; put them into the \
+             model's order",
+            listed(&self.columns),
+            listed(names)
         )))
     }
 
@@ -240,10 +283,11 @@ impl Model {
         Ok(ops::cast(&denoised, x.dtype())?.into_value())
     }
 
-    /// Writes weights, architecture and the names of the classes to a safetensors file. Errors on output.
+    /// Writes weights, architecture and the names of classes and columns to a safetensors file. Errors on output.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut metadata = BTreeMap::from([(KEY.to_string(), self.config.to_json()?)]);
         metadata.extend(nn::class_names_metadata(&self.class_names)?);
+        metadata.extend(nn::column_names_metadata(&self.columns)?);
         if let Some(units) = &self.units {
             let json = serde_json::to_string(units).map_err(|error| Error::Config(format!("units: {error}")))?;
             metadata.insert(UNITS.to_string(), json);
@@ -259,12 +303,19 @@ impl Model {
         let config = ModelConfig::of_file(&file)?;
         let (denoiser, layout) = config.build().map_err(|error| Error::format(file.path(), error.to_string()))?;
         let weights = nn::load_from(&file, &layout, device)?;
-        let model = Model { weights, config, denoiser, class_names: Vec::new(), units: None };
+        let model = Model { weights, config, denoiser, class_names: Vec::new(), columns: Vec::new(), units: None };
         let named = |error: Error| Error::format(file.path(), error.to_string());
         let model = model.with_class_names(&nn::class_names(&file)?).map_err(named)?;
+        let model = model.with_columns(&nn::column_names(&file)?).map_err(named)?;
         match Self::units_of_file(&file)? {
             Some(units) => model.with_units(&units).map_err(named),
             None => Ok(model),
         }
     }
+}
+
+/// The first of some names.
+fn listed(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(10).map(|name| escaped(name).to_string()).collect();
+    format!("{}{}", shown.join(", "), if names.len() > 10 { ", …" } else { "" })
 }

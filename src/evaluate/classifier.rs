@@ -133,7 +133,9 @@ impl ImageClassifier {
         let metadata = file.metadata();
         let unsound = |what: String| Error::format(file.path(), what);
         let Some(json) = metadata.get(KEY) else {
-            return Err(unsound(format!("no metadata key {KEY:?}: not the file of a classifier")));
+            return Err(unsound(format!(
+                "no metadata key {KEY:?}: not the file of a classifier, as `veridical classifier` makes them"
+            )));
         };
         let architecture: Architecture = serde_json::from_str(json).map_err(|error| unsound(error.to_string()))?;
         let (network, layout) = architecture.build().map_err(|error| unsound(error.to_string()))?;

@@ -32,6 +32,7 @@ pub fn pretrained(path: impl AsRef<Path>, run: &RunConfig, data: &Images) -> Res
             data.size()
         )));
     }
+    model.check_columns(data.columns()).map_err(|error| named(error.to_string()))?;
     let classes = model.denoiser().label_dim();
     if classes > 0 && classes != data.classes() {
         return Err(named(format!("the model has {classes} classes, the data {}", data.classes())));

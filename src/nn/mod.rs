@@ -25,7 +25,7 @@ pub mod transformer;
 pub mod unet;
 mod weights;
 
-pub use class_names::{class_names, class_names_metadata};
+pub use class_names::{class_names, class_names_metadata, column_names, column_names_metadata};
 pub use classifier::{Classifier, ClassifierConfig};
 pub use classifiers::{AnyClassifier, AnyClassifierConfig, FeatureClassifier};
 pub use context::Context;

@@ -36,8 +36,9 @@ impl TensorFile {
         let path = path.as_ref().to_path_buf();
         let bytes = files::read(&path)?;
         let (header_len, header) = SafeTensors::read_metadata(&bytes).map_err(|error| {
-            let what = format!("not a sound safetensors file ({error}); it has {} bytes, is it complete?", bytes.len());
-            Error::format(&path, what)
+            let complete =
+                || format!("not a sound safetensors file ({error}); it has {} bytes, is it complete?", bytes.len());
+            Error::format(&path, something_else(&path, &bytes).unwrap_or_else(complete))
         })?;
         if let checksum::Seal::Broken { .. } = checksum::check(&bytes, &checksum_mark(), header_len + 8) {
             let what = format!(
@@ -130,6 +131,32 @@ impl TensorFile {
             None => Ok(values),
         }
     }
+}
+
+/// Words on a file that is clearly something else than safetensors, by its first bytes or by what its name ends in.
+fn something_else(path: &Path, bytes: &[u8]) -> Option<String> {
+    const STARTS: [(&[u8], &str); 9] = [
+        (b"\x93NUMPY", "an array of NumPy's (.npy)"),
+        (b"PK\x03\x04", "a zip archive, such as .npz"),
+        (b"\x1f\x8b", "packed with gzip"),
+        (b"\x89PNG", "a PNG picture"),
+        (b"\xff\xd8\xff", "a JPEG picture"),
+        (b"II*\0", "a TIFF picture"),
+        (b"MM\0*", "a TIFF picture"),
+        (b"SIMPLE  =", "a FITS file"),
+        (b"<!DOCTYPE", "a page of HTML"),
+    ];
+    // Behind eight bytes of length the header begins.
+    if bytes.get(8) == Some(&b'{') {
+        return None;
+    }
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let found = match STARTS.iter().find(|(start, _)| bytes.starts_with(start)) {
+        Some((_, what)) => format!("it is {what}"),
+        None if ending != "safetensors" && !ending.is_empty() => format!("its name ends in .{ending}"),
+        None => return None,
+    };
+    Some(format!("not a model: models and tensors are safetensors files, and {found}"))
 }
 
 /// What stands before the checksum in a header.

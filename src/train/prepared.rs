@@ -54,9 +54,14 @@ impl<'a> Prepared<'a> {
             checkpoint::same_architecture(path, &from, &model)?;
             from.check_classes(&data.class_names)?;
             from.check_units(data.train.units())?;
+            from.check_columns(data.train.columns())?;
             model = from;
         }
         model = model.with_units(data.train.units())?;
+        // What has no names keeps those of the model that it goes on from.
+        if !data.train.columns().is_empty() {
+            model = model.with_columns(data.train.columns())?;
+        }
         // Data without labels to learn have no use for names.
         if data.class_names.len() == model.denoiser().label_dim() {
             model = model.with_class_names(&data.class_names)?;

@@ -13,7 +13,7 @@ use crate::files::{being_written, write_atomic};
 use crate::{Error, Result};
 
 /// What shows that a directory is ours; it is locked as long as a run writes there.
-const MARKER: &str = ".veridical-run";
+const MARKER: &str = crate::files::RUN_MARKER;
 
 /// What a run writes at the top of its directory; a new run in the same place clears these.
 const OWN: &[&str] = &[

@@ -97,11 +97,10 @@ fn prepared(data: &Data, asked: &Asked, init: Option<&Path>) -> Result<(RunConfi
     Ok((config, set))
 }
 
-/// How data are read that a model file goes on learning from: in its units.
+/// How data are read that a model file goes on learning from: in its units and columns.
 pub fn beside_model(options: ReadOptions, model: Option<&Path>) -> Result<ReadOptions> {
-    let units = model.map(|path| Model::units_of_file(&TensorFile::open(path)?)).transpose()?.flatten();
-    match units {
-        Some(units) => cli::in_units_of_model(options, &units),
+    match model {
+        Some(path) => cli::for_model_file(options, path),
         None => Ok(options),
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use veridical::data::{self, AxisOrder, Images, ReadOptions};
+use veridical::diffusion::ModelConfig;
 use veridical::distributed::Ranks;
 use veridical::escape::escaped;
 use veridical::evaluate::{
@@ -229,8 +230,8 @@ fn generated_images(path: &Path, real: &Images, reading: ReadOptions) -> Result<
         // Whatever a model that was trained badly has drawn, and in the axes that samples are written in. Arrays have
         // what they have.
         let reading = ReadOptions { alpha: reading.alpha && path.is_dir(), ..reading };
-        let options =
-            ReadOptions { noisy: true, layout: AxisOrder::Auto, ..reading.in_units(units).beside(real.size()) };
+        let reading = reading.in_units(units).beside(real.size()).beside_columns(real.columns());
+        let options = ReadOptions { noisy: true, layout: AxisOrder::Auto, ..reading };
         let set = data::open_with(path, &options)?;
         note(&set.account());
         let own = set.train.units();
@@ -245,6 +246,13 @@ fn generated_images(path: &Path, real: &Images, reading: ReadOptions) -> Result<
     }
     let file = TensorFile::open(path)?;
     let Some(samples) = file.tensor("samples", DType::F32, &Device::Cpu)? else {
+        if ModelConfig::of_file(&file).is_ok() {
+            let what = format!(
+                "a model; draw samples first, by `veridical sample --model {} --output samples.npz`, and give those",
+                escaped(path)
+            );
+            return Err(Error::format(path, what));
+        }
         let names: Vec<String> = file.names().iter().map(|name| escaped(name).to_string()).collect();
         return Err(Error::format(path, format!("no tensor \"samples\"; it holds {}", names.join(", "))));
     };

@@ -99,7 +99,11 @@ fn archived(path: &Path, name: &str, options: &ReadOptions) -> Result<DataSet> {
     let [images, marks] = TRAIN.map(|names| first(&archive, names));
     let Some(images) = images else {
         let found: Vec<String> = archive.names().map(|name| escaped(name).to_string()).collect();
-        return Err(named(format!("no array `images` or `x`; found {}", found.join(", "))));
+        let found = if found.is_empty() { "nothing".into() } else { found.join(", ") };
+        return Err(named(format!(
+            "no array of a name that is looked for ({}); found {found}: save the array anew as `images`, or in a .npy file",
+            TRAIN[0].join(", ")
+        )));
     };
     let mut said = Reading { form: format!(".npz array {}", escaped(&images)), ..Reading::default() };
     let mut used = vec![images.clone()];

@@ -169,10 +169,11 @@ fn head(path: &Path, member: &str, file: &mut dyn Read) -> Result<(Header, u64)>
     let at = |what: String| Error::format(path, format!("{member}{what}"));
     let head = format!("{member}the .npy header");
     let mut start = [0; 10];
-    source::fill(path, file, &mut start, &head)?;
+    source::fill(path, file, &mut start[..6], &head)?;
     if start[..6] != *b"\x93NUMPY" {
-        return Err(at(format!("starts with {:02x?}, not as .npy files do", &start[..6])));
+        return Err(at(format!("not a .npy file: starts with {:02x?}, not as .npy files do", &start[..6])));
     }
+    source::fill(path, file, &mut start[6..], &head)?;
     let (length, before) = match start[6] {
         1 => (u64::from(u16::from_le_bytes([start[8], start[9]])), 10),
         2 | 3 => {

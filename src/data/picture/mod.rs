@@ -231,6 +231,9 @@ fn depth(colour: ColorType) -> Result<u32, String> {
 }
 
 fn unknown(path: &Path, bytes: &[u8]) -> Error {
+    if bytes.is_empty() {
+        return Error::format(path, "an empty file");
+    }
     let forms = FORMS.map(|(_, name, _)| name).join(", ");
     let start = &bytes[..bytes.len().min(8)];
     Error::format(path, format!("starts with {start:02x?}, as no picture does that is read; there are {forms}"))

@@ -21,6 +21,7 @@ pub use sigma::Sigma;
 
 use crate::data::{DataSet, Images, Reading, Transform, Units};
 use crate::error::{Error, Result};
+use crate::escape::escaped;
 use crate::random::{self, Purpose, RandomKey, Samples, permutation};
 use crate::train::RunConfig;
 
@@ -196,8 +197,20 @@ fn accounts(clean: &Option<DataSet>, noisy: &DataSet) -> Vec<String> {
     clean.iter().chain([noisy]).map(DataSet::account).collect()
 }
 
-/// Errors unless clean and noisy images are of one size.
+/// Errors unless clean and noisy images are of one size, and their columns, where both have names, the same.
 fn check_sizes(clean: &Option<DataSet>, noisy: &DataSet) -> Result<()> {
+    if let Some(clean) = clean {
+        let (of_clean, of_noisy) = (clean.train.columns(), noisy.train.columns());
+        if !of_clean.is_empty() && !of_noisy.is_empty() && of_clean != of_noisy {
+            return Err(Error::Config(format!(
+                "the columns of {} are {}, those of {} {}; put them into one order, under the same names",
+                clean.name,
+                listed(of_clean),
+                noisy.name,
+                listed(of_noisy)
+            )));
+        }
+    }
     match clean.as_ref().filter(|clean| clean.train.size() != noisy.train.size()) {
         None => Ok(()),
         Some(clean) => Err(Error::Config(format!(
@@ -208,6 +221,10 @@ fn check_sizes(clean: &Option<DataSet>, noisy: &DataSet) -> Result<()> {
             noisy.train.size()
         ))),
     }
+}
+
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| escaped(name).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// The levels of noisy images, and the images; `shift` is what is added to those of a level in the user's units, as a
@@ -271,7 +288,8 @@ pub(super) fn joined(sets: &[&Images]) -> Result<Images> {
     let labels = sets.iter().flat_map(|set| set.labels().to_vec()).collect();
     let classes = sets.iter().map(|set| set.classes()).max().unwrap_or(1);
     let (size, units) = sets.first().map_or(([1; 3], Units::plain()), |set| (set.size(), set.units().clone()));
-    Images::new(pixels, labels, size, classes)?.with_units(units)
+    let columns = sets.first().map_or(&[][..], |set| set.columns());
+    Images::new(pixels, labels, size, classes)?.with_units(units)?.with_columns(columns)
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl NoisySection {
             ))),
             (false, false, _) => {
                 let clean = first(clean, &options)?;
-                let noisy = noisy.beside(clean.train.size());
+                let noisy = noisy.beside(clean.train.size()).beside_columns(clean.train.columns());
                 let noisy = match self.noise_model {
                     NoiseModel::Gaussian | NoiseModel::Merging => noisy.in_units(clean.train.units()),
                     // Both are transformed from the numbers of their files.

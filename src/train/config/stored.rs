@@ -9,6 +9,8 @@ use crate::files::{read_text, write_atomic};
 
 /// The file's name.
 pub const NAME: &str = "config.toml";
+/// What shows that a run was there, whose settings are lost.
+const CHECKPOINTS: &str = "checkpoints";
 /// A settings file is some kilobytes.
 pub const MAX_BYTES: u64 = 1 << 18;
 /// What stands before the checksum, in the first line: a file that is cut short has lost its end.
@@ -54,7 +56,14 @@ pub fn check_same(
 pub fn stored(directory: &Path) -> Result<Stored> {
     let path = directory.join(NAME);
     if !path.exists() {
-        return Err(Error::Config(format!("{}: there is no run of veridical to resume", directory.display())));
+        let shown = directory.display();
+        return Err(Error::Config(match directory.join(CHECKPOINTS).is_dir() {
+            true => format!(
+                "{shown}: {NAME} is missing, without which the run there cannot go on; put it back, or give the same \
+                 settings by --config FILE"
+            ),
+            false => format!("{shown}: there is no run of veridical to resume"),
+        }));
     }
     let text = read_text(&path, MAX_BYTES, "settings file")?;
     let first = text.lines().next().unwrap_or_default();
@@ -83,6 +92,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
         assert!(stored(folder.path()).unwrap_err().to_string().contains("no run of veridical to resume"));
+        fs::create_dir(folder.path().join(CHECKPOINTS)).unwrap();
+        assert!(stored(folder.path()).unwrap_err().to_string().contains("config.toml is missing"));
         let document = "[train]\nimages = 480\n# checksum 00000000\n";
         store(folder.path(), document).unwrap();
         let whole = fs::read_to_string(&path).unwrap();
