@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use veridical::cli;
 use veridical::data::{DataSet, ReadOptions};
-use veridical::diffusion::{Model, ModelConfig};
+use veridical::diffusion::ModelConfig;
 use veridical::distributed::Ranks;
 use veridical::tensor::TensorFile;
 use veridical::train::{Observer, Prepared, RunConfig, RunDir, RunOptions};
