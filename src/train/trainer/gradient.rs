@@ -38,7 +38,7 @@ impl Gradient {
         &self.figures
     }
 
-    /// The gradient, laid out as [`Weights::flat`].
+    /// The gradient, laid out as [`Weights::flat`](crate::nn::Weights::flat).
     pub fn flat(&self) -> &Tensor {
         &self.flat
     }
@@ -66,8 +66,8 @@ impl Trainer {
     }
 
     /// As [`gradient`](Self::gradient), gathered over parts of at most `part` samples, as
-    /// [`step_in_parts`](Self::step_in_parts) does, and over [slots](TrainOptions::slots): `loss` is asked for those of
-    /// this rank only, and the gradient is that of all.
+    /// [`step_in_parts`](Self::step_in_parts) does, and over [slots](super::TrainOptions::slots): `loss` is asked for
+    /// those of this rank only, and the gradient is that of all.
     ///
     /// Buffers of a batch in several slots are the mean of what each slot left in them.
     pub fn gradient_in_parts(

@@ -21,8 +21,8 @@ pub struct TrainOptions {
     /// Whether U-Nets run their blocks again in the backward pass instead of keeping what they computed: less memory,
     /// the same result up to the rounding of sums.
     pub recompute: bool,
-    /// Into how many slots a batch is cut, whose gradients are added in a fixed order: as many [ranks](Ranks) at most
-    /// can share the work, and any number of them gives the same bits.
+    /// Into how many slots a batch is cut, whose gradients are added in a fixed order: as many
+    /// [ranks](crate::distributed::Ranks) at most can share the work, and any number of them gives the same bits.
     pub slots: usize,
     /// Whether each rank keeps only its share of the optimiser's state and of the averages, to the same bits: less
     /// memory, half as much again to exchange.
