@@ -46,6 +46,18 @@ pub fn sync_directory(path: impl AsRef<Path>) {
     }
 }
 
+/// Errors where files cannot be written in a folder, or where it is not there and cannot be made. Leaves nothing
+/// behind.
+pub fn check_folder(folder: impl AsRef<Path>) -> Result<()> {
+    let folder = folder.as_ref();
+    let missing = folder.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists());
+    let missing: Vec<&Path> = missing.collect();
+    let trial = folder.join(format!(".trial.{}.part", std::process::id()));
+    let tried = fs::create_dir_all(folder).and_then(|()| File::create(&trial)).and_then(|_| fs::remove_file(&trial));
+    let cleared = missing.into_iter().filter(|part| part.is_dir()).try_for_each(fs::remove_dir);
+    tried.and(cleared).map_err(|e| Error::io(folder, e))
+}
+
 /// How many bytes a file has.
 pub fn length(path: impl AsRef<Path>) -> Result<u64> {
     let path = path.as_ref();
@@ -133,6 +145,20 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_are_tried_and_left_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b");
+        check_folder(&deep).unwrap();
+        assert!(!dir.path().join("a").exists());
+        fs::create_dir(dir.path().join("a")).unwrap();
+        check_folder(&deep).unwrap();
+        assert!(dir.path().join("a").is_dir() && !deep.exists());
+        fs::write(dir.path().join("file"), "").unwrap();
+        let error = check_folder(dir.path().join("file/below")).unwrap_err().to_string();
+        assert!(error.contains("file/below"), "{error}");
+    }
 
     #[test]
     fn parts_are_told_from_other_files() {

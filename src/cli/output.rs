@@ -62,19 +62,6 @@ pub fn check<'a>(outputs: impl IntoIterator<Item = (&'a str, Form, Option<&'a Pa
     Ok(())
 }
 
-/// Errors where no file can be written in a folder, or the folder not be made. Nothing is left behind.
-pub fn takes_files(folder: &Path) -> Result<()> {
-    let _writing = interrupt::writing();
-    let missing: Vec<&Path> =
-        folder.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists()).collect();
-    let failed = |e| Error::io(folder, e);
-    fs::create_dir_all(folder).map_err(failed)?;
-    let trial = folder.join(format!(".trial.{}.part", std::process::id()));
-    let tried = File::create(&trial).and_then(|_| fs::remove_file(&trial)).map_err(failed);
-    missing.into_iter().for_each(|part| drop(fs::remove_dir(part)));
-    tried
-}
-
 /// Errors where an output, given by a flag, is one of the files that the command reads: it would be gone.
 pub fn apart<'a>(outputs: &[(&str, &Path)], inputs: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Result<()> {
     let real = |path: &Path| fs::canonicalize(path).ok();
@@ -153,23 +140,4 @@ fn writable(flag: &str, path: &Path) -> Result<()> {
     let trial = folder.join(trial);
     File::create(&trial).map_err(|e| Error::format(path, format!("{flag}: cannot be written: {e}")))?;
     fs::remove_file(&trial).map_err(|e| Error::io(&trial, e))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folders_are_tried_and_left_as_they_were() {
-        let dir = tempfile::tempdir().unwrap();
-        let deep = dir.path().join("a/b");
-        takes_files(&deep).unwrap();
-        assert!(!dir.path().join("a").exists());
-        fs::create_dir(dir.path().join("a")).unwrap();
-        takes_files(&deep).unwrap();
-        assert!(dir.path().join("a").is_dir() && !deep.exists());
-        fs::write(dir.path().join("file"), "").unwrap();
-        let error = takes_files(&dir.path().join("file/below")).unwrap_err().to_string();
-        assert!(error.contains("file/below"), "{error}");
-    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Log;
 use crate::distributed::Ranks;
 use crate::escape::escaped;
-use crate::files::{being_written, write_atomic};
+use crate::files::{being_written, check_folder, write_atomic};
 use crate::{Error, Result};
 
 /// What shows that a directory is ours; it is locked as long as a run writes there.
@@ -165,17 +165,7 @@ impl RunDir {
                 return Err(Error::Config(format!("{}: {what}", escaped(&file))));
             }
         }
-        for folder in folders.iter().map(|name| self.path.join(name)) {
-            let new = !folder.exists();
-            let failed = |e| Error::io(&folder, e);
-            fs::create_dir_all(&folder).map_err(failed)?;
-            let trial = folder.join(format!(".trial.{}.part", std::process::id()));
-            File::create(&trial).and_then(|_| fs::remove_file(&trial)).map_err(failed)?;
-            if new {
-                fs::remove_dir(&folder).map_err(failed)?;
-            }
-        }
-        Ok(())
+        folders.iter().try_for_each(|name| check_folder(self.path.join(name)))
     }
 
     /// Writes a file, whole or not at all; `name` may lie in a sub-directory, which is made. Returns its path.

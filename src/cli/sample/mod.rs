@@ -11,6 +11,7 @@ use seeds::Seeds;
 use veridical::data::{self, ReadOptions};
 use veridical::diffusion::{Guidance, Model, Request, Sampler, Start, one_hot, random_classes};
 use veridical::escape::escaped;
+use veridical::files::check_folder;
 use veridical::report::ImageGrid;
 use veridical::tensor::TensorFile;
 use veridical::{DType, Device, Error, Result, Tensor, memory};
@@ -89,7 +90,7 @@ pub struct Args {
     /// Where to compute: cpu, cuda, cuda:N, emulator, or best (CUDA if there is a GPU, else CPU)
     #[arg(long, default_value = "best", value_parser = device::name)]
     device: String,
-    /// Last, as its heading would stand over what follows.
+    // Last, as its heading would stand over what follows.
     #[command(flatten)]
     solver: solver::Args,
 }
@@ -149,6 +150,11 @@ pub fn run(args: Args) -> Result<Ended> {
     }
     let (start, samples) = args.start(&model)?;
     args.check(&model, &sampler, &samples)?;
+    // By one of the ranks: another's trial would go with the folder that this one made for its own.
+    if let Some(folder) = args.output_dir.as_ref().filter(|_| ranks.is_first()) {
+        let _writing = interrupt::writing();
+        check_folder(folder)?;
+    }
     let labels = args.labels(&model, &samples)?;
     let request = Request {
         model: &model,
@@ -221,7 +227,6 @@ impl Args {
             return Err(Error::Config(format!("--output-dir {}: a file; give a folder", folder.display())));
         }
         if let Some(folder) = &self.output_dir {
-            output::takes_files(folder)?;
             for seed in seeds {
                 let there = ["png", "npy"].map(|ending| folder.join(format!("{seed:06}.{ending}")));
                 if let Some(file) = there.iter().find(|file| file.exists()) {
