@@ -1,6 +1,6 @@
 //! Whole networks: operations against an independent count, launches against the emulator's and against a budget.
 
-use veridical::backend::plan::{Plan, Planner};
+use veridical::backend::plan::{Chip, Plan, Planner};
 use veridical::data::Images;
 use veridical::diffusion::{Loss, Model, ModelConfig};
 use veridical::nn::{Conditions, Context, NetworkConfig, SongConfig};
@@ -100,7 +100,14 @@ fn edms_network_has_the_operations_that_its_layers_say() {
 
 #[test]
 fn a_training_step_of_edms_network_stays_within_its_budget() {
-    let (plan, peak) = trained(&planner(), DType::BF16, |device| Case::cifar10(512, device));
+    // By the kernels for all GPUs, and by those for Hopper, for which weights are turned at each call.
+    for (planner, launches, allocations) in [(planner(), 1649, 1741), (Planner::of(&Chip::H200), 1713, 1805)] {
+        stays_within(&planner, launches, allocations);
+    }
+}
+
+fn stays_within(planner: &Planner, most_launches: usize, most_allocations: usize) {
+    let (plan, peak) = trained(planner, DType::BF16, |device| Case::cifar10(512, device));
     // Thrice the forward pass, less the gradient of the images, with the scores of attention once more for each of its
     // two gradients: less than a hundredth in all.
     assert_close(plan.flops(), 512.0 * 6.0 * CIFAR10_MULTIPLY_ADDS, 0.01, "training step");
@@ -108,17 +115,15 @@ fn a_training_step_of_edms_network_stays_within_its_budget() {
     // What there is today; whoever needs fewer lowers the numbers.
     let (launches, allocations) = (plan.launch_count(), plan.allocations());
     println!("{launches} launches, {allocations} allocations, {} waits, {peak} bytes", plan.waits());
-    assert!(launches <= LAUNCHES, "{launches} launches");
-    assert!(allocations <= ALLOCATIONS, "{allocations} allocations");
+    assert!(launches <= most_launches, "{launches} launches");
+    assert!(allocations <= most_allocations, "{allocations} allocations");
     assert_eq!(plan.waits(), WAITS);
     // They are those of any batch, but for products that are cut in parts when there are few tiles.
-    let (small, small_peak) = trained(&planner(), DType::BF16, |device| Case::cifar10(64, device));
+    let (small, small_peak) = trained(planner, DType::BF16, |device| Case::cifar10(64, device));
     assert!(small.launch_count().abs_diff(launches) <= 200, "{} launches", small.launch_count());
     assert!(small_peak < peak / 4 && peak < 80_000_000_000, "{small_peak}, {peak}");
 }
 
-const LAUNCHES: usize = 1888;
-const ALLOCATIONS: usize = 1980;
 const WAITS: usize = 2;
 
 fn tiny() -> SongConfig {
