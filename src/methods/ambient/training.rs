@@ -1,5 +1,7 @@
 //! A whole training on images with and without noise.
 
+#[cfg(feature = "report")]
+use super::TrainedOn;
 use super::{AmbientObjective, AmbientSettings};
 use crate::data::DataSet;
 use crate::diffusion::Model;
@@ -140,7 +142,13 @@ impl AmbientTraining {
         );
         let about = if self.real_are_noisy { format!("{about} It is {AGAINST_NOISY}.") } else { about };
         let rows: Vec<_> = measured.iter().map(|c| ("generated".to_string(), *c)).collect();
-        let title = format!("Learning {} from images with and without noise", self.set.name);
+        let from = match ambient.images {
+            TrainedOn::Both => "images with and without noise",
+            TrainedOn::Noisy => "noisy images",
+            TrainedOn::Clean => "clean images",
+            TrainedOn::AllClean => "images before their noise",
+        };
+        let title = format!("Learning {} from {from}", self.set.name);
         let document = self.settings.document()?;
         let page = pages::single(&title, &about, &self.accounts.join("\n"), place, &rows, &document)?;
         place.write("report.html", page.as_bytes()).map(|_| ())
