@@ -1,6 +1,8 @@
 //! Plans: what the launches of operations and networks are counted to be, held against formulas, and against the
 //! launches that the emulator gets.
 
+#[path = "plan/graphs.rs"]
+mod graphs;
 #[path = "plan/networks.rs"]
 mod networks;
 #[path = "plan/operations.rs"]

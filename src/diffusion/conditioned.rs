@@ -7,15 +7,18 @@ use crate::autograd::{Backward, Tape, Var};
 use crate::error::{Error, Result};
 use crate::nn::{Conditions, Context, Weights};
 use crate::ops;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Replayed, Tensor};
 
 /// A model with the labels of a batch: a denoiser for solvers and likelihoods.
+///
+/// Solvers call it many times with one batch: on a GPU the third and later calls are replayed ([`Replayed`]).
 #[derive(Debug, Clone)]
 pub struct Conditioned<'a> {
     model: &'a Model,
     weights: Weights,
     labels: Option<Var>,
     compute: DType,
+    call: Replayed,
 }
 
 impl<'a> Conditioned<'a> {
@@ -36,7 +39,7 @@ impl<'a> Conditioned<'a> {
             return Err(Error::dtype("network", "f32 or bf16 to compute in", compute));
         }
         let weights = model.weights.clone().for_compute(compute)?;
-        Ok(Conditioned { model, weights, labels: labels.map(Var::from), compute })
+        Ok(Conditioned { model, weights, labels: labels.map(Var::from), compute, call: Replayed::default() })
     }
 
     fn run(&self, x: &Var, sigma: f64) -> Result<Var> {
@@ -49,8 +52,18 @@ impl<'a> Conditioned<'a> {
 
 impl Denoise for Conditioned<'_> {
     fn at(&mut self, x: &Tensor, sigma: f64) -> Result<Tensor> {
-        let input = ops::cast(x, DType::F32)?;
-        Ok(ops::cast(&self.run(&input, sigma)?, x.dtype())?.into_value())
+        let denoiser = self.model.denoiser();
+        let input = ops::cast(x, DType::F32)?.into_value();
+        let sigmas = vec![sigma; input.shape().first().copied().unwrap_or(0)];
+        denoiser.check(&input, &sigmas)?;
+        let factors = denoiser.factors(&sigmas, &input.device())?;
+        let (weights, compute) = (&self.weights, self.compute);
+        let conditions = Conditions { class_labels: self.labels.as_ref(), augment_labels: None };
+        let denoised = self.call.call(&[&input, &factors], &mut |arguments| {
+            let cx = Context::inference(weights).compute_in(compute);
+            Ok(denoiser.combine(&cx, &(&arguments[0]).into(), &arguments[1], conditions)?.into_value())
+        })?;
+        Ok(ops::cast(&denoised, x.dtype())?.into_value())
     }
 
     fn round_sigma(&self, sigma: f64) -> f64 {

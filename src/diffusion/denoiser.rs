@@ -130,22 +130,43 @@ impl Denoiser {
     /// The result is f32, whatever the context computes in. Errors on other shapes, and unless every sigma is positive
     /// and finite.
     pub fn denoise(&self, cx: &Context, x: &Var, sigmas: &[f64], conditions: Conditions) -> Result<Var> {
+        self.check(x.value(), sigmas)?;
+        let factors = self.factors(sigmas, &x.device())?;
+        self.combine(cx, x, &factors, conditions)
+    }
+
+    /// Errors unless there are f32 samples and a positive, finite noise level for each.
+    pub(super) fn check(&self, x: &Tensor, sigmas: &[f64]) -> Result<()> {
         let n = x.shape().first().copied().unwrap_or(0);
-        if sigmas.len() != n || x.dtype() != DType::F32 {
+        if x.shape().rank() == 0 || sigmas.len() != n || x.dtype() != DType::F32 {
             let got = format!("{}{} and {} sigmas", x.dtype(), x.shape(), sigmas.len());
             return Err(Error::shape("denoise", "f32 samples [n, ...] and n sigmas", got));
         }
-        if let Some(bad) = sigmas.iter().find(|sigma| !(sigma.is_finite() && **sigma > 0.0)) {
-            return Err(Error::argument("denoise", format!("sigma must be positive and finite, got {bad}")));
+        match sigmas.iter().find(|sigma| !(sigma.is_finite() && **sigma > 0.0)) {
+            Some(bad) => Err(Error::argument("denoise", format!("sigma must be positive and finite, got {bad}"))),
+            None => Ok(()),
         }
+    }
+
+    /// What goes to the device for these noise levels: c_noise, c_in, c_skip and c_out of each, `[4, n]` f32.
+    pub(super) fn factors(&self, sigmas: &[f64], device: &Device) -> Result<Tensor> {
         let scalings: Vec<Scaling> = sigmas.iter().map(|&sigma| self.scaling(sigma)).collect();
-        let device = x.device();
-        let column = |f: fn(&Scaling) -> f64| per_sample(scalings.iter().map(f), x.shape().rank(), &device);
-        let noise = column(|s| s.c_noise)?.reshape([n])?;
-        let scaled = ops::mul(x, &column(|s| s.c_in)?)?;
+        let rows: [fn(&Scaling) -> f64; 4] = [|s| s.c_noise, |s| s.c_in, |s| s.c_skip, |s| s.c_out];
+        let values: Vec<f32> = rows.iter().flat_map(|of| scalings.iter().map(|s| of(s) as f32)).collect();
+        Tensor::from_slice(&values, [4, sigmas.len()], device)
+    }
+
+    /// [`denoise`](Self::denoise) with what [`factors`](Self::factors) gave.
+    pub(super) fn combine(&self, cx: &Context, x: &Var, factors: &Tensor, conditions: Conditions) -> Result<Var> {
+        let n = x.shape().first().copied().unwrap_or(0);
+        let mut each = vec![1; x.shape().rank()];
+        each[0] = n;
+        let row = |i: usize| -> Result<Var> { Ok(factors.narrow(i, 1)?.reshape(&*each)?.into()) };
+        let noise = factors.narrow(0, 1)?.reshape([n])?.into();
+        let scaled = ops::mul(x, &row(1)?)?;
         let f = self.raw(cx, &scaled, &noise, conditions)?;
         let f = self.first_channels(ops::cast(&f, DType::F32)?, x)?;
-        ops::add(&ops::mul(x, &column(|s| s.c_skip)?)?, &ops::mul(&f, &column(|s| s.c_out)?)?)
+        ops::add(&ops::mul(x, &row(2)?)?, &ops::mul(&f, &row(3)?)?)
     }
 
     /// The channels of `f` that `x` has.

@@ -5,6 +5,7 @@ mod display;
 pub mod file;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+mod replayed;
 mod shape;
 mod storage;
 
@@ -15,6 +16,7 @@ pub use crate::backend::dtype::{Accumulator, DType, Element, Real};
 pub(crate) use crate::backend::dtype::{element, real};
 pub use device::Device;
 pub use file::TensorFile;
+pub use replayed::Replayed;
 pub use shape::Shape;
 use storage::Storage;
 

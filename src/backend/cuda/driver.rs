@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
 use super::errors::{failed, text};
+use super::graph::{Constants, Executable};
 use super::module::Modules;
 use super::staging::Staging;
 use super::tensor_map;
 use crate::backend::arguments::Aligned;
-use crate::backend::gpu::{Driver, Field, Hopper, Launch};
+use crate::backend::gpu::{Command, Driver, Field, Hopper, Launch, Replay};
 use crate::backend::tensor_map::{Boxes, TensorMap};
 use crate::error::{Error, Result};
 
@@ -41,6 +42,67 @@ impl Cuda {
         let staging = Staging::new().ok().map(Mutex::new);
         let hopper = tensor_map::hopper(&context).map_err(failed(|| "asking the GPU what it is".into()))?;
         Ok(Cuda { modules: Modules::new(context.clone()), context, stream, staging, name, hopper, synchronous })
+    }
+
+    /// Starts a kernel on `stream`, of the context that is the calling thread's.
+    pub(super) fn start(&self, launch: &Launch, params: &[u8], stream: &CudaStream) -> Result<()> {
+        let function = self.modules.function(launch)?;
+        if params.len() > 4096 {
+            return Err(Error::Driver {
+                what: launch.to_string(),
+                why: format!("a parameter struct of {} bytes; the limit is 4096", params.len()),
+            });
+        }
+        // The driver reads the struct through a pointer; a copy keeps it aligned like the C++ struct may be.
+        let mut aligned = Aligned::of(params.len());
+        let room = aligned.bytes(params.len());
+        room.copy_from_slice(params);
+        let mut arguments = [room.as_mut_ptr().cast::<c_void>()];
+        // SAFETY: the function takes one struct by value, whose layout the emulator's tests compare field by field; the
+        // addresses in it are the caller's promise.
+        unsafe {
+            result::launch_kernel(
+                function,
+                launch.grid.into(),
+                (launch.threads, 1, 1),
+                launch.shared,
+                stream.cu_stream(),
+                &mut arguments,
+            )
+        }
+        .map_err(failed(|| launch.to_string()))
+    }
+
+    fn executable(&self, commands: &[Command]) -> Result<Executable> {
+        let uploads = commands.iter().filter_map(|command| match command {
+            Command::Upload { from, .. } => Some(&**from),
+            _ => None,
+        });
+        let constants = Constants::of(uploads, &self.context)?;
+        let address = constants.address();
+        Executable::of(&self.stream, commands.len(), constants, |stream| {
+            let mut uploaded = address;
+            commands.iter().try_for_each(|command| {
+                match command {
+                    Command::Launch { launch, params, .. } => return self.start(launch, params, stream),
+                    // SAFETY: whoever prepares commands promises that what they address is there.
+                    Command::Copy { to, from, bytes } => unsafe {
+                        result::memcpy_dtod_async(*to, *from, *bytes, stream.cu_stream())
+                    },
+                    // SAFETY: as above.
+                    Command::Zero { to, bytes } => unsafe {
+                        result::memset_d8_async(*to, 0, *bytes, stream.cu_stream())
+                    },
+                    Command::Upload { to, from } => {
+                        let part = uploaded;
+                        uploaded += from.len() as u64;
+                        // SAFETY: as above; the part lies within the constants.
+                        unsafe { result::memcpy_dtod_async(*to, part, from.len(), stream.cu_stream()) }
+                    }
+                }
+                .map_err(failed(|| format!("making a graph on {}", self.name)))
+            })
+        })
     }
 
     /// Driver calls act on the calling thread's current context.
@@ -151,36 +213,27 @@ impl Driver for Cuda {
 
     fn launch(&self, launch: &Launch, params: &[u8], _layout: &'static [Field]) -> Result<()> {
         self.bind()?;
-        let function = self.modules.function(launch)?;
-        if params.len() > 4096 {
-            return Err(Error::Driver {
-                what: launch.to_string(),
-                why: format!("a parameter struct of {} bytes; the limit is 4096", params.len()),
-            });
-        }
-        // The driver reads the struct through a pointer; a copy keeps it aligned like the C++ struct may be.
-        let mut aligned = Aligned::of(params.len());
-        let room = aligned.bytes(params.len());
-        room.copy_from_slice(params);
-        let mut arguments = [room.as_mut_ptr().cast::<c_void>()];
-        // SAFETY: the function takes one struct by value, whose layout the emulator's tests compare field by field; the
-        // addresses in it are the caller's promise.
-        unsafe {
-            result::launch_kernel(
-                function,
-                launch.grid.into(),
-                (launch.threads, 1, 1),
-                launch.shared,
-                self.stream.cu_stream(),
-                &mut arguments,
-            )
-        }
-        .map_err(failed(|| launch.to_string()))?;
+        self.start(launch, params, &self.stream)?;
         if self.synchronous {
             let failed = |error| Error::Driver { what: launch.to_string(), why: text(error) };
             self.stream.synchronize().map_err(failed)?;
         }
         Ok(())
+    }
+
+    fn prepare(&self, commands: &[Command]) -> Result<Option<Box<dyn Replay>>> {
+        // A graph would say of an error only that one of its kernels caused it.
+        if self.synchronous {
+            return Ok(None);
+        }
+        self.bind()?;
+        match self.executable(commands) {
+            Ok(executable) => Ok(Some(Box::new(executable))),
+            Err(error) => {
+                eprintln!("veridical: {error}; its launches are started one by one");
+                Ok(None)
+            }
+        }
     }
 
     fn synchronize(&self) -> Result<()> {

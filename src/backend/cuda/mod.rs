@@ -2,6 +2,7 @@
 
 mod driver;
 mod errors;
+mod graph;
 mod listing;
 mod module;
 mod staging;

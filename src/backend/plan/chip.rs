@@ -61,6 +61,12 @@ pub(super) const CACHE: f64 = 5.5e12;
 pub(super) const ONE_BLOCK: f64 = 6.5e10;
 /// Seconds from the last block of a kernel to the first work of the next: estimate, in a stream that never runs dry.
 pub(super) const START: f64 = 2.5e-6;
+/// The same within a graph, whose next kernel the device knows: estimate.
+pub(super) const START_IN_GRAPH: f64 = 1.5e-6;
+/// Seconds of the host for starting a graph: estimate.
+pub(super) const HOST_REPLAY: f64 = 1e-5;
+/// Seconds of the host for each launch of a graph while it is made: estimate, as long as a launch.
+pub(super) const HOST_PREPARED: f64 = 5e-6;
 /// Seconds of the host for a launch, a copy or a zeroing: estimate. With a pair of [`HOST_PAIR`] it comes to the 8
 /// microseconds that a review of this crate estimated.
 pub(super) const HOST_LAUNCH: f64 = 5e-6;

@@ -1,5 +1,7 @@
 //! What was asked of a device, in order.
 
+use std::sync::Arc;
+
 use crate::backend::gpu::{Field, Launch};
 
 use super::chip::STAGED;
@@ -105,9 +107,27 @@ pub enum Event {
     },
     /// The host waited for everything.
     Wait,
+    /// Launches, copies and zeroings were made a graph.
+    Prepare {
+        /// How many.
+        commands: usize,
+    },
+    /// A graph was started.
+    Replay {
+        /// What it does.
+        events: Arc<[Event]>,
+    },
 }
 
 impl Event {
+    /// What a graph does, or else the event itself.
+    pub fn parts(&self) -> &[Event] {
+        match self {
+            Event::Replay { events } => events,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
     /// Whether the host waits for the device: uploads that are too large to be staged do, too.
     pub fn waits(&self) -> bool {
         match self {
@@ -134,12 +154,17 @@ impl Plan {
         &self.events
     }
 
-    /// The launches in order.
+    /// The launches in order, those of graphs among them.
     pub fn launches(&self) -> impl Iterator<Item = &Started> {
-        self.events.iter().filter_map(|event| match event {
+        self.events.iter().flat_map(Event::parts).filter_map(|event| match event {
             Event::Launch(started) => Some(started),
             _ => None,
         })
+    }
+
+    /// How often a graph was started.
+    pub fn replays(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, Event::Replay { .. })).count()
     }
 
     /// How many launches there are.

@@ -38,7 +38,7 @@ pub use events::{Event, Plan, Started};
 pub use predict::{Cost, Kind, Limit, Prediction};
 pub use work::{Unit, Work};
 
-use super::gpu::{Driver, Field, Gpu, Hopper, Launch};
+use super::gpu::{Command, Driver, Field, Gpu, Hopper, Launch, Replay, prepared};
 use super::kernels;
 use super::shared_memory::most;
 use super::tensor_map::{Boxes, Plain, TensorMap};
@@ -238,5 +238,40 @@ impl Driver for Noting {
     fn synchronize(&self) -> Result<()> {
         self.note(Event::Wait);
         self.device().map_or(Ok(()), Driver::synchronize)
+    }
+
+    fn prepare(&self, commands: &[Command]) -> Result<Option<Box<dyn Replay>>> {
+        let noted = |command: &Command| match command {
+            Command::Launch { launch, params, layout } => {
+                let of = kernels::find(launch.kernel).map_or("", |kernel| kernel.params);
+                let buffers = locked(&self.log).buffers(params, layout);
+                Event::Launch(Started::new(*launch, of, params.clone(), layout, buffers))
+            }
+            Command::Copy { bytes, .. } => Event::Copy { bytes: *bytes },
+            Command::Zero { bytes, .. } => Event::Zero { bytes: *bytes },
+            // It is kept on the device.
+            Command::Upload { from, .. } => Event::Copy { bytes: from.len() },
+        };
+        let events: Arc<[Event]> = commands.iter().map(noted).collect();
+        let beneath = match &self.beneath {
+            Beneath::Nothing { .. } => None,
+            Beneath::Device(device) => Some(prepared(device, commands.to_vec())?),
+        };
+        self.note(Event::Prepare { commands: commands.len() });
+        Ok(Some(Box::new(Noted { events, log: self.log.clone(), beneath })))
+    }
+}
+
+/// A graph whose runs are noted.
+struct Noted {
+    events: Arc<[Event]>,
+    log: Arc<Mutex<Log>>,
+    beneath: Option<Box<dyn Replay>>,
+}
+
+impl Replay for Noted {
+    fn run(&self) -> Result<()> {
+        locked(&self.log).events.push(Event::Replay { events: self.events.clone() });
+        self.beneath.as_ref().map_or(Ok(()), |replay| replay.run())
     }
 }

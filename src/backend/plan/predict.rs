@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::chip::{
-    ALONE, CACHE, CLOCK, COPIED, Chip, FMA_CYCLES, HOST_COPIED, HOST_LAUNCH, HOST_PAIR, HOST_WAIT, ISSUED, MMA_CYCLES,
-    MMA_REACHED, MMA_SYNC, MULTIPROCESSORS, ONE_BLOCK, SCHEDULERS, START, WGMMA_REACHED,
+    ALONE, CACHE, CLOCK, COPIED, Chip, FMA_CYCLES, HOST_COPIED, HOST_LAUNCH, HOST_PAIR, HOST_PREPARED, HOST_REPLAY,
+    HOST_WAIT, ISSUED, MMA_CYCLES, MMA_REACHED, MMA_SYNC, MULTIPROCESSORS, ONE_BLOCK, SCHEDULERS, START,
+    START_IN_GRAPH, WGMMA_REACHED,
 };
 use super::events::{Event, Plan, Started};
 use super::work::{Unit, Work};
@@ -170,31 +171,38 @@ impl Plan {
         let mut kinds: BTreeMap<&'static str, Sums> = BTreeMap::new();
         let (mut host_seconds, mut wait_seconds) = (0.0, 0.0);
         for event in self.events() {
-            let (name, work, cost) = match event {
-                Event::Launch(started) => launch(started, chip),
-                Event::Copy { bytes } => moved("copy", 2.0 * *bytes as f64, chip),
-                Event::Zero { bytes } => moved("zero", *bytes as f64, chip),
-                Event::Upload { bytes } => transferred("upload", *bytes),
-                Event::Download { bytes } => transferred("download", *bytes),
-                Event::Allocate { .. } => {
-                    host_seconds += HOST_PAIR;
-                    continue;
-                }
-                Event::Free { .. } => continue,
-                Event::Wait => {
-                    wait_seconds += HOST_WAIT;
-                    continue;
-                }
+            host_seconds += match event {
+                Event::Allocate { .. } => HOST_PAIR,
+                Event::Prepare { commands } => *commands as f64 * HOST_PREPARED,
+                Event::Replay { .. } => HOST_REPLAY,
+                Event::Free { .. } | Event::Wait => 0.0,
+                _ => HOST_LAUNCH,
             };
-            host_seconds += HOST_LAUNCH;
             wait_seconds += if event.waits() { HOST_WAIT } else { 0.0 };
-            kinds.entry(name).or_default().add(&work, cost);
+            let saved = if matches!(event, Event::Replay { .. }) { START - START_IN_GRAPH } else { 0.0 };
+            for (name, work, cost) in event.parts().iter().filter_map(|part| started(part, chip)) {
+                let cost = Cost { seconds: cost.seconds - saved, ..cost };
+                kinds.entry(name).or_default().add(&work, cost);
+            }
         }
         let mut kinds: Vec<Kind> = kinds.into_iter().map(|(name, sums)| sums.kind(name)).collect();
         kinds.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         let device_seconds = kinds.iter().map(|kind| kind.seconds).sum();
         Prediction { kinds, device_seconds, host_seconds, wait_seconds }
     }
+}
+
+/// What the device does, what that is and what it should cost; `None` of what is the host's alone.
+fn started(event: &Event, chip: &Chip) -> Option<(&'static str, Work, Cost)> {
+    Some(match event {
+        Event::Launch(started) => launch(started, chip),
+        Event::Copy { bytes } => moved("copy", 2.0 * *bytes as f64, chip),
+        Event::Zero { bytes } => moved("zero", *bytes as f64, chip),
+        Event::Upload { bytes } => transferred("upload", *bytes),
+        Event::Download { bytes } => transferred("download", *bytes),
+        Event::Allocate { .. } | Event::Free { .. } | Event::Wait => return None,
+        Event::Prepare { .. } | Event::Replay { .. } => return None,
+    })
 }
 
 fn launch(started: &Started, chip: &Chip) -> (&'static str, Work, Cost) {

@@ -1,0 +1,129 @@
+//! CUDA graphs: launches that the GPU starts by itself, one after the other.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+
+use super::errors::failed;
+use crate::backend::gpu::Replay;
+use crate::error::{Error, Result};
+
+/// Work as a graph that is ready to be launched.
+pub(super) struct Executable {
+    graph: sys::CUgraphExec,
+    launches: usize,
+    stream: Arc<CudaStream>,
+    /// What it copies from.
+    _constants: Constants,
+}
+
+// SAFETY: an executable graph is not bound to a thread, and this is the only owner of it.
+unsafe impl Send for Executable {}
+
+impl Executable {
+    /// What `work` starts on the stream that it is given, `launches` commands that read `constants` among other things,
+    /// to be launched on `stream`. Nothing of it runs meanwhile. The context of `stream` must be the calling thread's.
+    pub fn of(
+        stream: &Arc<CudaStream>,
+        launches: usize,
+        constants: Constants,
+        work: impl FnOnce(&CudaStream) -> Result<()>,
+    ) -> Result<Self> {
+        let what = || format!("making a graph of {launches} launches");
+        // A stream of its own, so that what other threads start meanwhile is not captured.
+        let side = stream.context().new_stream().map_err(failed(what))?;
+        // Relaxed, as nothing that a capture forbids is done: memory is there, and kernels are loaded.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream is open.
+        unsafe { result::stream::begin_capture(side.cu_stream(), mode) }.map_err(failed(what))?;
+        let worked = work(&side);
+        // SAFETY: the stream is capturing, and whatever happened must be ended.
+        let ended = unsafe { result::stream::end_capture(side.cu_stream()) };
+        if let (Err(_), Ok(unfinished)) = (&worked, &ended) {
+            // SAFETY: nobody else has it.
+            let _ = unsafe { result::graph::destroy(*unfinished) };
+        }
+        worked?;
+        let captured = ended.map_err(failed(what))?;
+        // SAFETY: the graph was just made, and is not used after it is destroyed.
+        let graph = unsafe {
+            let graph = result::graph::instantiate(captured, sys::CUgraphInstantiate_flags(0));
+            let destroyed = result::graph::destroy(captured);
+            graph.and_then(|graph| destroyed.map(|()| graph))
+        };
+        let graph = graph.map_err(failed(what))?;
+        Ok(Executable { graph, launches, stream: stream.clone(), _constants: constants })
+    }
+}
+
+impl Replay for Executable {
+    fn run(&self) -> Result<()> {
+        let what = || format!("starting a graph of {} launches", self.launches);
+        self.stream.context().bind_to_thread().map_err(failed(what))?;
+        // SAFETY: graph and stream are alive; that what it addresses is, too, is the promise of whoever prepared it.
+        unsafe { result::graph::launch(self.graph, self.stream.cu_stream()) }.map_err(failed(what))
+    }
+}
+
+impl Drop for Executable {
+    fn drop(&mut self) {
+        let context = self.stream.context();
+        // SAFETY: the context is open. The graph is destroyed once nothing of it runs any more.
+        let destroyed = unsafe {
+            result::ctx::set_current(context.cu_ctx())
+                .and_then(|()| self.stream.synchronize())
+                .and_then(|()| result::graph::exec_destroy(self.graph))
+        };
+        // A destructor cannot fail; the next call on the context reports it.
+        context.record_err(destroyed);
+    }
+}
+
+/// Bytes that were uploaded in what became a graph: it copies them from here, each time.
+pub(super) struct Constants {
+    address: u64,
+    context: Arc<CudaContext>,
+}
+
+impl Constants {
+    /// `parts` one after the other. The context must be the calling thread's.
+    pub fn of<'a>(parts: impl Iterator<Item = &'a [u8]>, context: &Arc<CudaContext>) -> Result<Self> {
+        let bytes: Vec<u8> = parts.flatten().copied().collect();
+        let what = || format!("keeping {} bytes for a graph", bytes.len());
+        let mut constants = Constants { address: 0, context: context.clone() };
+        if bytes.is_empty() {
+            return Ok(constants);
+        }
+        let out_of_memory = |error: DriverError| match error.0 {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory {
+                device: "the GPU".into(),
+                bytes: bytes.len(),
+                why: "for what a graph uploads".into(),
+            },
+            _ => failed(what)(error),
+        };
+        // SAFETY: memory that nobody else knows; the copy is done when the call returns.
+        unsafe {
+            constants.address = result::malloc_sync(bytes.len()).map_err(out_of_memory)?;
+            result::memcpy_htod_sync(constants.address, &bytes).map_err(failed(what))?;
+        }
+        Ok(constants)
+    }
+
+    /// Where the first of them is.
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+}
+
+impl Drop for Constants {
+    fn drop(&mut self) {
+        if self.address != 0 {
+            // SAFETY: it came from `malloc_sync`, and the graph that reads it was destroyed before.
+            let freed = unsafe {
+                result::ctx::set_current(self.context.cu_ctx()).and_then(|()| result::free_sync(self.address))
+            };
+            self.context.record_err(freed);
+        }
+    }
+}
