@@ -212,3 +212,55 @@ fn what_is_stopped_before_there_is_anything_to_keep_is_an_error() {
     let outcome = train::run(&config, &data, &place, RunOptions::default(), &mut ());
     assert!(matches!(outcome, Err(Error::Stopped)), "{outcome:?}");
 }
+
+/// What the loss is asked for: step, first sample, indices and pixels.
+#[cfg(feature = "emulator")]
+type Seen = Vec<(u32, u32, Vec<u32>, Vec<f32>)>;
+
+/// The loss of the settings, which remembers what it saw.
+#[cfg(feature = "emulator")]
+#[derive(Debug)]
+struct Watching<'a> {
+    loss: veridical::diffusion::Loss,
+    seen: &'a std::cell::RefCell<Seen>,
+}
+
+#[cfg(feature = "emulator")]
+impl Objective for Watching<'_> {
+    fn loss(&self, cx: &Context, denoiser: &Denoiser, batch: &Batch) -> Result<Var> {
+        use veridical::ops::random::SampleIds;
+        let address = cx.address()?;
+        let first = if let SampleIds::From(first) = address.samples { first } else { panic!("{address:?}") };
+        self.seen.borrow_mut().push((address.step, first, batch.indices.to_vec(), batch.y.to_vec()?));
+        self.loss.loss(cx, denoiser, batch)
+    }
+}
+
+/// On a GPU samples are made while the step before is computed, and must be the same as those that are made in time.
+#[cfg(feature = "emulator")]
+#[test]
+fn samples_that_are_made_early_are_those_of_their_step() {
+    let seen = |device: &str, settings: &[&str]| {
+        let seen = std::cell::RefCell::new(Vec::new());
+        let device = format!("train.device='{device}'");
+        let mut settings: Vec<String> = settings.iter().map(|s| s.to_string()).collect();
+        settings.extend([device, "train.images=30".into(), "data.flip=true".into(), "augment.p=0.5".into()]);
+        let small = ["model.attn_resolutions=[]", "model.channel_mult=[1]", "sampling.measured=0"];
+        settings.extend(small.map(String::from));
+        let config = RunConfig::build(None, Some(TINY), &settings).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let place = RunDir::create(dir.path(), Existing::Refuse).unwrap();
+        let objective = Watching { loss: config.loss.loss().unwrap(), seen: &seen };
+        let data = data();
+        let prepared = Prepared::new(&config, &data).unwrap().with_objective(objective);
+        prepared.run(&place, RunOptions::default(), &mut ()).unwrap();
+        seen.into_inner()
+    };
+    let cases: [&[&str]; 2] = [&[], &["train.slots=2", "train.micro_batch=3", "data.shuffle='epochs'"]];
+    for settings in cases {
+        let (in_time, early) = (seen("cpu", settings), seen("emulator", settings));
+        // 3 steps, and the rehearsal before them.
+        assert!(in_time.len() >= 4 && in_time.iter().any(|(step, ..)| *step == 2), "{settings:?}");
+        assert_eq!(in_time, early, "{settings:?}");
+    }
+}

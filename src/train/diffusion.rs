@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, Checkpoint};
 use super::config::{Average, RunConfig};
+use super::early::{Early, Step};
 use super::log::{self, Log};
 use super::observer::{End, Observer};
 use super::plan::{CHECKPOINTS, MODEL, Plan, RunOptions};
@@ -83,6 +84,7 @@ pub(super) struct DiffusionTraining<'a> {
     batches: Batches,
     /// The same order, some steps ahead, where images stay in their files; `None` where they are in memory.
     ahead: Option<Ahead>,
+    early: Early,
 }
 
 /// Batches that are read before their steps come.
@@ -117,7 +119,7 @@ impl<'a> DiffusionTraining<'a> {
         let start: Option<Checkpoint> = at.start.take();
         let in_files = at.data.train.is_stored() && at.source.is_none();
         let ahead = in_files.then(|| Ahead { batches: batches.clone(), next: 0 });
-        let mut training = DiffusionTraining { at, trainer, batches, ahead };
+        let mut training = DiffusionTraining { at, trainer, batches, ahead, early: Early::default() };
         start.iter().try_for_each(|start| start.restore_players(&mut training))?;
         Ok(training)
     }
@@ -156,7 +158,7 @@ impl<'a> DiffusionTraining<'a> {
         if let Some(ahead) = &mut self.ahead {
             ahead.read(&self.at.data.train, step)?;
         }
-        self.batches.at(step)
+        self.early.indices(step, &mut self.batches)
     }
 
     fn snapshot(&self, place: &RunDir) -> Result<()> {
@@ -222,14 +224,10 @@ impl Trained for DiffusionTraining<'_> {
 
     fn step(&mut self, observer: &mut dyn Observer) -> Result<Tick> {
         let step = self.trainer.steps();
-        // Where others share the step they are told of an error here by the step itself.
-        let mut indices = self.indices(step, observer);
+        let indices = self.indices(step, observer);
+        let (batch, micro) = (self.at.config.train.batch, self.at.config.train.part());
         let (at, trainer) = (&self.at, &mut self.trainer);
-        let (batch, micro) = (at.config.train.batch, at.config.train.part());
-        let tick = trainer.step_in_parts(batch, micro, |cx, range| match &mut indices {
-            Ok(indices) => at.loss(cx, step, range.start, &indices[range]),
-            failed => Err(std::mem::replace(failed, Ok(Vec::new())).err().unwrap_or(Error::Stopped)),
-        });
+        let tick = trainer.step_of(batch, micro, &mut Step::new(at, &mut self.batches, &mut self.early, step, indices));
         tick.map_err(|error| match error {
             Error::NonFinite { what, found } => {
                 Error::NonFinite { what: format!("{what} of {}", at.model.denoiser().model_type()), found }

@@ -10,6 +10,7 @@ mod copies;
 mod diffusion;
 #[cfg(feature = "report")]
 mod drawn;
+mod early;
 pub mod log;
 mod measure;
 mod observer;

@@ -141,32 +141,46 @@ impl<'a> Prepared<'a> {
         &self.model
     }
 
-    /// The mean loss of the samples at `indices` of the set, which are those from `first` on of step `step`.
-    pub(super) fn loss(&self, cx: &Context, step: u64, first: usize, indices: &[u32]) -> Result<Var> {
-        let (denoiser, device) = (self.model.denoiser(), self.model.weights.device());
+    /// The samples at `indices` of the set, which are those from `first` on of step `step`, as a step sees them.
+    pub(super) fn samples(&self, step: u64, first: usize, indices: &[u32]) -> Result<Samples> {
         let (mut pixels, labels) = match &self.source {
             None => self.data.train.gather(indices)?,
             Some(source) => source.gather(step, first, indices)?,
         };
-        let (n, address) = (labels.len(), cx.address()?);
+        let (size, seed) = (self.data.train.size(), self.options.seed);
+        let at = (seed, u32::try_from(step).map_err(|_| Error::argument("train", format!("step {step}")))?);
         if self.config.data.flip {
-            flip(&mut pixels, self.data.train.size(), (address.seed, address.step), first as u32)?;
+            flip(&mut pixels, size, at, first as u32)?;
         }
-        let told = match &self.pipe {
-            None => None,
-            Some(pipe) => {
-                let told =
-                    pipe.apply(&mut pixels, self.data.train.size(), (address.seed, address.step), first as u32)?;
-                Some(Tensor::from_slice(&told, [n, pipe.labels()], &device)?.into())
-            }
+        let told = self.pipe.as_ref().map(|pipe| pipe.apply(&mut pixels, size, at, first as u32)).transpose()?;
+        Ok(Samples { pixels, labels, told })
+    }
+
+    /// The mean loss of the samples at `indices` of the set.
+    pub(super) fn loss(&self, cx: &Context, samples: &Samples, indices: &[u32]) -> Result<Var> {
+        let (denoiser, device) = (self.model.denoiser(), self.model.weights.device());
+        let Samples { pixels, labels, told } = samples;
+        let n = labels.len();
+        let told = match (told, &self.pipe) {
+            (Some(told), Some(pipe)) => Some(Tensor::from_slice(told, [n, pipe.labels()], &device)?.into()),
+            _ => None,
         };
         let shape = [&[n][..], &denoiser.sample_shape()].concat();
-        let y = Tensor::from_slice(&pixels, shape, &device)?;
+        let y = Tensor::from_slice(pixels, shape, &device)?;
         let class_labels = match denoiser.label_dim() {
             0 => None,
-            classes => Some(ops::one_hot(&Tensor::from_slice(&labels, [n], &device)?, classes, DType::F32)?.into()),
+            classes => Some(ops::one_hot(&Tensor::from_slice(labels, [n], &device)?, classes, DType::F32)?.into()),
         };
         let conditions = Conditions { class_labels: class_labels.as_ref(), augment_labels: told.as_ref() };
         self.objective.loss(cx, denoiser, &Batch { y: &y, indices, conditions })
     }
+}
+
+/// Samples on the host, augmented.
+#[derive(Debug)]
+pub(super) struct Samples {
+    pixels: Vec<f32>,
+    labels: Vec<u32>,
+    /// What the network is told of the augmentation.
+    told: Option<Vec<f32>>,
 }

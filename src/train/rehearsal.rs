@@ -93,7 +93,8 @@ impl Prepared<'_> {
             .compute_in(self.options.compute)
             .recompute_blocks(self.options.recompute);
         let step = |e| at_fault("no training step can be made", e);
-        let loss = self.loss(&cx, 0, 0, &indices).map_err(step)?;
+        let samples = self.samples(0, 0, &indices).map_err(step)?;
+        let loss = self.loss(&cx, &samples, &indices).map_err(step)?;
         let value = loss.value().item().map_err(step)?;
         self.check_used(&cx)?;
         loss.backward().map_err(step)?;

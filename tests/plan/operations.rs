@@ -187,9 +187,11 @@ fn what_goes_over_elements_moves_them() {
 #[test]
 fn a_plan_has_what_passes_between_host_and_device() {
     let (planner, device) = planner();
-    let x = Tensor::from_slice(&[1f32; 1 << 16], [1 << 16], &device).unwrap();
-    let y = Tensor::from_slice(&vec![1f32; (1 << 16) + 1], [(1 << 16) + 1], &device).unwrap();
-    assert_eq!(x.to_vec::<f32>().unwrap(), vec![0f32; 1 << 16], "nothing is there to be read");
+    // What is staged at most, and a number more.
+    let count = 1 << 21;
+    let x = Tensor::from_slice(&vec![1f32; count], [count], &device).unwrap();
+    let y = Tensor::from_slice(&vec![1f32; count + 1], [count + 1], &device).unwrap();
+    assert_eq!(x.to_vec::<f32>().unwrap(), vec![0f32; count], "nothing is there to be read");
     drop((x, y));
     device.synchronize().unwrap();
     let plan = planner.take();
@@ -201,7 +203,7 @@ fn a_plan_has_what_passes_between_host_and_device() {
         other => format!("{other:?}"),
     };
     let said: Vec<String> = plan.events().iter().map(bytes).collect();
-    let expected = ["+262144", "up 262144", "+262148", "up 262148", "down 262144", "-262144", "-262148", "Wait"];
+    let expected = ["+8388608", "up 8388608", "+8388612", "up 8388612", "down 8388608", "-8388608", "-8388612", "Wait"];
     assert_eq!(said, expected);
     // The large upload, the download, and being asked to.
     assert_eq!((plan.waits(), plan.allocations(), plan.launch_count()), (3, 2, 0));

@@ -1,4 +1,4 @@
-//! Small uploads that nobody waits for.
+//! Uploads that nobody waits for.
 
 use std::ffi::c_void;
 
@@ -13,7 +13,7 @@ pub(super) struct Staging {
 }
 
 /// Size of the whole.
-const BYTES: usize = 4 << 20;
+const BYTES: usize = 32 << 20;
 /// So that the next part starts as its elements need it.
 const ALIGNMENT: usize = 16;
 
@@ -21,8 +21,8 @@ const ALIGNMENT: usize = 16;
 unsafe impl Send for Staging {}
 
 impl Staging {
-    /// Larger uploads wait for themselves: the waiting is then not what costs.
-    pub const LARGEST: usize = BYTES / 16;
+    /// Larger uploads wait for themselves. A batch of 512 pictures of 32x32 pixels in colour has 6 MB.
+    pub const LARGEST: usize = BYTES / 4;
 
     /// On the calling thread's context.
     pub fn new() -> Result<Self, DriverError> {

@@ -49,6 +49,24 @@ impl Gradient {
     }
 }
 
+/// What a batch is asked for, part after part.
+pub(in crate::train) trait Parts {
+    /// The mean loss over the samples of a range of the batch, and other figures.
+    fn loss(&mut self, cx: &Context, range: Range<usize>) -> Result<(Var, Vec<f64>)>;
+
+    /// Is called while a GPU is busy with what the last loss started, and the host would wait for it.
+    fn meanwhile(&mut self) {}
+}
+
+/// A function that has nothing to do meanwhile.
+struct Losses<F>(F);
+
+impl<F: FnMut(&Context, Range<usize>) -> Result<(Var, Vec<f64>)>> Parts for Losses<F> {
+    fn loss(&mut self, cx: &Context, range: Range<usize>) -> Result<(Var, Vec<f64>)> {
+        self.0(cx, range)
+    }
+}
+
 impl Trainer {
     /// The gradient of `loss`, the mean over `batch` samples, at the weights as they are: the first half of a
     /// [step](Self::step), where several networks take theirs together, or something else is done with it before it is
@@ -85,14 +103,18 @@ impl Trainer {
         &self,
         batch: usize,
         part: usize,
-        mut loss: impl FnMut(&Context, Range<usize>) -> Result<(Var, Vec<f64>)>,
+        loss: impl FnMut(&Context, Range<usize>) -> Result<(Var, Vec<f64>)>,
     ) -> Result<Gradient> {
+        self.gradient_of(batch, part, &mut Losses(loss))
+    }
+
+    pub(in crate::train) fn gradient_of(&self, batch: usize, part: usize, parts: &mut impl Parts) -> Result<Gradient> {
         let slots = self.options.slots.max(1);
         if batch < slots {
             let what = format!("a batch of {batch} in {slots} slots; lower train.slots or raise train.batch");
             return Err(Error::argument("Trainer::gradient", what));
         }
-        let slot = |slot: usize| self.slot_gradient(batch, tree::share(batch, slot, slots), part.max(1), &mut loss);
+        let slot = |slot: usize| self.slot_gradient(batch, tree::share(batch, slot, slots), part.max(1), parts);
         let share = Share::compute(&self.ranks, slots, slot);
         // Whoever has begun to exchange goes through with it: one that left on the way would have missed a step that
         // the others make.
@@ -117,7 +139,7 @@ impl Trainer {
         batch: usize,
         slot: Range<usize>,
         part: usize,
-        loss: &mut impl FnMut(&Context, Range<usize>) -> Result<(Var, Vec<f64>)>,
+        parts: &mut impl Parts,
     ) -> Result<(Tensor, SlotState)> {
         let at = at_most_32_bits(self.step)?;
         let mut flat = Tensor::zeros([self.weights.layout().flat_len()], DType::F32, &self.weights.device())?;
@@ -132,12 +154,13 @@ impl Trainer {
                 .recompute_blocks(self.options.recompute);
             let share = range.len() as f64 / batch as f64;
             let is_whole = range.len() == batch;
-            let (mean, found) = loss(&cx, range)?;
+            let (mean, found) = parts.loss(&cx, range)?;
             figures.resize(found.len(), 0.0);
             figures.iter_mut().zip(found).for_each(|(sum, figure)| *sum += share * figure);
             // Not scaled by 1: a batch in one part does what it always did.
             let mean = if is_whole { mean } else { ops::scale(&mean, share)? };
             cx.accumulate_gradient(&mut mean.backward()?, &mut flat)?;
+            parts.meanwhile();
             // Read when the backward pass is under way: reading waits for all that was started before.
             total += self.finite("the training loss", mean.value().item()?)?;
             let after = cx.updated()?;

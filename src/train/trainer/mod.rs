@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::gradient::Gradient;
+pub(super) use self::gradient::Parts;
 use self::gradient::in_one_piece;
 pub use self::options::TrainOptions;
 use self::shards::Shard;
@@ -255,6 +256,12 @@ impl Trainer {
         loss: impl FnMut(&Context, Range<usize>) -> Result<Var>,
     ) -> Result<Tick> {
         let gradient = self.gradient_in_parts(batch, part, loss)?;
+        self.apply(gradient)
+    }
+
+    /// A step of which the loss has something else to do while a GPU is busy.
+    pub(super) fn step_of(&mut self, batch: usize, part: usize, parts: &mut impl Parts) -> Result<Tick> {
+        let gradient = self.gradient_of(batch, part, parts)?;
         self.apply(gradient)
     }
 
