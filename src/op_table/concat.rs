@@ -30,7 +30,7 @@ fn slice(x: &Array, axis: usize, start: usize, end: usize) -> Array {
 pub fn rows() -> Vec<Row> {
     let whole = |shape: &[usize]| input(shape).fill(Fill::Integers(-9, 9));
     let mut rows = Vec::new();
-    let cases: [(&[&[usize]], usize); 10] = [
+    let cases: [(&[&[usize]], usize); 11] = [
         (&[&[3], &[2]], 0),
         (&[&[1]], 0),
         (&[&[0, 3], &[2, 3]], 0),
@@ -41,6 +41,8 @@ pub fn rows() -> Vec<Row> {
         (&[&[2, 3, 5], &[2, 4, 5]], 1),
         (&[&[5, 0], &[5, 0]], 1),
         (&[&[3, 1400], &[3, 24], &[3, 4001]], 1),
+        // More than a launch takes, some of them 16 bytes at a time.
+        (&[&[3, 8], &[3, 16], &[3, 3], &[3, 5], &[3, 24], &[3, 1], &[3, 7], &[3, 8], &[3, 8]], 1),
     ];
     for (shapes, axis) in cases {
         let inputs = shapes.iter().map(|shape| whole(shape)).collect();

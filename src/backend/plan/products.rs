@@ -4,8 +4,8 @@ use super::loops;
 use super::work::{Unit, Work};
 use crate::backend::gpu::{Launch, Ptr};
 use crate::backend::params::{
-    AttentionParams, ContrastiveKeysParams, ContrastiveParams, Conv2dHopperParams, Conv2dParams, MatmulHopperParams,
-    MatmulParams,
+    AttentionParams, ContrastiveKeysParams, ContrastiveParams, Conv2dHopperParams, Conv2dParams, MatmulFewParams,
+    MatmulHopperParams, MatmulParams,
 };
 
 /// Multiply-adds of an instruction of a warp: `mma` of 16x8x16, or one for each lane.
@@ -59,6 +59,22 @@ fn elements(extents: &[u32]) -> f64 {
 fn result(launch: &Launch, parts: Ptr, elements: f64) -> f64 {
     let count = if parts.is_null() { size(launch) } else { 4.0 * f64::from(launch.grid[1]) };
     elements * count
+}
+
+/// A warp for each column, which reads all rows of the left factor from the cache.
+pub(super) fn matmul_few(launch: &Launch, p: &MatmulFewParams) -> Work {
+    let multiply_adds = elements(&[p.m, p.n, p.k]);
+    let multiplications = multiply_adds / FMA;
+    let counted = [launch.kernel.into(), "matmul_fwd_nt_few_f32".into()];
+    Work {
+        flops: 2.0 * multiply_adds,
+        bytes: (elements(&[p.m, p.k]) + elements(&[p.k, p.n]) + elements(&[p.m, p.n])) * size(launch),
+        cached: (multiply_adds + elements(&[p.k, p.n])) * size(launch),
+        multiplications,
+        instructions: multiplications * loops::per_multiplication(&counted),
+        blocks: blocks(launch),
+        ..Work::default()
+    }
 }
 
 pub(super) fn matmul(launch: &Launch, p: &MatmulParams) -> Work {

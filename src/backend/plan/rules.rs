@@ -22,6 +22,7 @@ pub(super) fn of(launch: &Launch, of: &str, params: &[u8], buffers: &[(&'static 
     match of {
         "MatmulParams" => products::matmul(launch, &read(params)),
         "Conv2dParams" => products::conv2d(launch, &read(params)),
+        "MatmulFewParams" => products::matmul_few(launch, &read(params)),
         "MatmulHopperParams" => products::matmul_hopper(&read(params)),
         "Conv2dHopperParams" => products::conv2d_hopper(&read(params)),
         "AttentionParams" => products::attention(launch, &read(params)),
@@ -99,7 +100,9 @@ fn stream(launch: &Launch, of: &str, params: &[u8]) -> Option<(f64, f64)> {
         }
         "ConcatParams" => {
             let p: ConcatParams = read(params);
-            moved(product(&[p.rows, p.width]), present([p.x, p.y]))
+            let elements = |width: u64| product(&[p.rows, width]);
+            let moves = p.x.iter().zip(p.width).map(|(&x, width)| elements(width) * present([x, p.y])).sum::<f64>();
+            (p.width.into_iter().map(elements).sum(), moves * size)
         }
         "DropoutParams" => {
             let p: DropoutParams = read(params);

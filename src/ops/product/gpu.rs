@@ -1,5 +1,5 @@
 use super::operands::{address, address_mut, is_wide, small};
-use super::{Factor, Sizes, hopper};
+use super::{Factor, Sizes, few, hopper};
 use crate::backend::gpu::{Gpu, KernelParams, Launch};
 use crate::backend::params::{MatmulParams, SumPartsParams};
 use crate::error::Result;
@@ -95,6 +95,9 @@ pub fn product(
     sizes: Sizes,
     y: &mut Tensor,
 ) -> Result<()> {
+    if few::pays(a, b, sizes) {
+        return few::product(gpu, op, a, b, bias, sizes, y);
+    }
     match hopper::pays(gpu, y.dtype(), sizes) {
         Some(found) if hopper::takes(gpu, a, b, sizes)? => hopper::product(gpu, found, op, a, b, bias, sizes, y),
         _ => product_in(gpu, op, a, b, bias, sizes, Tiling::of(sizes), y),

@@ -5,6 +5,7 @@
 //! alike.
 
 mod cpu;
+mod few;
 pub mod gpu;
 pub mod hopper;
 pub mod operands;

@@ -3,7 +3,7 @@
 use half::bf16;
 
 use super::gpu::{Tiling, product_in};
-use super::{Factor, Sizes, hopper, product};
+use super::{Factor, Sizes, few, hopper, product};
 use crate::tensor::{DType, Device, Tensor};
 
 /// Whole numbers from -2 to 2, in a fixed muddle.
@@ -191,6 +191,53 @@ fn every_tiling_is_exact() {
             }
         }
     }
+}
+
+#[test]
+fn products_of_a_few_rows_are_exact() {
+    for device in gpus() {
+        for dtype in [DType::F32, DType::BF16] {
+            // Rows of a whole number of 16 bytes and others, less than a warp's and more, a bias and none, no depth.
+            for (m, n, k, with_bias) in [
+                (1, 37, 512, true),
+                (1, 4, 9, false),
+                (3, 5, 264, true),
+                (4, 9, 40, false),
+                (8, 66, 331, true),
+                (7, 3, 0, true),
+            ] {
+                let sizes = Sizes { batch: 1, m, n, k };
+                let run = |device: &Device| {
+                    let a = Factor::new(&tensor(&whole(m * k, 1), &[1, m, k], dtype, device), false);
+                    let b = Factor::new(&tensor(&whole(k * n, 2), &[1, n, k], dtype, device), true);
+                    assert!(few::pays(&a, &b, sizes));
+                    let bias = tensor(&whole(n, 3), &[n], dtype, device);
+                    product("linear", &a, &b, with_bias.then_some(&bias), sizes).unwrap().to_f64().unwrap()
+                };
+                assert!(run(&device) == run(&Device::Cpu), "{dtype} {m}x{n}x{k} on {device}");
+            }
+        }
+    }
+    // Rows that do not start at a multiple of 16 bytes.
+    for device in gpus() {
+        let rows = tensor(&whole(3 * 8 + 1, 1), &[25], DType::F32, &device);
+        let shifted = rows.narrow(1, 24).unwrap().reshape([1, 3, 8]).unwrap();
+        let weight = tensor(&whole(16, 2), &[1, 2, 8], DType::F32, &device);
+        let sizes = Sizes { batch: 1, m: 3, n: 2, k: 8 };
+        let y = product("linear", &Factor::new(&shifted, false), &Factor::new(&weight, true), None, sizes).unwrap();
+        let (a, b) = (&whole(25, 1)[1..], whole(16, 2));
+        let expected = |r: usize, c: usize| (0..8).map(|i| f64::from(a[r * 8 + i] * b[c * 8 + i])).sum::<f64>();
+        let expected: Vec<f64> = (0..6).map(|i| expected(i / 2, i % 2)).collect();
+        assert_eq!(y.to_f64().unwrap(), expected, "{device}");
+    }
+    let pays = |a_t, b_t, batch, m| {
+        let factor = |t| Factor::new(&tensor(&[0.0], &[1, 1, 1], DType::F32, &Device::Cpu), t);
+        few::pays(&factor(a_t), &factor(b_t), Sizes { batch, m, n: 1, k: 1 })
+    };
+    assert!(pays(false, true, 1, 8));
+    assert!(
+        !pays(false, true, 1, 9) && !pays(false, true, 2, 1) && !pays(true, true, 1, 1) && !pays(false, false, 1, 1)
+    );
 }
 
 #[test]
