@@ -1,5 +1,5 @@
-// concat: y[r, first[i] + c] = x[i][r, c], or 0 where x[i] is absent: rows that are put together from pieces, up to four
-//   a launch; the rest of y stays.
+// concat: y[r, first[i] + c] = x[i][r, c], or 0 where x[i] is absent: rows that are put together from pieces, up to
+//   four a launch; the rest of y stays.
 //   x[i] [rows, x_pitch[i]] from the piece's first column on, of which it has width[i]    y [rows, y_pitch]
 // The grid's y axis counts pieces, x and the threads walk along one. Elements are moved, not computed with: bits of f32
 // and u32 (suffix f32), or of bf16. One read and one write, 16 bytes at a time where addresses, pitches and width admit
