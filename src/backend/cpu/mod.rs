@@ -1,5 +1,7 @@
 //! The CPU: memory, threads, and the kernels that several operations share.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod ceiling;
 pub(crate) mod gemm;
 mod isa;

@@ -3,14 +3,14 @@
 //!
 //! A [`Product`] is `base + alpha * left * right`. Each factor is read from [`Rows`]: a [`Matrix`] in memory or the
 //! [`Patches`] of a convolution, as they are or transposed; they are copied into panels block by block (bf16
-//! widened, or in pairs where there is an instruction for products of pairs), so nothing of the size of a patch matrix
+//! widened, or in pairs where there are instructions for products of pairs), so nothing of the size of a patch matrix
 //! ever exists. Sums are f32 (f64 for f64), and rounded once when the
 //! result is bf16.
 //!
 //! The result has the same bits for any number of threads: the depth is cut at places that only depend on the shapes,
 //! and each element is summed in one order. It may differ in its last bits between levels of vector instructions: the
-//! portable kernel rounds each product before it adds, and that for pairs of bf16 takes factors and sums below 2^-126
-//! for 0.
+//! portable kernel rounds each product before it adds, and those for pairs of bf16 take factors and sums below 2^-126
+//! for 0 and add in other orders.
 //!
 //! The scheme is the one of Goto & van de Geijn 2008 (doi 10.1145/1356052.1356053) and BLIS (doi 10.1145/2764454).
 
@@ -27,6 +27,8 @@ mod scratch;
 mod spread;
 mod winograd;
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -58,7 +60,7 @@ impl Sum for f32 {
         static PORTABLE: Kernel<f32> = portable::kernel();
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 => &avx512::KERNEL,
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => &avx512::KERNEL,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &avx2::KERNEL,
             _ => &PORTABLE,
@@ -74,7 +76,8 @@ impl Sum for f32 {
             let right = pairs::Pairs::new(&*right, product.right.transposed);
             let left = Factor { source: &left, ..product.left };
             let right = Factor { source: &right, ..product.right };
-            return work(&Product { left, right, ..*product }, &avx512::PAIRS);
+            let kernel = if product.isa >= Isa::Amx { &amx::PAIRS } else { &avx512::PAIRS };
+            return work(&Product { left, right, ..*product }, kernel);
         }
         work(product, Self::kernel(product.isa))
     }
@@ -163,10 +166,9 @@ impl<'a, S: Sum> Product<'a, S> {
         Product { accumulate, ..self }
     }
 
-    /// Uses these vector instructions if the CPU has them.
-    #[cfg(test)]
+    /// Uses these vector instructions, which must be supported, instead of those in use.
     pub fn on(self, isa: Isa) -> Self {
-        assert!(isa.is_supported());
+        debug_assert!(isa.is_supported());
         Product { isa, ..self }
     }
 
