@@ -88,7 +88,6 @@ extern "C" fn handle(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
 /// The memory that it names is there, and the thread's to use.
 unsafe fn perform((instruction, length): (Instruction, usize), registers: &[i64; 23]) -> Result<usize, &'static str> {
     TILES.with_borrow_mut(|tiles| {
-        // SAFETY: the caller's.
         match instruction {
             Instruction::Configure(address) => {
                 let (start, apart) = place(address, registers);
