@@ -11,7 +11,7 @@ mod short_rows;
 mod softmax;
 mod vector;
 
-pub use gemm::winograd_is_allowed;
+pub use gemm::{F32Products, winograd_is_allowed};
 pub use isa::Isa;
 pub use isa::Kernel;
 pub(crate) use memory::USAGE;
