@@ -77,8 +77,9 @@ pub(crate) struct Kernel<S> {
     pub end: unsafe fn(),
     /// Safe to call if the CPU has `isa` and
     /// * `begin` and not yet `end` was called on the thread, if they do anything,
-    /// * `left` holds `depth` steps of a panel (and zeros up to a multiple of `steps`, as `right` does), `(rows - 1) * DEPTH + depth` elements [`Along::Depth`] and `rows *
+    /// * `left` holds `depth` steps of a panel, `(rows - 1) * DEPTH + depth` elements [`Along::Depth`] and `rows *
     ///   depth` [`Along::Rows`], and `right` holds `columns * depth`, all initialised (rows and columns the kernel's),
+    /// * both go on with zeros, for the lines that the tile has, up to a multiple of `steps`,
     /// * `c` points to `rows` × `columns` (of the tile) elements that nobody else uses at the time,
     /// * the pointer in `base` points to as many elements as the tile has columns.
     pub tile: unsafe fn(&Tile<S>),

@@ -58,7 +58,7 @@ pub(in crate::backend::cpu) fn stands_in() -> bool {
 /// The signal comes from the instruction itself, so what it interrupts is one of the crate's own `asm!` and no
 /// function of the system: printing and the thread's own variables are as safe as they are there.
 extern "C" fn handle(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the third argument of such a handler is the state of the stopped thread, which is the handler's to change.
+    // SAFETY: the third argument of such a handler is the state of the stopped thread, which the handler may change.
     let registers = unsafe { &mut (*context.cast::<ucontext_t>()).uc_mcontext.gregs };
     let at = registers[libc::REG_RIP as usize] as usize as *const [u8; 10];
     // SAFETY: the thread was about to run what stands there, and every function with a tile instruction goes on for

@@ -20,16 +20,18 @@ fn there_are_tiles() -> bool {
 }
 
 /// What a model has multiplied on this thread; `None` on a CPU that has tiles, where nobody counts.
+#[cfg(target_os = "linux")]
 fn counted() -> Option<usize> {
-    #[cfg(target_os = "linux")]
-    {
-        use crate::backend::cpu::amx::model;
-        return model::stands_in().then(|| {
-            assert!(!model::tiles_are_configured_on_this_thread(), "tiles are emptied behind a product");
-            model::products_on_this_thread()
-        });
-    }
-    #[cfg(not(target_os = "linux"))]
+    use crate::backend::cpu::amx::model;
+    model::stands_in().then(|| {
+        assert!(!model::tiles_are_configured_on_this_thread(), "tiles are emptied behind a product");
+        model::products_on_this_thread()
+    })
+}
+
+/// Nowhere else is there a model.
+#[cfg(not(target_os = "linux"))]
+fn counted() -> Option<usize> {
     None
 }
 
