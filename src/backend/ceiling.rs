@@ -15,8 +15,8 @@ pub struct Ceiling {
     /// Operations per second in f32 (a multiply-add is two), from registers.
     pub f32: f64,
     /// The same with bf16 operands and f32 sums: on a GPU the tensor cores' by `mma.sync` (Hopper has faster
-    /// instructions, which large products use), on a CPU that of its instruction for pairs of bf16, or the f32 rate
-    /// where it has none.
+    /// instructions, which large products use), on a CPU that of its instruction for tiles or pairs of bf16, or the f32
+    /// rate where it has none.
     pub bf16: f64,
     /// Bytes per second, read plus written, of a large copy.
     pub bytes: f64,

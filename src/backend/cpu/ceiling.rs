@@ -4,6 +4,8 @@ use std::hint::black_box;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::isa::Isa;
 use crate::error::{Error, Result};
 
@@ -20,8 +22,9 @@ pub fn multiply_add_gflops(threads: usize, rounds: usize) -> Result<f64> {
     })
 }
 
-/// Steps of a round.
+/// Steps of a round, and of one of products of tiles, which take longer.
 const STEPS: usize = 1_000_000;
+const TILE_STEPS: usize = 250_000;
 
 /// One round on this thread; returns the floating-point operations done.
 pub(super) fn one_round() -> f64 {
@@ -30,17 +33,24 @@ pub(super) fn one_round() -> f64 {
     2.0 * per_step(isa) * STEPS as f64
 }
 
-/// As [`multiply_add_gflops`], of bf16 factors by the instruction for pairs of them; `None` if the level in use has
-/// none.
+/// As [`multiply_add_gflops`], of bf16 factors by the instruction for pairs or for tiles of them; `None` if the level
+/// in use has none.
 pub fn bf16_gflops(threads: usize, rounds: usize) -> Result<Option<f64>> {
-    if Isa::current() < Isa::Avx512Bf16 {
+    let isa = Isa::current();
+    if isa < Isa::Avx512Bf16 {
         return Ok(None);
     }
     let rate = median(rounds, || {
         let work = |()| {
             let start = Instant::now();
-            black_box(pair_products(STEPS));
-            4.0 * per_step(Isa::current()) * STEPS as f64 / start.elapsed().as_secs_f64()
+            let operations = match isa {
+                Isa::Amx => 2.0 * black_box(tile_products(TILE_STEPS)).0,
+                _ => {
+                    black_box(pair_products(STEPS));
+                    4.0 * per_step(isa) * STEPS as f64
+                }
+            };
+            operations / start.elapsed().as_secs_f64()
         };
         Ok(at_once(vec![(); threads.max(1)], work)?.iter().sum::<f64>() / 1e9)
     })?;
@@ -111,7 +121,7 @@ fn per_step(isa: Isa) -> f64 {
     let lanes = match isa {
         Isa::Portable => 4,
         Isa::Avx2 => 8,
-        Isa::Avx512 | Isa::Avx512Bf16 => 16,
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => 16,
     };
     (SUMS * lanes) as f64
 }
@@ -120,7 +130,7 @@ fn multiply_adds(isa: Isa, steps: usize) -> f32 {
     match isa {
         // SAFETY: the level in use is one that the CPU has.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Bf16 => unsafe { multiply_adds_avx512(steps) },
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { multiply_adds_avx512(steps) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { multiply_adds_avx2(steps) },
@@ -195,6 +205,17 @@ fn pair_products_avx512(steps: usize) -> f32 {
     _mm512_reduce_add_ps(sums.into_iter().fold(_mm512_setzero_ps(), |a, b| _mm512_add_ps(a, b)))
 }
 
+/// Products of tiles, where the level in use is [`Isa::Amx`]: the multiply-adds of them all, and their sum.
+fn tile_products(steps: usize) -> (f64, f32) {
+    #[cfg(target_arch = "x86_64")]
+    if Isa::Amx.is_supported() {
+        // SAFETY: the CPU has the instructions and the system lets it run them.
+        let (multiply_adds, sum) = unsafe { amx::multiply_tiles(steps) };
+        return ((multiply_adds * steps) as f64, sum);
+    }
+    (per_step(Isa::Portable) * steps as f64, multiply_adds_portable(steps))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +242,11 @@ mod tests {
         }
         if Isa::Avx512Bf16.is_supported() {
             assert_eq!(pair_products(100), (100 * 2 * SUMS * 16) as f32);
+        }
+        if Isa::Amx.is_supported() {
+            // Each of the four products of a step adds up 32 products of ones for each of the 256 numbers of a tile.
+            let multiply_adds = 10 * 4 * 256 * 32;
+            assert_eq!(tile_products(10), (multiply_adds as f64, multiply_adds as f32));
         }
     }
 }

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+
 /// A level of vector instructions, from the one that every CPU has upwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
@@ -16,14 +19,35 @@ pub enum Isa {
     /// The same with an instruction that multiplies pairs of bf16 and adds both products to an f32: products of bf16
     /// matrices at up to twice the rate. It takes numbers below 2^-126 for 0.
     Avx512Bf16,
+    /// The same with tiles (AMX) for products of bf16 matrices: several times the rate again. It takes numbers
+    /// below 2^-126 for 0, and Linux has to grant it.
+    Amx,
 }
 
 impl Isa {
     /// Every level, lowest first.
-    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
+    pub const ALL: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
-    /// Whether this CPU can run it.
+    /// Whether this CPU can run it, and the system lets it. Tests can also run what is [modelled](amx::model).
     pub fn is_supported(self) -> bool {
+        #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+        if self == Isa::Amx && Isa::Avx512.is_supported() && amx::model::stands_in() {
+            return true;
+        }
+        self.lack().is_none()
+    }
+
+    /// Why this machine cannot run it, if it cannot.
+    fn lack(self) -> Option<String> {
+        #[cfg(target_arch = "x86_64")]
+        if self == Isa::Amx && Isa::Avx512Bf16.is_supported() {
+            return amx::lack().map(String::from);
+        }
+        (!self.is_in_cpu()).then(|| format!("this CPU has no {self}"))
+    }
+
+    /// Whether the CPU has the vector instructions; those that are not only the CPU's matter count as missing.
+    fn is_in_cpu(self) -> bool {
         match self {
             Isa::Portable => true,
             #[cfg(target_arch = "x86_64")]
@@ -38,19 +62,23 @@ impl Isa {
             }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => Isa::Avx512.is_supported() && is_x86_feature_detected!("avx512bf16"),
-            #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
     }
 
-    /// The level in use: what `VERIDICAL_CPU_KERNEL` (`avx512bf16`, `avx512`, `avx2` or `portable`) asks for,
-    /// otherwise the best there is. A level that this CPU lacks, or a name that is none of these, is reported once on
-    /// standard error and passed over.
+    /// The level in use: what `VERIDICAL_CPU_KERNEL` (`amx`, `avx512bf16`, `avx512`, `avx2` or `portable`) asks
+    /// for, otherwise the best there is. A level that this machine lacks, or a name that is none of these, is reported
+    /// once on standard error and passed over.
     pub fn current() -> Isa {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
         *CURRENT.get_or_init(|| {
             let wanted = std::env::var("VERIDICAL_CPU_KERNEL").ok();
-            let (isa, complaint) = choose(wanted.as_deref(), Isa::is_supported);
+            // Asked for by name, a level may also be one that is only modelled for tests.
+            let lack = |isa: Isa| {
+                let named = wanted.as_deref().is_some_and(|wanted| wanted.trim() == isa.to_string());
+                if named && isa.is_supported() { None } else { isa.lack() }
+            };
+            let (isa, complaint) = choose(wanted.as_deref(), lack);
             if let Some(complaint) = complaint {
                 eprintln!("veridical: {complaint}");
             }
@@ -74,7 +102,7 @@ impl Isa {
         match self {
             // SAFETY: the CPU has the level, as whoever chose it found out.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 => unsafe { with_avx512(f) },
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { with_avx512(f) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { with_avx2(f) },
@@ -89,7 +117,7 @@ impl Isa {
         match self {
             // SAFETY: the CPU has the level, as whoever chose it found out.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 => unsafe { kernel_with_avx512(kernel) },
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { kernel_with_avx512(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { kernel_with_avx2(kernel) },
@@ -129,20 +157,22 @@ impl fmt::Display for Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Avx512Bf16 => "avx512bf16",
+            Isa::Amx => "amx",
         })
     }
 }
 
-fn choose(wanted: Option<&str>, supported: impl Fn(Isa) -> bool) -> (Isa, Option<String>) {
-    let best = Isa::ALL.into_iter().rev().find(|&isa| supported(isa)).unwrap_or(Isa::Portable);
-    let Some(wanted) = wanted.map(str::trim).filter(|name| !name.is_empty()) else { return (best, None) };
+fn choose(wanted: Option<&str>, lack: impl Fn(Isa) -> Option<String>) -> (Isa, Option<String>) {
+    // Not looked for where a level is named that is there: the highest ones have to be asked for.
+    let best = || Isa::ALL.into_iter().rev().find(|&isa| lack(isa).is_none()).unwrap_or(Isa::Portable);
+    let Some(wanted) = wanted.map(str::trim).filter(|name| !name.is_empty()) else { return (best(), None) };
+    let passed_over = |why: String| {
+        let best = best();
+        (best, Some(format!("VERIDICAL_CPU_KERNEL={wanted}: {why}; using {best}")))
+    };
     match Isa::ALL.into_iter().find(|isa| isa.to_string() == wanted) {
-        Some(isa) if supported(isa) => (isa, None),
-        Some(isa) => (best, Some(format!("VERIDICAL_CPU_KERNEL={isa}: this CPU has no {isa}; using {best}"))),
-        None => (
-            best,
-            Some(format!("VERIDICAL_CPU_KERNEL={wanted}: expected avx512bf16, avx512, avx2 or portable; using {best}")),
-        ),
+        Some(isa) => lack(isa).map_or((isa, None), passed_over),
+        None => passed_over("expected amx, avx512bf16, avx512, avx2 or portable".into()),
     }
 }
 
@@ -152,16 +182,41 @@ mod tests {
 
     #[test]
     fn the_environment_chooses_only_what_the_cpu_has() {
-        let no_avx512 = |isa| isa < Isa::Avx512;
+        let no_avx512 = |isa: Isa| (isa >= Isa::Avx512).then(|| format!("this CPU has no {isa}"));
+        let all = |_| None;
         assert_eq!(choose(None, no_avx512), (Isa::Avx2, None));
         assert_eq!(choose(Some("portable"), no_avx512), (Isa::Portable, None));
-        assert_eq!(choose(Some(""), |_| true), (Isa::Avx512Bf16, None));
-        assert_eq!(choose(Some("avx512"), |_| true), (Isa::Avx512, None));
+        assert_eq!(choose(Some(""), all), (Isa::Amx, None));
+        assert_eq!(choose(Some("avx512"), all), (Isa::Avx512, None));
         let (isa, complaint) = choose(Some("avx512"), no_avx512);
         assert_eq!(isa, Isa::Avx2);
         assert!(complaint.unwrap().contains("no avx512; using avx2"));
-        let (isa, complaint) = choose(Some("sse9"), |_| true);
+        let (isa, complaint) = choose(Some("sse9"), all);
+        assert_eq!(isa, Isa::Amx);
+        assert!(complaint.unwrap().contains("expected amx, avx512bf16, avx512, avx2 or portable"));
+    }
+
+    /// A system that does not grant tiles is passed over in silence, unless they were asked for.
+    #[test]
+    fn tiles_that_are_not_granted_are_complained_of_where_they_were_asked_for() {
+        let refused = |isa| (isa == Isa::Amx).then(|| "the system does not grant amx".to_string());
+        assert_eq!(choose(None, refused), (Isa::Avx512Bf16, None));
+        assert_eq!(choose(Some("avx512"), refused), (Isa::Avx512, None));
+        let (isa, complaint) = choose(Some("amx"), refused);
         assert_eq!(isa, Isa::Avx512Bf16);
-        assert!(complaint.unwrap().contains("expected avx512bf16, avx512, avx2 or portable"));
+        let expected = "VERIDICAL_CPU_KERNEL=amx: the system does not grant amx; using avx512bf16";
+        assert_eq!(complaint.as_deref(), Some(expected));
+    }
+
+    /// The system is not asked for tiles where a lower level was asked for.
+    #[test]
+    fn a_level_that_is_there_is_the_only_one_looked_for() {
+        let looked_for = std::cell::RefCell::new(Vec::new());
+        let lack = |isa| {
+            looked_for.borrow_mut().push(isa);
+            None
+        };
+        assert_eq!(choose(Some("avx2"), lack), (Isa::Avx2, None));
+        assert_eq!(*looked_for.borrow(), [Isa::Avx2]);
     }
 }

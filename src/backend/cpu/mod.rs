@@ -1,5 +1,7 @@
 //! The CPU: memory, threads, and the kernels that several operations share.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod ceiling;
 pub(crate) mod gemm;
 mod isa;
@@ -9,7 +11,7 @@ mod short_rows;
 mod softmax;
 mod vector;
 
-pub use gemm::winograd_is_allowed;
+pub use gemm::{F32Products, winograd_is_allowed};
 pub use isa::Isa;
 pub use isa::Kernel;
 pub(crate) use memory::USAGE;

@@ -46,7 +46,9 @@ impl InVectors for f32 {
     fn run<K: VectorKernel<f32>>(isa: Isa, kernel: K) {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 => isa.run_kernel(With::<K, x86::Zmm> { kernel, vector: PhantomData }),
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => {
+                isa.run_kernel(With::<K, x86::Zmm> { kernel, vector: PhantomData })
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => isa.run_kernel(With::<K, x86::TwoYmm> { kernel, vector: PhantomData }),
             _ => kernel.run::<[f32; LANES]>(),

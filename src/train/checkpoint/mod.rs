@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::trained::{MODEL_PLAYER, Trained};
-use crate::backend::cpu::{Isa, winograd_is_allowed};
+use crate::backend::cpu::{F32Products, Isa, winograd_is_allowed};
 use crate::checksum;
 use crate::diffusion::Model;
 use crate::error::{Error, Result};
@@ -85,11 +85,15 @@ pub struct Checkpoint {
 }
 
 /// What computes on a device, as far as it decides how sums round: equal settings give equal bits where this is equal.
-/// On the CPU it is the level of its vector instructions and how convolutions are computed, such as `cpu avx512
-/// winograd` (`VERIDICAL_CPU_KERNEL` and `VERIDICAL_WINOGRAD` can ask for others).
+/// On the CPU it is the level of its vector instructions, how convolutions are computed and how products of f32, where
+/// that is not by multiply-adds, such as `cpu avx512 winograd` or `cpu amx winograd split6` (`VERIDICAL_CPU_KERNEL`,
+/// `VERIDICAL_WINOGRAD` and `VERIDICAL_F32_PRODUCTS` can ask for others).
 pub fn arithmetic(device: &Device) -> String {
     match device {
-        Device::Cpu => format!("cpu {}{}", Isa::current(), if winograd_is_allowed() { " winograd" } else { "" }),
+        Device::Cpu => {
+            let products = F32Products::current().name().map(|name| format!(" {name}")).unwrap_or_default();
+            format!("cpu {}{}{products}", Isa::current(), if winograd_is_allowed() { " winograd" } else { "" })
+        }
         other => other.to_string(),
     }
 }

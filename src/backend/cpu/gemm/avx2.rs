@@ -11,8 +11,7 @@ const ROWS: usize = 6;
 const LANES: usize = 8;
 const COLUMNS: usize = 2 * LANES;
 
-pub(super) const KERNEL: Kernel<f32> =
-    Kernel { isa: Isa::Avx2, rows: ROWS, columns: COLUMNS, tile, transpose: transpose::<f32> };
+pub(super) const KERNEL: Kernel<f32> = Kernel::new(Isa::Avx2, ROWS, COLUMNS, tile, transpose::<f32>);
 
 /// # Safety
 /// See [`Kernel::tile`].

@@ -13,12 +13,10 @@ const ROWS: usize = 14;
 const LANES: usize = 16;
 const COLUMNS: usize = 2 * LANES;
 
-pub(super) const KERNEL: Kernel<f32> =
-    Kernel { isa: Isa::Avx512, rows: ROWS, columns: COLUMNS, tile: tile::<false>, transpose };
+pub(super) const KERNEL: Kernel<f32> = Kernel::new(Isa::Avx512, ROWS, COLUMNS, tile::<false>, transpose);
 
 /// The same for panels of [`Pairs`](super::pairs::Pairs).
-pub(super) const PAIRS: Kernel<f32> =
-    Kernel { isa: Isa::Avx512Bf16, rows: ROWS, columns: COLUMNS, tile: tile::<true>, transpose };
+pub(super) const PAIRS: Kernel<f32> = Kernel::new(Isa::Avx512Bf16, ROWS, COLUMNS, tile::<true>, transpose);
 
 /// # Safety
 /// See [`Kernel::tile`].
@@ -129,7 +127,7 @@ unsafe fn finish<const R: usize, const V: usize>(t: &Tile<f32>, sums: [[__m512; 
     });
 }
 
-fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {
+pub(super) fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {
     let whole = columns / LANES * LANES;
     if whole > 0 {
         assert!(from.len() >= (TRANSPOSED_AT_ONCE - 1) * DEPTH + whole && whole <= DEPTH);

@@ -17,9 +17,10 @@ pub(crate) fn convolve<T: Stored>(
     bias: Option<&[T::Sum]>,
     y: &mut [T],
 ) -> Result<()> {
-    match winograd::is_better::<T>(shape) {
-        true => winograd::convolve(shape, x, weight, bias, y, Isa::current()),
-        false => direct::convolve(shape, x, weight, bias, y),
+    let isa = Isa::current();
+    match takes_winograd::<T>(shape, isa) {
+        true => winograd::convolve(shape, x, weight, bias, y, isa),
+        false => direct::convolve(shape, x, weight, bias, y, isa),
     }
 }
 
@@ -32,23 +33,40 @@ pub(crate) fn input_gradient<T: Stored>(
     bias: Option<&[T::Sum]>,
     dx: &mut [T],
 ) -> Result<()> {
-    match winograd::is_better::<T>(shape) {
-        true => winograd::input_gradient(shape, dy, weight, bias, dx, Isa::current()),
-        false => direct::input_gradient(shape, dy, weight, bias, dx),
+    let isa = Isa::current();
+    match takes_winograd::<T>(shape, isa) {
+        true => winograd::input_gradient(shape, dy, weight, bias, dx, isa),
+        false => direct::input_gradient(shape, dy, weight, bias, dx, isa),
     }
 }
 
 /// `dw = ` the gradient with respect to the weight, from `x` and `dy`. Errors and panics as [`convolve`] does.
 pub(crate) fn weight_gradient<T: Stored>(shape: &Convolution, x: &[T], dy: &[T], dw: &mut [T]) -> Result<()> {
-    match winograd::is_better::<T>(shape) {
-        true => winograd::weight_gradient(shape, x, dy, dw, Isa::current()),
-        false => direct::weight_gradient(shape, x, dy, dw),
+    let isa = Isa::current();
+    match takes_winograd::<T>(shape, isa) {
+        true => winograd::weight_gradient(shape, x, dy, dw, isa),
+        false => direct::weight_gradient(shape, x, dy, dw, isa),
     }
+}
+
+/// Channels from which on tiles are taken to be faster than fewer multiplications.
+const LEAST_CHANNELS_FOR_TILES: usize = 64;
+
+/// Whether a convolution and its gradients are computed by Winograd's way, which for bf16 multiplies in f32: a quarter
+/// of the multiplications, of which a processor with tiles can do sixteen times as many in bf16.
+///
+/// What the direct way needs beside its products are patches, each number of them copied once for as many products as
+/// there are channels on the other side: with few channels it is the copying that takes the time. Where that ends has
+/// been reckoned and not timed.
+pub(super) fn takes_winograd<T: Stored>(shape: &Convolution, isa: Isa) -> bool {
+    let bf16 = T::as_halves(&[]).is_some();
+    let tiles = bf16 && isa >= Isa::Amx && shape.inputs.min(shape.outputs) >= LEAST_CHANNELS_FOR_TILES;
+    !tiles && winograd::is_better::<T>(shape)
 }
 
 /// Straight from the images: products of patches.
 pub(super) mod direct {
-    use super::{Convolution, Factor, Matrix, Product, Result, Rows, Stored, spread};
+    use super::{Convolution, Factor, Isa, Matrix, Product, Result, Rows, Stored, spread};
 
     /// Whether the patches are the pixels, so that an image can be read as a matrix.
     fn is_pointwise(shape: &Convolution) -> bool {
@@ -62,10 +80,11 @@ pub(super) mod direct {
         weight: &[T],
         bias: Option<&[T::Sum]>,
         y: &mut [T],
+        isa: Isa,
     ) -> Result<()> {
         let weight = Matrix::new(weight, shape.outputs, shape.taps() * shape.inputs);
         let multiply = |x: &dyn Rows<T::Sum>, y: &mut [T]| {
-            Product::new(Factor::plain(x), Factor::transposed(&weight)).plus(bias).write(y, shape.outputs)
+            Product::new(Factor::plain(x), Factor::transposed(&weight)).on(isa).plus(bias).write(y, shape.outputs)
         };
         if is_pointwise(shape) {
             multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), y)
@@ -81,13 +100,14 @@ pub(super) mod direct {
         weight: &[T],
         bias: Option<&[T::Sum]>,
         dx: &mut [T],
+        isa: Isa,
     ) -> Result<()> {
         if spread::is_better(shape) {
-            return spread::input_gradient(shape, dy, weight, bias, dx);
+            return spread::input_gradient(shape, dy, weight, bias, dx, isa);
         }
         let weight = shape.reversed_weight(weight);
         let multiply = |dy: &dyn Rows<T::Sum>, dx: &mut [T]| {
-            Product::new(Factor::plain(dy), Factor::plain(&weight)).plus(bias).write(dx, shape.inputs)
+            Product::new(Factor::plain(dy), Factor::plain(&weight)).on(isa).plus(bias).write(dx, shape.inputs)
         };
         if is_pointwise(shape) {
             multiply(&Matrix::new(dy, shape.out_pixels(), shape.outputs), dx)
@@ -97,10 +117,10 @@ pub(super) mod direct {
     }
 
     /// As [`weight_gradient`](super::weight_gradient).
-    pub fn weight_gradient<T: Stored>(shape: &Convolution, x: &[T], dy: &[T], dw: &mut [T]) -> Result<()> {
+    pub fn weight_gradient<T: Stored>(shape: &Convolution, x: &[T], dy: &[T], dw: &mut [T], isa: Isa) -> Result<()> {
         let dy = Matrix::new(dy, shape.out_pixels(), shape.outputs);
         let multiply = |x: &dyn Rows<T::Sum>, dw: &mut [T]| {
-            Product::new(Factor::transposed(&dy), Factor::plain(x)).write(dw, shape.taps() * shape.inputs)
+            Product::new(Factor::transposed(&dy), Factor::plain(x)).on(isa).write(dw, shape.taps() * shape.inputs)
         };
         if is_pointwise(shape) {
             multiply(&Matrix::new(x, shape.in_pixels(), shape.inputs), dw)

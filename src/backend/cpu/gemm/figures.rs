@@ -1,6 +1,6 @@
 //! How fast the products are, measured.
 
-use super::convolution::direct;
+use super::convolution::{direct, takes_winograd};
 use super::tests::Numbers;
 use super::*;
 use crate::backend::convolution::Convolution;
@@ -99,11 +99,13 @@ fn print_figures<T: Stored<Sum = f32>>() {
         report(format!("{name} y"), flops, &mut || convolve(&shape, &x, &w, None, &mut y).unwrap());
         report(format!("{name} dx"), flops, &mut || input_gradient(&shape, &y, &w, None, &mut dx).unwrap());
         report(format!("{name} dw"), flops, &mut || weight_gradient(&shape, &x, &y, &mut w).unwrap());
-        if winograd::is_better::<T>(&shape) {
-            let name = format!("direct {name}");
-            report(format!("{name} y"), flops, &mut || direct::convolve(&shape, &x, &w, None, &mut y).unwrap());
-            report(format!("{name} dx"), flops, &mut || direct::input_gradient(&shape, &y, &w, None, &mut dx).unwrap());
-            report(format!("{name} dw"), flops, &mut || direct::weight_gradient(&shape, &x, &y, &mut w).unwrap());
+        if takes_winograd::<T>(&shape, Isa::current()) {
+            let (name, isa) = (format!("direct {name}"), Isa::current());
+            report(format!("{name} y"), flops, &mut || direct::convolve(&shape, &x, &w, None, &mut y, isa).unwrap());
+            report(format!("{name} dx"), flops, &mut || {
+                direct::input_gradient(&shape, &y, &w, None, &mut dx, isa).unwrap()
+            });
+            report(format!("{name} dw"), flops, &mut || direct::weight_gradient(&shape, &x, &y, &mut w, isa).unwrap());
         }
     }
 }

@@ -66,14 +66,39 @@ pub(crate) struct Kernel<S> {
     pub isa: Isa,
     pub rows: usize,
     pub columns: usize,
+    /// Steps of the depth that it takes at a time: panels go on with zeros up to a multiple of them, which divides
+    /// [`DEPTH`].
+    pub steps: usize,
+    /// How left panels are packed, if not the way that copies most of them: [`Factor::along`](super::Factor::along).
+    pub left_along: Option<Along>,
+    /// Called before tiles are computed and after the last of them, on the thread that computes them. Safe if the CPU
+    /// has `isa`.
+    pub begin: unsafe fn(),
+    pub end: unsafe fn(),
     /// Safe to call if the CPU has `isa` and
+    /// * `begin` and not yet `end` was called on the thread, if they do anything,
     /// * `left` holds `depth` steps of a panel, `(rows - 1) * DEPTH + depth` elements [`Along::Depth`] and `rows *
     ///   depth` [`Along::Rows`], and `right` holds `columns * depth`, all initialised (rows and columns the kernel's),
+    /// * both go on with zeros, for the lines that the tile has, up to a multiple of `steps`,
     /// * `c` points to `rows` × `columns` (of the tile) elements that nobody else uses at the time,
     /// * the pointer in `base` points to as many elements as the tile has columns.
     pub tile: unsafe fn(&Tile<S>),
     /// Writes the transpose: `to[c * stride + r] = from[r * DEPTH + c]` for 16 rows and the given number of columns.
     pub transpose: fn(from: &[S], columns: usize, to: &mut [S], stride: usize),
+}
+
+impl<S> Kernel<S> {
+    /// A kernel that takes the depth step by step and needs nothing done before or after.
+    pub const fn new(
+        isa: Isa,
+        rows: usize,
+        columns: usize,
+        tile: unsafe fn(&Tile<S>),
+        transpose: fn(from: &[S], columns: usize, to: &mut [S], stride: usize),
+    ) -> Self {
+        fn nothing() {}
+        Kernel { isa, rows, columns, steps: 1, left_along: None, begin: nothing, end: nothing, tile, transpose }
+    }
 }
 
 /// Rows that [`Kernel::transpose`] takes.

@@ -3,14 +3,14 @@
 //!
 //! A [`Product`] is `base + alpha * left * right`. Each factor is read from [`Rows`]: a [`Matrix`] in memory or the
 //! [`Patches`] of a convolution, as they are or transposed; they are copied into panels block by block (bf16
-//! widened, or in pairs where there is an instruction for products of pairs), so nothing of the size of a patch matrix
+//! widened, or in pairs where there are instructions for products of pairs), so nothing of the size of a patch matrix
 //! ever exists. Sums are f32 (f64 for f64), and rounded once when the
-//! result is bf16.
+//! result is bf16. Where there are tiles, products of f32 can be made of such of bf16 ([`F32Products`]).
 //!
 //! The result has the same bits for any number of threads: the depth is cut at places that only depend on the shapes,
 //! and each element is summed in one order. It may differ in its last bits between levels of vector instructions: the
-//! portable kernel rounds each product before it adds, and that for pairs of bf16 takes factors and sums below 2^-126
-//! for 0.
+//! portable kernel rounds each product before it adds, and those for pairs of bf16 take factors and sums below 2^-126
+//! for 0 and add in other orders.
 //!
 //! The scheme is the one of Goto & van de Geijn 2008 (doi 10.1145/1356052.1356053) and BLIS (doi 10.1145/2764454).
 
@@ -24,9 +24,12 @@ mod portable;
 mod region;
 mod rows;
 mod scratch;
+mod split;
 mod spread;
 mod winograd;
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -46,6 +49,7 @@ pub(crate) use convolution::{convolve, input_gradient, weight_gradient};
 pub(crate) use rows::{Matrix, Rows, Stored, Sum};
 pub(crate) use scratch::Scratch;
 pub(super) use scratch::give_back;
+pub use split::F32Products;
 pub use winograd::is_allowed as winograd_is_allowed;
 
 use kernel::Kernel;
@@ -58,7 +62,7 @@ impl Sum for f32 {
         static PORTABLE: Kernel<f32> = portable::kernel();
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 => &avx512::KERNEL,
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => &avx512::KERNEL,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &avx2::KERNEL,
             _ => &PORTABLE,
@@ -70,14 +74,34 @@ impl Sum for f32 {
         if product.isa >= Isa::Avx512Bf16
             && let (Some(left), Some(right)) = (product.left.source.halves(), product.right.source.halves())
         {
-            let left = pairs::Pairs::new(&*left, !product.left.transposed);
-            let right = pairs::Pairs::new(&*right, product.right.transposed);
-            let left = Factor { source: &left, ..product.left };
-            let right = Factor { source: &right, ..product.right };
-            return work(&Product { left, right, ..*product }, &avx512::PAIRS);
+            return by_pairs(product, [&*left, &*right], work);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if product.isa >= Isa::Amx && product.of_f32 != F32Products::Fma {
+            let products = product.of_f32.products();
+            let (source, along_rows) = (product.left.source, !product.left.transposed);
+            let left = split::Parts { source, along_rows, products, side: 0 };
+            let (source, along_rows) = (product.right.source, product.right.transposed);
+            let right = split::Parts { source, along_rows, products, side: 1 };
+            return by_pairs(product, [&left, &right], work);
         }
         work(product, Self::kernel(product.isa))
     }
+}
+
+/// Does `work` with the product of these factors in bf16, in pairs, in place of its own.
+#[cfg(target_arch = "x86_64")]
+fn by_pairs<R>(
+    product: &Product<f32>,
+    [left, right]: [&dyn Rows<half::bf16>; 2],
+    work: impl FnOnce(&Product<f32>, &'static Kernel<f32>) -> R,
+) -> R {
+    let left = pairs::Pairs::new(left, !product.left.transposed);
+    let right = pairs::Pairs::new(right, product.right.transposed);
+    let left = Factor { source: &left, ..product.left };
+    let right = Factor { source: &right, ..product.right };
+    let kernel = if product.isa >= Isa::Amx { &amx::PAIRS } else { &avx512::PAIRS };
+    work(&Product { left, right, ..*product }, kernel)
 }
 
 impl Sum for f64 {
@@ -135,6 +159,8 @@ pub(crate) struct Product<'a, S> {
     bias: Option<&'a [S]>,
     accumulate: bool,
     isa: Isa,
+    /// Where both factors are of f32.
+    of_f32: F32Products,
 }
 
 impl<'a, S: Sum> Product<'a, S> {
@@ -143,7 +169,15 @@ impl<'a, S: Sum> Product<'a, S> {
     pub fn new(left: Factor<'a, S>, right: Factor<'a, S>) -> Self {
         let ((m, k), (k_right, n)) = (left.size(), right.size());
         assert_eq!(k, k_right, "a {m}x{k} matrix times a {k_right}x{n} matrix");
-        Product { left, right, alpha: S::ONE, bias: None, accumulate: false, isa: Isa::current() }
+        Product {
+            left,
+            right,
+            alpha: S::ONE,
+            bias: None,
+            accumulate: false,
+            isa: Isa::current(),
+            of_f32: F32Products::current(),
+        }
     }
 
     /// Multiplies the product by `alpha`.
@@ -163,11 +197,16 @@ impl<'a, S: Sum> Product<'a, S> {
         Product { accumulate, ..self }
     }
 
-    /// Uses these vector instructions if the CPU has them.
-    #[cfg(test)]
+    /// Uses these vector instructions, which must be supported, instead of those in use.
     pub fn on(self, isa: Isa) -> Self {
-        assert!(isa.is_supported());
+        debug_assert!(isa.is_supported());
         Product { isa, ..self }
+    }
+
+    /// Computes products of f32 in this way instead of the one in use, where the vector instructions are those for it.
+    #[cfg(test)]
+    pub fn of_f32_by(self, of_f32: F32Products) -> Self {
+        Product { of_f32, ..self }
     }
 
     /// Rows and columns of the result, and the depth.

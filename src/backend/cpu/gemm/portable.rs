@@ -18,7 +18,7 @@ const ROWS: usize = 4;
 const COLUMNS: usize = 16;
 
 pub(super) const fn kernel<S: Sum>() -> Kernel<S> {
-    Kernel { isa: Isa::Portable, rows: ROWS, columns: COLUMNS, tile: portable_tile::<S>, transpose: transpose::<S> }
+    Kernel::new(Isa::Portable, ROWS, COLUMNS, portable_tile::<S>, transpose::<S>)
 }
 
 /// # Safety

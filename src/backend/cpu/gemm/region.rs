@@ -21,10 +21,11 @@ const PANELS_PACKED_AT_ONCE: usize = 8;
 /// Elements that are worth packing on several threads.
 const PACKED_BY_ALL: usize = 1 << 17;
 
-/// The blocks that the depth is packed and multiplied in: as few as possible, and even.
-fn depth_blocks(depth: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+/// The blocks that the depth is packed and multiplied in: as few as possible, and even, but of whole multiples of
+/// `steps` up to the last.
+fn depth_blocks(steps: usize, depth: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let blocks = depth.len().div_ceil(DEPTH).max(1);
-    by(depth.len().div_ceil(blocks).max(1), depth)
+    by(depth.len().div_ceil(blocks).max(1).next_multiple_of(steps), depth)
 }
 
 /// Which factor is meant.
@@ -62,13 +63,10 @@ impl<S: Sum> Shared<S> {
             Side::Right => kernel.columns,
         };
         let (panel, panels) = (width * DEPTH, lines.len().div_ceil(width));
-        let blocks: Vec<_> = depth_blocks(0..depth).collect();
+        let blocks: Vec<_> = depth_blocks(kernel.steps, 0..depth).collect();
         let mut memory = Scratch::of::<S>(blocks.len() * panels * panel)?;
         let pack = |(depth, lines, to): (&Range<usize>, Range<usize>, &mut [S])| match side {
-            Side::Left => {
-                factor.pack_left(kernel, lines, depth.clone(), to);
-                Ok(())
-            }
+            Side::Left => factor.pack_left(kernel, lines, depth.clone(), to),
             Side::Right => factor.pack_right(kernel, lines, depth.clone(), to),
         };
         let tasks = memory.as_mut::<S>()[..blocks.len() * panels * panel].chunks_mut(panels * panel);
@@ -117,14 +115,14 @@ impl<S: Sum> Region<'_, S> {
         // Rows packed together: a few, still in the first-level cache when they are used, while the right panels come
         // from the second level; many, if those do not fit there. Columns are packed from whole rows of the source, so
         // many are better in any case.
-        let few = self.product.left.along() == Along::Depth && self.columns.len() * DEPTH <= RIGHT_IN_CACHE;
+        let few = !self.product.left.transposed && self.columns.len() * DEPTH <= RIGHT_IN_CACHE;
         let block_rows = if few { 2 * kernel.rows } else { BLOCK_ROWS / kernel.rows * kernel.rows };
         let own_rows = self.rows.len().min(block_rows).next_multiple_of(kernel.rows);
         let mut own_left = self.left.is_none().then(|| Scratch::of::<S>(own_rows * DEPTH)).transpose()?;
         let own_columns = self.columns.len().next_multiple_of(kernel.columns);
         let mut own_right = self.right.is_none().then(|| Scratch::of::<S>(own_columns * DEPTH)).transpose()?;
 
-        for (i, depth) in depth_blocks(self.depth.clone()).enumerate() {
+        for (i, depth) in depth_blocks(kernel.steps, self.depth.clone()).enumerate() {
             let base = if i == 0 { base } else { Base::Result };
             if let Some(own) = &mut own_right {
                 self.product.right.pack_right(kernel, self.columns.clone(), depth.clone(), own.as_mut())?;
@@ -136,14 +134,14 @@ impl<S: Sum> Region<'_, S> {
             };
             for rows in by(block_rows, self.rows.clone()) {
                 if let Some(own) = &mut own_left {
-                    self.product.left.pack_left(kernel, rows.clone(), depth.clone(), own.as_mut());
+                    self.product.left.pack_left(kernel, rows.clone(), depth.clone(), own.as_mut())?;
                 }
                 let left = match (&own_left, self.left) {
                     (Some(own), _) => own.as_ref(),
                     (_, Some(shared)) => shared.panels(i, rows.start),
                     _ => &[],
                 };
-                let block = Block { left, right, along: self.product.left.along(), depth: depth.len(), alpha };
+                let block = Block { left, right, along: self.product.left.along(kernel), depth: depth.len(), alpha };
                 let first = rows.start - self.rows.start;
                 // SAFETY: passed on; the block's rows are among the region's.
                 unsafe {
@@ -180,6 +178,8 @@ impl<S: Sum> Block<'_, S> {
         let right_panels = self.right.chunks_exact(kernel.columns * DEPTH);
         assert!(left_panels.len() * kernel.rows >= rows && right_panels.len() * kernel.columns >= columns);
         assert!(self.depth <= DEPTH);
+        // SAFETY: the kernel is one that the CPU can run, as every product's is.
+        unsafe { (kernel.begin)() };
         for (column, right) in (0..columns).step_by(kernel.columns).zip(right_panels) {
             for (row, left) in (0..rows).step_by(kernel.rows).zip(left_panels.clone()) {
                 let tile = Tile {
@@ -202,5 +202,7 @@ impl<S: Sum> Block<'_, S> {
                 unsafe { (kernel.tile)(&tile) };
             }
         }
+        // SAFETY: as of `begin`, on the same thread.
+        unsafe { (kernel.end)() };
     }
 }

@@ -63,7 +63,8 @@ pub(crate) trait Sum: Stored<Sum = Self> + Accumulator + InVectors + bytemuck::P
     const ONE: Self;
     /// Whether sums may be made in a faster way that rounds a little more than the plain one.
     const MAY_BE_FAST: bool;
-    /// The kernel for a level of vector instructions.
+    /// The kernel for a level of vector instructions: one of [`Kernel::new`](super::kernel::Kernel::new), which needs
+    /// nothing done before or after.
     fn kernel(isa: Isa) -> &'static super::kernel::Kernel<Self>;
     /// Does `work` with the product and its kernel: with factors of pairs, where both are of bf16 and the level has
     /// instructions for those.

@@ -9,7 +9,7 @@ use super::rows::{Matrix, Stored};
 use super::scratch::Scratch;
 use super::{Factor, Product};
 use crate::backend::convolution::Convolution;
-use crate::backend::cpu::isa::Kernel;
+use crate::backend::cpu::isa::{Isa, Kernel};
 use crate::backend::cpu::parallel::{parts, with_vector_instructions};
 use crate::error::Result;
 
@@ -37,6 +37,7 @@ pub(super) fn input_gradient<T: Stored>(
     weight: &[T],
     bias: Option<&[T::Sum]>,
     dx: &mut [T],
+    isa: Isa,
 ) -> Result<()> {
     let (pixels, row) = (shape.out_height() * shape.out_width(), shape.taps() * shape.inputs);
     let images = (AT_ONCE / (pixels * row)).clamp(1, shape.batch.max(1));
@@ -48,7 +49,7 @@ pub(super) fn input_gradient<T: Stored>(
         let rows = dy.len() / shape.outputs;
         let dy = Matrix::new(dy, rows, shape.outputs);
         let shares = &mut scratch.as_mut::<T::Sum>()[..rows * row];
-        Product::new(Factor::plain(&dy), Factor::plain(&weight)).write(shares, row)?;
+        Product::new(Factor::plain(&dy), Factor::plain(&weight)).on(isa).write(shares, row)?;
         let (line, shares) = (shape.width * shape.inputs, &*shares);
         let lines = (AT_ONCE / 64 / line).max(1);
         let work = lines * line * shape.taps().div_ceil(shape.stride * shape.stride);

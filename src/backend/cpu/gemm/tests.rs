@@ -8,7 +8,7 @@ use super::*;
 use crate::backend::convolution::Convolution;
 use crate::error::Error;
 
-/// Levels that this CPU can run.
+/// Levels that this CPU can run, or a model of it.
 pub(super) fn levels() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| {
         if !isa.is_supported() {
@@ -287,25 +287,35 @@ fn convolutions_are_exact_on_integers() {
             let bias = numbers.integers(outputs);
             let plain = plain_convolution(&shape, &x, &w, &dy);
 
-            let mut y = vec![f32::NAN; dy.len()];
-            direct::convolve(&shape, &x, &w, Some(&bias), &mut y).unwrap();
-            let expected: Vec<f32> = plain.y.iter().enumerate().map(|(i, y)| y + bias[i % outputs]).collect();
-            assert!(y == expected, "y of {shape:?}");
-
-            let (mut dx, mut dw) = (vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
-            direct::input_gradient(&shape, &dy, &w, None, &mut dx).unwrap();
-            direct::weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
-            assert!(dx == plain.dx, "dx of {shape:?}");
-            assert!(dw == plain.dw, "dw of {shape:?}");
-
-            let mut y = vec![bf16::NAN; dy.len()];
-            direct::convolve(&shape, &narrow(&x), &narrow(&w), None, &mut y).unwrap();
-            assert!(y == narrow(&plain.y), "bf16 y of {shape:?}");
+            let biased: Vec<f32> = plain.y.iter().enumerate().map(|(i, y)| y + bias[i % outputs]).collect();
+            for isa in levels() {
+                let mut y = vec![f32::NAN; dy.len()];
+                direct::convolve(&shape, &x, &w, Some(&bias), &mut y, isa).unwrap();
+                assert!(y == biased, "{isa} y of {shape:?}");
+                let (mut dx, mut dw) = (vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
+                direct::input_gradient(&shape, &dy, &w, None, &mut dx, isa).unwrap();
+                direct::weight_gradient(&shape, &x, &dy, &mut dw, isa).unwrap();
+                assert!(dx == plain.dx, "{isa} dx of {shape:?}");
+                assert!(dw == plain.dw, "{isa} dw of {shape:?}");
+                check_bf16_convolution(&shape, &x, &w, &dy, &plain, isa);
+            }
             let mut dx = vec![f64::NAN; x.len()];
-            direct::input_gradient(&shape, &wide(&dy), &wide(&w), None, &mut dx).unwrap();
+            direct::input_gradient(&shape, &wide(&dy), &wide(&w), None, &mut dx, Isa::Portable).unwrap();
             assert!(dx == wide(&plain.dx), "f64 dx of {shape:?}");
         }
     }
+}
+
+/// The direct way's three products in bf16: of the same integers, with sums that are exact in f32 and rounded once.
+fn check_bf16_convolution(shape: &Convolution, x: &[f32], w: &[f32], dy: &[f32], plain: &PlainConvolution, isa: Isa) {
+    let [x, w, dy] = [x, w, dy].map(narrow);
+    let (mut y, mut dx, mut dw) = (vec![bf16::NAN; dy.len()], vec![bf16::NAN; x.len()], vec![bf16::NAN; w.len()]);
+    direct::convolve(shape, &x, &w, None, &mut y, isa).unwrap();
+    direct::input_gradient(shape, &dy, &w, None, &mut dx, isa).unwrap();
+    direct::weight_gradient(shape, &x, &dy, &mut dw, isa).unwrap();
+    assert!(y == narrow(&plain.y), "{isa} bf16 y of {shape:?}");
+    assert!(dx == narrow(&plain.dx), "{isa} bf16 dx of {shape:?}");
+    assert!(dw == narrow(&plain.dw), "{isa} bf16 dw of {shape:?}");
 }
 
 #[test]
@@ -321,13 +331,16 @@ fn large_convolutions_are_exact_on_integers() {
         let w = numbers.integers(shape.outputs * shape.taps() * shape.inputs);
         let dy = numbers.integers(shape.out_pixels() * shape.outputs);
         let plain = plain_convolution(&shape, &x, &w, &dy);
-        let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-        direct::convolve(&shape, &x, &w, None, &mut y).unwrap();
-        direct::input_gradient(&shape, &dy, &w, None, &mut dx).unwrap();
-        direct::weight_gradient(&shape, &x, &dy, &mut dw).unwrap();
-        assert!(y == plain.y, "y of {shape:?}");
-        assert!(dx == plain.dx, "dx of {shape:?}");
-        assert!(dw == plain.dw, "dw of {shape:?}");
+        for isa in levels() {
+            let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+            direct::convolve(&shape, &x, &w, None, &mut y, isa).unwrap();
+            direct::input_gradient(&shape, &dy, &w, None, &mut dx, isa).unwrap();
+            direct::weight_gradient(&shape, &x, &dy, &mut dw, isa).unwrap();
+            assert!(y == plain.y, "{isa} y of {shape:?}");
+            assert!(dx == plain.dx, "{isa} dx of {shape:?}");
+            assert!(dw == plain.dw, "{isa} dw of {shape:?}");
+            check_bf16_convolution(&shape, &x, &w, &dy, &plain, isa);
+        }
     }
 }
 

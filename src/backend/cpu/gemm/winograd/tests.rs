@@ -48,9 +48,9 @@ fn fast<T: Stored>(s: &Convolution, x: &[T], w: &[T], dy: &[T], bias: &[T::Sum],
 fn plain<T: Stored>(s: &Convolution, x: &[T], w: &[T], dy: &[T], bias: &[T::Sum]) -> [Vec<T>; 3] {
     let nan = |count: usize| vec![T::round(T::Sum::of(f64::NAN)); count];
     let (mut y, mut dx, mut dw) = (nan(dy.len()), nan(x.len()), nan(w.len()));
-    direct::convolve(s, x, w, Some(bias), &mut y).unwrap();
-    direct::input_gradient(s, dy, w, None, &mut dx).unwrap();
-    direct::weight_gradient(s, x, dy, &mut dw).unwrap();
+    direct::convolve(s, x, w, Some(bias), &mut y, Isa::current()).unwrap();
+    direct::input_gradient(s, dy, w, None, &mut dx, Isa::current()).unwrap();
+    direct::weight_gradient(s, x, dy, &mut dw, Isa::current()).unwrap();
     [y, dx, dw]
 }
 
