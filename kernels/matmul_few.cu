@@ -2,7 +2,8 @@
 //   for one sample.
 //   y [m, n]    a [m, k]    b [n, k]    bias [n]
 // One warp makes a column of y, all of its rows: it reads its row of b once, and a, which everybody reads, from the
-// cache. Sums are fp32, of every WARP * N-th run of N elements by a lane, then over the warp.
+// cache. Sums are fp32: of every WARP-th run of N elements by a lane, then over the warp. N follows from k (`run`), and
+// the address (`wide`) only says whether a run is read at once.
 #include "device/veridical.cuh"
 
 struct MatmulFewParams {
@@ -13,10 +14,20 @@ struct MatmulFewParams {
     uint32_t m;
     uint32_t n;
     uint32_t k;
+    uint32_t run;
     uint32_t wide;
+    uint32_t unused;
 };
 
-template <class T, int N, int ROWS>
+template <int N, bool WIDE, class T>
+DEVICE vec<T, N> run_of(gptr<const T> from, uint64_t i) {
+    if constexpr (WIDE) return load_vec<N>(from, i);
+    vec<T, N> v;
+    for (int j = 0; j < N; j++) v[j] = from[i + j];
+    return v;
+}
+
+template <class T, int N, bool WIDE, int ROWS>
 DEVICE void few(const MatmulFewParams& p) {
     int rows = (int)p.m;
     auto a = p.a.as<const T>();
@@ -27,10 +38,10 @@ DEVICE void few(const MatmulFewParams& p) {
         float sum[ROWS];
         for (int r = 0; r < ROWS; r++) sum[r] = 0.0f;
         for (uint64_t i = lane() * N; i < p.k; i += WARP * N) {
-            auto weight = load_vec<N>(b, i);
+            auto weight = run_of<N, WIDE>(b, i);
             for (int r = 0; r < ROWS; r++) {
                 if (r >= rows) break;
-                auto value = load_vec<N>(a, (uint64_t)r * p.k + i);
+                auto value = run_of<N, WIDE>(a, (uint64_t)r * p.k + i);
                 for (int j = 0; j < N; j++) sum[r] += to_float(value[j]) * to_float(weight[j]);
             }
         }
@@ -42,17 +53,19 @@ DEVICE void few(const MatmulFewParams& p) {
     }
 }
 
-template <class T, int N>
+template <class T, int N, bool WIDE>
 DEVICE void few(const MatmulFewParams& p) {
-    if (p.m == 1) few<T, N, 1>(p);
-    else if (p.m <= 4) few<T, N, 4>(p);
-    else few<T, N, 8>(p);
+    if (p.m == 1) few<T, N, WIDE, 1>(p);
+    else if (p.m <= 4) few<T, N, WIDE, 4>(p);
+    else few<T, N, WIDE, 8>(p);
 }
 
 template <class T>
 DEVICE void few(const MatmulFewParams& p) {
-    if (p.wide) few<T, 16 / sizeof(T)>(p);
-    else few<T, 1>(p);
+    constexpr int N = 16 / sizeof(T);
+    if (p.run == 1) few<T, 1, false>(p);
+    else if (p.wide) few<T, N, true>(p);
+    else few<T, N, false>(p);
 }
 
 KERNEL_BOUNDS(matmul_fwd_nt_few_f32, MatmulFewParams, 128) { few<float>(p); }

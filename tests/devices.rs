@@ -2,7 +2,7 @@
 
 mod hardware;
 
-use veridical::{DType, Device, Error, Tensor};
+use veridical::{DType, Device, Error, Tensor, ops};
 
 /// The text of the error that `result` must be.
 fn refused(result: veridical::Result<Device>) -> String {
@@ -107,4 +107,48 @@ fn more_memory_than_there_is_has_its_own_error() {
         assert!(matches!(error, Error::OutOfMemory { bytes, .. } if bytes == 4 * elements), "{device}: {error}");
         assert!(error.to_string().contains("smaller batch"), "{error}");
     }
+}
+
+/// What a graph is made of, on every device: uploads and zeroings, a copy, kernels of both generations, and weights that
+/// are freed while it runs.
+#[test]
+fn every_device_replays_what_it_did() {
+    for device in hardware::devices().into_iter().filter(|device| matches!(device, Device::Gpu(_))) {
+        let numbers = |count: usize, seed: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * seed).sin()).collect() };
+        let weight = |seed| {
+            let weight = Tensor::from_slice(&numbers(256 * 128, seed), [256, 128], &device).unwrap();
+            ops::cast(&weight, DType::BF16).unwrap().into_value()
+        };
+        let run = |x: &[Tensor], weight: &Tensor| {
+            let product = ops::linear(ops::cast(&x[0], DType::BF16)?, weight, None::<&veridical::Var>)?;
+            let bias = Tensor::from_slice(&numbers(256, 0.3), [256], &device)?;
+            let sum = ops::add(ops::cast(&product, DType::F32)?, &bias)?;
+            let zeros = Tensor::zeros([128, 8], DType::F32, &device)?;
+            Ok(ops::concat(&[&sum, &zeros.into()], 1)?.into_value())
+        };
+        let mut replayed = veridical::tensor::Replayed::default();
+        for (round, seed) in [0.9, 0.11].into_iter().enumerate() {
+            let weight = weight(seed);
+            for call in 0..4 {
+                let x = Tensor::from_slice(&numbers(128 * 128, 0.01 * (call + 1) as f32), [128, 128], &device).unwrap();
+                let found = replayed.call(&[&x], |x| run(x, &weight)).unwrap();
+                assert_eq!(replayed.is_graph(), call >= 1, "{device}, round {round}, call {call}");
+                assert_eq!(
+                    numbers_of(&found),
+                    numbers_of(&run(&[x], &weight).unwrap()),
+                    "{device}, round {round}, call {call}"
+                );
+            }
+        }
+        // While it is under way.
+        let weight = weight(0.5);
+        let x = Tensor::zeros([128, 128], DType::F32, &device).unwrap();
+        let last = (0..3).map(|_| replayed.call(&[&x], |x| run(x, &weight)).unwrap()).last().unwrap();
+        drop(replayed);
+        assert_eq!(numbers_of(&last), numbers_of(&run(&[x], &weight).unwrap()), "{device}");
+    }
+}
+
+fn numbers_of(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_vec().unwrap()
 }

@@ -59,7 +59,7 @@ impl Denoise for Conditioned<'_> {
         let factors = denoiser.factors(&sigmas, &input.device())?;
         let (weights, compute) = (&self.weights, self.compute);
         let conditions = Conditions { class_labels: self.labels.as_ref(), augment_labels: None };
-        let denoised = self.call.call(&[&input, &factors], &mut |arguments| {
+        let denoised = self.call.call(&[&input, &factors], |arguments| {
             let cx = Context::inference(weights).compute_in(compute);
             Ok(denoiser.combine(&cx, &(&arguments[0]).into(), &arguments[1], conditions)?.into_value())
         })?;

@@ -18,11 +18,15 @@ const TRIES: usize = 3;
 /// all at once. At small sizes a network's call is bound by the host, which starts hundreds of kernels; a graph is
 /// started once.
 ///
-/// The result is the same, bit for bit. What is captured are launches with their parameters: numbers that the host
-/// works out from the arguments or draws would be those of the second call for ever, and so would be the way that it
-/// takes. A function that asks something else of the device in its second call than in the first is therefore called
-/// as it is, and so is one that reads numbers back; but one that changes its mind later is not noticed. Memory that it
-/// uses besides its arguments may change; where it is freed the function is captured anew.
+/// The result is the same as that of a plain call with arguments in memory of their own, bit for bit. What is captured
+/// are launches with their parameters, so the function must be one:
+///
+/// * Its numbers and the way that it takes depend on nothing but the values of its arguments, and on those on the device
+///   alone. A function that asks something else of the device in its second call than in the first is called as it is,
+///   and so is one that reads numbers back; but one that changes its mind later is not noticed.
+/// * Other tensors that it reads, such as weights, are the same ones at every call: where one is given up its memory
+///   goes, and the function is captured anew, but while a copy is kept elsewhere the graph goes on reading that.
+/// * It writes to no tensor in place, and all that it asks of the device it asks on the calling thread.
 ///
 /// `VERIDICAL_GRAPHS=off` calls every function as it is.
 ///
@@ -33,7 +37,7 @@ const TRIES: usize = 3;
 /// let mut doubled = Replayed::default();
 /// for x in [1.0f32, 2.0, 3.0] {
 ///     let x = Tensor::from_slice(&[x], [1], &Device::Cpu)?;
-///     let y = doubled.call(&[&x], &mut |x| Ok(ops::add(&x[0], &x[0])?.into_value()))?;
+///     let y = doubled.call(&[&x], |x| Ok(ops::add(&x[0], &x[0])?.into_value()))?;
 ///     assert_eq!(y.item()?, 2.0 * x.item()?);
 /// }
 /// # Ok(())
@@ -42,7 +46,9 @@ const TRIES: usize = 3;
 #[derive(Default)]
 pub struct Replayed {
     state: State,
-    /// Captures that did not lead to a graph.
+    /// What the state is of.
+    of: Option<Arguments>,
+    /// Captures since there was a graph.
     tries: usize,
 }
 
@@ -54,19 +60,23 @@ enum State {
     Once(Prepared, Commands),
     /// A graph with what it reads, and where its result is.
     Graph(Prepared, Graph, Place),
-    /// Cannot be a graph.
+    /// Not for these arguments.
     Never,
+}
+
+/// Shapes and dtypes of arguments, and the GPU that they are on.
+struct Arguments {
+    gpu: Gpu,
+    forms: Vec<(Shape, DType)>,
 }
 
 /// Where a graph's arguments are, and its memory.
 struct Prepared {
-    gpu: Gpu,
     arguments: Vec<Tensor>,
     pool: Arc<Pool>,
 }
 
 /// A tensor within a pool's memory.
-#[derive(PartialEq)]
 struct Place {
     address: u64,
     shape: Shape,
@@ -76,40 +86,33 @@ struct Place {
 impl Replayed {
     /// `f(arguments)`. Errors with `f`.
     ///
-    /// Arguments of other shapes, dtypes or devices than before begin anew.
-    pub fn call(&mut self, arguments: &[&Tensor], f: &mut dyn FnMut(&[Tensor]) -> Result<Tensor>) -> Result<Tensor> {
+    /// Arguments of other shapes, dtypes or devices than before begin anew. Where memory is too short for a capture, `f`
+    /// is called as it is, perhaps after a call that failed.
+    pub fn call(&mut self, arguments: &[&Tensor], f: impl FnMut(&[Tensor]) -> Result<Tensor>) -> Result<Tensor> {
+        let mut f = f;
         let plainly = |f: &mut dyn FnMut(&[Tensor]) -> Result<Tensor>| {
             f(&arguments.iter().map(|&tensor| tensor.clone()).collect::<Vec<_>>())
         };
         // What is part of a larger capture belongs to it.
-        let Some(gpu) = common_gpu(arguments).filter(|_| is_allowed() && !capture::is_on()) else { return plainly(f) };
-        if self.prepared().is_some_and(|prepared| !prepared.fits(&gpu, arguments)) {
-            *self = Replayed::default();
+        let Some(gpu) = common_gpu(arguments).filter(|_| is_allowed() && !capture::is_on()) else {
+            return plainly(&mut f);
+        };
+        if !self.of.as_ref().is_some_and(|of| of.fit(&gpu, arguments)) {
+            if matches!(self.state, State::Graph(..)) {
+                self.tries = 0;
+            }
+            self.state = State::New;
+            self.of = Some(Arguments::of(gpu.clone(), arguments));
         }
-        match std::mem::take(&mut self.state) {
-            State::Never => {
+        match self.captured_or_replayed(&gpu, arguments, &mut f) {
+            Ok(Some(result)) => Ok(result),
+            Ok(None) => plainly(&mut f),
+            // The pool keeps memory of every size apart, and may want more than there is. It is given back by now.
+            Err(Error::OutOfMemory { .. }) => {
                 self.state = State::Never;
-                plainly(f)
+                plainly(&mut f)
             }
-            State::Graph(mut prepared, graph, place) => {
-                if prepared.take(arguments)? && graph.run()? {
-                    let result = place.copy(&graph, &gpu);
-                    self.state = State::Graph(prepared, graph, place);
-                    return result;
-                }
-                // What it addressed is freed, and there again elsewhere.
-                drop((prepared, graph));
-                self.capture(Prepared::new(&gpu, arguments)?, None, f)
-            }
-            State::New => match Prepared::new(&gpu, arguments) {
-                Ok(prepared) => self.capture(prepared, None, f),
-                Err(error) if is_out_of_memory(&error) => plainly(f),
-                Err(error) => Err(error),
-            },
-            State::Once(mut prepared, before) => match prepared.take(arguments)? {
-                true => self.capture(prepared, Some(before), f),
-                false => plainly(f),
-            },
+            Err(error) => Err(error),
         }
     }
 
@@ -118,53 +121,72 @@ impl Replayed {
         matches!(self.state, State::Graph(..))
     }
 
-    fn prepared(&self) -> Option<&Prepared> {
-        match &self.state {
-            State::Once(prepared, _) | State::Graph(prepared, ..) => Some(prepared),
-            State::New | State::Never => None,
+    /// The result, or `None` where the function is to be called as it is.
+    fn captured_or_replayed(
+        &mut self,
+        gpu: &Gpu,
+        arguments: &[&Tensor],
+        f: &mut dyn FnMut(&[Tensor]) -> Result<Tensor>,
+    ) -> Result<Option<Tensor>> {
+        match std::mem::take(&mut self.state) {
+            State::Never => {
+                self.state = State::Never;
+                Ok(None)
+            }
+            State::Graph(mut prepared, mut graph, place) => {
+                if prepared.take(arguments)? && graph.run()? {
+                    let result = place.copy(&graph, gpu)?;
+                    self.state = State::Graph(prepared, graph, place);
+                    return Ok(Some(result));
+                }
+                // What it addressed is freed, and there again elsewhere.
+                drop((graph, prepared));
+                self.tries = 0;
+                self.capture(gpu, Prepared::new(gpu, arguments)?, None, f)
+            }
+            State::New if self.tries < TRIES => self.capture(gpu, Prepared::new(gpu, arguments)?, None, f),
+            State::New => Ok(None),
+            State::Once(mut prepared, before) => match prepared.take(arguments)? {
+                true => self.capture(gpu, prepared, Some(before), f),
+                false => Ok(None),
+            },
         }
     }
 
     /// Calls the function and captures what it does; makes a graph of it if that is what it did `before`.
     fn capture(
         &mut self,
+        gpu: &Gpu,
         prepared: Prepared,
         before: Option<Commands>,
         f: &mut dyn FnMut(&[Tensor]) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let Prepared { gpu, arguments, pool } = &prepared;
-        let (result, captured) = gpu.capture(pool, || f(arguments));
-        let captured_result = match result {
-            Ok(result) => result,
-            // The pool keeps memory of every size apart, and may want more than there is.
-            Err(error) if is_out_of_memory(&error) => {
-                self.state = State::Never;
-                let arguments = arguments.clone();
-                drop((before, captured, prepared));
-                return f(&arguments);
-            }
-            Err(error) => return Err(error),
-        };
+    ) -> Result<Option<Tensor>> {
         self.tries += 1;
-        self.state = State::Never;
-        // A result elsewhere than in the pool is an argument, or somebody's memory.
-        let Some(place) = Place::of(&captured_result, gpu, pool) else { return Ok(captured_result) };
+        let Prepared { arguments, pool } = &prepared;
+        let (captured_result, captured) = gpu.capture(pool, || f(arguments));
+        let captured_result = captured_result?;
+        let Some(place) = Place::of(&captured_result, gpu, pool) else {
+            // An argument, or somebody's memory.
+            self.state = State::Never;
+            return captured_result.in_own_memory().map(Some);
+        };
         let result = captured_result.in_own_memory()?;
         drop(captured_result);
-        // What is kept from one call to the next would be overwritten.
-        if captured.refused.is_some() || !pool.start_over() {
-            return Ok(result);
+        if captured.refused.is_some() {
+            self.state = State::Never;
+        } else if !pool.start_over() {
+            // Something is kept from this call to the next, where it would be overwritten. Perhaps it is there now.
+            self.state = State::New;
+        } else if before.is_some_and(|before| before == captured.commands) {
+            let graph = gpu.graph(captured, pool.clone())?;
+            self.state = State::Graph(prepared, graph, place);
+            self.tries = 0;
+        } else if self.tries < TRIES {
+            self.state = State::Once(prepared, captured.commands);
+        } else {
+            self.state = State::Never;
         }
-        match before {
-            Some(before) if before == captured.commands => {
-                let graph = gpu.graph(captured, pool.clone())?;
-                self.state = State::Graph(prepared, graph, place);
-                self.tries = 0;
-            }
-            _ if self.tries < TRIES => self.state = State::Once(prepared, captured.commands),
-            _ => {}
-        }
-        Ok(result)
+        Ok(Some(result))
     }
 }
 
@@ -178,7 +200,7 @@ impl Clone for Replayed {
 impl fmt::Debug for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.state {
-            State::New => "not captured yet",
+            State::New => "not captured",
             State::Once(..) => "captured once",
             State::Graph(..) => "a graph",
             State::Never => "called as it is",
@@ -186,16 +208,22 @@ impl fmt::Debug for Replayed {
     }
 }
 
+impl Arguments {
+    fn of(gpu: Gpu, arguments: &[&Tensor]) -> Self {
+        Arguments { gpu, forms: arguments.iter().map(|tensor| (tensor.shape.clone(), tensor.dtype)).collect() }
+    }
+
+    fn fit(&self, gpu: &Gpu, arguments: &[&Tensor]) -> bool {
+        let forms = arguments.iter().map(|tensor| (&tensor.shape, tensor.dtype));
+        self.gpu.same(gpu) && self.forms.iter().map(|(shape, dtype)| (shape, *dtype)).eq(forms)
+    }
+}
+
 impl Prepared {
     /// With copies of the arguments, which keep their place.
     fn new(gpu: &Gpu, arguments: &[&Tensor]) -> Result<Self> {
         let arguments = arguments.iter().map(|tensor| tensor.in_own_memory()).collect::<Result<_>>()?;
-        Ok(Prepared { gpu: gpu.clone(), arguments, pool: gpu.pool() })
-    }
-
-    fn fits(&self, gpu: &Gpu, arguments: &[&Tensor]) -> bool {
-        let same = |(own, given): (&Tensor, &&Tensor)| own.shape == given.shape && own.dtype == given.dtype;
-        self.gpu.same(gpu) && self.arguments.len() == arguments.len() && self.arguments.iter().zip(arguments).all(same)
+        Ok(Prepared { arguments, pool: gpu.pool() })
     }
 
     /// Copies arguments to where the last ones were, if nobody kept those.
@@ -234,10 +262,6 @@ impl Tensor {
         let storage = Arc::new(self.storage.copy(self.bytes())?);
         Ok(Tensor { storage, offset: 0, shape: shape.clone(), dtype: *dtype })
     }
-}
-
-fn is_out_of_memory(error: &Error) -> bool {
-    matches!(error, Error::OutOfMemory { .. })
 }
 
 /// The GPU that all of these are on.

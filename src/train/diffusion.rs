@@ -227,7 +227,11 @@ impl Trained for DiffusionTraining<'_> {
         let indices = self.indices(step, observer);
         let (batch, micro) = (self.at.config.train.batch, self.at.config.train.part());
         let (at, trainer) = (&self.at, &mut self.trainer);
-        let tick = trainer.step_of(batch, micro, &mut Step::new(at, &mut self.batches, &mut self.early, step, indices));
+        let mut parts = Step::new(at, &mut self.batches, &mut self.early, step, indices);
+        let tick = trainer.step_of(batch, micro, &mut parts);
+        if tick.is_ok() {
+            parts.finish();
+        }
         tick.map_err(|error| match error {
             Error::NonFinite { what, found } => {
                 Error::NonFinite { what: format!("{what} of {}", at.model.denoiser().model_type()), found }

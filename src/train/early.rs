@@ -28,6 +28,11 @@ impl Early {
         }
     }
 
+    fn keep(&mut self, step: u64, part: Range<usize>, samples: Result<Samples>) {
+        // A stop is of this moment.
+        self.samples = Some((step, part, samples)).filter(|(.., samples)| !matches!(samples, Err(Error::Stopped)));
+    }
+
     fn samples(&mut self, step: u64, range: &Range<usize>) -> Option<Result<Samples>> {
         let (of, part, samples) = self.samples.take()?;
         (of == step && part == *range).then_some(samples)
@@ -57,6 +62,11 @@ impl<'s, 'a> Step<'s, 'a> {
         Step { at, batches, early, step, indices, asked: Vec::new() }
     }
 
+    /// The step was made: the next one will ask for the same parts.
+    pub fn finish(self) {
+        self.early.last = self.asked;
+    }
+
     fn of_part(&self, range: Range<usize>) -> Result<Samples> {
         match &self.indices {
             Ok(indices) => self.at.samples(self.step, range.start, &indices[range]),
@@ -70,9 +80,13 @@ impl<'s, 'a> Step<'s, 'a> {
         if step >= self.at.config.train.steps() {
             return;
         }
-        let indices = self.batches.at(step);
+        let indices = match self.batches.at(step) {
+            // It is of this step, not of the next.
+            Err(Error::Stopped) => return,
+            indices => indices,
+        };
         if let Some(part) = indices.as_ref().ok().and_then(|indices| indices.get(range.clone())) {
-            self.early.samples = Some((step, range.clone(), self.at.samples(step, range.start, part)));
+            self.early.keep(step, range.clone(), self.at.samples(step, range.start, part));
         }
         self.early.indices = Some((step, indices));
     }
@@ -100,7 +114,8 @@ impl Parts for Step<'_, '_> {
         let asked = self.asked.len();
         let is_whole = asked == 1 && self.asked[0] == (0..self.at.config.train.batch);
         if let Some(next) = self.early.last.get(asked).cloned().filter(|_| !is_whole) {
-            self.early.samples = Some((self.step, next.clone(), self.of_part(next)));
+            let samples = self.of_part(next.clone());
+            self.early.keep(self.step, next, samples);
         } else if is_whole || asked == self.early.last.len() {
             self.begin_next(self.asked[0].clone());
         }
@@ -108,8 +123,50 @@ impl Parts for Step<'_, '_> {
     }
 }
 
-impl Drop for Step<'_, '_> {
-    fn drop(&mut self) {
-        self.early.last = std::mem::take(&mut self.asked);
+#[cfg(all(test, feature = "emulator"))]
+mod tests {
+    use super::*;
+    use crate::data::{DataSet, Images};
+    use crate::train::RunConfig;
+
+    /// What was made early is there when it is asked for, for every part from the second step on.
+    #[test]
+    fn samples_are_there_before_their_step() {
+        const SETTINGS: &str = "
+            [model]
+            model_channels = 8
+            channel_mult = [1]
+            num_blocks = 1
+            attn_resolutions = []
+            [train]
+            device = 'emulator'
+            batch = 4
+            images = 12
+        ";
+        let config = RunConfig::build(None, Some(SETTINGS), &[]).unwrap();
+        let images = Images::new(vec![0.5; 10 * 16], vec![0; 10], [4, 4, 1], 1).unwrap();
+        let class_names = vec!["one".into()];
+        let data = DataSet { name: "grey".into(), train: images, test: None, class_names, reading: Default::default() };
+        let at = Prepared::new(&config, &data).unwrap();
+        let (mut batches, mut early) = (config.batches(10).unwrap(), Early::default());
+        for cut in [vec![0..4], vec![0..2, 2..4]] {
+            early.last.clear();
+            for number in 0..3 {
+                let indices = early.indices(number, &mut batches);
+                let mut step = Step::new(&at, &mut batches, &mut early, number, indices);
+                for part in &cut {
+                    let known = step.early.samples(number, part);
+                    // In the first step nobody knows how many parts there are, but for a whole batch.
+                    let is_known = cut.len() == 1 || part.start > 0 || number > 1;
+                    let expected = number > 0 && is_known;
+                    assert_eq!(known.is_some_and(|samples| samples.is_ok()), expected, "step {number}, {part:?}");
+                    step.asked.push(part.clone());
+                    step.meanwhile();
+                }
+                step.finish();
+            }
+            // The run is over.
+            assert!(early.samples.is_none() && early.indices.is_none());
+        }
     }
 }

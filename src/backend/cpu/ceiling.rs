@@ -120,6 +120,7 @@ const SUMS: usize = 12;
 fn per_step(isa: Isa) -> f64 {
     let lanes = match isa {
         Isa::Portable => 4,
+        Isa::Neon => 8,
         Isa::Avx2 => 8,
         Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => 16,
     };
@@ -134,6 +135,9 @@ fn multiply_adds(isa: Isa, steps: usize) -> f32 {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { multiply_adds_avx2(steps) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => unsafe { multiply_adds_neon(steps) },
         _ => multiply_adds_portable(steps),
     }
 }
@@ -149,6 +153,21 @@ fn multiply_adds_portable(steps: usize) -> f32 {
         }
     }
     sums.iter().flatten().sum()
+}
+
+/// Two vectors for each of the sums, as some have four units.
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn multiply_adds_neon(steps: usize) -> f32 {
+    use std::arch::aarch64::*;
+    let (factor, step) = (vdupq_n_f32(black_box(0.999)), vdupq_n_f32(black_box(0.001)));
+    let mut sums = [vdupq_n_f32(1.0); 2 * SUMS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = vfmaq_f32(step, *sum, factor);
+        }
+    }
+    vaddvq_f32(sums.into_iter().fold(vdupq_n_f32(0.0), |a, b| vaddq_f32(a, b)))
 }
 
 #[cfg(target_arch = "x86_64")]

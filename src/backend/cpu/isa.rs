@@ -12,6 +12,8 @@ use super::amx;
 pub enum Isa {
     /// What the compiler assumes of every CPU of the architecture.
     Portable,
+    /// 128-bit vectors with fused multiply-add, which every 64-bit Arm has.
+    Neon,
     /// 256-bit vectors with fused multiply-add.
     Avx2,
     /// 512-bit vectors.
@@ -26,7 +28,7 @@ pub enum Isa {
 
 impl Isa {
     /// Every level, lowest first.
-    pub const ALL: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
+    pub const ALL: [Isa; 6] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
     /// Whether this CPU can run it, and the system lets it. Tests can also run what is [modelled](amx::model).
     pub fn is_supported(self) -> bool {
@@ -50,6 +52,8 @@ impl Isa {
     fn is_in_cpu(self) -> bool {
         match self {
             Isa::Portable => true,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => true,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
@@ -66,7 +70,7 @@ impl Isa {
         }
     }
 
-    /// The level in use: what `VERIDICAL_CPU_KERNEL` (`amx`, `avx512bf16`, `avx512`, `avx2` or `portable`) asks
+    /// The level in use: what `VERIDICAL_CPU_KERNEL` (`amx`, `avx512bf16`, `avx512`, `avx2`, `neon` or `portable`) asks
     /// for, otherwise the best there is. A level that this machine lacks, or a name that is none of these, is reported
     /// once on standard error and passed over.
     pub fn current() -> Isa {
@@ -154,6 +158,7 @@ impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Isa::Portable => "portable",
+            Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Avx512Bf16 => "avx512bf16",
@@ -172,7 +177,7 @@ fn choose(wanted: Option<&str>, lack: impl Fn(Isa) -> Option<String>) -> (Isa, O
     };
     match Isa::ALL.into_iter().find(|isa| isa.to_string() == wanted) {
         Some(isa) => lack(isa).map_or((isa, None), passed_over),
-        None => passed_over("expected amx, avx512bf16, avx512, avx2 or portable".into()),
+        None => passed_over("expected amx, avx512bf16, avx512, avx2, neon or portable".into()),
     }
 }
 
@@ -193,7 +198,7 @@ mod tests {
         assert!(complaint.unwrap().contains("no avx512; using avx2"));
         let (isa, complaint) = choose(Some("sse9"), all);
         assert_eq!(isa, Isa::Amx);
-        assert!(complaint.unwrap().contains("expected amx, avx512bf16, avx512, avx2 or portable"));
+        assert!(complaint.unwrap().contains("expected amx, avx512bf16, avx512, avx2, neon or portable"));
     }
 
     /// A system that does not grant tiles is passed over in silence, unless they were asked for.

@@ -78,7 +78,7 @@ impl Cuda {
             Command::Upload { from, .. } => Some(&**from),
             _ => None,
         });
-        let constants = Constants::of(uploads, &self.context)?;
+        let constants = Constants::of(uploads, &self.stream)?;
         let address = constants.address();
         Executable::of(&self.stream, commands.len(), constants, |stream| {
             let mut uploaded = address;

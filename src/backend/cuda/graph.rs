@@ -19,6 +19,8 @@ pub(super) struct Executable {
 
 // SAFETY: an executable graph is not bound to a thread, and this is the only owner of it.
 unsafe impl Send for Executable {}
+// SAFETY: nothing can be done with a shared reference to it.
+unsafe impl Sync for Executable {}
 
 impl Executable {
     /// What `work` starts on the stream that it is given, `launches` commands that read `constants` among other things,
@@ -57,7 +59,7 @@ impl Executable {
 }
 
 impl Replay for Executable {
-    fn run(&self) -> Result<()> {
+    fn run(&mut self) -> Result<()> {
         let what = || format!("starting a graph of {} launches", self.launches);
         self.stream.context().bind_to_thread().map_err(failed(what))?;
         // SAFETY: graph and stream are alive; that what it addresses is, too, is the promise of whoever prepared it.
@@ -68,11 +70,12 @@ impl Replay for Executable {
 impl Drop for Executable {
     fn drop(&mut self) {
         let context = self.stream.context();
-        // SAFETY: the context is open. The graph is destroyed once nothing of it runs any more.
+        // Not by `CudaStream::synchronize`, which gives up where an earlier error is waiting to be reported. SAFETY: the
+        // context is open; the graph is destroyed, and what it reads freed, once nothing of it runs any more.
         let destroyed = unsafe {
-            result::ctx::set_current(context.cu_ctx())
-                .and_then(|()| self.stream.synchronize())
-                .and_then(|()| result::graph::exec_destroy(self.graph))
+            let waited = result::ctx::set_current(context.cu_ctx())
+                .and_then(|()| result::stream::synchronize(self.stream.cu_stream()));
+            result::graph::exec_destroy(self.graph).and(waited)
         };
         // A destructor cannot fail; the next call on the context reports it.
         context.record_err(destroyed);
@@ -86,11 +89,11 @@ pub(super) struct Constants {
 }
 
 impl Constants {
-    /// `parts` one after the other. The context must be the calling thread's.
-    pub fn of<'a>(parts: impl Iterator<Item = &'a [u8]>, context: &Arc<CudaContext>) -> Result<Self> {
+    /// `parts` one after the other, for graphs that are launched on `stream`. Its context must be the calling thread's.
+    pub fn of<'a>(parts: impl Iterator<Item = &'a [u8]>, stream: &CudaStream) -> Result<Self> {
         let bytes: Vec<u8> = parts.flatten().copied().collect();
         let what = || format!("keeping {} bytes for a graph", bytes.len());
-        let mut constants = Constants { address: 0, context: context.clone() };
+        let mut constants = Constants { address: 0, context: stream.context().clone() };
         if bytes.is_empty() {
             return Ok(constants);
         }
@@ -102,10 +105,13 @@ impl Constants {
             },
             _ => failed(what)(error),
         };
-        // SAFETY: memory that nobody else knows; the copy is done when the call returns.
+        // SAFETY: memory that nobody else knows; the copy is waited for before `bytes` goes, and on the stream that the
+        // graph is launched on.
         unsafe {
             constants.address = result::malloc_sync(bytes.len()).map_err(out_of_memory)?;
-            result::memcpy_htod_sync(constants.address, &bytes).map_err(failed(what))?;
+            result::memcpy_htod_async(constants.address, &bytes, stream.cu_stream())
+                .and_then(|()| result::stream::synchronize(stream.cu_stream()))
+                .map_err(failed(what))?;
         }
         Ok(constants)
     }

@@ -17,6 +17,9 @@ const BYTES: usize = 32 << 20;
 /// So that the next part starts as its elements need it.
 const ALIGNMENT: usize = 16;
 
+// The model of time knows which uploads are waited for.
+const _: () = assert!(Staging::LARGEST == crate::backend::plan::STAGED);
+
 // SAFETY: the memory belongs to this value alone, and page-locked memory is not bound to a thread.
 unsafe impl Send for Staging {}
 

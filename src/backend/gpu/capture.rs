@@ -15,6 +15,8 @@ pub(crate) struct Capture {
     driver: Arc<dyn Driver>,
     pub(super) pool: Arc<Pool>,
     pub commands: Vec<Command>,
+    /// The addresses that tensor maps were made of, whose words say them in a way of the driver's own.
+    pub mapped: Vec<u64>,
     /// What cannot be done again without the host.
     pub refused: Option<&'static str>,
 }
@@ -34,12 +36,14 @@ pub(crate) fn capture<R>(driver: &Arc<dyn Driver>, pool: &Arc<Pool>, work: impl 
             CURRENT.take();
         }
     }
-    let begun = Capture { driver: driver.clone(), pool: pool.clone(), commands: Vec::new(), refused: None };
-    let empty = Capture { driver: driver.clone(), pool: pool.clone(), commands: Vec::new(), refused: None };
-    CURRENT.set(Some(begun));
+    let begin = || {
+        let (driver, pool) = (driver.clone(), pool.clone());
+        Capture { driver, pool, commands: Vec::new(), mapped: Vec::new(), refused: None }
+    };
+    CURRENT.set(Some(begin()));
     let end = End;
     let result = work();
-    let capture = CURRENT.take().unwrap_or(empty);
+    let capture = CURRENT.take().unwrap_or_else(begin);
     drop(end);
     (result, capture)
 }

@@ -74,9 +74,9 @@ impl Command {
 }
 
 /// Commands that are ready to be done again.
-pub(crate) trait Replay: Send {
+pub(crate) trait Replay: Send + Sync {
     /// Starts all of them, after everything that was started before.
-    fn run(&self) -> Result<()>;
+    fn run(&mut self) -> Result<()>;
 }
 
 /// `commands` as the driver does them again, be it one after the other. What they address must be there whenever that
@@ -94,7 +94,7 @@ struct OneByOne {
 }
 
 impl Replay for OneByOne {
-    fn run(&self) -> Result<()> {
+    fn run(&mut self) -> Result<()> {
         self.commands.iter().try_for_each(|command| command.run(&*self.driver))
     }
 }

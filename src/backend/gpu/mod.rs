@@ -8,6 +8,7 @@ mod driver;
 pub(crate) mod graph;
 mod launch;
 pub(crate) mod pool;
+mod watches;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub use launch::{Field, KernelParams, Launch};
 use super::tensor_map::{Boxes, TensorMap};
 use super::usage::Usage;
 use crate::error::{Error, Result};
-use graph::Watches;
+use watches::Watches;
 
 /// A device that runs the CUDA kernels. Cheap to clone.
 #[derive(Clone)]
@@ -88,6 +89,7 @@ impl Gpu {
             return Err(refused(format!("{} copies no boxes of tensors: that is Hopper's", self.name())));
         }
         boxes.check().map_err(refused)?;
+        capture::with(&self.driver, |capture| capture.mapped.push(boxes.address.number()));
         self.driver.tensor_map(boxes)
     }
 

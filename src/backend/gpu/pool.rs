@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::driver::Driver;
+use super::watches::Watches;
 use crate::backend::usage::Usage;
 use crate::error::Result;
 
@@ -16,6 +17,7 @@ use crate::error::Result;
 pub(crate) struct Pool {
     driver: Arc<dyn Driver>,
     usage: Arc<Usage>,
+    watches: Arc<Watches>,
     parts: Mutex<BTreeMap<usize, Parts>>,
 }
 
@@ -29,8 +31,8 @@ struct Parts {
 }
 
 impl Pool {
-    pub fn new(driver: Arc<dyn Driver>, usage: Arc<Usage>) -> Self {
-        Pool { driver, usage, parts: Mutex::default() }
+    pub fn new(driver: Arc<dyn Driver>, usage: Arc<Usage>, watches: Arc<Watches>) -> Self {
+        Pool { driver, usage, watches, parts: Mutex::default() }
     }
 
     fn parts(&self) -> MutexGuard<'_, BTreeMap<usize, Parts>> {
@@ -85,6 +87,8 @@ impl Drop for Pool {
         for (&bytes, parts) in self.parts().iter() {
             for &address in &parts.made {
                 self.usage.remove(bytes);
+                // What was kept from one capture may be read by another graph.
+                self.watches.freed(address, bytes);
                 self.driver.free(address, bytes);
             }
         }

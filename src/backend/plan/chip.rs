@@ -77,7 +77,7 @@ pub(super) const HOST_WAIT: f64 = 2e-5;
 /// Bytes a second from the host: estimate, half of what PCIe 5.0 with 16 lanes has.
 pub(super) const HOST_COPIED: f64 = 3e10;
 /// Bytes of the largest upload that the host does not wait for: `Staging::LARGEST` in `backend/cuda/staging.rs`.
-pub(super) const STAGED: usize = 8 << 20;
+pub(crate) const STAGED: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -34,6 +34,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use chip::Chip;
+#[allow(unused_imports)] // a build without CUDA compares nothing with it
+pub(crate) use chip::STAGED;
 pub use events::{Event, Plan, Started};
 pub use predict::{Cost, Kind, Limit, Prediction};
 pub use work::{Unit, Work};
@@ -270,8 +272,8 @@ struct Noted {
 }
 
 impl Replay for Noted {
-    fn run(&self) -> Result<()> {
+    fn run(&mut self) -> Result<()> {
         locked(&self.log).events.push(Event::Replay { events: self.events.clone() });
-        self.beneath.as_ref().map_or(Ok(()), |replay| replay.run())
+        self.beneath.as_mut().map_or(Ok(()), |replay| replay.run())
     }
 }

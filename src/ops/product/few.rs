@@ -30,6 +30,8 @@ pub fn product(
     let dtype = y.dtype();
     let kernel = kernel!(op, dtype, "matmul_fwd_nt_few")?;
     let (a, b) = (a.tensor.ptr(gpu)?, b.tensor.ptr(gpu)?);
+    // How sums are taken must not depend on where the numbers lie.
+    let run = if (k * dtype.size()).is_multiple_of(16) { 16 / dtype.size() } else { 1 };
     let params = MatmulFewParams {
         a,
         b,
@@ -38,7 +40,9 @@ pub fn product(
         m: small(op, m)?,
         n: small(op, n)?,
         k: small(op, k)?,
+        run: small(op, run)?,
         wide: (is_wide(a, k, dtype) && is_wide(b, k, dtype)).into(),
+        unused: 0,
     };
     let blocks = n.div_ceil(THREADS as usize / 32).min(1 << 20) as u32;
     start(gpu, &Launch::blocks(kernel, [blocks, 1, 1], THREADS), &params)

@@ -229,6 +229,19 @@ fn products_of_a_few_rows_are_exact() {
         let expected = |r: usize, c: usize| (0..8).map(|i| f64::from(a[r * 8 + i] * b[c * 8 + i])).sum::<f64>();
         let expected: Vec<f64> = (0..6).map(|i| expected(i / 2, i % 2)).collect();
         assert_eq!(y.to_f64().unwrap(), expected, "{device}");
+        // Nor do the bits depend on where they start.
+        let values: Vec<f32> = (0..513).map(|i| (i as f32 * 0.37).sin()).collect();
+        let weight = tensor(&values[..512], &[1, 1, 512], DType::F32, &device);
+        let (all, own) =
+            (tensor(&values, &[513], DType::F32, &device), tensor(&values[1..], &[1, 1, 512], DType::F32, &device));
+        let of = |row: &Tensor| {
+            let sizes = Sizes { batch: 1, m: 1, n: 1, k: 512 };
+            product("linear", &Factor::new(row, false), &Factor::new(&weight, true), None, sizes)
+                .unwrap()
+                .to_f64()
+                .unwrap()
+        };
+        assert_eq!(of(&all.narrow(1, 512).unwrap().reshape([1, 1, 512]).unwrap()), of(&own), "{device}");
     }
     let pays = |a_t, b_t, batch, m| {
         let factor = |t| Factor::new(&tensor(&[0.0], &[1, 1, 1], DType::F32, &Device::Cpu), t);

@@ -36,6 +36,8 @@ mod avx2;
 mod avx512;
 #[cfg(all(test, target_os = "linux"))]
 mod figures;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +67,8 @@ impl Sum for f32 {
             Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => &avx512::KERNEL,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &avx2::KERNEL,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => &neon::KERNEL,
             _ => &PORTABLE,
         }
     }
