@@ -24,6 +24,7 @@ mod portable;
 mod region;
 mod rows;
 mod scratch;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod split;
 mod spread;
 mod winograd;
@@ -164,6 +165,7 @@ pub(crate) struct Product<'a, S> {
     accumulate: bool,
     isa: Isa,
     /// Where both factors are of f32.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     of_f32: F32Products,
 }
 
