@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use super::arguments::Ptr;
+pub use super::hopper::Hopper;
 use super::tensor_map::{Boxes, TensorMap};
 use super::usage::Usage;
 use crate::error::{Error, Result};
@@ -127,14 +128,6 @@ impl fmt::Display for Launch {
         let Launch { kernel, grid, threads, shared } = self;
         write!(f, "{kernel} <<<{grid:?}, {threads}, {shared} B>>>")
     }
-}
-
-/// What a GPU has that runs the kernels for Hopper: their machine code is for that generation alone, of compute
-/// capability 9.0, and no other GPU, older or newer, takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hopper {
-    /// How many blocks run side by side, if each fills a multiprocessor.
-    pub multiprocessors: u32,
 }
 
 /// What a driver can do. Addresses are 256-byte aligned; everything is ordered as if on one stream.

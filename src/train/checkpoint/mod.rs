@@ -90,6 +90,10 @@ pub struct Checkpoint {
 pub fn arithmetic(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu {}{}", Isa::current(), if winograd_is_allowed() { " winograd" } else { "" }),
+        // Other kernels, which sum in another order.
+        Device::Gpu(gpu) if gpu.hopper().is_some_and(|hopper| hopper.weight_gradients) => {
+            format!("{device} with VERIDICAL_HOPPER_WEIGHTS")
+        }
         other => other.to_string(),
     }
 }
