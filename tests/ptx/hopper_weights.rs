@@ -53,7 +53,7 @@ fn changes_to_transposed_factors_are_caught() {
         ("no transposed left factor", &|text| text.replace("add, 1, 1, 1, 1;", "add, 1, 1, 0, 1;")),
         ("no transposed right factor", &|text| text.replace("add, 1, 1, 1, 1;", "add, 1, 1, 1, 0;")),
         ("steps of depth as if they stood side by side", &|text| {
-            lines(text, "add.s64", |line| if line.ends_with(", 128;") { ended(line, "2") } else { line.into() })
+            lines(text, "add.s64", |line| if line.ends_with(", 384;") { ended(line, "6") } else { line.into() })
         }),
         ("fewer bytes announced", &|text| lines(text, "arrive.expect_tx", |line| ended(line, "49136"))),
         ("a tap moved down for one moved right", &|text| {

@@ -131,7 +131,8 @@ pub(super) fn conv2d_weight_hopper(p: &Conv2dWeightHopperParams) -> Work {
     Work {
         flops: 2.0 * elements(&[p.m, p.n, p.k]),
         bytes: 2.0 * elements(&[p.k, p.m + channels]) + sums * elements(&[p.m, p.n]),
-        ..hopper(parts * f64::from(p.tiles.divisor), f64::from(p.k.div_ceil(64)) / parts)
+        blocks: parts * f64::from(p.tiles.divisor),
+        ..hopper(f64::from(p.tiles.divisor), f64::from(p.k.div_ceil(64)))
     }
 }
 
