@@ -144,12 +144,12 @@ struct Conv2dHopperSource {
 
 KERNEL_BOUNDS(conv2d_fwd_hopper_bf16, Conv2dHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dHopperSource{p}); }
 
-// conv2d_bwd_weight_hopper: the same as bwd_weight, for Hopper, of a stride of 1 and whole 64 channels of the image. The
-// depth is pixels of the result, 64 at a time, which are whole rows of an image, whole images, or a part of a row. What
-// is multiplied lies with its lines side by side: outputs of dy, and channels of the image. A tile's 256 columns are
-// four blocks of 64 channels of one tap each, so that channels of several taps may share one, and the pixels of each
-// are one box of the image, moved by its tap; outside are zeros. The depth is cut into parts, and whatever part tiles
-// are of, those of one part follow each other, so that blocks that run together share what they read.
+// conv2d_bwd_weight_hopper: the same as bwd_weight, for Hopper, of a stride of 1 and whole 64 channels of the image.
+// Its depth is pixels of the result, 64 at a time, which are whole rows of an image, whole images, or a part of a row.
+// What is multiplied lies with its lines side by side: outputs of dy, and channels of the image. A tile's 256 columns
+// are four blocks of 64 channels of one tap each, so that several taps may share a tile, and the pixels of each are
+// one box of the image, moved by its tap; outside are zeros. The depth is cut into parts, and the tiles of one part
+// follow each other, so that blocks that run together share what they read.
 struct Conv2dWeightHopperParams {
     TensorMap image;
     TensorMap dy;

@@ -34,10 +34,10 @@ DEVICE uint64_t tile_descriptor(sptr<bf16> tile) {
     return (uint64_t)(address >> 4 & 0x3fff) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
 
-// The same for a tile whose lines stand side by side: 64 of them are the 128 bytes of one step of depth, and eight steps
+// The same for a tile whose lines stand side by side: 64 of them are the 128 bytes of one step of depth, eight steps
 // are 1024 bytes, which is one pattern of the swizzle. It begins at a multiple of 1024; 16 steps further on are two
 // times `steps_apart`. (CuTe's canonical form, in units of 16 bytes: ((8,n),(8,k)):((1,LBO),(8,SBO)).)
-//   bits 16-29 (LBO): bytes from 64 lines to the next 64, / 16    32-45 (SBO): from eight steps to the next eight, / 16
+//   bits 16-29 (LBO): bytes from 64 lines to the next, / 16    32-45 (SBO): from eight steps to the next, / 16
 // The instruction has to be told that the factor is transposed; the descriptor does not say so.
 DEVICE uint64_t transposed_descriptor(sptr<bf16> tile, uint32_t lines_apart, uint32_t steps_apart) {
 #ifdef VERIDICAL_HOST

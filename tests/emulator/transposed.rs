@@ -1,5 +1,5 @@
-//! wgmma with factors whose lines stand side by side (MN-major): right in every layout that the instruction has, and wrong
-//! ones named.
+//! wgmma with factors whose lines stand side by side (MN-major): right in both orders of their patterns, and wrong
+//! descriptors named.
 
 use veridical::backend::gpu::{Gpu, Ptr};
 use veridical::backend::tensor_map::TensorMap;

@@ -1,5 +1,5 @@
-//! The same of the gradient of a convolution's weight, whose factors lie transposed: PTX that was changed in one place does
-//! not make what the kernel for all GPUs makes.
+//! The same of the gradient of a convolution's weight, whose factors lie transposed: PTX that was changed in one place
+//! does not make what the kernel for all GPUs makes.
 
 use veridical::backend::PtxModules;
 use veridical::{DType, Device, Tape, ops};
