@@ -115,13 +115,14 @@ struct Conv2dHopperParams {
 };
 
 struct Conv2dHopperSource {
+    static constexpr bool TRANSPOSED = false;
     const Conv2dHopperParams& p;
     struct Tile {
         uint32_t row, column;
         int32_t image, top;  // where the tile's first pixel is
     };
     DEVICE uint32_t tiles() const { return p.tiles; }
-    DEVICE uint32_t steps() const { return p.steps; }
+    DEVICE uint32_t steps(uint32_t) const { return p.steps; }
     DEVICE Tile tile(uint32_t index) const {
         TilePosition at = tile_position<hopper::TILE_M, hopper::TILE_N>(p.m, p.n, index);
         uint32_t image = quotient(at.row, p.pixels);
@@ -142,6 +143,84 @@ struct Conv2dHopperSource {
 };
 
 KERNEL_BOUNDS(conv2d_fwd_hopper_bf16, Conv2dHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dHopperSource{p}); }
+
+// conv2d_bwd_weight_hopper: the same as bwd_weight, for Hopper, of a stride of 1 and whole 64 channels of the image.
+// Its depth is pixels of the result, 64 at a time, which are whole rows of an image, whole images, or a part of a row.
+// What is multiplied lies with its lines side by side: outputs of dy, and channels of the image. A tile's 256 columns
+// are four blocks of 64 channels of one tap each, so that several taps may share a tile, and the pixels of each are
+// one box of the image, moved by its tap; outside are zeros. The depth is cut into parts, and the tiles of one part
+// follow each other, so that blocks that run together share what they read.
+struct Conv2dWeightHopperParams {
+    TensorMap image;
+    TensorMap dy;
+    buffer result;
+    buffer parts;    // absent if there is one
+    Divisor pixels;  // of an image of the result
+    Divisor line;    // and of one of its rows
+    Divisor blocks;  // of 64 channels
+    Divisor kernel;
+    Divisor tiles;   // of a part
+    uint32_t m;
+    uint32_t n;
+    uint32_t k;
+    uint32_t steps_per_part;
+    uint32_t count;  // of parts
+    int32_t padding;
+    uint32_t wide_result;
+    uint32_t unused[11];
+};
+
+struct Conv2dWeightHopperSource {
+    static constexpr bool TRANSPOSED = true;
+    static constexpr int COLUMN_BLOCKS = hopper::TILE_N / 64;
+    const Conv2dWeightHopperParams& p;
+    struct Tile {
+        uint32_t row, column, part;
+        // Of each block of columns: its first channel, and where its tap stands from the result's pixel.
+        int32_t channel[COLUMN_BLOCKS], right[COLUMN_BLOCKS], down[COLUMN_BLOCKS];
+    };
+    DEVICE uint32_t tiles() const { return p.tiles.divisor * p.count; }
+    DEVICE uint32_t steps(uint32_t index) const {
+        uint32_t steps = (p.k + hopper::DEPTH - 1) / hopper::DEPTH;
+        return min(p.steps_per_part, steps - quotient(index, p.tiles) * p.steps_per_part);
+    }
+    DEVICE Tile tile(uint32_t index) const {
+        Tile tile;
+        tile.part = quotient(index, p.tiles);
+        index -= tile.part * p.tiles.divisor;
+        TilePosition at = tile_position<hopper::TILE_M, hopper::TILE_N>(p.m, p.n, index);
+        tile.row = at.row;
+        tile.column = at.column;
+        // Blocks beyond the last column are of taps that there are not, and their sums are stored nowhere.
+        UNROLL for (int i = 0; i < COLUMN_BLOCKS; i++) {
+            uint32_t block = at.column / 64 + i, tap = quotient(block, p.blocks), y = quotient(tap, p.kernel);
+            tile.channel[i] = (int32_t)((block - tap * p.blocks.divisor) * 64);
+            tile.right[i] = (int32_t)(tap - y * p.kernel.divisor) - p.padding;
+            tile.down[i] = (int32_t)y - p.padding;
+        }
+        return tile;
+    }
+    DEVICE void load(sptr<bf16> a, sptr<bf16> b, const Tile& tile, uint32_t step, sptr<uint64_t> full) const {
+        uint32_t pixel = (tile.part * p.steps_per_part + step) * hopper::DEPTH;
+        uint32_t image = quotient(pixel, p.pixels), within = pixel - image * p.pixels.divisor;
+        uint32_t y = quotient(within, p.line), x = within - y * p.line.divisor;
+        UNROLL for (int i = 0; i < hopper::TILE_M / 64; i++) {
+            const int32_t from[2] = {(int32_t)tile.row + 64 * i, (int32_t)pixel};
+            tensor_load(a + i * hopper::BLOCK, p.dy, from, full);
+        }
+        UNROLL for (int i = 0; i < COLUMN_BLOCKS; i++) {
+            const int32_t from[4] = {tile.channel[i], (int32_t)x + tile.right[i], (int32_t)y + tile.down[i], (int32_t)image};
+            tensor_load(b + i * hopper::BLOCK, p.image, from, full);
+        }
+    }
+    DEVICE Output<bf16> output(const Tile& tile) const {
+        Output<bf16> out{p.result.as<bf16>(), {}, p.parts.as<float>(), p.m, p.n, p.wide_result != 0};
+        if (p.parts) out.parts += (uint64_t)tile.part * p.m * p.n;
+        return out;
+    }
+};
+
+KERNEL_BOUNDS(conv2d_bwd_weight_hopper_bf16, Conv2dWeightHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dWeightHopperSource{p}); }
 
 // conv2d_bwd_input_turn: y [in, taps, out] = w [out, taps, in] with the taps reversed. Blocks take 32 x 32 elements of
 // a tap each, so that both are read and written along their rows.

@@ -75,12 +75,13 @@ struct MatmulHopperParams {
 };
 
 struct MatmulHopperSource {
+    static constexpr bool TRANSPOSED = false;
     const MatmulHopperParams& p;
     struct Tile {
         uint32_t row, column, batch;
     };
     DEVICE uint32_t tiles() const { return p.batch * p.batch_tiles; }
-    DEVICE uint32_t steps() const { return (p.k + hopper::DEPTH - 1) / hopper::DEPTH; }
+    DEVICE uint32_t steps(uint32_t) const { return (p.k + hopper::DEPTH - 1) / hopper::DEPTH; }
     DEVICE Tile tile(uint32_t index) const {
         uint32_t batch = index / p.batch_tiles;
         TilePosition at = tile_position<hopper::TILE_M, hopper::TILE_N>(p.m, p.n, index - batch * p.batch_tiles);

@@ -19,5 +19,7 @@ mod locate;
 mod matrix;
 #[path = "emulator/memory.rs"]
 mod memory;
+#[path = "emulator/transposed.rs"]
+mod transposed;
 #[path = "emulator/vectors.rs"]
 mod vectors;

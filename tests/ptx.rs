@@ -7,5 +7,7 @@ mod faults;
 mod hardware;
 #[path = "ptx/hopper.rs"]
 mod hopper;
+#[path = "ptx/hopper_weights.rs"]
+mod hopper_weights;
 #[path = "ptx/instructions.rs"]
 mod instructions;

@@ -4,8 +4,10 @@
 // `empty` that both are done with it. While the products of one stage are under way those of the next are started, and
 // the first thread has asked for stages of the next tile when the sums of this one are stored. Sums are fp32.
 //
-// A source says where the factors of a tile's stage are: load(a, b, tile, step, full) starts the two boxes, of TILE_M
-// and TILE_N lines of 64 steps, and output(tile) is where the sums go.
+// A source says where the factors of a tile's stage are: load(a, b, tile, step, full) starts their boxes, of TILE_M and
+// TILE_N lines of 64 steps, steps(index) is how many stages tile `index` has, and output(tile) where the sums go. The
+// lines are 128 bytes of 64 steps; or, if the source is TRANSPOSED, steps are 128 bytes of 64 lines, in a BLOCK of 64
+// steps for each 64 lines.
 #pragma once
 
 #include "gemm_tensor.cuh"
@@ -18,6 +20,7 @@ constexpr int TILE_M = 128, TILE_N = 256, DEPTH = 64, STAGES = 4, CONSUMERS = 2;
 constexpr int THREADS = WARPGROUP * (1 + CONSUMERS);
 constexpr int A_SIZE = TILE_M * DEPTH, B_SIZE = TILE_N * DEPTH, STAGE = A_SIZE + B_SIZE;  // elements
 constexpr int SUMS = TILE_N / 2;
+constexpr int BLOCK = 64 * DEPTH;
 // A warp's sums are stored 64 columns at a time, through shared memory of its own.
 constexpr int COLUMNS = 64, OWN = 16 * COLUMNS;
 
@@ -39,7 +42,8 @@ DEVICE void produce(const Source& source, sptr<bf16> stages, sptr<uint64_t> full
     Ring ring;
     for (uint32_t tile = blockIdx.x; tile < source.tiles(); tile += gridDim.x) {
         auto at = source.tile(tile);
-        for (uint32_t step = 0; step < source.steps(); step++) {
+        uint32_t steps = source.steps(tile);
+        for (uint32_t step = 0; step < steps; step++) {
             auto a = stages + ring.stage * STAGE;
             mbarrier_wait(empty + ring.stage, ring.parity ^ 1);
             mbarrier_arrive_expect_tx(full + ring.stage, STAGE * sizeof(bf16));
@@ -48,6 +52,17 @@ DEVICE void produce(const Source& source, sptr<bf16> stages, sptr<uint64_t> full
         }
     }
 }
+
+// Where 64 lines of a, or all of b, begin in a stage, and what is added for 16 steps more.
+template <bool TRANSPOSED>
+DEVICE uint64_t descriptor(sptr<bf16> at) {
+    if constexpr (TRANSPOSED) {
+        return transposed_descriptor(at, BLOCK * sizeof(bf16), 1024);
+    } else {
+        return tile_descriptor(at);
+    }
+}
+template <bool TRANSPOSED> constexpr uint32_t FURTHER = (TRANSPOSED ? 2 * 1024 : 32) >> 4;
 
 // This warp's 16 lines of the sums.
 DEVICE void store(const gemm::Output<bf16>& out, uint32_t row, uint32_t column, const float (&sums)[SUMS],
@@ -66,17 +81,19 @@ DEVICE void store(const gemm::Output<bf16>& out, uint32_t row, uint32_t column, 
 template <class Source>
 DEVICE void consume(const Source& source, sptr<bf16> stages, sptr<uint64_t> full, sptr<uint64_t> empty,
                     sptr<bf16> own) {
+    constexpr bool T = Source::TRANSPOSED;
     Ring ring;
     uint32_t line = (warpgroup() - 1) * (TILE_M / CONSUMERS), last = 0;
     for (uint32_t tile = blockIdx.x; tile < source.tiles(); tile += gridDim.x) {
         float sums[SUMS];
-        for (uint32_t step = 0; step < source.steps(); step++) {
+        uint32_t steps = source.steps(tile);
+        for (uint32_t step = 0; step < steps; step++) {
             auto a = stages + ring.stage * STAGE;
-            uint64_t from_a = tile_descriptor(a + line * DEPTH), from_b = tile_descriptor(a + A_SIZE);
+            uint64_t from_a = descriptor<T>(a + line * DEPTH), from_b = descriptor<T>(a + A_SIZE);
             mbarrier_wait(full + ring.stage, ring.parity);
             warpgroup_fence(sums);
             UNROLL for (int k = 0; k < DEPTH / 16; k++) {
-                wgmma_m64n256k16(sums, from_a + 2 * k, from_b + 2 * k, k > 0 || step > 0);
+                wgmma_m64n256k16<T, T>(sums, from_a + FURTHER<T> * k, from_b + FURTHER<T> * k, k > 0 || step > 0);
             }
             warpgroup_commit();
             warpgroup_wait<1>();

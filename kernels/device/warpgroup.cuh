@@ -2,8 +2,9 @@
 // A warpgroup is 128 threads from a multiple of 128 on.
 //
 //   warpgroup_fence      before the first product, and again when the sums were used otherwise: orders registers
-//   wgmma_m64n256k16     sums (+)= a b with a 64x16, b 16x256 in bf16, both with 16 steps of depth side by side, in
-//                        tiles with lines of 128 bytes that tensor_load has swizzled; see tile_descriptor
+//   wgmma_m64n256k16     sums (+)= a b with a 64x16, b 16x256 in bf16, in tiles that tensor_load has swizzled by 128
+//                        bytes: each either with its steps of depth side by side, see tile_descriptor, or, transposed,
+//                        with its lines (rows of a, columns of b), see transposed_descriptor
 //   warpgroup_commit     closes a group of products
 //   warpgroup_wait<N>    until at most the N youngest groups of this warp are under way
 //
@@ -31,6 +32,21 @@ DEVICE uint64_t tile_descriptor(sptr<bf16> tile) {
     uint32_t address = shared_address(tile);
 #endif
     return (uint64_t)(address >> 4 & 0x3fff) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+}
+
+// The same for a tile whose lines stand side by side: 64 of them are the 128 bytes of one step of depth, eight steps
+// are 1024 bytes, which is one pattern of the swizzle. It begins at a multiple of 1024; 16 steps further on are two
+// times `steps_apart`. (CuTe's canonical form, in units of 16 bytes: ((8,n),(8,k)):((1,LBO),(8,SBO)).)
+//   bits 16-29 (LBO): bytes from 64 lines to the next, / 16    32-45 (SBO): from eight steps to the next, / 16
+// The instruction has to be told that the factor is transposed; the descriptor does not say so.
+DEVICE uint64_t transposed_descriptor(sptr<bf16> tile, uint32_t lines_apart, uint32_t steps_apart) {
+#ifdef VERIDICAL_HOST
+    uint32_t address = host::shared_window(tile.address(0, 8, 16));
+#else
+    uint32_t address = shared_address(tile);
+#endif
+    return (uint64_t)(address >> 4 & 0x3fff) | (uint64_t)(lines_apart >> 4) << 16 | (uint64_t)(steps_apart >> 4) << 32 |
+           (uint64_t)1 << 62;
 }
 
 namespace detail {
@@ -107,10 +123,11 @@ DEVICE void more_registers() {
 #endif
 }
 
-// sums = a b, or, if `add`, sums += a b.
+// sums = a b, or, if `add`, sums += a b. Which factors are transposed is part of the instruction.
+template <bool A_TRANSPOSED = false, bool B_TRANSPOSED = false>
 DEVICE void wgmma_m64n256k16(float (&sums)[128], uint64_t a, uint64_t b, bool add) {
 #ifdef VERIDICAL_HOST
-    host::wgmma(sums, 128, a, b, add);
+    host::wgmma(sums, 128, a, b, add, A_TRANSPOSED, B_TRANSPOSED);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
     asm volatile(
         "{\n\t.reg .pred add;\n\tsetp.ne.b32 add, %130, 0;\n\t"
@@ -123,7 +140,7 @@ DEVICE void wgmma_m64n256k16(float (&sums)[128], uint64_t a, uint64_t b, bool ad
         "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
         "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
         "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-        "%128, %129, add, 1, 1, 0, 0;\n\t}"
+        "%128, %129, add, 1, 1, %131, %132;\n\t}"
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3]),
           "+f"(sums[4]), "+f"(sums[5]), "+f"(sums[6]), "+f"(sums[7]),
           "+f"(sums[8]), "+f"(sums[9]), "+f"(sums[10]), "+f"(sums[11]),
@@ -156,24 +173,25 @@ DEVICE void wgmma_m64n256k16(float (&sums)[128], uint64_t a, uint64_t b, bool ad
           "+f"(sums[116]), "+f"(sums[117]), "+f"(sums[118]), "+f"(sums[119]),
           "+f"(sums[120]), "+f"(sums[121]), "+f"(sums[122]), "+f"(sums[123]),
           "+f"(sums[124]), "+f"(sums[125]), "+f"(sums[126]), "+f"(sums[127])
-        : "l"(a), "l"(b), "r"((uint32_t)add)
+        : "l"(a), "l"(b), "r"((uint32_t)add), "n"((int)A_TRANSPOSED), "n"((int)B_TRANSPOSED)
         : "memory");
 #else
     __trap();
 #endif
 }
 
-// sums = a b, or, if `add`, sums += a b.
+// sums = a b, or, if `add`, sums += a b. As above.
+template <bool A_TRANSPOSED = false, bool B_TRANSPOSED = false>
 DEVICE void wgmma_m64n64k16(float (&sums)[32], uint64_t a, uint64_t b, bool add) {
 #ifdef VERIDICAL_HOST
-    host::wgmma(sums, 32, a, b, add);
+    host::wgmma(sums, 32, a, b, add, A_TRANSPOSED, B_TRANSPOSED);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
     asm volatile(
         "{\n\t.reg .pred add;\n\tsetp.ne.b32 add, %34, 0;\n\t"
         "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
         "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
         "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "%32, %33, add, 1, 1, 0, 0;\n\t}"
+        "%32, %33, add, 1, 1, %35, %36;\n\t}"
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3]),
           "+f"(sums[4]), "+f"(sums[5]), "+f"(sums[6]), "+f"(sums[7]),
           "+f"(sums[8]), "+f"(sums[9]), "+f"(sums[10]), "+f"(sums[11]),
@@ -182,7 +200,7 @@ DEVICE void wgmma_m64n64k16(float (&sums)[32], uint64_t a, uint64_t b, bool add)
           "+f"(sums[20]), "+f"(sums[21]), "+f"(sums[22]), "+f"(sums[23]),
           "+f"(sums[24]), "+f"(sums[25]), "+f"(sums[26]), "+f"(sums[27]),
           "+f"(sums[28]), "+f"(sums[29]), "+f"(sums[30]), "+f"(sums[31])
-        : "l"(a), "l"(b), "r"((uint32_t)add)
+        : "l"(a), "l"(b), "r"((uint32_t)add), "n"((int)A_TRANSPOSED), "n"((int)B_TRANSPOSED)
         : "memory");
 #else
     __trap();

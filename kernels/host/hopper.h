@@ -30,8 +30,8 @@ inline void tensor_load(const void* to, uintptr_t end, const void* map, const in
 inline uint32_t shared_window(const void* at) { return runtime->shared_window(state(), reinterpret_cast<uintptr_t>(at)); }
 
 inline void wgmma_fence(float* sums, uint32_t count) { runtime->wgmma_fence(state(), sums, count); }
-inline void wgmma(float* sums, uint32_t count, uint64_t a, uint64_t b, bool add) {
-    WarpgroupMultiply multiply = {sums, count, add, a, b};
+inline void wgmma(float* sums, uint32_t count, uint64_t a, uint64_t b, bool add, bool a_transposed, bool b_transposed) {
+    WarpgroupMultiply multiply = {sums, count, add, a, b, {a_transposed, b_transposed}};
     runtime->wgmma(state(), &multiply);
 }
 inline void wgmma_commit() { runtime->wgmma_commit(state()); }

@@ -49,13 +49,15 @@ struct BoxLoad {
     uintptr_t barrier;
 };
 
-// One thread's part in a product of its warpgroup: `count` sums, and the descriptors of both factors.
+// One thread's part in a product of its warpgroup: `count` sums, and of both factors the descriptors, and whether their
+// lines stand side by side.
 struct WarpgroupMultiply {
     float* sums;
     uint32_t count;
     uint32_t add;
     uint64_t a;
     uint64_t b;
+    uint32_t transposed[2];
 };
 
 // What kernels ask of the emulator. Every function takes Context::block_state first.

@@ -13,6 +13,7 @@ pub(crate) mod dtype;
 pub mod emulator;
 pub mod gpu;
 mod gpu_info;
+pub(crate) mod hopper;
 pub mod inventory;
 pub(crate) mod kernels;
 pub(crate) mod math;

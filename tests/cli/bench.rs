@@ -178,6 +178,20 @@ fn predicts_what_a_network_costs_on_a_gpu_that_is_not_there() {
 }
 
 #[test]
+fn a_prediction_is_made_with_the_kernels_that_are_asked_for() {
+    let args = ["bench", "--network", "cifar10-ddpmpp", "--model", "h200", "--task", "train", "--dtype", "bf16"];
+    for (word, asked) in [(None, false), (Some("off"), false), (Some("yes"), false), (Some("on"), true)] {
+        let mut command = super::command(&[&args[..], &["--batch", "64"]].concat());
+        command.env_remove("VERIDICAL_HOPPER_WEIGHTS");
+        let output = command.envs(word.map(|word| ("VERIDICAL_HOPPER_WEIGHTS", word))).output().unwrap();
+        let [table, news] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(output.status.success(), "{news}");
+        assert_eq!(table.contains("conv2d_bwd_weight_hopper"), asked, "{word:?}: {table}");
+        assert_eq!(news.contains("expected on or off; using off"), word == Some("yes"), "{news}");
+    }
+}
+
+#[test]
 fn a_batch_that_a_gpu_has_no_room_for_is_not_predicted() {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("model.jsonl");

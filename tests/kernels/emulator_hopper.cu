@@ -173,6 +173,67 @@ DEVICE void test_wgmma(const TestWgmmaParams& p) {
 KERNEL_BOUNDS(test_wgmma_n64, TestWgmmaParams, 128, 1) { test_wgmma<64>(p); }
 KERNEL_BOUNDS(test_wgmma_n256, TestWgmmaParams, 128, 1) { test_wgmma<256>(p); }
 
+struct TestTransposedParams {
+    TensorMap a;
+    TensorMap b;
+    buffer c;
+    uint64_t twist_a;
+    uint64_t twist_b;
+    uint32_t lines_apart_a;
+    uint32_t steps_apart_a;
+    uint32_t lines_apart_b;
+    uint32_t steps_apart_b;
+    uint32_t rows;
+    uint32_t expected;
+    uint32_t unused[4];
+};
+
+// c[thread][i] = sums[i] of a [64, 64] times b [256, 64], of which a transposed one lies as [64 steps, lines]: it comes
+// in boxes of 64 lines and `rows` steps, 64 lines and eight steps as far `apart` in bytes as the descriptor says then,
+// with which a `twist` is crossed. `expected` bytes are announced. Unless it is SAID, the instruction is not told.
+template <bool A, bool B, bool SAID = true>
+DEVICE void test_wgmma_transposed(const TestTransposedParams& p) {
+    SHARED(uint64_t, barrier, 1);
+    SHARED_DYNAMIC(bf16, a);
+    auto b = a + 128 * 64;
+    if (threadIdx.x == 0) {
+        mbarrier_init(barrier, 1);
+        mbarrier_init_fence();
+        mbarrier_arrive_expect_tx(barrier, p.expected);
+        for (uint32_t step = 0; step < (A ? 64 : 1); step += p.rows) {
+            const int32_t at[2] = {0, (int32_t)step};
+            tensor_load(a + step / 8 * p.steps_apart_a / 2, p.a, at, barrier);
+        }
+        for (uint32_t line = 0; line < (B ? 256 : 1); line += 64) {
+            for (uint32_t step = 0; step < (B ? 64 : 1); step += p.rows) {
+                const int32_t at[2] = {(int32_t)line, (int32_t)step};
+                tensor_load(b + line / 64 * p.lines_apart_b / 2 + step / 8 * p.steps_apart_b / 2, p.b, at, barrier);
+            }
+        }
+    }
+    __syncthreads();
+    mbarrier_wait(barrier, 0);
+    uint64_t from_a = A ? transposed_descriptor(a, p.lines_apart_a, p.steps_apart_a) : tile_descriptor(a);
+    uint64_t from_b = B ? transposed_descriptor(b, p.lines_apart_b, p.steps_apart_b) : tile_descriptor(b);
+    from_a ^= p.twist_a;
+    from_b ^= p.twist_b;
+    float sums[128];
+    UNROLL for (int i = 0; i < 128; i++) sums[i] = 0.0f;
+    warpgroup_fence(sums);
+    for (uint32_t k = 0; k < 4; k++) {
+        uint64_t further_a = k * (A ? p.steps_apart_a / 8 : 2), further_b = k * (B ? p.steps_apart_b / 8 : 2);
+        wgmma_m64n256k16<A && SAID, B && SAID>(sums, from_a + further_a, from_b + further_b, true);
+    }
+    warpgroup_commit();
+    warpgroup_wait_all(sums);
+    UNROLL for (int i = 0; i < 128; i++) p.c.as<float>()[threadIdx.x * 128 + i] = sums[i];
+}
+
+KERNEL_BOUNDS(test_wgmma_transposed_a, TestTransposedParams, 128, 1) { test_wgmma_transposed<true, false>(p); }
+KERNEL_BOUNDS(test_wgmma_transposed_b, TestTransposedParams, 128, 1) { test_wgmma_transposed<false, true>(p); }
+KERNEL_BOUNDS(test_wgmma_transposed_both, TestTransposedParams, 128, 1) { test_wgmma_transposed<true, true>(p); }
+KERNEL_BOUNDS(test_wgmma_transposed_unsaid, TestTransposedParams, 128, 1) { test_wgmma_transposed<true, true, false>(p); }
+
 struct TestRegistersParams {
     buffer y;
     uint64_t fault;

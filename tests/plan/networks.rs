@@ -100,8 +100,13 @@ fn edms_network_has_the_operations_that_its_layers_say() {
 
 #[test]
 fn a_training_step_of_edms_network_stays_within_its_budget() {
-    // By the kernels for all GPUs, and by those for Hopper, for which weights are turned at each call.
-    for (planner, launches, allocations) in [(planner(), 1609, 1738), (Planner::of(&Chip::H200), 1673, 1802)] {
+    // By the kernels for all GPUs, and by those for Hopper, for which weights are turned at each call, without and with
+    // those for the gradients of weights.
+    for (planner, launches, allocations) in [
+        (planner(), 1609, 1738),
+        (Planner::with(&Chip::H200, false), 1673, 1802),
+        (Planner::with(&Chip::H200, true), 1673, 1802),
+    ] {
         stays_within(&planner, launches, allocations);
     }
 }
@@ -125,6 +130,36 @@ fn stays_within(planner: &Planner, most_launches: usize, most_allocations: usize
 }
 
 const WAITS: usize = 2;
+
+#[test]
+fn gradients_of_weights_by_wgmma_are_predicted_to_take_less() {
+    for (chip, batch) in [(Chip::H100, 64), (Chip::H200, 64), (Chip::H100, 512), (Chip::H200, 512)] {
+        let [without, with] = [false, true].map(|weight_gradients| {
+            let planner = Planner::with(&chip, weight_gradients);
+            trained(&planner, DType::BF16, |device| Case::cifar10(batch, device)).0
+        });
+        assert_eq!(without.flops(), with.flops(), "the same products");
+        let of = |plan: &Plan, kind: &str| {
+            let prediction = plan.predict(&chip);
+            prediction.kinds.iter().find(|k| k.name == kind).map_or((0, 0.0), |k| (k.launches, k.seconds))
+        };
+        let (all, before) = of(&without, "conv2d_bwd_weight");
+        let ((left, other), (taken, after)) = (of(&with, "conv2d_bwd_weight"), of(&with, "conv2d_bwd_weight_hopper"));
+        println!(
+            "{}, batch {batch}: {:.2} ms for {:.2}; {taken} of {all} gradients of weights, {:.2} ms for {:.2}; {} and {} \
+             launches",
+            chip.name,
+            1e3 * with.predict(&chip).seconds(),
+            1e3 * without.predict(&chip).seconds(),
+            1e3 * (other + after),
+            1e3 * before,
+            with.launch_count(),
+            without.launch_count(),
+        );
+        assert!(taken + left == all && taken > 50, "{taken} of {all}");
+        assert!(other + after < 0.8 * before, "{other} and {after} for {before}");
+    }
+}
 
 fn tiny() -> SongConfig {
     SongConfig {

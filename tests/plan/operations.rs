@@ -1,6 +1,6 @@
 //! Operations, bytes and instructions of single launches, by formulas worked out by hand.
 
-use veridical::backend::plan::{Event, Plan, Planner, Unit, Work};
+use veridical::backend::plan::{Chip, Event, Plan, Planner, Unit, Work};
 use veridical::ops::random::Draws;
 use veridical::optim::{Optimizer, OptimizerConfig, StepOptions};
 use veridical::random::{Purpose, RandomKey};
@@ -99,6 +99,23 @@ fn a_convolution_and_its_gradients() {
             assert!(made >= least && made < 1.5 * least, "{kind}, stride {stride}: {made}");
         }
     }
+}
+
+#[test]
+fn a_gradient_of_weights_by_wgmma() {
+    let planner = Planner::with(&Chip::H200, true);
+    let device = Device::Gpu(planner.gpu().clone());
+    let tape = Tape::new();
+    let x = tape.leaf(empty([64, 32, 32, 256], DType::BF16, &device));
+    let w = tape.leaf(empty([256, 3, 3, 256], DType::BF16, &device));
+    ops::conv2d(&x, &w, None, 1, 1).unwrap().sum_all().unwrap().backward().unwrap();
+    let work = work(&planner.take(), "conv2d_bwd_weight_hopper_bf16");
+    let (pixels, result) = (64.0 * 1024.0, 256.0 * 9.0 * 256.0);
+    // Two rows by nine columns of tiles, each in seven parts, whose sums are written in f32.
+    assert_eq!((work.blocks, work.unit), (2.0 * 9.0 * 7.0, Unit::Wgmma));
+    assert_eq!((work.flops, work.multiplications), (2.0 * pixels * result, pixels * result / 2048.0));
+    assert_eq!(work.bytes, 2.0 * pixels * (256.0 + 256.0) + 7.0 * 4.0 * result);
+    assert_eq!(work.cached, 18.0 * pixels * (128.0 + 256.0) * 2.0);
 }
 
 #[test]

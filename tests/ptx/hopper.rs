@@ -7,7 +7,7 @@ use veridical::{DType, Device, Tensor, ops};
 use super::hardware;
 
 /// Whole numbers from -2 to 2 in bf16.
-fn whole(shape: &[usize], step: usize, device: &Device) -> veridical::Result<Tensor> {
+pub fn whole(shape: &[usize], step: usize, device: &Device) -> veridical::Result<Tensor> {
     let data: Vec<f32> =
         (0..shape.iter().product()).map(|i: usize| ((i * step + i / 64 + 3) % 5) as f32 - 2.0).collect();
     ops::cast(Tensor::from_slice(&data, shape, &Device::Cpu)?, DType::BF16)?.value().to_device(device)
@@ -20,12 +20,12 @@ fn product(device: &Device) -> veridical::Result<Vec<f64>> {
 }
 
 /// Changes every line that holds `word`.
-fn lines(text: &str, word: &str, change: impl Fn(&str) -> String) -> String {
+pub fn lines(text: &str, word: &str, change: impl Fn(&str) -> String) -> String {
     text.lines().map(|line| if line.contains(word) { change(line) } else { line.into() } + "\n").collect()
 }
 
 /// The line with two operands the other way round, counted from behind.
-fn swapped(line: &str, from_behind: usize) -> String {
+pub fn swapped(line: &str, from_behind: usize) -> String {
     let mut operands: Vec<&str> = line.split(", ").collect();
     let at = operands.len() - 1 - from_behind;
     operands.swap(at, at - 1);
@@ -33,7 +33,7 @@ fn swapped(line: &str, from_behind: usize) -> String {
 }
 
 /// The line with another last operand.
-fn ended(line: &str, last: &str) -> String {
+pub fn ended(line: &str, last: &str) -> String {
     line.rsplit_once(", ").map_or(line.into(), |(rest, _)| format!("{rest}, {last};"))
 }
 
@@ -85,14 +85,24 @@ fn changes_to_the_instructions_of_hopper_are_caught() {
             text.replace("setmaxnreg.inc.sync.aligned.u32 232", "setmaxnreg.inc.sync.aligned.u32 233")
         }),
     ];
+    all_are_noticed("matmul", &cases, &expected, &run);
+}
+
+/// Every change to the text of `kernels/<file>.cu` is an error, or makes other numbers than are expected.
+pub fn all_are_noticed(
+    file: &str,
+    cases: &[(&str, &dyn Fn(&str) -> String)],
+    expected: &[f64],
+    run: &dyn Fn(&dyn Fn(&str) -> String) -> veridical::Result<Vec<f64>>,
+) {
     let mut unnoticed = Vec::new();
-    for (fault, change) in cases {
-        let text = PtxModules::of_this_build().unwrap().text_mut("matmul").unwrap().clone();
+    for &(fault, change) in cases {
+        let text = PtxModules::of_this_build().unwrap().text_mut(file).unwrap().clone();
         assert!(change(&text) != text, "{fault}: nothing was changed");
         match run(change) {
             Ok(got) => {
                 // NaN is no number's equal.
-                let wrong = got.iter().zip(&expected).filter(|(a, b)| a != b).count();
+                let wrong = got.iter().zip(expected).filter(|(a, b)| a != b).count();
                 println!("{fault}: {wrong} of {} numbers are wrong", expected.len());
                 unnoticed.extend((wrong == 0).then_some(fault));
             }

@@ -63,6 +63,7 @@ pub(super) struct Multiply {
     pub(super) add: u32,
     pub(super) a: u64,
     pub(super) b: u64,
+    pub(super) transposed: [u32; 2],
 }
 
 #[repr(C)]

@@ -2,7 +2,7 @@
 
 use super::abi::BoxLoad;
 use super::block::Block;
-use super::granules::GRANULE;
+use super::granules::{BoxLine, GRANULE};
 use super::memory::POISON;
 use super::order::Order;
 use super::races::Use;
@@ -66,10 +66,13 @@ impl Block {
         let (bytes, thread, swizzled) = (pending.map.box_bytes(), b.current, pending.map.swizzled);
         let pending = Pending { mbarrier: i, phase, ..pending };
         let watched = if b.races.on { bytes } else { 0 };
+        let line_bytes = pending.map.size[0] as usize * 2;
         for at in (pending.to..pending.to + watched).step_by(GRANULE) {
             let Some(number) = b.shared.offset(at).map(|offset| offset / GRANULE) else { continue };
             unsafe { Block::shared_access(block, at, GRANULE, Use::Box) };
-            let wrong = b.granules.load(thread, number, (i, phase + 1), swizzled, &b.races);
+            let line = (at - pending.to) / line_bytes;
+            let line = BoxLine { number: line as u32, last: (line + 1) * line_bytes == bytes };
+            let wrong = b.granules.load(thread, number, (i, phase + 1), swizzled, line, &b.races);
             if let Some(why) = wrong {
                 let why = format!("loads a box to shared memory, {}, {why}", b.shared.place(at));
                 return unsafe { Block::fail(block, why) };

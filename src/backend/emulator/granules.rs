@@ -10,12 +10,21 @@ const WARPGROUPS: usize = 8;
 /// Warps of a warpgroup.
 pub(super) const WARPS: usize = 4;
 
+/// A line of a box.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct BoxLine {
+    pub(super) number: u32,
+    /// Whether it is the box's last.
+    pub(super) last: bool,
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Granule {
     /// The last box: one more than the number of its mbarrier, and how many phases are over when it is there.
     mbarrier: u8,
     phase: u32,
     swizzled: bool,
+    line: BoxLine,
     /// Whether anybody wrote here.
     written: bool,
     /// Threads that wrote here and have not fenced since.
@@ -87,6 +96,7 @@ impl Granules {
         number: usize,
         (mbarrier, phase): (usize, u32),
         swizzled: bool,
+        line: BoxLine,
         races: &Races,
     ) -> Option<String> {
         let granule = &mut self.all[number];
@@ -97,8 +107,14 @@ impl Granules {
             return Some("a thread wrote there and has had no proxy_fence since".into());
         }
         granule.mbarrier = mbarrier as u8 + 1;
-        (granule.phase, granule.swizzled, granule.written) = (phase, swizzled, true);
+        (granule.phase, granule.swizzled, granule.written, granule.line) = (phase, swizzled, true, line);
         None
+    }
+
+    /// Which line of its box stands there, if a box does.
+    pub(super) fn line(&self, number: usize) -> Option<BoxLine> {
+        let granule = &self.all[number];
+        (granule.mbarrier > 0).then_some(granule.line)
     }
 
     /// A product of the warpgroup of these threads begins to read there, as part of its group `group` (from 1 on).

@@ -58,11 +58,13 @@ pub struct EmulatorOptions {
     /// Whether the device is a Hopper: 227 KiB of shared memory for a block, wgmma, the copy engine, and the kernels
     /// that are made of them. It has three multiprocessors then, so that a block has several tiles to do.
     pub hopper: bool,
+    /// Whether a Hopper makes the gradients of convolutions' weights by wgmma, too ([`Hopper::weight_gradients`]).
+    pub hopper_weights: bool,
 }
 
 impl Default for EmulatorOptions {
     fn default() -> Self {
-        EmulatorOptions { order: Order::default(), workers: 0, races: true, hopper: false }
+        EmulatorOptions { order: Order::default(), workers: 0, races: true, hopper: false, hopper_weights: false }
     }
 }
 
@@ -80,6 +82,11 @@ impl EmulatorOptions {
     /// The same options for a Hopper, or for an older GPU.
     pub fn hopper(self, hopper: bool) -> Self {
         EmulatorOptions { hopper, ..self }
+    }
+
+    /// The same options with gradients of weights by a Hopper's own kernels, or by those for all GPUs.
+    pub fn hopper_weights(self, hopper_weights: bool) -> Self {
+        EmulatorOptions { hopper_weights, ..self }
     }
 
     /// The same options with another number of workers.
@@ -139,7 +146,8 @@ impl Driver for Emulator {
     }
 
     fn hopper(&self) -> Option<Hopper> {
-        self.options.hopper.then_some(Hopper { multiprocessors: 3 })
+        let EmulatorOptions { hopper, hopper_weights, .. } = self.options;
+        hopper.then_some(Hopper { multiprocessors: 3, weight_gradients: hopper_weights })
     }
 
     fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {

@@ -171,21 +171,29 @@ impl Block {
     unsafe fn start_product(block: *mut Block, all: &[Multiply]) -> Result<(), (u32, String)> {
         let b = unsafe { &mut *block };
         let first = b.current / 128 * 128;
-        let Multiply { a, b: right, count, add, .. } = all[0];
-        if let Some(i) = all.iter().position(|m| (m.a, m.b, m.count, m.add) != (a, right, count, add)) {
+        let Multiply { a, b: right, count, add, transposed, .. } = all[0];
+        let same = |m: &Multiply| (m.a, m.b, m.count, m.add, m.transposed) == (a, right, count, add, transposed);
+        if let Some(i) = all.iter().position(|m| !same(m)) {
             let why = "wgmma.mma_async with other descriptors than the first thread of its warpgroup";
             return Err((first + i as u32, why.into()));
         }
         let columns = 2 * count as usize;
-        let descriptors = [a, right].map(Descriptor::read);
+        let [a_turned, b_turned] = transposed.map(|t| t != 0);
+        let descriptors = [Descriptor::read(a, a_turned), Descriptor::read(right, b_turned)];
         let fault = |why: String| (first, format!("wgmma.mma_async: {why}"));
         let mut granules = Vec::new();
-        for (descriptor, (name, lines)) in descriptors.iter().zip([("a", LINES), ("b", columns)]) {
-            descriptor.check().map_err(|why| fault(format!("{name}: {why}")))?;
+        let factors = [("a", LINES, a_turned), ("b", columns, b_turned)];
+        for (descriptor, (name, lines, turned)) in descriptors.iter().zip(factors) {
+            descriptor.check(lines).map_err(|why| fault(format!("{name}: {why}")))?;
+            let begin = granules.len();
             for at in descriptor.units(lines) {
                 let offset = b.shared.unwindow(at).and_then(|at| b.shared.offset(at));
                 let offset = offset.ok_or_else(|| fault(format!("{name}: reads beyond the shared memory, {at:#x}")))?;
                 granules.push((offset / GRANULE) as u32);
+            }
+            let line = |i: usize| b.granules.line(granules[begin + i] as usize);
+            if let Some(why) = (b.races.on && turned).then(|| descriptor.misled(lines, line)).flatten() {
+                return Err(fault(format!("{name}: {why}")));
             }
         }
         let warps: [u32; WARPS] = std::array::from_fn(|warp| first + 32 * warp as u32);

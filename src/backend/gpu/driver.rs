@@ -3,16 +3,9 @@
 use std::sync::Arc;
 
 use super::launch::{Field, Launch};
+use crate::backend::hopper::Hopper;
 use crate::backend::tensor_map::{Boxes, TensorMap};
 use crate::error::Result;
-
-/// What a GPU has that runs the kernels for Hopper: their machine code is for that generation alone, of compute
-/// capability 9.0, and no other GPU, older or newer, takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hopper {
-    /// How many blocks run side by side, if each fills a multiprocessor.
-    pub multiprocessors: u32,
-}
 
 /// What a driver can do. Addresses are 256-byte aligned; everything is ordered as if on one stream.
 pub(crate) trait Driver: Send + Sync {

@@ -14,8 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use super::arguments::Ptr;
+pub use super::hopper::Hopper;
 pub use buffer::GpuBuffer;
-pub use driver::Hopper;
 pub(crate) use driver::{Command, Driver, Replay, prepared};
 pub use launch::{Field, KernelParams, Launch};
 

@@ -41,6 +41,7 @@ pub use predict::{Cost, Kind, Limit, Prediction};
 pub use work::{Unit, Work};
 
 use super::gpu::{Command, Driver, Field, Gpu, Hopper, Launch, Replay, prepared};
+use super::hopper::asks_for_weight_gradients;
 use super::kernels;
 use super::shared_memory::most;
 use super::tensor_map::{Boxes, Plain, TensorMap};
@@ -59,9 +60,15 @@ impl Planner {
         Self::over(Beneath::Nothing { memory, hopper: None })
     }
 
-    /// The same with the memory of a chip, and told what that one is: by the kernels for Hopper, which all of them are.
+    /// The same with the memory of a chip, and told what that one is: by the kernels for Hopper, which all of them are,
+    /// with [`Hopper::weight_gradients`] if `VERIDICAL_HOPPER_WEIGHTS` asks a GPU for them.
     pub fn of(chip: &Chip) -> Planner {
-        let hopper = Some(Hopper { multiprocessors: chip::MULTIPROCESSORS as u32 });
+        Self::with(chip, asks_for_weight_gradients())
+    }
+
+    /// The same with or without [`Hopper::weight_gradients`].
+    pub fn with(chip: &Chip, weight_gradients: bool) -> Planner {
+        let hopper = Some(Hopper { multiprocessors: chip::MULTIPROCESSORS as u32, weight_gradients });
         Self::over(Beneath::Nothing { memory: chip.memory, hopper })
     }
 

@@ -4,8 +4,8 @@ use super::loops;
 use super::work::{Unit, Work};
 use crate::backend::gpu::{Launch, Ptr};
 use crate::backend::params::{
-    AttentionParams, ContrastiveKeysParams, ContrastiveParams, Conv2dHopperParams, Conv2dParams, MatmulFewParams,
-    MatmulHopperParams, MatmulParams,
+    AttentionParams, ContrastiveKeysParams, ContrastiveParams, Conv2dHopperParams, Conv2dParams,
+    Conv2dWeightHopperParams, MatmulFewParams, MatmulHopperParams, MatmulParams,
 };
 
 /// Multiply-adds of an instruction of a warp: `mma` of 16x8x16, or one for each lane.
@@ -136,6 +136,19 @@ pub(super) fn conv2d_hopper(p: &Conv2dHopperParams) -> Work {
         flops: 2.0 * elements(&[p.m, p.n, depth]),
         bytes: 2.0 * moved,
         ..hopper(f64::from(p.tiles), f64::from(p.steps))
+    }
+}
+
+pub(super) fn conv2d_weight_hopper(p: &Conv2dWeightHopperParams) -> Work {
+    // The depth is pixels of the result, the columns channels of each tap.
+    let channels = 64 * p.blocks.divisor;
+    let parts = f64::from(p.count);
+    let sums = if p.parts.is_null() { 2.0 } else { 4.0 * parts };
+    Work {
+        flops: 2.0 * elements(&[p.m, p.n, p.k]),
+        bytes: 2.0 * elements(&[p.k, p.m + channels]) + sums * elements(&[p.m, p.n]),
+        blocks: parts * f64::from(p.tiles.divisor),
+        ..hopper(f64::from(p.tiles.divisor), f64::from(p.k.div_ceil(64)))
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn of(launch: &Launch, of: &str, params: &[u8], buffers: &[(&'static 
         "Conv2dParams" => products::conv2d(launch, &read(params)),
         "MatmulFewParams" => products::matmul_few(launch, &read(params)),
         "MatmulHopperParams" => products::matmul_hopper(&read(params)),
+        "Conv2dWeightHopperParams" => products::conv2d_weight_hopper(&read(params)),
         "Conv2dHopperParams" => products::conv2d_hopper(&read(params)),
         "AttentionParams" => products::attention(launch, &read(params)),
         "ContrastiveParams" => products::contrastive(launch, &read(params)),

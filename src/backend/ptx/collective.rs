@@ -41,7 +41,9 @@ pub(super) fn run(warp: &mut Warp, op: &Op, active: u32, machine: &mut Machine) 
             warp.whole(active)?;
             warpgroup::fence(warp, &machine.program.sums)
         }
-        Op::WarpgroupMultiply { sums, a, b, add } => warpgroup::multiply(warp, sums, [*a, *b, *add], active, machine),
+        Op::WarpgroupMultiply { sums, a, b, add, transposed } => {
+            warpgroup::multiply(warp, sums, [*a, *b, *add], *transposed, active, machine)
+        }
         Op::WarpgroupCommit => warp.whole(active).map(|()| warpgroup::commit(warp)),
         Op::WarpgroupWait(most) => {
             warp.whole(active)?;

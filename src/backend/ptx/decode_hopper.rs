@@ -61,13 +61,16 @@ pub(super) fn decode(draft: &mut Draft, parts: &[&str], operands: &[Operand]) ->
             if columns != Some(2 * sums.len()) {
                 return Err(format!("a product of shape {shape} with {} sums", sums.len()));
             }
-            // Neither factor negated, and both with their depth side by side.
-            if rest != [1, 1, 0, 0].map(Operand::Number) {
-                return Err("wgmma with factors that are negated or transposed is not known here".into());
-            }
+            // Neither factor negated; imm-trans-a and imm-trans-b are 0 or 1.
+            let transposed = match rest {
+                [Operand::Number(1), Operand::Number(1), Operand::Number(a @ 0..=1), Operand::Number(b @ 0..=1)] => {
+                    [*a == 1, *b == 1]
+                }
+                _ => return Err("wgmma with factors that are negated is not known here".into()),
+            };
             let (a, b, add) = (draft.read(a)?, draft.read(b)?, draft.read(add)?);
             let sums = draft.write_all(sums)?;
-            draft.emit(Op::WarpgroupMultiply { sums, a, b, add });
+            draft.emit(Op::WarpgroupMultiply { sums, a, b, add, transposed });
         }
         (["setmaxnreg", "inc" | "dec", "sync", "aligned", "u32"], [Operand::Number(count)]) => {
             draft.emit(Op::Registers(*count));

@@ -55,6 +55,7 @@ pub struct PtxModules {
     /// By the file's name without `.cu`.
     texts: Vec<(String, String)>,
     hopper: bool,
+    hopper_weights: bool,
 }
 
 impl PtxModules {
@@ -65,18 +66,23 @@ impl PtxModules {
             return Err(Error::Unavailable { device: "ptx".into(), why: why.into() });
         }
         let texts = kernels::PTX.iter().map(|&(file, text)| (file.into(), text.into())).collect();
-        Ok(PtxModules { texts, hopper: false })
+        Ok(PtxModules { texts, hopper: false, hopper_weights: false })
     }
 
     /// One module, of a file of this name.
     pub fn of_text(file: &str, text: &str) -> Self {
-        PtxModules { texts: vec![(file.into(), text.into())], hopper: false }
+        PtxModules { texts: vec![(file.into(), text.into())], ..PtxModules::default() }
     }
 
     /// The same modules on a Hopper, or on an older GPU. It has two multiprocessors then, so that a block has several
     /// tiles to do.
     pub fn hopper(self, hopper: bool) -> Self {
         PtxModules { hopper, ..self }
+    }
+
+    /// The same modules, and with gradients of weights by a Hopper's own kernels, or by those for all GPUs.
+    pub fn hopper_weights(self, hopper_weights: bool) -> Self {
+        PtxModules { hopper_weights, ..self }
     }
 
     /// The text of the module of `kernels/<file>.cu`, to be looked at or changed.
@@ -117,7 +123,7 @@ struct State {
     programs: HashMap<String, Arc<Program>>,
     /// Where the arrays of a module are.
     arrays: HashMap<usize, HashMap<String, u64>>,
-    hopper: bool,
+    hopper: Option<Hopper>,
 }
 
 impl State {
@@ -125,7 +131,9 @@ impl State {
         let read = |(file, text): &(String, String)| {
             Module::read(text).map_err(|why| Error::Driver { what: format!("the PTX of {file}.cu"), why })
         };
-        let (hopper, modules) = (modules.hopper, modules.texts.iter().map(read).collect::<Result<_>>()?);
+        let hopper = Hopper { multiprocessors: 2, weight_gradients: modules.hopper_weights };
+        let hopper = modules.hopper.then_some(hopper);
+        let modules = modules.texts.iter().map(read).collect::<Result<_>>()?;
         Ok(State { memory: Memory::default(), modules, programs: HashMap::new(), arrays: HashMap::new(), hopper })
     }
 
@@ -171,7 +179,7 @@ impl Driver for Interpreter {
     }
 
     fn hopper(&self) -> Option<Hopper> {
-        self.state().hopper.then_some(Hopper { multiprocessors: 2 })
+        self.state().hopper
     }
 
     fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
@@ -212,14 +220,14 @@ impl Driver for Interpreter {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
         let mut state = self.state();
         let program = state.program(launch.kernel).map_err(error)?;
-        launch.check(program.max_threads, shared_memory::most(state.hopper)).map_err(error)?;
+        launch.check(program.max_threads, shared_memory::most(state.hopper.is_some())).map_err(error)?;
         if params.len() as u64 != program.param_bytes {
             let why = format!("a parameter struct of {} bytes; the kernel takes {}", params.len(), program.param_bytes);
             return Err(error(why));
         }
         STARTED.lock().unwrap_or_else(PoisonError::into_inner).insert(launch.kernel);
         let mut params = params.to_vec();
-        let hopper = state.hopper;
+        let hopper = state.hopper.is_some();
         let machine = &mut Machine::new(&program, &mut state.memory, &mut params, launch.threads, launch.shared);
         machine.engines.hopper = hopper;
         grid::run(&program, launch, machine).map_err(error)

@@ -5,12 +5,15 @@ use std::collections::VecDeque;
 use super::lanes::Lanes;
 use super::program::Slot;
 
+/// A factor: its descriptor, and whether it is M- or N-major ("imm-trans").
+pub(super) type Factor = (u64, bool);
+
 /// One product as a warp has issued it.
 #[derive(Debug, Clone)]
 pub(super) struct Product {
     pub(super) sums: Vec<Slot>,
-    pub(super) a: u64,
-    pub(super) b: u64,
+    pub(super) a: Factor,
+    pub(super) b: Factor,
     pub(super) add: bool,
 }
 
@@ -37,7 +40,7 @@ pub(super) struct Products {
 /// What the warps of each warpgroup have issued, with which its other warps agree.
 #[derive(Debug, Default)]
 pub(super) struct Issued {
-    pub(super) groups: Vec<Vec<(u64, u64, usize, bool)>>,
+    pub(super) groups: Vec<Vec<(Factor, Factor, usize, bool)>>,
 }
 
 impl Issued {

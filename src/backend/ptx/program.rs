@@ -180,12 +180,14 @@ pub(super) enum Op {
     },
     /// Orders registers before products of a warpgroup.
     WarpgroupFence,
-    /// sums = a b, or sums += a b: m64nNk16 in bf16, N twice the number of sums.
+    /// sums = a b, or sums += a b: m64nNk16 in bf16, N twice the number of sums; each factor K-major or, transposed,
+    /// M- or N-major.
     WarpgroupMultiply {
         sums: Vec<Slot>,
         a: Slot,
         b: Slot,
         add: Slot,
+        transposed: [bool; 2],
     },
     WarpgroupCommit,
     WarpgroupWait(usize),

@@ -8,7 +8,7 @@ use half::bf16;
 
 use super::lanes::Lanes;
 use super::machine::Machine;
-use super::products::{Product, Sums};
+use super::products::{Factor, Product, Sums};
 use super::program::Slot;
 use super::warp::Warp;
 
@@ -33,11 +33,12 @@ pub(super) fn fence(warp: &mut Warp, all: &[Vec<Slot>]) -> Result<(), String> {
     Ok(())
 }
 
-/// `wgmma.mma_async` of m64nNk16 in bf16 with sums in f32, both factors in shared memory, depth side by side.
+/// `wgmma.mma_async` of m64nNk16 in bf16 with sums in f32, both factors in shared memory.
 pub(super) fn multiply(
     warp: &mut Warp,
     slots: &[Slot],
     [a, b, add]: [Slot; 3],
+    [a_transposed, b_transposed]: [bool; 2],
     active: u32,
     machine: &mut Machine,
 ) -> Result<(), String> {
@@ -48,7 +49,7 @@ pub(super) fn multiply(
         let same = values.iter().all(|value| *value == values[0]);
         same.then_some(values[0]).ok_or("a descriptor, or scale-d, that differs between lanes")
     };
-    let (a, b, add) = (uniform(a)?, uniform(b)?, uniform(add)? & 1 == 1);
+    let (a, b, add) = ((uniform(a)?, a_transposed), (uniform(b)?, b_transposed), uniform(add)? & 1 == 1);
     // What the other warps of the warpgroup have issued in its place.
     let (group, number) = (warp.first as usize / 128, warp.products.issued);
     let groups = &mut machine.issued.groups;
@@ -61,8 +62,9 @@ pub(super) fn multiply(
         None => groups[group].push((a, b, slots.len(), add)),
     }
     warp.products.issued += 1;
-    for (descriptor, lines) in [(a, 64), (b, 2 * slots.len())] {
-        place(descriptor, lines - 1, 15, machine)?;
+    for (factor, lines) in [(a, 64), (b, 2 * slots.len())] {
+        whole(factor, lines)?;
+        place(factor, lines - 1, 15, machine)?;
     }
     let now: Vec<Lanes> = slots.iter().map(|&slot| *warp.register(slot)).collect();
     let fenced = warp.products.fenced;
@@ -133,12 +135,12 @@ fn finish(warp: &mut Warp, product: &Product, machine: &Machine) -> Result<(), S
 }
 
 /// Lines of a factor, 16 steps of depth each.
-fn factor(descriptor: u64, lines: std::ops::Range<usize>, machine: &Machine) -> Result<Vec<[f64; 16]>, String> {
+fn factor(factor: Factor, lines: std::ops::Range<usize>, machine: &Machine) -> Result<Vec<[f64; 16]>, String> {
     lines
         .map(|line| {
             let mut steps = [0.0; 16];
             for (step, value) in steps.iter_mut().enumerate() {
-                let at = place(descriptor, line, step, machine)?;
+                let at = place(factor, line, step, machine)?;
                 *value = bf16::from_le_bytes([machine.shared[at], machine.shared[at + 1]]).to_f64();
             }
             Ok(steps)
@@ -146,19 +148,48 @@ fn factor(descriptor: u64, lines: std::ops::Range<usize>, machine: &Machine) -> 
         .collect()
 }
 
-/// Where an element stands, by "Matrix Descriptor Format" and "Strides" for a K-major factor with 128-byte swizzle:
-/// core matrices of eight lines lie a stride byte offset apart, each line 128 bytes from the last.
-fn place(descriptor: u64, line: usize, step: usize, machine: &Machine) -> Result<usize, String> {
+/// What "Matrix Descriptor Format" has: start address, leading and stride dimension byte offset, matrix base offset,
+/// swizzle mode.
+fn fields(descriptor: u64) -> ([usize; 3], u64, u64) {
     let encoded = |shift: u32| (descriptor >> shift & 0x3fff) as usize * 16;
-    let (start, leading, stride) = (encoded(0), encoded(16), encoded(32));
-    let (base_offset, swizzle) = (descriptor >> 49 & 7, descriptor >> 62);
+    ([encoded(0), encoded(16), encoded(32)], descriptor >> 49 & 7, descriptor >> 62)
+}
+
+/// Errors unless the descriptor is one for so many lines with 128-byte swizzle.
+fn whole((descriptor, transposed): Factor, lines: usize) -> Result<(), String> {
+    let ([start, leading, stride], base_offset, swizzle) = fields(descriptor);
     if swizzle != 1 || base_offset as usize != start / 128 % 8 {
         return Err(format!("a descriptor with swizzle mode {swizzle} and base offset {base_offset} at {start:#x}"));
     }
-    if leading != 16 || stride % 1024 != 0 || stride == 0 {
-        return Err(format!("a descriptor with a leading offset of {leading} and a stride of {stride} bytes"));
+    // K-major: the leading offset is "not used, assumed to be 1". MN-major: whole patterns of 1024 bytes, two of which
+    // cannot be in one place.
+    let good = match transposed {
+        false => leading == 16,
+        true => leading % 1024 == 0 && leading > 0 && (lines == 64 || leading != stride),
+    };
+    if !good || stride % 1024 != 0 || stride == 0 {
+        let major = if transposed { "MN-major" } else { "K-major" };
+        return Err(format!("a {major} descriptor with a leading offset of {leading} and a stride of {stride} bytes"));
     }
-    let plain = start + line / 8 * stride + line % 8 * 128 + 2 * step;
+    if transposed && (start % 128 != 0 || lines % 64 != 0) {
+        return Err(format!("an MN-major factor of {lines} lines from {start:#x} on, which are no whole patterns"));
+    }
+    Ok(())
+}
+
+/// Where an element stands with 128-byte swizzle. K-major, by "Strides": core matrices of eight lines lie a stride
+/// byte offset apart, each line 128 bytes from the last. MN-major, by CuTe's canonical form in units of 16 bytes,
+/// `Swizzle<3,4,3> o ((8,n),(8,k)):((1,LBO),(8,SBO))`: of what has eight lines in a unit, the unit's number modulo 8
+/// counts 1, divided by 8 LBO, the step modulo 8 counts 8, and divided by 8 SBO.
+fn place((descriptor, transposed): Factor, line: usize, step: usize, machine: &Machine) -> Result<usize, String> {
+    let ([start, leading, stride], ..) = fields(descriptor);
+    let plain = if transposed {
+        let (unit, within) = (line / 8, line % 8);
+        let units = unit % 8 + unit / 8 * (leading / 16) + step % 8 * 8 + step / 8 * (stride / 16);
+        start + 16 * units + 2 * within
+    } else {
+        start + line / 8 * stride + line % 8 * 128 + 2 * step
+    };
     let at = plain ^ (plain >> 7 & 7) << 4;
     match at + 2 <= machine.shared.len() {
         true => Ok(at),

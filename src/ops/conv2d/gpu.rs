@@ -1,5 +1,5 @@
-use super::hopper;
 use super::pass::Pass;
+use super::{hopper, hopper_weight};
 use crate::backend::convolution::Convolution;
 use crate::backend::divisor::Divisor;
 use crate::backend::gpu::Gpu;
@@ -75,8 +75,15 @@ pub fn weight_gradient(
     x: &Tensor,
     dw: &mut Tensor,
 ) -> Result<()> {
-    let tiling = Tiling::of(Pass::WeightGradient.sizes(shape));
-    run(gpu, op, Pass::WeightGradient, shape, x, dy, None, tiling, dw)
+    match hopper_weight::pays(gpu, dw.dtype(), shape) {
+        Some((found, cut)) if hopper_weight::takes(gpu, shape, dy, x)? => {
+            hopper_weight::run(gpu, found, cut, op, shape, dy, x, dw)
+        }
+        _ => {
+            let tiling = Tiling::of(Pass::WeightGradient.sizes(shape));
+            run(gpu, op, Pass::WeightGradient, shape, x, dy, None, tiling, dw)
+        }
+    }
 }
 
 /// `image` is what patches are taken from, `other` the weight or the gradient that they are multiplied with.

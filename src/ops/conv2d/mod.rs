@@ -3,6 +3,7 @@
 mod cpu;
 mod gpu;
 mod hopper;
+mod hopper_weight;
 mod pass;
 #[cfg(all(test, any(feature = "cuda", feature = "emulator", feature = "ptx")))]
 mod tests;

@@ -1,8 +1,9 @@
 //! The kernels with tilings that small convolutions would not choose. Whole numbers: every result must be exact.
 
 use super::gpu::run;
-use super::hopper;
+use super::hopper_weight::{self, Cut};
 use super::pass::Pass;
+use super::{gpu, hopper};
 use crate::backend::convolution::Convolution;
 use crate::ops::product::gpu::Tiling;
 use crate::ops::product::tests::{gpus, hoppers, tensor, whole};
@@ -185,5 +186,151 @@ fn what_no_box_is_made_of_is_left_to_other_kernels() {
             }
         }
         assert!(!takes(good, Pass::WeightGradient));
+    }
+}
+
+/// The gradient of the weight in plain loops over whole numbers, rounded once.
+fn plain_weight(s: &Convolution, dy: &[f32], x: &[f32]) -> Vec<f64> {
+    let mut sums = vec![0f32; s.outputs * s.taps() * s.inputs];
+    let (height, width) = (s.out_height(), s.out_width());
+    for (pixel, dy) in dy.chunks_exact(s.outputs).enumerate() {
+        let (image, i, j) = (pixel / width / height, pixel / width % height, pixel % width);
+        for tap in 0..s.taps() {
+            let (row, column) = (i + tap / s.kernel, j + tap % s.kernel);
+            let inside = |at: usize, extent: usize| (s.padding..extent + s.padding).contains(&at);
+            if !inside(row, s.height) || !inside(column, s.width) {
+                continue;
+            }
+            let at = (image * s.height + row - s.padding) * s.width + column - s.padding;
+            let x = &x[at * s.inputs..][..s.inputs];
+            for (o, dy) in dy.iter().enumerate() {
+                let sums = &mut sums[(o * s.taps() + tap) * s.inputs..][..s.inputs];
+                sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += dy * x);
+            }
+        }
+    }
+    sums.into_iter().map(|sum| half::bf16::from_f32(sum).to_f64()).collect()
+}
+
+/// Hoppers that make gradients of weights by wgmma: the emulator, in all kinds of order or one, the interpreter of PTX,
+/// and a GPU if it is asked to.
+fn asked(every_order: bool) -> Vec<Device> {
+    let mut gpus = Vec::new();
+    #[cfg(feature = "emulator")]
+    {
+        use crate::backend::{EmulatorOptions, Order};
+        let options = EmulatorOptions::default().workers(2).hopper(true).hopper_weights(true);
+        let orders = [Order::Early, Order::Late, Order::Shuffled(3)];
+        let orders = orders.into_iter().take(if every_order { 3 } else { 1 });
+        gpus.extend(orders.map(|order| Device::emulator_with(options.order(order)).unwrap()));
+    }
+    #[cfg(feature = "ptx")]
+    if let Ok(modules) = crate::backend::PtxModules::of_this_build() {
+        gpus.push(Device::ptx_of(&modules.hopper(true).hopper_weights(true)).unwrap());
+    }
+    let is_asked = |device: &Device| match device {
+        Device::Gpu(gpu) => gpu.hopper().is_some_and(|hopper| hopper.weight_gradients),
+        Device::Cpu => false,
+    };
+    gpus.extend(Device::cuda(0).ok().filter(is_asked));
+    gpus
+}
+
+/// By the kernel for Hopper, whole and in parts, by that for all GPUs, and in plain loops: the same, bit for bit.
+#[test]
+fn boxes_make_the_same_gradients_of_weights() {
+    let gpus = asked(true);
+    for (batch, height, width, inputs, outputs, kernel, padding, parts) in [
+        // One image a step; a tile of 3 x 64 and one of 9 taps, of which a block's tiles are several.
+        (3, 8, 8, 64, 64, 3, 1, 2),
+        // Four rows a step; the channels of two taps share a tile.
+        (1, 16, 16, 128, 128, 3, 1, 3),
+        // Eight images a step, and one that is alone in the last; rows that no block of outputs is filled by.
+        (17, 2, 4, 64, 72, 3, 1, 3),
+        // One tap; more rows than a tile's.
+        (1, 32, 4, 64, 320, 1, 0, 2),
+        // Half a row a step, and a whole one.
+        (1, 2, 128, 64, 64, 3, 1, 4),
+        (1, 3, 64, 192, 136, 3, 1, 1),
+        // The result is smaller than the image, or larger.
+        (2, 10, 10, 64, 64, 3, 0, 2),
+        (1, 12, 12, 64, 64, 5, 4, 1),
+    ] {
+        let s = Convolution { batch, height, width, inputs, outputs, kernel, stride: 1, padding };
+        let result = [s.batch, s.out_height(), s.out_width(), s.outputs];
+        let (dy, x) = (whole(result.iter().product(), 1), whole(s.in_pixels() * s.inputs, 2));
+        let expected = plain_weight(&s, &dy, &x);
+        for device in &gpus {
+            let Device::Gpu(gpu) = device else { panic!("{device} is no GPU") };
+            let dy = tensor(&dy, &result, DType::BF16, device);
+            let x = tensor(&x, &[s.batch, s.height, s.width, s.inputs], DType::BF16, device);
+            assert!(hopper_weight::takes(gpu, &s, &dy, &x).unwrap(), "{s:?}");
+            let empty = || Tensor::empty([s.outputs, s.kernel, s.kernel, s.inputs], DType::BF16, device).unwrap();
+            let steps = s.out_pixels().div_ceil(64);
+            for cut in [Cut::new(steps, 1), Cut::new(steps, parts)] {
+                let mut dw = empty();
+                hopper_weight::run(gpu, gpu.hopper().unwrap(), cut, "conv2d", &s, &dy, &x, &mut dw).unwrap();
+                assert!(dw.to_f64().unwrap() == expected, "{s:?} {cut:?} on {device}: by wgmma");
+            }
+            let tiling = Tiling::cut(true, s.out_pixels(), 1);
+            let mut dw = empty();
+            run(gpu, "conv2d", Pass::WeightGradient, &s, &x, &dy, None, tiling, &mut dw).unwrap();
+            assert!(dw.to_f64().unwrap() == expected, "{s:?} on {device}: by mma");
+        }
+    }
+}
+
+/// What is large enough goes to that kernel where it is asked for, and nowhere else.
+#[test]
+fn gradients_of_weights_are_given_to_warpgroups_where_that_is_asked_for() {
+    let s = Convolution { batch: 32, height: 8, width: 8, inputs: 256, outputs: 128, kernel: 3, stride: 1, padding: 1 };
+    let large = Convolution { batch: 512, height: 32, width: 32, outputs: 256, ..s };
+    for device in asked(false) {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
+        let cut = |s: &Convolution| hopper_weight::pays(gpu, DType::BF16, s).map(|(_, cut)| (cut.parts, cut.steps));
+        // Eighteen tiles of 8,192 steps: 396 tiles of parts are three for each of 132 multiprocessors.
+        assert_eq!((cut(&s), cut(&large)), (Some((8, 4)), Some((22, 373))));
+        assert_eq!(cut(&Convolution { batch: 64, ..large }), Some((7, 147)));
+        // Too few channels to fill a tile, too few pixels for many parts, or another dtype.
+        assert_eq!(cut(&Convolution { inputs: 64, outputs: 64, ..large }), None);
+        assert_eq!(cut(&Convolution { batch: 2, ..s }), None);
+        assert!(hopper_weight::pays(gpu, DType::F32, &large).is_none());
+        let (dy, x) = (whole(s.out_pixels() * s.outputs, 1), whole(s.in_pixels() * s.inputs, 2));
+        let expected = plain_weight(&s, &dy, &x);
+        let dy = tensor(&dy, &[s.batch, s.height, s.width, s.outputs], DType::BF16, &device);
+        let x = tensor(&x, &[s.batch, s.height, s.width, s.inputs], DType::BF16, &device);
+        let mut dw = Tensor::empty([s.outputs, 3, 3, s.inputs], DType::BF16, &device).unwrap();
+        gpu::weight_gradient(gpu, "conv2d", &s, &dy, &x, &mut dw).unwrap();
+        assert!(dw.to_f64().unwrap() == expected, "on {device}");
+    }
+    for device in hoppers() {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
+        let is_asked = gpu.hopper().is_some_and(|hopper| hopper.weight_gradients);
+        assert_eq!(hopper_weight::pays(gpu, DType::BF16, &large).is_some(), is_asked);
+    }
+}
+
+#[test]
+fn gradients_of_weights_that_no_box_makes_are_left_to_other_kernels() {
+    for device in hoppers() {
+        let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
+        let good =
+            Convolution { batch: 1, height: 16, width: 16, inputs: 64, outputs: 64, kernel: 3, stride: 1, padding: 1 };
+        let takes = |s: Convolution, dtype| {
+            let x = Tensor::zeros([1, 16, 16, 64], dtype, &device).unwrap();
+            hopper_weight::takes(gpu, &s, &x, &x).unwrap()
+        };
+        assert!(takes(good, DType::BF16) && !takes(good, DType::F32));
+        assert!(takes(Convolution { width: 256, outputs: 8, ..good }, DType::BF16));
+        for wrong in [
+            Convolution { stride: 2, ..good },
+            Convolution { width: 24, ..good },
+            Convolution { width: 96, ..good },
+            Convolution { height: 14, ..good },
+            Convolution { inputs: 96, ..good },
+            Convolution { outputs: 12, ..good },
+        ] {
+            assert!(!takes(wrong, DType::BF16), "{wrong:?}");
+        }
     }
 }

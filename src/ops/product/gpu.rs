@@ -142,7 +142,7 @@ pub(super) fn product_in(
 }
 
 /// `y[i] = ` the sum of `parts[i, p]` over `p`, plus a bias along the last axis. `parts` is `[batch, parts, m, n]`.
-fn sum_parts(gpu: &Gpu, op: &'static str, parts: &Tensor, bias: Option<&Tensor>, y: &mut Tensor) -> Result<()> {
+pub fn sum_parts(gpu: &Gpu, op: &'static str, parts: &Tensor, bias: Option<&Tensor>, y: &mut Tensor) -> Result<()> {
     let [batch, count, m, n] = parts.shape().dims(op, "[batch, parts, m, n]")?;
     let kernel = kernel!(op, y.dtype(), "matmul_fwd_sum_parts")?;
     let params = SumPartsParams {

@@ -20,17 +20,24 @@ pub const DEPTH: usize = 64;
 const SHARED: usize = 4 * (ROWS + COLUMNS) * DEPTH * 2 + 8 * 16 * 64 * 2;
 const THREADS: u32 = 384;
 /// Tiles that keep half of a large GPU's 132 multiprocessors busy. With fewer, smaller ones keep more of them busy.
-const LEAST: usize = 66;
+pub const LEAST: usize = 66;
+/// Percent of its tiles that a product has to fill.
+pub const FULL: usize = 80;
 
 pub fn tiles(Sizes { batch, m, n, .. }: Sizes) -> usize {
     m.div_ceil(ROWS) * n.div_ceil(COLUMNS) * batch
 }
 
+/// Percent of its tiles that a product fills.
+pub fn fill(sizes: Sizes) -> usize {
+    let Sizes { batch, m, n, .. } = sizes;
+    (100 * batch * m * n).checked_div(tiles(sizes) * ROWS * COLUMNS).unwrap_or(0)
+}
+
 /// The GPU, if it is a Hopper and a product of these sizes is worth its large tiles. Depends on device and sizes alone,
 /// and so do the bits of the result.
 pub fn pays(gpu: &Gpu, dtype: DType, sizes: Sizes) -> Option<Hopper> {
-    let filled = sizes.batch * sizes.m * sizes.n;
-    let large = tiles(sizes) >= LEAST && 5 * filled >= 4 * tiles(sizes) * ROWS * COLUMNS;
+    let large = tiles(sizes) >= LEAST && fill(sizes) >= FULL;
     gpu.hopper().filter(|_| dtype == DType::BF16 && large && sizes.k > 0)
 }
 

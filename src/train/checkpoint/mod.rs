@@ -94,6 +94,10 @@ pub fn arithmetic(device: &Device) -> String {
             let products = F32Products::current().name().map(|name| format!(" {name}")).unwrap_or_default();
             format!("cpu {}{}{products}", Isa::current(), if winograd_is_allowed() { " winograd" } else { "" })
         }
+        // Other kernels, which sum in another order.
+        Device::Gpu(gpu) if gpu.hopper().is_some_and(|hopper| hopper.weight_gradients) => {
+            format!("{device} with VERIDICAL_HOPPER_WEIGHTS")
+        }
         other => other.to_string(),
     }
 }
