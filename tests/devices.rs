@@ -109,8 +109,8 @@ fn more_memory_than_there_is_has_its_own_error() {
     }
 }
 
-/// What a graph is made of, on every device: uploads and zeroings, a copy, kernels of both generations, and weights that
-/// are freed while it runs.
+/// What a graph is made of, on every device: uploads and zeroings, a copy, kernels of both generations, and weights
+/// that are freed while it runs.
 #[test]
 fn every_device_replays_what_it_did() {
     for device in hardware::devices().into_iter().filter(|device| matches!(device, Device::Gpu(_))) {

@@ -21,8 +21,8 @@ const TRIES: usize = 3;
 /// The result is the same as that of a plain call with arguments in memory of their own, bit for bit. What is captured
 /// are launches with their parameters, so the function must be one:
 ///
-/// * Its numbers and the way that it takes depend on nothing but the values of its arguments, and on those on the device
-///   alone. A function that asks something else of the device in its second call than in the first is called as it is,
+/// * Its numbers and the way that it takes depend on nothing but the values of its arguments, and on those only on the
+///   device. A function that asks something else of the device in its second call than in the first is called as it is,
 ///   and so is one that reads numbers back; but one that changes its mind later is not noticed.
 /// * Other tensors that it reads, such as weights, are the same ones at every call: where one is given up its memory
 ///   goes, and the function is captured anew, but while a copy is kept elsewhere the graph goes on reading that.
@@ -86,8 +86,8 @@ struct Place {
 impl Replayed {
     /// `f(arguments)`. Errors with `f`.
     ///
-    /// Arguments of other shapes, dtypes or devices than before begin anew. Where memory is too short for a capture, `f`
-    /// is called as it is, perhaps after a call that failed.
+    /// Arguments of other shapes, dtypes or devices than before begin anew. Where memory is too short for a capture,
+    /// `f` is called as it is, perhaps after a call that failed.
     pub fn call(&mut self, arguments: &[&Tensor], f: impl FnMut(&[Tensor]) -> Result<Tensor>) -> Result<Tensor> {
         let mut f = f;
         let plainly = |f: &mut dyn FnMut(&[Tensor]) -> Result<Tensor>| {

@@ -70,8 +70,8 @@ impl Replay for Executable {
 impl Drop for Executable {
     fn drop(&mut self) {
         let context = self.stream.context();
-        // Not by `CudaStream::synchronize`, which gives up where an earlier error is waiting to be reported. SAFETY: the
-        // context is open; the graph is destroyed, and what it reads freed, once nothing of it runs any more.
+        // Not by `CudaStream::synchronize`, which gives up where an earlier error is waiting to be reported. SAFETY:
+        // the context is open; the graph is destroyed, and what it reads freed, once nothing of it runs any more.
         let destroyed = unsafe {
             let waited = result::ctx::set_current(context.cu_ctx())
                 .and_then(|()| result::stream::synchronize(self.stream.cu_stream()));
