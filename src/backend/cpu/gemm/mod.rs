@@ -18,6 +18,7 @@ mod blocks;
 mod convolution;
 mod kernel;
 mod pack;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod pairs;
 mod patches;
 mod portable;

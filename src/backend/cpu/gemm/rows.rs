@@ -149,7 +149,8 @@ pub(crate) trait Rows<S>: Sync {
     /// Copies a part: element `(r, c)` of `rows` × `columns`, counted from the part's corner, goes to `out[r * stride +
     /// c]`. `isa` must be supported by this CPU.
     fn copy(&self, isa: Isa, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize);
-    /// The same rows in bf16, if that is what they are stored in.
+    /// The same rows in bf16, if that is what they are stored in: for kernels that multiply such.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     fn halves(&self) -> Option<Box<dyn Rows<bf16> + '_>>;
 }
 
@@ -159,6 +160,7 @@ pub(super) trait CopyRows<S>: Sync {
     fn columns(&self) -> usize;
     /// Must be `#[inline(always)]`, so that it takes on the instructions of its caller.
     fn copy(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [S], stride: usize);
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     fn halves(&self) -> Option<Box<dyn Rows<bf16> + '_>>;
 }
 
