@@ -107,7 +107,7 @@ fn entry(line: usize, step: usize, seed: usize) -> i32 {
 
 fn factor(lines: usize, seed: usize, is_turned: bool) -> Vec<u16> {
     let at = |i: usize| if is_turned { (i % lines, i / lines) } else { (i / DEPTH, i % DEPTH) };
-    (0..lines * DEPTH).map(|i| at(i)).map(|(line, step)| bf16(entry(line, step, seed))).collect()
+    (0..lines * DEPTH).map(at).map(|(line, step)| bf16(entry(line, step, seed))).collect()
 }
 
 fn factors(turned: Turned) -> [Vec<u16>; 2] {

@@ -92,7 +92,7 @@ impl Descriptor {
             }
             false => {}
         }
-        if stride == 0 || stride % PATTERN != 0 {
+        if stride == 0 || !stride.is_multiple_of(PATTERN) {
             return Err(format!(
                 "its descriptor has a stride (SBO) of {stride} bytes from eight {} to the next, no multiple of the \
                  pattern's 1024",
@@ -104,13 +104,13 @@ impl Descriptor {
 
     fn check_transposed(&self, lines: usize) -> Result<(), String> {
         let Descriptor { address, leading, stride, .. } = *self;
-        if lines % SIDE_BY_SIDE != 0 {
+        if !lines.is_multiple_of(SIDE_BY_SIDE) {
             return Err(format!("it is transposed and has {lines} lines, of which 64 stand side by side"));
         }
         if address & 127 != 0 {
             return Err("its descriptor begins so far in a step of depth that 64 lines go beyond it".into());
         }
-        if leading == 0 || leading % PATTERN != 0 {
+        if leading == 0 || !leading.is_multiple_of(PATTERN) {
             return Err(format!(
                 "its descriptor has a leading offset (LBO) of {leading} bytes from 64 lines to the next, no multiple of \
                  the pattern's 1024"

@@ -168,10 +168,10 @@ fn whole((descriptor, transposed): Factor, lines: usize) -> Result<(), String> {
         true => leading % 1024 == 0 && leading > 0 && (lines == 64 || leading != stride),
     };
     if !good || stride % 1024 != 0 || stride == 0 {
-        let major = if transposed { "MN-major" } else { "K-major" };
-        return Err(format!("a {major} descriptor with a leading offset of {leading} and a stride of {stride} bytes"));
+        let major = if transposed { "an MN-major" } else { "a K-major" };
+        return Err(format!("{major} descriptor with a leading offset of {leading} and a stride of {stride} bytes"));
     }
-    if transposed && (start % 128 != 0 || lines % 64 != 0) {
+    if transposed && !(start.is_multiple_of(128) && lines.is_multiple_of(64)) {
         return Err(format!("an MN-major factor of {lines} lines from {start:#x} on, which are no whole patterns"));
     }
     Ok(())
