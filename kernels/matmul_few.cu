@@ -53,20 +53,15 @@ DEVICE void few(const MatmulFewParams& p) {
     }
 }
 
-template <class T, int N, bool WIDE>
-DEVICE void few(const MatmulFewParams& p) {
-    if (p.m == 1) few<T, N, WIDE, 1>(p);
-    else if (p.m <= 4) few<T, N, WIDE, 4>(p);
-    else few<T, N, WIDE, 8>(p);
-}
-
 template <class T>
 DEVICE void few(const MatmulFewParams& p) {
     constexpr int N = 16 / sizeof(T);
-    if (p.run == 1) few<T, 1, false>(p);
-    else if (p.wide) few<T, N, true>(p);
-    else few<T, N, false>(p);
+    if (p.run == 1) few<T, 1, false, 8>(p);
+    else if (!p.wide) few<T, N, false, 8>(p);
+    else if (p.m == 1) few<T, N, true, 1>(p);
+    else if (p.m <= 4) few<T, N, true, 4>(p);
+    else few<T, N, true, 8>(p);
 }
 
-KERNEL_BOUNDS(matmul_fwd_nt_few_f32, MatmulFewParams, 128) { few<float>(p); }
-KERNEL_BOUNDS(matmul_fwd_nt_few_bf16, MatmulFewParams, 128) { few<bf16>(p); }
+KERNEL_BOUNDS(matmul_fwd_nt_few_f32, MatmulFewParams, 128, 8) { few<float>(p); }
+KERNEL_BOUNDS(matmul_fwd_nt_few_bf16, MatmulFewParams, 128, 8) { few<bf16>(p); }
