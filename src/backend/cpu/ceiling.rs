@@ -155,16 +155,17 @@ fn multiply_adds_portable(steps: usize) -> f32 {
     sums.iter().flatten().sum()
 }
 
-/// Two vectors for each of the sums, as some have four units.
+/// Two vectors for each of the sums, as some have four units. The sums are what the instruction overwrites; what is
+/// added is too little to change them.
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
 fn multiply_adds_neon(steps: usize) -> f32 {
     use std::arch::aarch64::*;
-    let (factor, step) = (vdupq_n_f32(black_box(0.999)), vdupq_n_f32(black_box(0.001)));
+    let (factor, step) = (vdupq_n_f32(black_box(1e-10)), vdupq_n_f32(black_box(1e-10)));
     let mut sums = [vdupq_n_f32(1.0); 2 * SUMS];
     for _ in 0..steps {
         for sum in &mut sums {
-            *sum = vfmaq_f32(step, *sum, factor);
+            *sum = vfmaq_f32(*sum, factor, step);
         }
     }
     vaddvq_f32(sums.into_iter().fold(vdupq_n_f32(0.0), |a, b| vaddq_f32(a, b)))

@@ -35,9 +35,11 @@ pub(super) fn lack() -> Option<&'static str> {
             Some("the system does not save the registers of amx")
         } else if !request() {
             Some(
-                "the system does not grant amx: Linux does from 5.16 on, unless a thread's stack for signals has no \
-                 room for 8 KB more",
+                "the system does not grant amx: Linux does from 5.16 on, unless a container forbids it, or a thread's \
+                 stack for signals has no room for 8 KB more",
             )
+        } else if !multiplies_by_the_book() {
+            Some("the tiles of this CPU give other sums than the manual says")
         } else {
             None
         }
@@ -85,6 +87,40 @@ fn request() -> bool {
 #[cfg(not(target_os = "linux"))]
 fn request() -> bool {
     false
+}
+
+/// Whether a product of whole numbers, no two rows or columns of which are alike, is what it should be: the crate's
+/// authors had no CPU with tiles.
+fn multiplies_by_the_book() -> bool {
+    let number = |i: usize, from: usize| ((i * 7 + i / from) % 13) as f32 - 6.0;
+    let (left, right) = (|r: usize, k: usize| number(r * 32 + k, 32), |k: usize, c: usize| number(k * 32 + c, 29));
+    let pair = |low: f32, high: f32| f32::from_bits(low.to_bits() >> 16 | high.to_bits() & 0xffff_0000);
+    let mut left_pairs = [0f32; 2 * ROWS * LANES];
+    let mut right_pairs = [0f32; 2 * LANES * ROWS];
+    for (i, (left_pair, right_pair)) in left_pairs.iter_mut().zip(&mut right_pairs).enumerate() {
+        let (row, k) = (i / LANES, 2 * (i % LANES));
+        *left_pair = pair(left(row, k), left(row, k + 1));
+        let (k, column) = (2 * (i / (2 * LANES)), i % (2 * LANES));
+        *right_pair = pair(right(k, column), right(k + 1, column));
+    }
+    let mut sums = [f32::NAN; 4 * ROWS * LANES];
+    let block = Block {
+        left: left_pairs.as_ptr(),
+        left_stride: ROW,
+        right: right_pairs.as_ptr(),
+        steps: 1,
+        to: sums.as_mut_ptr(),
+        to_stride: 2 * ROW,
+    };
+    // SAFETY: the CPU has the instructions, and the system has granted them; 32 rows of a tile's length, 16 steps of 32
+    // columns and 32 rows of as many sums are there.
+    unsafe {
+        configure();
+        two_by_two(&block);
+        release();
+    }
+    let expected = |r: usize, c: usize| (0..32).map(|k| left(r, k) * right(k, c)).sum::<f32>();
+    sums.iter().enumerate().all(|(i, &sum)| sum == expected(i / 32, i % 32))
 }
 
 /// What `ldtilecfg` reads.
@@ -283,4 +319,17 @@ pub(super) unsafe fn multiply_tiles(steps: usize) -> (usize, f32) {
         release();
     }
     (4 * PRODUCTS, sums.iter().flatten().sum())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// By the CPU's tiles, or by the model's where it has none.
+    #[test]
+    fn a_product_of_whole_numbers_is_by_the_book() {
+        if lack().is_none() || model::stands_in() {
+            assert!(multiplies_by_the_book());
+        }
+    }
 }

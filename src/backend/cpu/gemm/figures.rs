@@ -99,13 +99,24 @@ fn print_figures<T: Stored<Sum = f32>>() {
         report(format!("{name} y"), flops, &mut || convolve(&shape, &x, &w, None, &mut y).unwrap());
         report(format!("{name} dx"), flops, &mut || input_gradient(&shape, &y, &w, None, &mut dx).unwrap());
         report(format!("{name} dw"), flops, &mut || weight_gradient(&shape, &x, &y, &mut w).unwrap());
-        if takes_winograd::<T>(&shape, Isa::current()) {
-            let (name, isa) = (format!("direct {name}"), Isa::current());
+        // The other way, whichever of them the above is.
+        let isa = Isa::current();
+        if takes_winograd::<T>(&shape, isa) {
+            let name = format!("direct {name}");
             report(format!("{name} y"), flops, &mut || direct::convolve(&shape, &x, &w, None, &mut y, isa).unwrap());
             report(format!("{name} dx"), flops, &mut || {
                 direct::input_gradient(&shape, &y, &w, None, &mut dx, isa).unwrap()
             });
             report(format!("{name} dw"), flops, &mut || direct::weight_gradient(&shape, &x, &y, &mut w, isa).unwrap());
+        } else if winograd::is_better::<T>(&shape) {
+            let name = format!("Winograd {name}");
+            report(format!("{name} y"), flops, &mut || winograd::convolve(&shape, &x, &w, None, &mut y, isa).unwrap());
+            report(format!("{name} dx"), flops, &mut || {
+                winograd::input_gradient(&shape, &y, &w, None, &mut dx, isa).unwrap()
+            });
+            report(format!("{name} dw"), flops, &mut || {
+                winograd::weight_gradient(&shape, &x, &y, &mut w, isa).unwrap()
+            });
         }
     }
 }

@@ -32,7 +32,8 @@ static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 pub(in crate::backend::cpu) fn stands_in() -> bool {
     static DONE: OnceLock<bool> = OnceLock::new();
     *DONE.get_or_init(|| {
-        if super::super::lack().is_none() {
+        // Where there are tiles that are not granted, some instructions would be the CPU's and some the model's.
+        if super::super::lack().is_none() || super::super::cpu_has_tiles() && super::super::system_saves_tiles() {
             return false;
         }
         let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = handle;

@@ -330,3 +330,53 @@ fn a_refused_instruction_ends_the_process() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && text.contains("no tiles are configured on this thread"), "{text}");
 }
+
+/// Where the CPU has tiles this is what shows whether it does as the model says: with numbers of about unit size, of
+/// every size, and below the normal ones.
+#[test]
+fn the_cpu_does_what_the_model_does() {
+    if amx::lack().is_some() && !stands_in() {
+        return;
+    }
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut word = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u32
+    };
+    // Bits of the exponent that stay as they are drawn, in both halves; and those that are set.
+    for (mask, set) in [(0x807f_807f, 0x3f80_3f80), (u32::MAX, 0), (0x83ff_83ff, 0), (0x80ff_80ff, 0x2000_2000)] {
+        for _ in 0..50 {
+            let mut words = [0f32; 16 * 48];
+            words.iter_mut().for_each(|to| *to = f32::from_bits(word() & mask | set));
+            // 16 rows of 16 pairs, and 16 steps of 32, of which the first 16 count.
+            let (left, right) = words.split_at(16 * 16);
+            let (mut found, mut expected) = ([0f32; 256], [0f32; 256]);
+            let mut model = Tiles::new();
+            model.configure(&amx::SHAPES.0).unwrap();
+            // SAFETY: there are 16 rows of 64 bytes in each place, 64 or 128 bytes apart.
+            unsafe {
+                amx::configure();
+                amx::one_by_one(&amx::Block {
+                    left: left.as_ptr(),
+                    left_stride: 64,
+                    right: right.as_ptr(),
+                    steps: 1,
+                    to: found.as_mut_ptr(),
+                    to_stride: 64,
+                });
+                amx::release();
+                model.load(4, left.as_ptr().cast(), 64).unwrap();
+                model.load(6, right.as_ptr().cast(), 128).unwrap();
+                model.zero(0).unwrap();
+                model.multiply_bf16(0, 4, 6).unwrap();
+                model.store(0, expected.as_mut_ptr().cast(), 64).unwrap();
+            }
+            for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+                let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+                assert!(same, "exponents {mask:#x}, {i}: {found:e}, and {expected:e} by the model");
+            }
+        }
+    }
+}

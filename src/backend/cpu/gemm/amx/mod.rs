@@ -23,8 +23,7 @@ const COLUMNS: usize = 2 * LANES;
 ///
 /// The tiles get their shape before a block of the result and are emptied behind it, some tens of products later: a
 /// configuration takes a share of a product's time that way, and threads that have nothing to multiply, or do something
-/// else, never carry 8 KB of tiles about, which would be saved whenever another thread gets the processor, and would
-/// stand on the stack of every signal.
+/// else, never carry 8 KB of tiles about, which would be saved whenever another thread gets the processor.
 pub(super) const PAIRS: Kernel<f32> = Kernel {
     steps: amx::ROWS,
     left_along: Some(Along::Depth),

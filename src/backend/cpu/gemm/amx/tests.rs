@@ -200,6 +200,21 @@ fn every_way_to_store_a_tile_gives_the_same_sums() {
 }
 
 #[test]
+fn lower_levels_leave_the_tiles_alone() {
+    if !there_are_tiles() {
+        return;
+    }
+    let mut numbers = Numbers(16);
+    let [left, right] =
+        [40 * 50, 50 * 60].map(|count| numbers.uniform(count).into_iter().map(bf16::from_f32).collect::<Vec<_>>());
+    for isa in Isa::ALL.into_iter().filter(|&isa| isa < Isa::Amx && isa.is_supported()) {
+        let before = counted();
+        product(&left, &right, [40, 60, 50], [false; 2], isa);
+        assert_eq!(counted(), before, "{isa}");
+    }
+}
+
+#[test]
 fn factors_of_f32_are_not_for_tiles() {
     if !there_are_tiles() {
         return;

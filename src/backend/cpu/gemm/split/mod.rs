@@ -168,6 +168,7 @@ impl Kernel for Take<'_> {
 fn rounded(x: f32) -> f32 {
     let bits = x.to_bits();
     let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
-    let infinite = nearest & 0x7f80_0000 == 0x7f80_0000;
-    f32::from_bits(if infinite { bits } else { nearest } & 0xffff_0000)
+    // Of a NaN the last bits may carry as far as the sign.
+    let kept = !x.is_finite() || nearest & 0x7f80_0000 == 0x7f80_0000;
+    f32::from_bits(if kept { bits } else { nearest } & 0xffff_0000)
 }

@@ -166,14 +166,23 @@ fn what_is_not_finite_is_not_a_number() {
     if !there_are_tiles() {
         return;
     }
-    for spoiler in [f32::INFINITY, f32::NAN] {
+    // Among them what poison fills memory with, and NaNs whose upper half is that of infinity.
+    let odd = [0xffff_ffff, 0x7fff_ffff, 0x7f80_0001, 0xff80_0001].map(f32::from_bits);
+    for spoiler in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN].into_iter().chain(odd) {
         let (m, n, k) = (3, 4, 5);
-        let (mut left, right) = (vec![1f32; m * k], vec![2f32; k * n]);
-        left[k + 2] = spoiler;
-        for way in [F32Products::Split3, F32Products::Split6] {
-            let found = product(&left, &right, [m, n, k], [false; 2], Some(way));
-            for (i, found) in found.iter().enumerate() {
-                assert!(if i / n == 1 { found.is_nan() } else { *found == 10.0 }, "{way:?}, {i}: {found}");
+        for on_the_left in [true, false] {
+            let (mut left, mut right) = (vec![1f32; m * k], vec![2f32; k * n]);
+            if on_the_left {
+                left[k + 2] = spoiler
+            } else {
+                right[2 * n + 1] = spoiler
+            }
+            for way in [F32Products::Split3, F32Products::Split6] {
+                let found = product(&left, &right, [m, n, k], [false; 2], Some(way));
+                for (i, found) in found.iter().enumerate() {
+                    let spoilt = if on_the_left { i / n == 1 } else { i % n == 1 };
+                    assert!(if spoilt { found.is_nan() } else { *found == 10.0 }, "{way:?}, {spoiler:?}, {i}: {found}");
+                }
             }
         }
     }

@@ -93,6 +93,7 @@ pub fn multiply<S: Sum>(
             alpha: S::ONE,
             base,
         };
+        debug_assert_eq!(kernel.steps, 1, "nothing is done before or after its tiles");
         // SAFETY: the panels are as long as asserted, the tile lies in the product, whose rows and columns there are by
         // the last assertion, and which is borrowed here; the CPU has the kernel's level.
         unsafe { (kernel.tile)(&tile) };

@@ -139,6 +139,7 @@ impl Layout {
                         alpha: S::ONE,
                         base,
                     };
+                    debug_assert_eq!(kernel.steps, 1, "nothing is done before or after its tiles");
                     // SAFETY: panels have `tiles` steps, of which `depth` are read; the tile lies in the product, which
                     // is borrowed here; the CPU has the kernel's level.
                     unsafe { (kernel.tile)(&tile) };
