@@ -9,6 +9,9 @@ mod networks;
 mod operations;
 #[path = "plan/predictions.rs"]
 mod predictions;
+#[cfg(feature = "emulator")]
+#[path = "plan/replayed.rs"]
+mod replayed;
 
 use veridical::backend::plan::Planner;
 use veridical::{DType, Device, Tensor};
