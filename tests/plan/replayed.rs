@@ -1,5 +1,5 @@
-//! Functions that are replayed as graphs, on the emulator: the same results as without, and no graph where there must be
-//! none.
+//! Functions that are replayed as graphs, on the emulator: the same results as without, and no graph where there must
+//! be none.
 
 use std::sync::Mutex;
 

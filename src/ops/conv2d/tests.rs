@@ -214,6 +214,7 @@ fn plain_weight(s: &Convolution, dy: &[f32], x: &[f32]) -> Vec<f64> {
 
 /// Hoppers that make gradients of weights by wgmma: the emulator, in all kinds of order or one, the interpreter of PTX,
 /// and a GPU if it is asked to.
+#[cfg_attr(not(feature = "emulator"), allow(unused_variables))]
 fn asked(every_order: bool) -> Vec<Device> {
     let mut gpus = Vec::new();
     #[cfg(feature = "emulator")]
