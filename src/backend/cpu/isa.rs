@@ -30,7 +30,7 @@ impl Isa {
     /// Every level, lowest first.
     pub const ALL: [Isa; 6] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
-    /// Whether this CPU can run it, and the system lets it. Tests can also run what is [modelled](amx::model).
+    /// Whether this CPU can run it, and the system lets it. Tests can also run what is modelled (`amx::model`).
     pub fn is_supported(self) -> bool {
         #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
         if self == Isa::Amx && Isa::Avx512.is_supported() && amx::model::stands_in() {
