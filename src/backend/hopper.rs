@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use super::switch;
+
 /// What a GPU has that runs the kernels for Hopper: their machine code is for that generation alone, of compute
 /// capability 9.0, and no other GPU, older or newer, takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +19,5 @@ pub struct Hopper {
 /// it is `on`.
 pub(crate) fn asks_for_weight_gradients() -> bool {
     static ASKED: OnceLock<bool> = OnceLock::new();
-    *ASKED.get_or_init(|| {
-        let word = std::env::var("VERIDICAL_HOPPER_WEIGHTS").unwrap_or_default();
-        if !["", "on", "off"].contains(&word.trim()) {
-            eprintln!("veridical: VERIDICAL_HOPPER_WEIGHTS={word}: expected on or off; using off");
-        }
-        word.trim() == "on"
-    })
+    *ASKED.get_or_init(|| switch::is_on("VERIDICAL_HOPPER_WEIGHTS", false))
 }

@@ -22,6 +22,7 @@ pub mod plan;
 #[cfg(feature = "ptx")]
 pub mod ptx;
 pub(crate) mod shared_memory;
+pub(crate) mod switch;
 pub mod tensor_map;
 pub(crate) mod usage;
 

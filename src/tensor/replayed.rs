@@ -8,6 +8,7 @@ use super::{DType, Device, Shape, Tensor};
 use crate::backend::gpu::graph::{Commands, Graph};
 use crate::backend::gpu::pool::Pool;
 use crate::backend::gpu::{Gpu, capture};
+use crate::backend::switch;
 use crate::error::{Error, Result};
 
 /// How often a function is captured in the hope that it does the same twice.
@@ -274,11 +275,5 @@ fn common_gpu(tensors: &[&Tensor]) -> Option<Gpu> {
 /// Whether `VERIDICAL_GRAPHS` allows graphs: it does unless it is `off`.
 fn is_allowed() -> bool {
     static ALLOWED: OnceLock<bool> = OnceLock::new();
-    *ALLOWED.get_or_init(|| {
-        let word = std::env::var("VERIDICAL_GRAPHS").unwrap_or_default();
-        if !["", "on", "off"].contains(&word.trim()) {
-            eprintln!("veridical: VERIDICAL_GRAPHS={word}: expected on or off; using on");
-        }
-        word.trim() != "off"
-    })
+    *ALLOWED.get_or_init(|| switch::is_on("VERIDICAL_GRAPHS", true))
 }

@@ -349,3 +349,38 @@ fn a_lack_of_memory_is_an_error_and_not_an_end() {
     assert!(matches!(Scratch::of::<f32>(usize::MAX / 64), Err(Error::OutOfMemory { .. })));
     assert!(matches!(Scratch::of::<f64>(usize::MAX), Err(Error::OutOfMemory { .. })));
 }
+
+/// Whether there are tiles. That is said where there are none: on a CPU without AVX-512, which nothing stands in for.
+pub fn there_are_tiles() -> bool {
+    let there = Isa::Amx.is_supported();
+    if !there {
+        eprintln!("not tested: this machine has no {}", Isa::Amx);
+    }
+    there
+}
+
+/// Which factors are transposed.
+pub const WAYS: [[bool; 2]; 4] = [[false, false], [false, true], [true, false], [true, true]];
+
+/// `left * right` with sums in f32, on this thread: factors that lie transposed as told, and what else `set` says.
+pub fn product_of<T: Stored<Sum = f32>>(
+    left: &[T],
+    right: &[T],
+    [m, n, k]: [usize; 3],
+    [tl, tr]: [bool; 2],
+    set: impl FnOnce(Product<f32>) -> Product<f32>,
+) -> Vec<f32> {
+    let turned = |values: &[T], rows: usize, columns: usize, turn: bool| -> Vec<T> {
+        match turn {
+            true => (0..rows * columns).map(|i| values[i % rows * columns + i / rows]).collect(),
+            false => values.to_vec(),
+        }
+    };
+    let (left, right) = (turned(left, m, k, tl), turned(right, k, n, tr));
+    let left = if tl { Matrix::new(&left, k, m) } else { Matrix::new(&left, m, k) };
+    let right = if tr { Matrix::new(&right, n, k) } else { Matrix::new(&right, k, n) };
+    let mut found = vec![f32::NAN; m * n];
+    let product = set(Product::new(Factor::new(&left, tl), Factor::new(&right, tr)));
+    blocks::compute(&product, &mut found, n, false).unwrap();
+    found
+}

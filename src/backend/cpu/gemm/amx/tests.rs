@@ -5,19 +5,10 @@ use half::bf16;
 use super::super::blocks;
 use super::super::convolution::{direct, takes_winograd};
 use super::super::scratch::Scratch;
-use super::super::tests::{Numbers, narrow};
+use super::super::tests::{Numbers, WAYS, narrow, product_of, there_are_tiles};
 use super::super::{Factor, Matrix, Product, convolve, input_gradient, weight_gradient, winograd};
 use crate::backend::convolution::Convolution;
 use crate::backend::cpu::isa::Isa;
-
-/// Whether there are tiles. That is said where there are none: on a CPU without AVX-512, which nothing stands in for.
-fn there_are_tiles() -> bool {
-    let there = Isa::Amx.is_supported();
-    if !there {
-        eprintln!("not tested: this machine has no {}", Isa::Amx);
-    }
-    there
-}
 
 /// What a model has multiplied on this thread; `None` on a CPU that has tiles, where nobody counts.
 #[cfg(target_os = "linux")]
@@ -41,24 +32,9 @@ fn spoil_scratch() {
     spoilt.iter_mut().for_each(|scratch| scratch.as_mut::<f32>().fill(f32::NAN));
 }
 
-/// `left * right` of bf16 with sums in f32, factors transposed as told.
-fn product(left: &[bf16], right: &[bf16], [m, n, k]: [usize; 3], [tl, tr]: [bool; 2], isa: Isa) -> Vec<f32> {
-    let turned = |values: &[bf16], rows: usize, columns: usize, turn: bool| -> Vec<bf16> {
-        match turn {
-            true => (0..rows * columns).map(|i| values[i % rows * columns + i / rows]).collect(),
-            false => values.to_vec(),
-        }
-    };
-    let (left, right) = (turned(left, m, k, tl), turned(right, k, n, tr));
-    let left = if tl { Matrix::new(&left, k, m) } else { Matrix::new(&left, m, k) };
-    let right = if tr { Matrix::new(&right, n, k) } else { Matrix::new(&right, k, n) };
-    let mut found = vec![f32::NAN; m * n];
-    let product = Product::new(Factor::new(&left, tl), Factor::new(&right, tr)).on(isa);
-    blocks::compute(&product, &mut found, n, false).unwrap();
-    found
+fn product(left: &[bf16], right: &[bf16], size: [usize; 3], way: [bool; 2], isa: Isa) -> Vec<f32> {
+    product_of(left, right, size, way, |product| product.on(isa))
 }
-
-const WAYS: [[bool; 2]; 4] = [[false, false], [false, true], [true, false], [true, true]];
 
 /// Of real numbers: off by no more than so many roundings of sums of so many products may be.
 #[test]

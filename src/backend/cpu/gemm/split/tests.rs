@@ -1,19 +1,10 @@
 //! Products of f32 made of products of bf16, by tiles or the model of them.
 
 use super::super::blocks;
-use super::super::tests::Numbers;
+use super::super::tests::{Numbers, WAYS, product_of, there_are_tiles};
 use super::super::{Factor, Matrix, Product};
 use super::{F32Products, choose, rounded};
 use crate::backend::cpu::isa::Isa;
-
-/// Whether there are tiles; said where there are none.
-fn there_are_tiles() -> bool {
-    let there = Isa::Amx.is_supported();
-    if !there {
-        eprintln!("not tested: this machine has no {}", Isa::Amx);
-    }
-    there
-}
 
 fn parts(x: f32) -> [f32; 3] {
     let first = rounded(x);
@@ -45,34 +36,13 @@ fn the_parts_of_a_number_are_all_of_it() {
     assert_eq!(rounded(1.0 + 3.0 * 2f32.powi(-8)), 1.0 + 2f32.powi(-6));
 }
 
-/// `left * right`, each number of the result a sum over `k`, factors transposed as told.
-fn product(
-    left: &[f32],
-    right: &[f32],
-    [m, n, k]: [usize; 3],
-    [tl, tr]: [bool; 2],
-    way: Option<F32Products>,
-) -> Vec<f32> {
-    let turned = |values: &[f32], rows: usize, columns: usize, turn: bool| -> Vec<f32> {
-        match turn {
-            true => (0..rows * columns).map(|i| values[i % rows * columns + i / rows]).collect(),
-            false => values.to_vec(),
-        }
-    };
-    let (left, right) = (turned(left, m, k, tl), turned(right, k, n, tr));
-    let left = if tl { Matrix::new(&left, k, m) } else { Matrix::new(&left, m, k) };
-    let right = if tr { Matrix::new(&right, n, k) } else { Matrix::new(&right, k, n) };
-    let mut found = vec![f32::NAN; m * n];
-    let product = Product::new(Factor::new(&left, tl), Factor::new(&right, tr));
-    let product = match way {
+/// By parts, or by multiply-adds.
+fn product(left: &[f32], right: &[f32], size: [usize; 3], transposed: [bool; 2], way: Option<F32Products>) -> Vec<f32> {
+    product_of(left, right, size, transposed, |product| match way {
         Some(way) => product.on(Isa::Amx).of_f32_by(way),
         None => product.on(Isa::Avx512),
-    };
-    blocks::compute(&product, &mut found, n, false).unwrap();
-    found
+    })
 }
-
-const WAYS: [[bool; 2]; 4] = [[false, false], [false, true], [true, false], [true, true]];
 
 /// Where all parts but the first are 0 or products are exact, so is the result, however the factors lie.
 #[test]

@@ -27,6 +27,7 @@ use std::sync::OnceLock;
 use super::rows::{Stored, Sum};
 use crate::backend::convolution::Convolution;
 use crate::backend::cpu::isa::Isa;
+use crate::backend::switch;
 use crate::error::Result;
 
 use filter::Filter;
@@ -54,13 +55,7 @@ pub(super) fn is_better<T: Stored>(shape: &Convolution) -> bool {
 /// Whether `VERIDICAL_WINOGRAD` leaves this way open: it does unless it is `off`.
 pub fn is_allowed() -> bool {
     static ALLOWED: OnceLock<bool> = OnceLock::new();
-    *ALLOWED.get_or_init(|| {
-        let word = std::env::var("VERIDICAL_WINOGRAD").unwrap_or_default();
-        if !["", "on", "off"].contains(&word.trim()) {
-            eprintln!("veridical: VERIDICAL_WINOGRAD={word}: expected on or off; using on");
-        }
-        word.trim() != "off"
-    })
+    *ALLOWED.get_or_init(|| switch::is_on("VERIDICAL_WINOGRAD", true))
 }
 
 /// Whether the shape is one that this is made for.
