@@ -1,6 +1,9 @@
 //! Plans: what the launches of operations and networks are counted to be, held against formulas, and against the
 //! launches that the emulator gets.
 
+#[cfg(feature = "emulator")]
+#[path = "plan/deferred.rs"]
+mod deferred;
 #[path = "plan/graphs.rs"]
 mod graphs;
 #[path = "plan/networks.rs"]

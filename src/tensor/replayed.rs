@@ -1,14 +1,14 @@
 //! Functions of tensors that a GPU computes again without being told each part of it.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::storage::Storage;
 use super::{DType, Device, Shape, Tensor};
+use crate::backend::gpu::deferred::graphs_are_allowed;
 use crate::backend::gpu::graph::{Commands, Graph};
 use crate::backend::gpu::pool::Pool;
 use crate::backend::gpu::{Gpu, capture};
-use crate::backend::switch;
 use crate::error::{Error, Result};
 
 /// How often a function is captured in the hope that it does the same twice.
@@ -95,7 +95,7 @@ impl Replayed {
             f(&arguments.iter().map(|&tensor| tensor.clone()).collect::<Vec<_>>())
         };
         // What is part of a larger capture belongs to it.
-        let Some(gpu) = common_gpu(arguments).filter(|_| is_allowed() && !capture::is_on()) else {
+        let Some(gpu) = common_gpu(arguments).filter(|_| graphs_are_allowed() && !capture::is_on()) else {
             return plainly(&mut f);
         };
         if !self.of.as_ref().is_some_and(|of| of.fit(&gpu, arguments)) {
@@ -175,7 +175,7 @@ impl Replayed {
         drop(captured_result);
         if captured.refused.is_some() {
             self.state = State::Never;
-        } else if !pool.start_over() {
+        } else if !pool.is_idle() {
             // Something is kept from this call to the next, where it would be overwritten. Perhaps it is there now.
             self.state = State::New;
         } else if before.is_some_and(|before| before == captured.commands) {
@@ -270,10 +270,4 @@ fn common_gpu(tensors: &[&Tensor]) -> Option<Gpu> {
     let Device::Gpu(gpu) = tensors.first()?.device() else { return None };
     let on_it = |tensor: &&Tensor| matches!(tensor.device(), Device::Gpu(other) if other.same(&gpu));
     tensors.iter().all(on_it).then_some(gpu)
-}
-
-/// Whether `VERIDICAL_GRAPHS` allows graphs: it does unless it is `off`.
-fn is_allowed() -> bool {
-    static ALLOWED: OnceLock<bool> = OnceLock::new();
-    *ALLOWED.get_or_init(|| switch::is_on("VERIDICAL_GRAPHS", true))
 }

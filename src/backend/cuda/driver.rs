@@ -73,35 +73,30 @@ impl Cuda {
         .map_err(failed(|| launch.to_string()))
     }
 
-    fn executable(&self, commands: &[Command]) -> Result<Executable> {
+    fn executable(&self, commands: &[Command], to_be_changed: bool) -> Result<Executable> {
         let uploads = commands.iter().filter_map(|command| match command {
             Command::Upload { from, .. } => Some(&**from),
             _ => None,
         });
         let constants = Constants::of(uploads, &self.stream)?;
-        let address = constants.address();
-        Executable::of(&self.stream, commands.len(), constants, |stream| {
-            let mut uploaded = address;
-            commands.iter().try_for_each(|command| {
-                match command {
-                    Command::Launch { launch, params, .. } => return self.start(launch, params, stream),
-                    // SAFETY: whoever prepares commands promises that what they address is there.
-                    Command::Copy { to, from, bytes } => unsafe {
-                        result::memcpy_dtod_async(*to, *from, *bytes, stream.cu_stream())
-                    },
-                    // SAFETY: as above.
-                    Command::Zero { to, bytes } => unsafe {
-                        result::memset_d8_async(*to, 0, *bytes, stream.cu_stream())
-                    },
-                    Command::Upload { to, from } => {
-                        let part = uploaded;
-                        uploaded += from.len() as u64;
-                        // SAFETY: as above; the part lies within the constants.
-                        unsafe { result::memcpy_dtod_async(*to, part, from.len(), stream.cu_stream()) }
-                    }
+        let mut uploaded = constants.address();
+        Executable::of(&self.stream, commands, constants, to_be_changed, |command, stream| {
+            match command {
+                Command::Launch { launch, params, .. } => return self.start(launch, params, stream),
+                // SAFETY: whoever prepares commands promises that what they address is there.
+                Command::Copy { to, from, bytes } => unsafe {
+                    result::memcpy_dtod_async(*to, *from, *bytes, stream.cu_stream())
+                },
+                // SAFETY: as above.
+                Command::Zero { to, bytes } => unsafe { result::memset_d8_async(*to, 0, *bytes, stream.cu_stream()) },
+                Command::Upload { to, from } => {
+                    let part = uploaded;
+                    uploaded += from.len() as u64;
+                    // SAFETY: as above; the part lies within the constants.
+                    unsafe { result::memcpy_dtod_async(*to, part, from.len(), stream.cu_stream()) }
                 }
-                .map_err(failed(|| format!("making a graph on {}", self.name)))
-            })
+            }
+            .map_err(failed(|| format!("making a graph on {}", self.name)))
         })
     }
 
@@ -221,13 +216,13 @@ impl Driver for Cuda {
         Ok(())
     }
 
-    fn prepare(&self, commands: &[Command]) -> Result<Option<Box<dyn Replay>>> {
+    fn prepare(&self, commands: &[Command], to_be_changed: bool) -> Result<Option<Box<dyn Replay>>> {
         // A graph would say of an error only that one of its kernels caused it.
         if self.synchronous {
             return Ok(None);
         }
         self.bind()?;
-        match self.executable(commands) {
+        match self.executable(commands, to_be_changed) {
             Ok(executable) => Ok(Some(Box::new(executable))),
             Err(error) => {
                 eprintln!("veridical: {error}; its launches are started one by one");

@@ -5,65 +5,98 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
 use super::errors::failed;
-use crate::backend::gpu::Replay;
+use super::node::Node;
+use crate::backend::gpu::{Command, Replay};
 use crate::error::{Error, Result};
 
 /// Work as a graph that is ready to be launched.
 pub(super) struct Executable {
     graph: sys::CUgraphExec,
-    launches: usize,
+    /// What it was made of, whose nodes are what it is changed by.
+    _of: Source,
+    commands: usize,
+    /// One for each command, where they may be changed.
+    nodes: Vec<Node>,
     stream: Arc<CudaStream>,
     /// What it copies from.
     _constants: Constants,
 }
 
-// SAFETY: an executable graph is not bound to a thread, and this is the only owner of it.
+// SAFETY: graphs and their nodes are not bound to a thread, and this is the only owner of these.
 unsafe impl Send for Executable {}
 // SAFETY: nothing can be done with a shared reference to it.
 unsafe impl Sync for Executable {}
 
 impl Executable {
-    /// What `work` starts on the stream that it is given, `launches` commands that read `constants` among other things,
-    /// to be launched on `stream`. Nothing of it runs meanwhile. The context of `stream` must be the calling thread's.
+    /// `commands`, each of which `start` starts on the stream that it is given, to be launched on `stream`, and perhaps to
+    /// be changed. They read `constants` among other things. Nothing of it runs meanwhile. The context of `stream` must be the calling
+    /// thread's.
     pub fn of(
         stream: &Arc<CudaStream>,
-        launches: usize,
+        commands: &[Command],
         constants: Constants,
-        work: impl FnOnce(&CudaStream) -> Result<()>,
+        to_be_changed: bool,
+        mut start: impl FnMut(&Command, &CudaStream) -> Result<()>,
     ) -> Result<Self> {
-        let what = || format!("making a graph of {launches} launches");
+        let what = || format!("making a graph of {} launches", commands.len());
         // A stream of its own, so that what other threads start meanwhile is not captured.
         let side = stream.context().new_stream().map_err(failed(what))?;
         // Relaxed, as nothing that a capture forbids is done: memory is there, and kernels are loaded.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream is open.
         unsafe { result::stream::begin_capture(side.cu_stream(), mode) }.map_err(failed(what))?;
-        let worked = work(&side);
+        let mut nodes = Vec::new();
+        let started = commands.iter().try_for_each(|command| {
+            start(command, &side)?;
+            if to_be_changed {
+                nodes.push(Node::last_of(&side).map_err(failed(what))?);
+            }
+            Ok(())
+        });
         // SAFETY: the stream is capturing, and whatever happened must be ended.
-        let ended = unsafe { result::stream::end_capture(side.cu_stream()) };
-        if let (Err(_), Ok(unfinished)) = (&worked, &ended) {
-            // SAFETY: nobody else has it.
-            let _ = unsafe { result::graph::destroy(*unfinished) };
-        }
-        worked?;
-        let captured = ended.map_err(failed(what))?;
-        // SAFETY: the graph was just made, and is not used after it is destroyed.
-        let graph = unsafe {
-            let graph = result::graph::instantiate(captured, sys::CUgraphInstantiate_flags(0));
-            let destroyed = result::graph::destroy(captured);
-            graph.and_then(|graph| destroyed.map(|()| graph))
-        };
+        let of = unsafe { result::stream::end_capture(side.cu_stream()) }.map(Source);
+        started?;
+        let of = of.map_err(failed(what))?;
+        // SAFETY: the graph was just made, and is not destroyed before what is made of it.
+        let graph = unsafe { result::graph::instantiate(of.0, sys::CUgraphInstantiate_flags(0)) };
         let graph = graph.map_err(failed(what))?;
-        Ok(Executable { graph, launches, stream: stream.clone(), _constants: constants })
+        Ok(Executable {
+            graph,
+            _of: of,
+            commands: commands.len(),
+            nodes,
+            stream: stream.clone(),
+            _constants: constants,
+        })
     }
 }
 
 impl Replay for Executable {
     fn run(&mut self) -> Result<()> {
-        let what = || format!("starting a graph of {} launches", self.launches);
+        let what = || format!("starting a graph of {} launches", self.commands);
         self.stream.context().bind_to_thread().map_err(failed(what))?;
         // SAFETY: graph and stream are alive; that what it addresses is, too, is the promise of whoever prepared it.
         unsafe { result::graph::launch(self.graph, self.stream.cu_stream()) }.map_err(failed(what))
+    }
+
+    fn change(&mut self, at: usize, command: &Command) -> Result<bool> {
+        let context = self.stream.context();
+        let Some(node) = self.nodes.get(at) else { return Ok(false) };
+        let what = || format!("changing a graph of {} launches", self.commands);
+        context.bind_to_thread().map_err(failed(what))?;
+        // SAFETY: the node is one of the graph's source, which is alive; that what the command addresses is there when it
+        // runs is the promise of whoever runs it.
+        unsafe { node.change(self.graph, command, context.cu_ctx()) }.map_err(failed(what))
+    }
+}
+
+/// A graph that was captured, destroyed on drop.
+struct Source(sys::CUgraph);
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has it. A destructor cannot fail, and nothing is lost but memory.
+        let _ = unsafe { result::graph::destroy(self.0) };
     }
 }
 

@@ -5,6 +5,7 @@ mod errors;
 mod graph;
 mod listing;
 mod module;
+mod node;
 mod staging;
 mod tensor_map;
 

@@ -44,7 +44,7 @@ impl GpuBuffer {
         if to.is_empty() {
             return Ok(());
         }
-        capture::refuse(&self.gpu.driver, "it reads numbers back to the host");
+        capture::before(&self.gpu.driver, "it reads numbers back to the host")?;
         self.gpu.driver.download(from, to)
     }
 
@@ -54,7 +54,7 @@ impl GpuBuffer {
         if from.is_empty() {
             return Ok(());
         }
-        self.gpu.uploaded(to, from)
+        capture::ask_to_upload(&self.gpu.driver, to, from)
     }
 
     /// Copies `bytes` from `source`, where they begin at `from`. Errors if either buffer ends before the last of them,
@@ -73,8 +73,8 @@ impl GpuBuffer {
         if bytes == 0 {
             return Ok(());
         }
-        capture::note(&self.gpu.driver, || Command::Copy { to, from, bytes });
-        self.gpu.driver.copy(to, from, bytes)
+        let command = || Command::Copy { to, from, bytes };
+        capture::ask(&self.gpu.driver, command, |driver| driver.copy(to, from, bytes))
     }
 
     /// The address of `bytes` bytes from `offset` on, all of which are the buffer's.
@@ -91,8 +91,7 @@ impl GpuBuffer {
             return Ok(());
         }
         let &mut GpuBuffer { address: to, bytes, .. } = self;
-        capture::note(&self.gpu.driver, || Command::Zero { to, bytes });
-        self.gpu.driver.zero(to, bytes)
+        capture::ask(&self.gpu.driver, || Command::Zero { to, bytes }, |driver| driver.zero(to, bytes))
     }
 }
 
@@ -101,10 +100,8 @@ impl Drop for GpuBuffer {
         if let Some(pool) = &self.pool {
             return pool.give(self.address, self.bytes);
         }
-        self.gpu.usage.remove(self.bytes);
         if self.bytes > 0 {
-            self.gpu.watches.freed(self.address, self.bytes);
-            self.gpu.driver.free(self.address, self.bytes);
+            self.gpu.deferral.free(self.address, self.bytes);
         }
     }
 }

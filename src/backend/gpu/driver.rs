@@ -38,9 +38,10 @@ pub(crate) trait Driver: Send + Sync {
     fn is_idle(&self) -> Result<bool> {
         Ok(true)
     }
-    /// `commands` as something that the device does in one go, over and over; `None` where doing them one after the
-    /// other is all there is. All that they address must be there whenever it runs.
-    fn prepare(&self, _commands: &[Command]) -> Result<Option<Box<dyn Replay>>> {
+    /// `commands` as something that the device does in one go, over and over, and which may be [changed](Replay::change)
+    /// if it is to be; `None` where doing them one after the other is all there is. All that they address must be there
+    /// whenever it runs.
+    fn prepare(&self, _commands: &[Command], _to_be_changed: bool) -> Result<Option<Box<dyn Replay>>> {
         Ok(None)
     }
 }
@@ -70,12 +71,19 @@ impl Command {
 pub(crate) trait Replay: Send + Sync {
     /// Starts all of them, after everything that was started before.
     fn run(&mut self) -> Result<()>;
+    /// Puts `command` in the place of the one with the number `at`, from the next run on: a launch of the same kernel
+    /// on the same grid with other parameters, or else a copy or a zeroing of as many bytes. Says whether it could; if
+    /// not, the commands must be prepared anew.
+    fn change(&mut self, at: usize, command: &Command) -> Result<bool>;
 }
 
-/// `commands` as the driver does them again, be it one after the other. What they address must be there whenever that
-/// runs.
-pub(crate) fn prepared(driver: &Arc<dyn Driver>, commands: Vec<Command>) -> Result<Box<dyn Replay>> {
-    Ok(match driver.prepare(&commands)? {
+/// `commands` as the driver does them again, be it one after the other ([`Driver::prepare`]).
+pub(crate) fn prepared(
+    driver: &Arc<dyn Driver>,
+    commands: Vec<Command>,
+    to_be_changed: bool,
+) -> Result<Box<dyn Replay>> {
+    Ok(match driver.prepare(&commands, to_be_changed)? {
         Some(replay) => replay,
         None => Box::new(OneByOne { driver: driver.clone(), commands }),
     })
@@ -89,5 +97,10 @@ struct OneByOne {
 impl Replay for OneByOne {
     fn run(&mut self) -> Result<()> {
         self.commands.iter().try_for_each(|command| command.run(&*self.driver))
+    }
+
+    fn change(&mut self, at: usize, command: &Command) -> Result<bool> {
+        self.commands[at] = command.clone();
+        Ok(true)
     }
 }

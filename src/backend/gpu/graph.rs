@@ -59,7 +59,7 @@ impl Gpu {
     pub(crate) fn capture<R>(&self, pool: &Arc<Pool>, work: impl FnOnce() -> R) -> (R, Captured) {
         let watch = Arc::new(Watch::default());
         self.watches.add(&watch);
-        let (result, Capture { commands, mapped, refused, .. }) = capture::capture(&self.driver, pool, work);
+        let (result, Capture { commands, mapped, refused, .. }) = capture::noting(&self.driver, pool, work);
         (result, Captured { commands: Commands(commands), mapped, refused, watch })
     }
 
@@ -67,7 +67,7 @@ impl Gpu {
     pub(crate) fn graph(&self, captured: Captured, pool: Arc<Pool>) -> Result<Graph> {
         let Captured { commands, mapped, watch, .. } = captured;
         watch.look_for(&commands.0, &mapped);
-        let replay = driver::prepared(&self.driver, commands.0)?;
+        let replay = driver::prepared(&self.driver, commands.0, false)?;
         Ok(Graph { replay, driver: self.driver.clone(), pool, watch })
     }
 }

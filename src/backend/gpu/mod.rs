@@ -4,6 +4,7 @@
 
 mod buffer;
 pub(crate) mod capture;
+pub(crate) mod deferred;
 mod driver;
 pub(crate) mod graph;
 mod launch;
@@ -22,6 +23,8 @@ pub use launch::{Field, KernelParams, Launch};
 use super::tensor_map::{Boxes, TensorMap};
 use super::usage::Usage;
 use crate::error::{Error, Result};
+use deferred::Deferral;
+use pool::Pool;
 use watches::Watches;
 
 /// A device that runs the CUDA kernels. Cheap to clone.
@@ -30,11 +33,16 @@ pub struct Gpu {
     driver: Arc<dyn Driver>,
     usage: Arc<Usage>,
     watches: Arc<Watches>,
+    deferral: Arc<Deferral>,
 }
 
 impl Gpu {
     pub(crate) fn new(driver: impl Driver + 'static) -> Self {
-        Gpu { driver: Arc::new(driver), usage: Arc::default(), watches: Arc::default() }
+        let (driver, usage, watches): (Arc<dyn Driver>, Arc<Usage>, Arc<Watches>) =
+            (Arc::new(driver), Arc::default(), Arc::default());
+        let pool = Pool::new(driver.clone(), usage.clone(), watches.clone());
+        let deferral = Arc::new(Deferral::new(driver.clone(), pool));
+        Gpu { driver, usage, watches, deferral }
     }
 
     /// The device's name, such as `NVIDIA H200` or `emulator (early)`.
@@ -53,8 +61,8 @@ impl Gpu {
         let pool = capture::with(&self.driver, |capture| capture.pool.clone()).filter(|_| bytes > 0);
         let address = match &pool {
             _ if bytes == 0 => 0,
-            Some(pool) => pool.take(bytes)?,
-            None => self.driver.allocate(bytes)?,
+            Some(pool) => self.take_or_make_room(|| pool.take(bytes))?,
+            None => self.take_or_make_room(|| self.driver.allocate(bytes))?,
         };
         if pool.is_none() {
             self.usage.add(bytes);
@@ -62,18 +70,25 @@ impl Gpu {
         Ok(GpuBuffer { gpu: self.clone(), address, bytes, pool })
     }
 
+    fn take_or_make_room(&self, take: impl Fn() -> Result<u64>) -> Result<u64> {
+        match take() {
+            Err(Error::OutOfMemory { .. }) if self.deferral.make_room()? => take(),
+            taken => taken,
+        }
+    }
+
+    /// Gives back to the driver what is kept for work that is done over and over.
+    pub(crate) fn release_memory(&self) -> Result<()> {
+        self.deferral.make_room().map(drop)
+    }
+
     /// Allocates a copy of `bytes`.
     pub fn upload(&self, bytes: &[u8]) -> Result<GpuBuffer> {
         let buffer = self.allocate(bytes.len())?;
         if !bytes.is_empty() {
-            self.uploaded(buffer.address, bytes)?;
+            capture::ask_to_upload(&self.driver, buffer.address, bytes)?;
         }
         Ok(buffer)
-    }
-
-    fn uploaded(&self, to: u64, from: &[u8]) -> Result<()> {
-        capture::note(&self.driver, || Command::Upload { to, from: from.into() });
-        self.driver.upload(to, from)
     }
 
     /// Whether kernels for Hopper run here.
@@ -108,20 +123,20 @@ impl Gpu {
     /// * `P` is the kernel's own parameter struct, field by field.
     pub unsafe fn launch<P: KernelParams>(&self, launch: &Launch, params: &P) -> Result<()> {
         let (params, layout) = (bytemuck::bytes_of(params), P::FIELDS);
-        capture::note(&self.driver, || Command::Launch { launch: *launch, params: params.into(), layout });
-        self.driver.launch(launch, params, layout)
+        let command = || Command::Launch { launch: *launch, params: params.into(), layout };
+        capture::ask(&self.driver, command, |driver| driver.launch(launch, params, layout))
     }
 
     /// Waits until everything started so far is done, and reports what failed meanwhile.
     pub fn synchronize(&self) -> Result<()> {
-        capture::refuse(&self.driver, "it waits for the device");
+        capture::before(&self.driver, "it waits for the device")?;
         self.driver.synchronize()
     }
 
     /// Makes the device's context the calling thread's and gives its stream; null where there is none.
     #[allow(dead_code)] // only NCCL asks
     pub(crate) fn stream(&self) -> Result<*mut std::ffi::c_void> {
-        capture::refuse(&self.driver, "a library works on its stream");
+        capture::before(&self.driver, "a library works on its stream")?;
         self.driver.stream()
     }
 

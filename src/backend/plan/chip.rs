@@ -67,6 +67,10 @@ pub(super) const START_IN_GRAPH: f64 = 1.5e-6;
 pub(super) const HOST_REPLAY: f64 = 1e-5;
 /// Seconds of the host for each launch of a graph while it is made: estimate, as long as a launch.
 pub(super) const HOST_PREPARED: f64 = 5e-6;
+/// Seconds of the host for what it does itself for each command of a graph that it asks for anew: estimate.
+pub(super) const HOST_GATHERED: f64 = 2e-6;
+/// Seconds of the host for giving a launch of a graph other parameters: estimate.
+pub(super) const HOST_CHANGED: f64 = 1.5e-6;
 /// Seconds of the host for a launch, a copy or a zeroing: estimate. With a pair of [`HOST_PAIR`] it comes to the 8
 /// microseconds that a review of this crate estimated.
 pub(super) const HOST_LAUNCH: f64 = 5e-6;

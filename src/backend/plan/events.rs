@@ -116,6 +116,9 @@ pub enum Event {
     Replay {
         /// What it does.
         events: Arc<[Event]>,
+        /// How many of its commands were given other parameters before, where the host asked for each of them anew;
+        /// `None` where it did nothing but to start the graph.
+        changed: Option<usize>,
     },
 }
 
@@ -123,7 +126,7 @@ impl Event {
     /// What a graph does, or else the event itself.
     pub fn parts(&self) -> &[Event] {
         match self {
-            Event::Replay { events } => events,
+            Event::Replay { events, .. } => events,
             _ => std::slice::from_ref(self),
         }
     }

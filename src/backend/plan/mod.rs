@@ -126,6 +126,20 @@ impl Log {
         let found = layout.iter().flat_map(|field| words(field).into_iter().map(|word| (field.name, word)));
         found.filter_map(|(name, word)| Some((name, self.room(word)?))).collect()
     }
+
+    /// What a command is in a graph.
+    fn event(&self, command: &Command) -> Event {
+        match command {
+            Command::Launch { launch, params, layout } => {
+                let of = kernels::find(launch.kernel).map_or("", |kernel| kernel.params);
+                Event::Launch(Started::new(*launch, of, params.clone(), layout, self.buffers(params, layout)))
+            }
+            Command::Copy { bytes, .. } => Event::Copy { bytes: *bytes },
+            Command::Zero { bytes, .. } => Event::Zero { bytes: *bytes },
+            // It is kept on the device.
+            Command::Upload { from, .. } => Event::Copy { bytes: from.len() },
+        }
+    }
 }
 
 fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
@@ -249,38 +263,37 @@ impl Driver for Noting {
         self.device().map_or(Ok(()), Driver::synchronize)
     }
 
-    fn prepare(&self, commands: &[Command]) -> Result<Option<Box<dyn Replay>>> {
-        let noted = |command: &Command| match command {
-            Command::Launch { launch, params, layout } => {
-                let of = kernels::find(launch.kernel).map_or("", |kernel| kernel.params);
-                let buffers = locked(&self.log).buffers(params, layout);
-                Event::Launch(Started::new(*launch, of, params.clone(), layout, buffers))
-            }
-            Command::Copy { bytes, .. } => Event::Copy { bytes: *bytes },
-            Command::Zero { bytes, .. } => Event::Zero { bytes: *bytes },
-            // It is kept on the device.
-            Command::Upload { from, .. } => Event::Copy { bytes: from.len() },
-        };
-        let events: Arc<[Event]> = commands.iter().map(noted).collect();
+    fn prepare(&self, commands: &[Command], to_be_changed: bool) -> Result<Option<Box<dyn Replay>>> {
+        let events: Arc<[Event]> = commands.iter().map(|command| locked(&self.log).event(command)).collect();
         let beneath = match &self.beneath {
             Beneath::Nothing { .. } => None,
-            Beneath::Device(device) => Some(prepared(device, commands.to_vec())?),
+            Beneath::Device(device) => Some(prepared(device, commands.to_vec(), to_be_changed)?),
         };
         self.note(Event::Prepare { commands: commands.len() });
-        Ok(Some(Box::new(Noted { events, log: self.log.clone(), beneath })))
+        Ok(Some(Box::new(Noted { events, changed: to_be_changed.then_some(0), log: self.log.clone(), beneath })))
     }
 }
 
 /// A graph whose runs are noted.
 struct Noted {
     events: Arc<[Event]>,
+    /// Commands that were changed since the last run, if they may be.
+    changed: Option<usize>,
     log: Arc<Mutex<Log>>,
     beneath: Option<Box<dyn Replay>>,
 }
 
 impl Replay for Noted {
     fn run(&mut self) -> Result<()> {
-        locked(&self.log).events.push(Event::Replay { events: self.events.clone() });
+        let changed = self.changed.as_mut().map(std::mem::take);
+        locked(&self.log).events.push(Event::Replay { events: self.events.clone(), changed });
         self.beneath.as_mut().map_or(Ok(()), |replay| replay.run())
+    }
+
+    fn change(&mut self, at: usize, command: &Command) -> Result<bool> {
+        let Some(changed) = &mut self.changed else { return Ok(false) };
+        *changed += 1;
+        Arc::make_mut(&mut self.events)[at] = locked(&self.log).event(command);
+        self.beneath.as_mut().map_or(Ok(true), |replay| replay.change(at, command))
     }
 }

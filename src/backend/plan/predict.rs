@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::chip::{
-    ALONE, CACHE, CLOCK, COPIED, Chip, FMA_CYCLES, HOST_COPIED, HOST_LAUNCH, HOST_PAIR, HOST_PREPARED, HOST_REPLAY,
-    HOST_WAIT, ISSUED, MMA_CYCLES, MMA_REACHED, MMA_SYNC, MULTIPROCESSORS, ONE_BLOCK, SCHEDULERS, START,
-    START_IN_GRAPH, WGMMA_REACHED,
+    ALONE, CACHE, CLOCK, COPIED, Chip, FMA_CYCLES, HOST_CHANGED, HOST_COPIED, HOST_GATHERED, HOST_LAUNCH, HOST_PAIR,
+    HOST_PREPARED, HOST_REPLAY, HOST_WAIT, ISSUED, MMA_CYCLES, MMA_REACHED, MMA_SYNC, MULTIPROCESSORS, ONE_BLOCK,
+    SCHEDULERS, START, START_IN_GRAPH, WGMMA_REACHED,
 };
 use super::events::{Event, Plan, Started};
 use super::work::{Unit, Work};
@@ -174,7 +174,10 @@ impl Plan {
             host_seconds += match event {
                 Event::Allocate { .. } => HOST_PAIR,
                 Event::Prepare { commands } => *commands as f64 * HOST_PREPARED,
-                Event::Replay { .. } => HOST_REPLAY,
+                Event::Replay { changed: None, .. } => HOST_REPLAY,
+                Event::Replay { changed: Some(changed), events } => {
+                    HOST_REPLAY + events.len() as f64 * HOST_GATHERED + *changed as f64 * HOST_CHANGED
+                }
                 Event::Free { .. } | Event::Wait => 0.0,
                 _ => HOST_LAUNCH,
             };

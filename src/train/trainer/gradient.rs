@@ -10,7 +10,7 @@ use crate::nn::Context;
 use crate::ops;
 use crate::ops::random::{Address, SampleIds};
 use crate::stop;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Device, Tensor};
 
 /// A gradient of a loss at the weights of a [`Trainer`], for [`Trainer::apply`].
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Trainer {
             return Err(Error::argument("Trainer::gradient", what));
         }
         let slot = |slot: usize| self.slot_gradient(batch, tree::share(batch, slot, slots), part.max(1), parts);
-        let share = Share::compute(&self.ranks, slots, slot);
+        let share = self.deferred(|| Share::compute(&self.ranks, slots, slot));
         // Whoever has begun to exchange goes through with it: one that left on the way would have missed a step that
         // the others make.
         stop::shielded(|| {
@@ -131,6 +131,14 @@ impl Trainer {
             let buffers = buffers.map(|buffers| Tensor::from_slice(&buffers, [buffers.len()], &device)).transpose()?;
             Ok(Gradient { flat, loss, batch: batch as u64, step: self.step, trainer: self.id, buffers, figures })
         })
+    }
+
+    /// Does what a gradient takes, which asks much the same of a GPU every time.
+    fn deferred<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        match (self.weights.device(), self.deferred.try_lock()) {
+            (Device::Gpu(gpu), Ok(mut deferred)) => gpu.deferred(&mut deferred, work),
+            _ => work(),
+        }
     }
 
     /// The gradient of one slot of a batch, its samples in parts.
@@ -160,7 +168,10 @@ impl Trainer {
             // Not scaled by 1: a batch in one part does what it always did.
             let mean = if is_whole { mean } else { ops::scale(&mean, share)? };
             cx.accumulate_gradient(&mut mean.backward()?, &mut flat)?;
-            parts.meanwhile();
+            match self.weights.device() {
+                Device::Gpu(gpu) => gpu.undeferred(|| parts.meanwhile())?,
+                Device::Cpu => parts.meanwhile(),
+            }
             // Read when the backward pass is under way: reading waits for all that was started before.
             total += self.finite("the training loss", mean.value().item()?)?;
             let after = cx.updated()?;

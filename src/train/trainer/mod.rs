@@ -5,6 +5,7 @@ mod options;
 mod shards;
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::gradient::Gradient;
@@ -13,6 +14,7 @@ use self::gradient::in_one_piece;
 pub use self::options::TrainOptions;
 use self::shards::Shard;
 use crate::autograd::Var;
+use crate::backend::gpu::deferred::Deferred;
 use crate::distributed::Ranks;
 use crate::error::{Error, Result};
 use crate::nn::{Context, Weights};
@@ -82,6 +84,8 @@ pub struct Trainer {
     seen: u64,
     /// Where optimiser and averages are of a part of the weights alone.
     shard: Option<Shard>,
+    /// What gradients ask of a GPU.
+    deferred: Mutex<Deferred>,
 }
 
 /// Everything that a trainer needs to go on where another one was.
@@ -122,6 +126,7 @@ impl Trainer {
             step: 0,
             seen: 0,
             shard: None,
+            deferred: Mutex::default(),
         })
     }
 
