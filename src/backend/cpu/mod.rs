@@ -9,6 +9,7 @@ mod memory;
 mod parallel;
 mod short_rows;
 mod softmax;
+mod team;
 mod vector;
 
 pub use gemm::{F32Products, winograd_is_allowed};
@@ -21,6 +22,7 @@ pub use parallel::{
 };
 pub use short_rows::{Columns, ROWS_AT_ONCE, ShortRows, columns, rows};
 pub use softmax::{RowSum, SHORT, sum_of_pairs};
+pub use team::OnTeam;
 
 /// Returns the memory that is kept for reuse to the operating system: what kernels keep at hand, and what the pool of
 /// buffers holds.

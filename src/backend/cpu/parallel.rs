@@ -1,8 +1,7 @@
-//! Loops over large chunks on all processors, compiled for the vector instructions at hand.
-
-use rayon::prelude::*;
+//! Loops over large chunks on all processors ([`team`]), compiled for the vector instructions at hand.
 
 use super::isa::{Isa, Kernel};
+use super::team;
 
 /// Elements per chunk: enough work to hide the cost of handing it out. Fixed, so that chunk boundaries (and with them
 /// the order of sums) do not depend on the number of threads.
@@ -52,27 +51,13 @@ pub fn weighted_chunks<T: Send>(y: &mut [T], row: usize, work: usize, f: impl Fn
 pub fn parts<T: Send>(y: &mut [T], size: usize, work: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let (len, start) = (y.len(), Start(y.as_mut_ptr()));
     let size = size.max(1);
-    for_each(len.div_ceil(size), tasks_per_share(work), &|i| {
+    team::for_each(len.div_ceil(size), tasks_per_share(work), &|i| {
         let first = i * size;
         // SAFETY: `y` is borrowed for the whole of this function, each `i` below the count comes once, and parts of
         // different `i` do not overlap.
         let part = unsafe { std::slice::from_raw_parts_mut(start.at(first), size.min(len - first)) };
         f(i, part);
     });
-}
-
-/// Calls `f` with every number below `count`, on all processors, each with `at_once` numbers at least; fewer than two
-/// such lots on the calling thread.
-///
-/// Deliberately not generic: what rayon makes of a loop is large, and one for each kernel would take most of the time
-/// that this crate takes to compile.
-#[inline(never)]
-fn for_each(count: usize, at_once: usize, f: &(dyn Fn(usize) + Sync)) {
-    if count / 2 < at_once {
-        (0..count).for_each(f);
-    } else {
-        (0..count).into_par_iter().with_min_len(at_once).for_each(f);
-    }
 }
 
 /// Where a slice begins, for threads that each write their own part of it.
@@ -124,15 +109,6 @@ mod tests {
             for (i, made) in makers(len, work).into_iter().enumerate() {
                 assert_eq!(made, (me, i / size * size), "element {i} of {len}");
             }
-        }
-    }
-
-    #[test]
-    fn much_work_is_shared_in_large_lots() {
-        // The calling thread is none of rayon's.
-        let me = Some(std::thread::current().id());
-        for (len, work) in [(2 * GRAIN, 1), (4, SHARE), (2, usize::MAX)] {
-            assert!(makers(len, work).iter().all(|&(maker, _)| maker != me), "{len} of {work} each");
         }
     }
 }

@@ -2,7 +2,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::{AdamState, Factors, OP};
-use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, OnTeam, tasks_per_share, with_vector_instructions};
 use crate::error::{Error, Result};
 use crate::ops::step::{follow, split};
 use crate::tensor::{Accumulator, DType, Element, Real, Tensor};
@@ -70,7 +70,7 @@ where
         state.m.as_mut_slice::<A>()?.par_chunks_mut(GRAIN).zip(state.v.as_mut_slice::<A>()?.par_chunks_mut(GRAIN));
     let rest = gradient.par_chunks(GRAIN).zip(&mut emas).zip(&mut copies);
     let tasks = weights.zip(moments).zip(rest).with_min_len(tasks_per_share(GRAIN));
-    tasks.for_each(|((weights, (m, v)), ((gradient, ema), copy))| {
+    tasks.each_on_team(|((weights, (m, v)), ((gradient, ema), copy))| {
         with_vector_instructions(Chunk { f, factor, weights, m, v, ema, copy, gradient });
     });
     Ok(())

@@ -3,7 +3,7 @@ use rayon::prelude::*;
 
 use super::{OP, Setting};
 use crate::backend::cpu::gemm::{Factor, Matrix, Product, Scratch, Stored, Sum};
-use crate::backend::cpu::{Kernel, RowSum, sum_of_pairs, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{Kernel, OnTeam, RowSum, sum_of_pairs, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
 
@@ -85,7 +85,7 @@ where
     let y = y.as_mut_slice::<T>()?.par_chunks_mut(image);
     let lse = lse.as_mut_slice::<T::Acc>()?.par_chunks_mut(setting.heads * setting.tokens);
     let images = (q, k, v, y, lse).into_par_iter().with_min_len(tasks_per_share(setting.work()));
-    images.try_for_each(|(q, k, v, y, lse)| {
+    images.try_each_on_team(|(q, k, v, y, lse)| {
         let mut scores = Scratch::of::<T::Acc>(setting.at_once() * setting.tokens)?;
         for (head, lse) in lse.chunks_mut(setting.tokens).enumerate() {
             let channel = head * head_dim;
@@ -183,7 +183,7 @@ where
     let dv = dv.as_mut_slice::<T>()?.par_chunks_mut(image);
     let lse = lse.as_slice::<T::Acc>()?.par_chunks(setting.heads * setting.tokens);
     let images = (inputs, dq, dk, dv, lse).into_par_iter().with_min_len(tasks_per_share(2 * setting.work()));
-    images.try_for_each(|((q, k, v, y, dy), dq, dk, dv, lse)| {
+    images.try_each_on_team(|((q, k, v, y, dy), dq, dk, dv, lse)| {
         let mut memory = Scratch::of::<T::Acc>(Room::<T::Acc>::size(&setting))?;
         let mut room = Room::of(&setting, memory.as_mut());
         for (head, lse) in lse.chunks(setting.tokens).enumerate() {

@@ -2,7 +2,7 @@ use num_traits::Zero;
 use rayon::prelude::*;
 
 use super::{BatchStatistics, Gradients, Setting};
-use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, OnTeam, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Device, Element, Real, Tensor, real};
 
@@ -80,7 +80,7 @@ where
 {
     let (block, channels) = (setting.block(), setting.channels);
     let blocks = x.as_slice::<T>()?.par_chunks(block).with_min_len(tasks_per_share(block));
-    let shares: Vec<Share> = blocks.map(|x| share(setting, x)).collect();
+    let shares: Vec<Share> = blocks.map_on_team(|x| share(setting, x));
     let count = setting.rows as f64;
     // Counted from the first block's mean, as its rows are from the first of them.
     let mut mean = shares.first().map_or_else(Vec::new, |share| share.mean.clone());
@@ -177,7 +177,7 @@ where
     let beta = setting.spread(setting.affine::<T::Acc>(beta)?.into_iter());
     let block = setting.block();
     let blocks = y.as_mut_slice::<T>()?.par_chunks_mut(block).zip(x.as_slice::<T>()?.par_chunks(block));
-    blocks.with_min_len(tasks_per_share(block)).for_each(|(y, x)| {
+    blocks.with_min_len(tasks_per_share(block)).each_on_team(|(y, x)| {
         with_vector_instructions(Apply { x, scale: &scale, beta: &beta, y });
     });
     Ok(y)
@@ -222,14 +222,12 @@ where
     let block = setting.block();
     let (x_all, dy_all) = (x.as_slice::<T>()?, dy.as_slice::<T>()?);
     let blocks = x_all.par_chunks(block).zip(dy_all.par_chunks(block)).with_min_len(tasks_per_share(block));
-    let shares: Vec<[Vec<f64>; 2]> = blocks
-        .map(|(x, dy)| {
-            let zeros = || vec![T::Acc::zero(); setting.stretch()];
-            let (mut sums, mut products) = (zeros(), zeros());
-            with_vector_instructions(AddGradients { x, dy, scale: &scale, sums: &mut sums, products: &mut products });
-            [setting.folded(&sums), setting.folded(&products)]
-        })
-        .collect();
+    let shares: Vec<[Vec<f64>; 2]> = blocks.map_on_team(|(x, dy)| {
+        let zeros = || vec![T::Acc::zero(); setting.stretch()];
+        let (mut sums, mut products) = (zeros(), zeros());
+        with_vector_instructions(AddGradients { x, dy, scale: &scale, sums: &mut sums, products: &mut products });
+        [setting.folded(&sums), setting.folded(&products)]
+    });
     let mut totals = [vec![0.0; setting.channels], vec![0.0; setting.channels]];
     for share in &shares {
         for (total, share) in totals.iter_mut().zip(share) {
@@ -246,7 +244,7 @@ where
     let mut dx = x.empty_like()?;
     let blocks =
         dx.as_mut_slice::<T>()?.par_chunks_mut(block).zip(x_all.par_chunks(block)).zip(dy_all.par_chunks(block));
-    blocks.with_min_len(tasks_per_share(block)).for_each(|((dx, x), dy)| {
+    blocks.with_min_len(tasks_per_share(block)).each_on_team(|((dx, x), dy)| {
         let (mean_dy, mean_product) = (&mean_dy, &mean_product);
         with_vector_instructions(InputGradient { x, dy, scale: &scale, factor: &factor, mean_dy, mean_product, dx });
     });

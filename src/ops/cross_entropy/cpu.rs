@@ -2,7 +2,7 @@ use num_traits::{One, Zero};
 use rayon::prelude::*;
 
 use crate::backend::cpu::{
-    GRAIN, Kernel, ROWS_AT_ONCE, RowSum, SHORT, ShortRows, tasks_per_share, with_vector_instructions,
+    GRAIN, Kernel, OnTeam, ROWS_AT_ONCE, RowSum, SHORT, ShortRows, tasks_per_share, with_vector_instructions,
 };
 use crate::error::{Error, Result};
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
@@ -45,7 +45,7 @@ where
     let stats = stats.as_mut_slice::<T::Acc>()?;
     let tasks = (x.par_chunks(rows * classes), stats.par_chunks_mut(2 * rows));
     let tasks = tasks.into_par_iter().with_min_len(tasks_per_share(rows * classes));
-    tasks.for_each(|(x, stats)| with_vector_instructions(Statistics { classes, x, stats }));
+    tasks.each_on_team(|(x, stats)| with_vector_instructions(Statistics { classes, x, stats }));
     let total: f64 = labels
         .iter()
         .zip(x.chunks(classes))
@@ -99,7 +99,7 @@ where
     let dx = dx.as_mut_slice::<T>()?.par_chunks_mut(rows * classes);
     let stats = stats.as_slice::<T::Acc>()?.par_chunks(2 * rows);
     let tasks = (x, labels.par_chunks(rows), dx, stats).into_par_iter();
-    tasks.with_min_len(tasks_per_share(rows * classes)).for_each(|(x, labels, dx, stats)| {
+    tasks.with_min_len(tasks_per_share(rows * classes)).each_on_team(|(x, labels, dx, stats)| {
         with_vector_instructions(Gradient { classes, scale, x, labels, stats, dx });
     });
     Ok(())

@@ -1,7 +1,7 @@
 use rayon::prelude::*;
 
 use super::OP;
-use crate::backend::cpu::{GRAIN, tasks_per_share, vectorized};
+use crate::backend::cpu::{GRAIN, OnTeam, tasks_per_share, vectorized};
 use crate::error::Result;
 use crate::tensor::{Accumulator, DType, Real, Tensor, real};
 
@@ -21,7 +21,7 @@ pub fn norm(gradients: &[&Tensor], max_norm: f64, result: &mut Tensor) -> Result
 
 fn squares<T: Real>(gradient: &Tensor) -> Result<f64> {
     let chunks = gradient.as_slice::<T>()?.par_chunks(GRAIN).with_min_len(tasks_per_share(GRAIN));
-    let partial: Vec<f64> = chunks.map(|g| vectorized(|| sum::<T>(g))).collect();
+    let partial: Vec<f64> = chunks.map_on_team(|g| vectorized(|| sum::<T>(g)));
     Ok(partial.into_iter().sum())
 }
 

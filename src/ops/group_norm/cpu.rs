@@ -2,7 +2,7 @@ use num_traits::{One, Zero};
 use rayon::prelude::*;
 
 use super::{Gradients, Setting};
-use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, OnTeam, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Device, Element, Real, Tensor, real};
 
@@ -97,7 +97,7 @@ impl Setting {
             add(block, &mut sums);
             sums
         };
-        let blocks: Vec<[Vec<A>; N]> = blocks.with_min_len(self.blocks_at_once()).map(of_block).collect();
+        let blocks: Vec<[Vec<A>; N]> = blocks.with_min_len(self.blocks_at_once()).map_on_team(of_block);
         let mut total = std::array::from_fn(|_| vec![0.0; self.channels]);
         for block in &blocks {
             for (total, sums) in total.iter_mut().zip(block) {
@@ -128,7 +128,7 @@ where
     let x = x.as_slice::<T>()?.par_chunks(image);
     let y_images = y.as_mut_slice::<T>()?.par_chunks_mut(image);
     let stats_images = stats.as_mut_slice::<T::Acc>()?.par_chunks_mut(2 * setting.groups);
-    (x, y_images, stats_images).into_par_iter().with_min_len(tasks_per_share(image)).for_each(|(x, y, stats)| {
+    (x, y_images, stats_images).into_par_iter().with_min_len(tasks_per_share(image)).each_on_team(|(x, y, stats)| {
         forward_image::<T, SILU>(setting, x, &gamma, &beta, y, stats);
     });
     Ok((y, stats))
@@ -170,7 +170,7 @@ fn forward_image<T: Real, const SILU: bool>(
     for (scale, &gamma) in scale.iter_mut().zip(gamma) {
         *scale *= gamma;
     }
-    y.par_chunks_mut(block).zip(x.par_chunks(block)).with_min_len(setting.blocks_at_once()).for_each(|(y, x)| {
+    y.par_chunks_mut(block).zip(x.par_chunks(block)).with_min_len(setting.blocks_at_once()).each_on_team(|(y, x)| {
         with_vector_instructions(Apply::<T, SILU> { x, mean: &mean, scale: &scale, beta, y });
     });
 }
@@ -265,7 +265,7 @@ where
     let sums: Vec<[Vec<f64>; 2]> = (x_images, dy_images, dx_images, stats)
         .into_par_iter()
         .with_min_len(tasks_per_share(image))
-        .map(|(x, dy, dx, stats)| {
+        .map_on_team(|(x, dy, dx, stats)| {
             let row = Row {
                 mean: setting.spread(stats.chunks_exact(2).map(|stats| stats[0])),
                 rstd: setting.spread(stats.chunks_exact(2).map(|stats| stats[1])),
@@ -273,8 +273,7 @@ where
                 beta: &wide_beta,
             };
             backward_image::<T, SILU>(setting, dy, x, &row, dx)
-        })
-        .collect();
+        });
     Ok(Gradients { x: dx, gamma: total(&sums, 1, gamma)?, beta: total(&sums, 0, beta)? })
 }
 
@@ -296,7 +295,7 @@ fn backward_image<T: Real, const SILU: bool>(
         setting.spread(setting.group_means(&scaled).into_iter().map(T::Acc::of))
     });
     let blocks = (dx.par_chunks_mut(block), x.par_chunks(block), dy.par_chunks(block)).into_par_iter();
-    blocks.with_min_len(setting.blocks_at_once()).for_each(|(dx, x, dy)| {
+    blocks.with_min_len(setting.blocks_at_once()).each_on_team(|(dx, x, dy)| {
         with_vector_instructions(InputGradient::<T, SILU> {
             rows,
             x,

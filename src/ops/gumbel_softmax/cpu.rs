@@ -4,7 +4,9 @@ use num_traits::{One, Zero};
 use rayon::prelude::*;
 
 use super::{Forward, GumbelNoise, OP};
-use crate::backend::cpu::{GRAIN, Kernel, sum_of_pairs, tasks_per_share, weighted_chunks, with_vector_instructions};
+use crate::backend::cpu::{
+    GRAIN, Kernel, OnTeam, sum_of_pairs, tasks_per_share, weighted_chunks, with_vector_instructions,
+};
 use crate::error::Result;
 use crate::ops::gumbel_rows::{
     ColumnPeaks, Columns, LANES, Noise, PerturbedRows, SHORT, columns, no_distribution, perturb_columns, rows, sum_of,
@@ -32,7 +34,7 @@ fn run<T: Real<Acc: Element>>(forward: &mut Forward) -> Result<()> {
     let mut y = tiles_of::<T>(y.as_mut(), size, tiles)?;
     let bad = AtomicUsize::new(usize::MAX);
     let tasks = x.par_chunks(size).zip(&mut soft).zip(&mut y).enumerate().with_min_len(tasks_per_share(size));
-    tasks.for_each(|(i, ((x, soft), y))| {
+    tasks.each_on_team(|(i, ((x, soft), y))| {
         let inverse = T::Acc::of(1.0 / *tau);
         with_vector_instructions(Tile { k, inverse, x, noise, soft, y, first: i * size / k, bad: &bad });
     });

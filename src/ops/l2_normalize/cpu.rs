@@ -2,7 +2,7 @@ use num_traits::{Float, One, Zero};
 use rayon::prelude::*;
 
 use super::{EPS, OP};
-use crate::backend::cpu::{GRAIN, Kernel, sum_of_pairs, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, OnTeam, sum_of_pairs, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
 
@@ -22,7 +22,7 @@ fn forward_as<T: Real<Acc: Element>>(x: &Tensor, d: usize, y: &mut Tensor, inver
         inverse.as_mut_slice::<T::Acc>()?.par_chunks_mut(rows),
     );
     let tasks = tasks.into_par_iter().with_min_len(tasks_per_share(rows * d));
-    tasks.for_each(|(x, y, inverse)| with_vector_instructions(Forward { d, x, y, inverse }));
+    tasks.each_on_team(|(x, y, inverse)| with_vector_instructions(Forward { d, x, y, inverse }));
     Ok(())
 }
 
@@ -71,7 +71,7 @@ fn backward_as<T: Real<Acc: Element>>(
         dx.as_mut_slice::<T>()?.par_chunks_mut(rows * d),
     );
     let tasks = tasks.into_par_iter().with_min_len(tasks_per_share(rows * d));
-    tasks.for_each(|(dy, x, inverse, dx)| with_vector_instructions(Backward { d, dy, x, inverse, dx }));
+    tasks.each_on_team(|(dy, x, inverse, dx)| with_vector_instructions(Backward { d, dy, x, inverse, dx }));
     Ok(())
 }
 

@@ -2,7 +2,7 @@ use num_traits::{Float, One, Zero};
 use rayon::prelude::*;
 
 use super::{Gradients, OP, Setting};
-use crate::backend::cpu::{GRAIN, Kernel, sum_of_pairs, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, OnTeam, sum_of_pairs, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Device, Element, Real, Tensor, real};
 
@@ -45,7 +45,7 @@ where
         stats.as_mut_slice::<T::Acc>()?.par_chunks_mut(2 * rows),
     );
     let eps = T::Acc::of(setting.eps);
-    tasks.into_par_iter().with_min_len(tasks_per_share(rows * c)).for_each(|(x, y, stats)| {
+    tasks.into_par_iter().with_min_len(tasks_per_share(rows * c)).each_on_team(|(x, y, stats)| {
         with_vector_instructions(Forward { x, y, stats, gamma: &gamma, beta: &beta, eps });
     });
     Ok((y, stats))
@@ -101,15 +101,12 @@ where
         dx.as_mut_slice::<T>()?.par_chunks_mut(BLOCK * c),
         stats.as_slice::<T::Acc>()?.par_chunks(2 * BLOCK),
     );
-    let sums: Vec<Vec<T::Acc>> = tasks
-        .into_par_iter()
-        .with_min_len(tasks_per_share(BLOCK * c))
-        .map(|(x, dy, dx, stats)| {
+    let sums: Vec<Vec<T::Acc>> =
+        tasks.into_par_iter().with_min_len(tasks_per_share(BLOCK * c)).map_on_team(|(x, dy, dx, stats)| {
             let mut sums = vec![T::Acc::zero(); 2 * c];
             with_vector_instructions(Backward { x, dy, dx, stats, gamma: &scale, sums: &mut sums });
             sums
-        })
-        .collect();
+        });
     let mut totals = vec![0.0; 2 * c];
     for sums in sums {
         totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum.widen());

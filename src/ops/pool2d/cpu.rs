@@ -2,7 +2,7 @@ use num_traits::Zero;
 use rayon::prelude::*;
 
 use super::Windows;
-use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, OnTeam, tasks_per_share, with_vector_instructions};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Real, Tensor, real};
 
@@ -53,7 +53,7 @@ fn in_parts<A: Send, B: Send>(
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
     let parts = a.par_chunks_mut(lines * a_row).zip(b.par_chunks_mut(lines * b_row)).enumerate();
-    parts.with_min_len(tasks_per_share(lines.saturating_mul(work))).for_each(|(i, (a, b))| f(i * lines, a, b));
+    parts.with_min_len(tasks_per_share(lines.saturating_mul(work))).each_on_team(|(i, (a, b))| f(i * lines, a, b));
 }
 
 pub fn largest(op: &'static str, windows: &Windows, x: &Tensor, y: &mut Tensor, taps: &mut Tensor) -> Result<()> {
@@ -120,7 +120,7 @@ pub fn mean(op: &'static str, windows: &Windows, x: &Tensor, y: &mut Tensor) -> 
         let (x, work) = (x.as_slice::<T>()?, windows.work());
         let lines = windows.lines_per_task(work);
         let parts = y.as_mut_slice::<T>()?.par_chunks_mut(lines * windows.out_row()).enumerate();
-        parts.with_min_len(tasks_per_share(lines.saturating_mul(work))).for_each(|(i, y)| {
+        parts.with_min_len(tasks_per_share(lines.saturating_mul(work))).each_on_team(|(i, y)| {
             with_vector_instructions(Mean { windows, x, first: i * lines, y });
         });
         Ok(())
@@ -180,7 +180,7 @@ pub fn gather(op: &'static str, windows: &Windows, x: &Tensor, taps: &Tensor, y:
         let (x, taps, row) = (x.as_slice::<T>()?, taps.as_slice::<u32>()?, windows.out_row());
         let lines = windows.lines_per_task(row);
         let parts = y.as_mut_slice::<T>()?.par_chunks_mut(lines * row).zip(taps.par_chunks(lines * row)).enumerate();
-        parts.with_min_len(tasks_per_share(lines * row)).for_each(|(i, (y, taps))| {
+        parts.with_min_len(tasks_per_share(lines * row)).each_on_team(|(i, (y, taps))| {
             for (line, (y, taps)) in y.chunks_exact_mut(row).zip(taps.chunks_exact(row)).enumerate() {
                 let rows = windows.rows_of(x, i * lines + line);
                 for (at, (y, &tap)) in y.iter_mut().zip(taps).enumerate() {
@@ -209,7 +209,7 @@ pub fn scatter(
         let (row, factor) = (windows.row(), <T as Real>::Acc::of(factor));
         let lines = windows.lines_per_task(row);
         let parts = x.as_mut_slice::<T>()?.par_chunks_mut(lines * row).enumerate();
-        parts.with_min_len(tasks_per_share(lines * row)).for_each(|(i, x)| {
+        parts.with_min_len(tasks_per_share(lines * row)).each_on_team(|(i, x)| {
             with_vector_instructions(Scatter { windows, y, taps, factor, first: i * lines, x });
         });
         Ok(())

@@ -2,7 +2,7 @@ use num_traits::Zero;
 use rayon::prelude::*;
 
 use super::{BLOCK, Extents};
-use crate::backend::cpu::{GRAIN, tasks_per_share, vectorized};
+use crate::backend::cpu::{GRAIN, OnTeam, tasks_per_share, vectorized};
 use crate::error::Result;
 use crate::tensor::{Accumulator, Real, Tensor, real};
 
@@ -26,7 +26,7 @@ fn rows<T: Real>(x: &[T], Extents { n, .. }: Extents, factor: f64, y: &mut [T]) 
     let row = |x: &[T]| -> T {
         let total: f64 = if n > 4 * GRAIN {
             let blocks = x.par_chunks(GRAIN).with_min_len(tasks_per_share(GRAIN));
-            let blocks: Vec<f64> = blocks.map(block_sums).collect();
+            let blocks: Vec<f64> = blocks.map_on_team(block_sums);
             blocks.into_iter().sum()
         } else {
             block_sums(x)
@@ -35,7 +35,7 @@ fn rows<T: Real>(x: &[T], Extents { n, .. }: Extents, factor: f64, y: &mut [T]) 
     };
     let per_task = (GRAIN / n).max(1);
     let tasks = y.par_chunks_mut(per_task).zip(x.par_chunks(per_task * n));
-    tasks.with_min_len(tasks_per_share(per_task * n)).for_each(|(y, x)| {
+    tasks.with_min_len(tasks_per_share(per_task * n)).each_on_team(|(y, x)| {
         for (y, x) in y.iter_mut().zip(x.chunks(n)) {
             *y = row(x);
         }
@@ -68,7 +68,7 @@ fn columns<T: Real>(x: &[T], Extents { outer, n, inner }: Extents, factor: f64, 
     let blocks = n.div_ceil(rows_per_block);
     let mut partial = vec![T::Acc::zero(); outer * blocks * inner];
     let tasks = partial.par_chunks_mut(inner).enumerate();
-    tasks.with_min_len(tasks_per_share(rows_per_block.min(n) * inner)).for_each(|(task, partial)| {
+    tasks.with_min_len(tasks_per_share(rows_per_block.min(n) * inner)).each_on_team(|(task, partial)| {
         let (o, block) = (task / blocks, task % blocks);
         let rows = block * rows_per_block..n.min((block + 1) * rows_per_block);
         let x = &x[(o * n + rows.start) * inner..(o * n + rows.end) * inner];

@@ -2,7 +2,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::{Factors, OP, SgdState};
-use crate::backend::cpu::{GRAIN, Kernel, tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{GRAIN, Kernel, OnTeam, tasks_per_share, with_vector_instructions};
 use crate::error::{Error, Result};
 use crate::ops::step::{follow, split};
 use crate::tensor::{Accumulator, DType, Element, Real, Tensor};
@@ -51,7 +51,7 @@ where
     let rest = momenta.par_iter_mut().zip(&mut squares).zip(&mut emas).zip(&mut copies);
     let weights = state.weights.as_mut_slice::<A>()?.par_chunks_mut(GRAIN);
     let tasks = weights.zip(gradient.par_chunks(GRAIN)).zip(rest).with_min_len(tasks_per_share(GRAIN));
-    tasks.for_each(|((weights, gradient), rest)| {
+    tasks.each_on_team(|((weights, gradient), rest)| {
         let (((momentum, squares), ema), copy) = rest;
         let scratch = &mut vec![A::zero(); gradient.len()];
         with_vector_instructions(Chunk { f, factor, weights, momentum, squares, ema, copy, gradient, scratch });

@@ -3,7 +3,8 @@ use rayon::prelude::*;
 
 use super::Setting;
 use crate::backend::cpu::{
-    GRAIN, Kernel, ROWS_AT_ONCE, RowSum, SHORT, ShortRows, sum_of_pairs, tasks_per_share, with_vector_instructions,
+    GRAIN, Kernel, OnTeam, ROWS_AT_ONCE, RowSum, SHORT, ShortRows, sum_of_pairs, tasks_per_share,
+    with_vector_instructions,
 };
 use crate::error::Result;
 use crate::tensor::{Accumulator, Element, Real, Tensor, real};
@@ -28,7 +29,7 @@ where
     (x, y, stats)
         .into_par_iter()
         .with_min_len(tasks_per_share(rows * columns))
-        .for_each(|(x, y, stats)| with_vector_instructions(Forward { columns, log, x, y, stats }));
+        .each_on_team(|(x, y, stats)| with_vector_instructions(Forward { columns, log, x, y, stats }));
     Ok(())
 }
 
@@ -110,7 +111,7 @@ where
     (x, dy, dx, stats)
         .into_par_iter()
         .with_min_len(tasks_per_share(rows * columns))
-        .for_each(|(x, dy, dx, stats)| with_vector_instructions(Backward { columns, log, x, dy, stats, dx }));
+        .each_on_team(|(x, dy, dx, stats)| with_vector_instructions(Backward { columns, log, x, dy, stats, dx }));
     Ok(())
 }
 

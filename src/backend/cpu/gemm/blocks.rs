@@ -16,6 +16,7 @@ use super::pack::{by, store};
 use super::region::{BLOCK_ROWS, Region, Shared, Side};
 use super::rows::{Stored, Sum};
 use super::scratch::Scratch;
+use crate::backend::cpu::OnTeam;
 use crate::backend::cpu::parallel::tasks_per_share;
 use crate::error::{Error, Result};
 use crate::stop;
@@ -148,7 +149,10 @@ fn evenly(cuts: usize, width: usize, lines: Range<usize>) -> impl Iterator<Item 
 fn each<I: Sync>(parallel: bool, items: &[I], work: impl Fn(&I) -> Result<()> + Sync + Send) -> Result<()> {
     if parallel && items.len() > 1 {
         let stopped = stop::watch();
-        items.par_iter().with_max_len(1).try_for_each(|item| if stopped() { Err(Error::Stopped) } else { work(item) })
+        items
+            .par_iter()
+            .with_max_len(1)
+            .try_each_on_team(|item| if stopped() { Err(Error::Stopped) } else { work(item) })
     } else {
         items.iter().try_for_each(work)
     }
@@ -250,7 +254,7 @@ fn sum_of_parts<T: Stored>(
     let rows = &mut result[..(m - 1) * stride + n];
     let stride = stride.max(n);
     if parallel {
-        rows.par_chunks_mut(stride).with_min_len(tasks_per_share(parts * n)).enumerate().try_for_each(finish)
+        rows.par_chunks_mut(stride).with_min_len(tasks_per_share(parts * n)).enumerate().try_each_on_team(finish)
     } else {
         rows.chunks_mut(stride).enumerate().try_for_each(finish)
     }

@@ -45,6 +45,7 @@ mod tests;
 
 use rayon::prelude::*;
 
+use crate::backend::cpu::OnTeam;
 use crate::backend::cpu::isa::Isa;
 use crate::error::{Error, Result};
 use crate::stop;
@@ -271,11 +272,11 @@ where
         let stopped = stop::watch();
         let at_once = blocks::products_per_task(size);
         let needed = (count - 1) * result_stride + extent;
-        results[..needed].par_chunks_mut(result_stride).with_min_len(at_once).enumerate().try_for_each(|(i, result)| {
-            match stopped() {
+        results[..needed].par_chunks_mut(result_stride).with_min_len(at_once).enumerate().try_each_on_team(
+            |(i, result)| match stopped() {
                 true => Err(Error::Stopped),
                 false => one(i, &mut result[..extent], false),
-            }
-        })
+            },
+        )
     }
 }

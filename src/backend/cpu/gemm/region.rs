@@ -9,6 +9,7 @@ use super::pack::by;
 use super::rows::Sum;
 use super::scratch::Scratch;
 use super::{Factor, Product};
+use crate::backend::cpu::OnTeam;
 use crate::error::Result;
 
 /// Rows of the left factor that are multiplied with a right panel before the next one: packed they take 320 KB of the
@@ -75,7 +76,7 @@ impl<S: Sum> Shared<S> {
             lines.zip(to.chunks_mut(PANELS_PACKED_AT_ONCE * panel)).map(move |(lines, to)| (depth, lines, to))
         });
         if parallel && lines.len() * depth >= PACKED_BY_ALL {
-            tasks.collect::<Vec<_>>().into_par_iter().try_for_each(pack)?;
+            tasks.collect::<Vec<_>>().into_par_iter().try_each_on_team(pack)?;
         } else {
             tasks.try_for_each(pack)?;
         }

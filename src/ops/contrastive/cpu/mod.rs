@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::{Gradients, Kept, Kind, Problem, Wanted};
 use crate::backend::cpu::gemm::{Factor, Matrix, Product, Stored, Sum};
-use crate::backend::cpu::{tasks_per_share, with_vector_instructions};
+use crate::backend::cpu::{OnTeam, tasks_per_share, with_vector_instructions};
 use crate::error::{Error, Result};
 use crate::ops::cast;
 use crate::tensor::{Accumulator, Device, Element, Real, Tensor, real};
@@ -135,7 +135,7 @@ where
             parts.par_chunks_mut(3 * width),
         );
         let tasks = tasks.into_par_iter().with_min_len(tasks_per_share(WORK * RUN * width)).enumerate();
-        tasks.for_each(|(run, (scores, largest, sum, positive, part))| {
+        tasks.each_on_team(|(run, (scores, largest, sum, positive, part))| {
             let (first, columns) = (rows.start + run * RUN, columns.clone());
             let by_column = both.then_some(part);
             let sums = Sums { setting: &setting, first, columns, scores, largest, sum, positive, by_column };
@@ -218,7 +218,7 @@ where
         let (column_sums, products) = (&mut column_sums[..runs * width], &mut products[..runs]);
         let tasks = (scores.par_chunks_mut(RUN * width), column_sums.par_chunks_mut(width), products.par_iter_mut());
         let tasks = tasks.into_par_iter().with_min_len(tasks_per_share(WORK * RUN * width)).enumerate();
-        tasks.for_each(|(run, (scores, column_sums, products))| {
+        tasks.each_on_team(|(run, (scores, column_sums, products))| {
             with_vector_instructions(Slopes {
                 setting: &setting,
                 first: rows.start + run * RUN,

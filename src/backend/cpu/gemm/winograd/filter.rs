@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::FREQUENCIES;
 use super::lanes::{self, Between, Matrices, Taps};
 use crate::backend::convolution::Convolution;
+use crate::backend::cpu::OnTeam;
 use crate::backend::cpu::gemm::kernel::{DEPTH, Kernel};
 use crate::backend::cpu::gemm::pack::by;
 use crate::backend::cpu::gemm::rows::{Stored, Sum};
@@ -96,7 +97,7 @@ impl<'a, T: Stored> Filter<'a, T> {
         memory.as_mut::<T::Sum>()[..panels * packed.panel()]
             .par_chunks_exact_mut(packed.panel())
             .enumerate()
-            .try_for_each(|(panel, to)| self.pack_channels(kernel, panel, 0..depth.channels, Far(true), to))?;
+            .try_each_on_team(|(panel, to)| self.pack_channels(kernel, panel, 0..depth.channels, Far(true), to))?;
         Ok(Packed { memory: Some(memory), ..packed })
     }
 

@@ -13,6 +13,7 @@ use super::filter::{Filter, SUMMED};
 use super::layout::{LeftLayout, ResultLayout, multiply};
 use super::transforms::{FromWindows, ToPixels};
 use super::windows::Windows;
+use crate::backend::cpu::OnTeam;
 use crate::backend::cpu::gemm::kernel::Kernel;
 use crate::backend::cpu::gemm::rows::{Stored, Sum};
 use crate::backend::cpu::gemm::scratch::Scratch;
@@ -130,7 +131,7 @@ impl<T: Stored> Work<'_, T> {
             self.to_pixels(bands, results, products, results.panel(), y);
             Ok(())
         };
-        self.lots_of(y).into_par_iter().with_max_len(1).try_for_each(work)
+        self.lots_of(y).into_par_iter().with_max_len(1).try_each_on_team(work)
     }
 
     fn by_panels(&self, y: &mut [T]) -> Result<()> {
@@ -141,7 +142,7 @@ impl<T: Stored> Work<'_, T> {
         let left = &mut left.as_mut::<T::Sum>()[..lots.len() * rows.all()];
         left.par_chunks_exact_mut(rows.all())
             .zip(&lots)
-            .for_each(|(to, bands)| self.transform_windows(bands.clone(), self.layouts(bands).0, to));
+            .each_on_team(|(to, bands)| self.transform_windows(bands.clone(), self.layouts(bands).0, to));
 
         // A task has a panel of the weights, and all lots or, where panels are fewer than threads, some of them.
         let (left, panels) = (&*left, self.panels());
@@ -175,10 +176,14 @@ impl<T: Stored> Work<'_, T> {
             }
             Ok(())
         };
-        products.par_chunks_exact_mut(lots_of_task * results.panel()).enumerate().try_for_each(work)?;
+        products
+            .par_chunks_exact_mut(lots_of_task * results.panel())
+            .enumerate()
+            .with_max_len(1)
+            .try_each_on_team(work)?;
 
         let products = &*products;
-        self.lots_of(y).into_par_iter().enumerate().for_each(|(lot, (bands, y))| {
+        self.lots_of(y).into_par_iter().enumerate().each_on_team(|(lot, (bands, y))| {
             let own = self.layouts(&bands).1;
             self.to_pixels(bands, own, &products[lot * results.panel()..], apart, y);
         });

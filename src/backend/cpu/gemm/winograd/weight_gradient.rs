@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::lanes::{self, Between, Matrices, Pixels, Results, Taps};
 use super::windows::Windows;
 use super::{FREQUENCIES, TILE};
+use crate::backend::cpu::OnTeam;
 use crate::backend::cpu::gemm::kernel::{Along, Base, DEPTH, Kernel, Tile};
 use crate::backend::cpu::gemm::pack::by;
 use crate::backend::cpu::gemm::rows::{Stored, Sum};
@@ -41,11 +42,11 @@ pub fn compute<T: Stored>(windows: &Windows<T>, dy: &[T], outputs: usize, dw: &m
     let mut memory = Scratch::of::<T::Sum>(lots.min(all.len()) * layout.part())?;
     for (lot, bands) in all.chunks(lots).enumerate() {
         let memory = &mut memory.as_mut::<T::Sum>()[..bands.len() * layout.part()];
-        memory.par_chunks_mut(layout.part()).zip(bands).for_each(|(to, bands)| {
+        memory.par_chunks_mut(layout.part()).zip(bands).each_on_team(|(to, bands)| {
             T::Sum::run(isa, Transform { windows, dy, layout, bands: bands.clone(), to });
         });
         let memory = &*memory;
-        products.par_chunks_exact_mut(product).enumerate().try_for_each(|(frequency, product)| {
+        products.par_chunks_exact_mut(product).enumerate().try_each_on_team(|(frequency, product)| {
             if stopped() {
                 return Err(Error::Stopped);
             }
@@ -58,7 +59,7 @@ pub fn compute<T: Stored>(windows: &Windows<T>, dy: &[T], outputs: usize, dw: &m
         })?;
     }
     let products = &*products;
-    dw[..outputs * 9 * inputs].par_chunks_exact_mut(9 * inputs).enumerate().for_each(|(output, dw)| {
+    dw[..outputs * 9 * inputs].par_chunks_exact_mut(9 * inputs).enumerate().each_on_team(|(output, dw)| {
         T::Sum::run(isa, ToWeights { products, first: output * stride, inputs, dw });
     });
     Ok(())

@@ -1,0 +1,353 @@
+//! Rayon's threads as a team that stays together between loops.
+//!
+//! A network's step is hundreds of loops of some ten microseconds each. A thread of rayon's that finds nothing to do
+//! for that long goes to sleep, and to wake it takes as long as a loop, more on a virtual machine. So the first loop
+//! that is shared out asks rayon's other threads to stay: they look at one word that says which loop is open, and leave
+//! when there has been none for a while. Each begins with its own share of the loop's numbers, the same share of every
+//! loop, so that it finds in its cache what it wrote; who is done helps the others.
+//!
+//! There is one team, with one loop at a time. A loop within a loop, or beside another thread's, is rayon's.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rayon::iter::plumbing::{Producer, ProducerCallback};
+use rayon::prelude::*;
+
+/// Most threads of the team, the one whose loop it is among them: more are not worth waiting for in loops as short as
+/// these, and rayon has the others for what is nested.
+const MOST: usize = 64;
+/// How long a member waits for the next loop.
+const PATIENCE: Duration = Duration::from_millis(2);
+/// Looks at the word before other threads of the system are let pass.
+const LOOKS: usize = 64;
+/// Turns of that many looks before a member looks for other work of rayon's.
+const TURNS: usize = 8;
+/// Into how many lots at least a share is cut, so that who is done can help.
+const LOTS: usize = 8;
+
+/// Calls `f` with every number below `count`, on the team; each thread takes `at_once` numbers at least, and fewer than
+/// two such lots are the calling thread's. A panic of `f` goes on in the caller, when nobody is at work any more.
+///
+/// Deliberately not generic: a loop of this kind in every kernel would take long to compile.
+pub fn for_each(count: usize, at_once: usize, f: &(dyn Fn(usize) + Sync)) {
+    let threads = rayon::current_num_threads();
+    if count / 2 < at_once.max(1) || threads < 2 {
+        (0..count).for_each(f);
+    } else if !TEAM.lead(threads, count, at_once, f) {
+        (0..count).into_par_iter().with_min_len(at_once).for_each(f);
+    }
+}
+
+/// Loops over rayon's iterators, on the team.
+pub trait OnTeam: IndexedParallelIterator {
+    /// As rayon's `for_each`.
+    fn each_on_team(self, f: impl Fn(Self::Item) + Sync) {
+        let len = self.len();
+        self.with_producer(Each { len, f });
+    }
+
+    /// As rayon's `try_for_each`: up to the first error; others may have been begun.
+    fn try_each_on_team<E: Send>(self, f: impl Fn(Self::Item) -> Result<(), E> + Sync) -> Result<(), E> {
+        let error = Mutex::new(None);
+        let failed = AtomicBool::new(false);
+        self.each_on_team(|item| {
+            if !failed.load(Ordering::Relaxed)
+                && let Err(e) = f(item)
+            {
+                failed.store(true, Ordering::Relaxed);
+                locked(&error).get_or_insert(e);
+            }
+        });
+        error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+
+    /// What `f` makes of every item, in order.
+    fn map_on_team<R: Send>(self, f: impl Fn(Self::Item) -> R + Sync) -> Vec<R> {
+        let mut made: Vec<Option<R>> = (0..self.len()).map(|_| None).collect();
+        self.zip(made.par_iter_mut()).each_on_team(|(item, made)| *made = Some(f(item)));
+        made.into_iter().flatten().collect()
+    }
+}
+
+impl<I: IndexedParallelIterator> OnTeam for I {}
+
+/// What is done with all items, of which there are `len`.
+struct Each<F> {
+    len: usize,
+    f: F,
+}
+
+impl<T, F: Fn(T) + Sync> ProducerCallback<T> for Each<F> {
+    type Output = ();
+
+    fn callback<P: Producer<Item = T>>(self, producer: P) {
+        let Each { len, f } = self;
+        let (least, most) = (producer.min_len().max(1), producer.max_len().max(1));
+        let pieces = (LOTS * rayon::current_num_threads()).max(len.div_ceil(most)).min(len / least).max(1);
+        let mut rest = producer;
+        let mut lots = Vec::with_capacity(pieces);
+        for piece in 1..pieces {
+            let (lot, others) = rest.split_at(len * piece / pieces - len * (piece - 1) / pieces);
+            lots.push(Mutex::new(Some(lot)));
+            rest = others;
+        }
+        lots.push(Mutex::new(Some(rest)));
+        for_each(pieces, 1, &|i| {
+            // Each is taken once.
+            if let Some(lot) = locked(&lots[i]).take() {
+                lot.into_iter().for_each(&f);
+            }
+        });
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static TEAM: Team = Team::new();
+
+struct Team {
+    /// Whether somebody's loop is being set up, or is open.
+    led: AtomicBool,
+    /// Odd while a loop is open, and another number for every loop.
+    epoch: Line<AtomicUsize>,
+    /// Members that are looking at the open loop, or have been a moment ago.
+    inside: Line<AtomicUsize>,
+    /// Members that were asked to stay and have not left.
+    present: AtomicUsize,
+    /// What is open. Written by its leader while it is closed and nobody is inside.
+    job: UnsafeCell<Job>,
+    /// The number that is next in each share.
+    next: [Line<AtomicUsize>; MOST],
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// Apart from its neighbours by the lines that a processor fetches together.
+#[repr(align(128))]
+struct Line<T>(T);
+
+// SAFETY: `job` is written by the one thread that holds `led`, while the epoch is even and nobody is inside, and read by
+// who is inside while it is odd.
+unsafe impl Sync for Team {}
+
+#[derive(Clone, Copy)]
+struct Job {
+    count: usize,
+    shares: usize,
+    lot: usize,
+    f: Option<&'static (dyn Fn(usize) + Sync)>,
+}
+
+impl Job {
+    fn share(&self, share: usize) -> Range<usize> {
+        self.count * share / self.shares..self.count * (share + 1) / self.shares
+    }
+}
+
+impl Team {
+    const fn new() -> Self {
+        Team {
+            led: AtomicBool::new(false),
+            epoch: Line(AtomicUsize::new(0)),
+            inside: Line(AtomicUsize::new(0)),
+            present: AtomicUsize::new(0),
+            job: UnsafeCell::new(Job { count: 0, shares: 1, lot: 1, f: None }),
+            next: [const { Line(AtomicUsize::new(0)) }; MOST],
+            panic: Mutex::new(None),
+        }
+    }
+
+    /// Does the loop with the calling thread at its head, or says that another is at work.
+    fn lead(&'static self, threads: usize, count: usize, at_once: usize, f: &(dyn Fn(usize) + Sync)) -> bool {
+        if self.led.swap(true, Ordering::Acquire) {
+            return false;
+        }
+        self.ask_to_stay(threads);
+        let shares = threads.min(MOST);
+        let lot = (count / (LOTS * shares)).max(at_once).max(1);
+        // SAFETY: the reference is used by who is inside, and `close` waits for them before `f` is given back.
+        let f: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(f) };
+        let job = Job { count, shares, lot, f: Some(f) };
+        // SAFETY: this thread holds `led`; the epoch is even, and nobody is inside.
+        unsafe { *self.job.get() = job };
+        for (share, next) in self.next.iter().enumerate().take(shares) {
+            next.0.store(job.share(share).start, Ordering::Relaxed);
+        }
+        self.epoch.0.fetch_add(1, Ordering::SeqCst);
+        let own = catch_unwind(AssertUnwindSafe(|| self.work(&job, 0)));
+        self.close();
+        let panic = locked(&self.panic).take().or(own.err());
+        self.led.store(false, Ordering::Release);
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+        true
+    }
+
+    /// Lets nobody enter any more, and waits until nobody is inside.
+    fn close(&self) {
+        self.epoch.0.fetch_add(1, Ordering::SeqCst);
+        let mut looks = 0;
+        while self.inside.0.load(Ordering::SeqCst) != 0 {
+            looks += 1;
+            match looks % LOOKS {
+                0 => std::thread::yield_now(),
+                _ => std::hint::spin_loop(),
+            }
+        }
+    }
+
+    /// Takes numbers until there are none: of its own share first.
+    fn work(&self, job: &Job, own: usize) {
+        let Some(f) = job.f else { return };
+        for share in (own..job.shares).chain(0..own.min(job.shares)) {
+            let (next, end) = (&self.next[share].0, job.share(share).end);
+            loop {
+                let first = next.fetch_add(job.lot, Ordering::Relaxed);
+                if first >= end {
+                    break;
+                }
+                (first..end.min(first + job.lot)).for_each(f);
+            }
+        }
+    }
+
+    /// Asks rayon's other threads to stay, if none are here.
+    fn ask_to_stay(&'static self, threads: usize) {
+        // The first one may be a program's own ([`threads::start_here`](crate::threads::start_here)), which has other
+        // things to do. If it is not, and the caller is none of rayon's, there is one for each processor without it.
+        let caller = rayon::current_thread_index().unwrap_or(0);
+        let members = if caller == 0 { threads - 1 } else { threads - 2 };
+        if members > 0 && self.present.compare_exchange(0, members, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            rayon::spawn_broadcast(move |member| {
+                if member.index() != 0 && member.index() != caller {
+                    self.stay(member.index());
+                    self.present.fetch_sub(1, Ordering::Relaxed);
+                }
+            });
+        }
+    }
+
+    /// A member's time with the team. `own` is its share, of which there are more than members, or as many.
+    fn stay(&self, own: usize) {
+        let (mut seen, mut turns, mut since) = (0, 0, Instant::now());
+        loop {
+            for _ in 0..LOOKS {
+                let epoch = self.epoch.0.load(Ordering::Relaxed);
+                if epoch % 2 == 1 && epoch != seen {
+                    seen = epoch;
+                    self.enter(epoch, own);
+                    (turns, since) = (0, Instant::now());
+                }
+                std::hint::spin_loop();
+            }
+            std::thread::yield_now();
+            turns += 1;
+            if turns % TURNS == 0 {
+                if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                    since = Instant::now();
+                } else if since.elapsed() > PATIENCE {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Works at the loop of `epoch`, if it is still open.
+    fn enter(&self, epoch: usize, own: usize) {
+        self.inside.0.fetch_add(1, Ordering::SeqCst);
+        // Either the leader sees that somebody is inside, or this thread sees that it has closed.
+        if self.epoch.0.load(Ordering::SeqCst) == epoch {
+            // SAFETY: the loop is open, and its leader waits for who is inside.
+            let job = unsafe { *self.job.get() };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.work(&job, own % job.shares))) {
+                locked(&self.panic).get_or_insert(panic);
+            }
+        }
+        self.inside.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_comes_once() {
+        for count in [0, 1, 2, 3, 7, 64, 1000, 100_000] {
+            for at_once in [0, 1, 3, 500] {
+                let seen: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                for_each(count, at_once, &|i| drop(seen[i].fetch_add(1, Ordering::Relaxed)));
+                assert!(seen.iter().all(|seen| seen.load(Ordering::Relaxed) == 1), "{count}, {at_once} at once");
+            }
+        }
+    }
+
+    #[test]
+    fn others_help_where_there_are_any() {
+        let seen = Mutex::new(std::collections::BTreeSet::new());
+        for_each(8, 1, &|_| {
+            std::thread::sleep(Duration::from_millis(30));
+            locked(&seen).insert(format!("{:?}", std::thread::current().id()));
+        });
+        assert!(rayon::current_num_threads() < 2 || locked(&seen).len() > 1, "{:?}", locked(&seen));
+    }
+
+    #[test]
+    fn loops_follow_each_other_whoever_asks() {
+        // More threads than may lead at a time, with loops in loops.
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..500 {
+                        let sum = AtomicUsize::new(0);
+                        for_each(40, 1, &|i| {
+                            for_each(3, 1, &|j| drop(sum.fetch_add(i * j, Ordering::Relaxed)));
+                        });
+                        assert_eq!(sum.into_inner(), 780 * 3, "round {round}");
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn results_are_in_order() {
+        let texts: Vec<String> = (0..300).map(|i| i.to_string()).collect();
+        let lengths = texts.par_iter().map_on_team(String::len);
+        assert_eq!(lengths, texts.iter().map(String::len).collect::<Vec<_>>());
+        assert_eq!(texts.par_chunks(7).with_min_len(5).map_on_team(<[String]>::len).iter().sum::<usize>(), 300);
+        assert_eq!(Vec::<u8>::new().into_par_iter().map_on_team(|_| ()), []);
+    }
+
+    #[test]
+    fn the_first_error_is_the_loops() {
+        let begun = AtomicUsize::new(0);
+        let result = (0..100_000usize).into_par_iter().try_each_on_team(|i| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if i % 1000 == 7 { Err(i) } else { Ok(()) }
+        });
+        assert_eq!(result.unwrap_err() % 1000, 7);
+        assert!(begun.into_inner() < 100_000);
+        assert_eq!([1, 2, 3].par_iter().try_each_on_team(|_| Ok::<(), ()>(())), Ok(()));
+    }
+
+    #[test]
+    fn a_panic_goes_on_in_the_caller_and_the_team_with_it() {
+        for round in 0..20 {
+            let at = round * 50;
+            let panicked = catch_unwind(|| for_each(1000, 1, &|i| assert_ne!(i, at, "as planned")));
+            assert!(panicked.is_err(), "number {at}");
+            let sum = AtomicUsize::new(0);
+            for_each(1000, 1, &|i| drop(sum.fetch_add(i, Ordering::Relaxed)));
+            assert_eq!(sum.into_inner(), 499_500);
+        }
+    }
+}
