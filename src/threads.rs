@@ -25,6 +25,9 @@ const MOST_ANYWHERE: usize = 256;
 /// Whether there are threads, started here or by others.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
+/// Whether the first of them is the thread that started the others.
+static FIRST_IS_CALLERS: AtomicBool = AtomicBool::new(false);
+
 /// Starts the threads, unless somebody has. Returns what is worth a line: a number that was not taken as it stands, or
 /// threads that could not be had.
 ///
@@ -88,8 +91,16 @@ fn start_by(caller: Caller) -> Result<Vec<String>> {
         }),
         // Somebody else's threads are as good.
         Err(_) => Ok(Vec::new()),
-        Ok(()) => Ok(notes),
+        Ok(()) => {
+            FIRST_IS_CALLERS.store(caller == Caller::WorksAlong || had == 0, Ordering::Release);
+            Ok(notes)
+        }
     }
+}
+
+/// Whether the first of rayon's threads is a program's own, which [`start_here`] was called on.
+pub(crate) fn first_is_callers() -> bool {
+    FIRST_IS_CALLERS.load(Ordering::Acquire)
 }
 
 /// As [`start`], for whoever is about to use the threads and has nowhere to write a line.

@@ -9,21 +9,27 @@
 //! There is one team, with one loop at a time. A loop within a loop, or beside another thread's, is rayon's.
 
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::prelude::*;
 
-/// Most threads of the team, the one whose loop it is among them: more are not worth waiting for in loops as short as
-/// these, and rayon has the others for what is nested.
+use crate::threads;
+
+/// Most threads of the team, the one whose loop it is among them: as many as a word has bits. More are not worth waiting
+/// for in loops as short as these.
 const MOST: usize = 64;
-/// How long a member waits for the next loop.
+/// How long a member waits for the next loop, once it has seen some, and before; and how long it stays at most, so that
+/// work of its own that it may have left waiting goes on.
 const PATIENCE: Duration = Duration::from_millis(2);
+const PATIENCE_AT_FIRST: Duration = Duration::from_micros(200);
+const SOME: usize = 4;
+const LONGEST: Duration = Duration::from_millis(100);
 /// Looks at the word before other threads of the system are let pass.
 const LOOKS: usize = 64;
 /// Turns of that many looks before a member looks for other work of rayon's.
@@ -40,7 +46,29 @@ pub fn for_each(count: usize, at_once: usize, f: &(dyn Fn(usize) + Sync)) {
     if count / 2 < at_once.max(1) || threads < 2 {
         (0..count).for_each(f);
     } else if !TEAM.lead(threads, count, at_once, f) {
+        let _waiting = Waiting::begin();
         (0..count).into_par_iter().with_min_len(at_once).for_each(f);
+    }
+}
+
+thread_local! {
+    /// Loops of rayon's that the thread waits for.
+    static WAITS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// As long as it lives the thread does not join the team: what it waits for would wait in turn.
+struct Waiting;
+
+impl Waiting {
+    fn begin() -> Self {
+        WAITS.set(WAITS.get() + 1);
+        Waiting
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITS.set(WAITS.get() - 1);
     }
 }
 
@@ -120,8 +148,10 @@ struct Team {
     epoch: Line<AtomicUsize>,
     /// Members that are looking at the open loop, or have been a moment ago.
     inside: Line<AtomicUsize>,
-    /// Members that were asked to stay and have not left.
-    present: AtomicUsize,
+    /// The numbers of rayon's threads that were asked to stay and have not left, as bits.
+    asked: AtomicU64,
+    /// When they were asked last, in microseconds since the first time.
+    asked_at: AtomicU64,
     /// What is open. Written by its leader while it is closed and nobody is inside.
     job: UnsafeCell<Job>,
     /// The number that is next in each share.
@@ -157,7 +187,8 @@ impl Team {
             led: AtomicBool::new(false),
             epoch: Line(AtomicUsize::new(0)),
             inside: Line(AtomicUsize::new(0)),
-            present: AtomicUsize::new(0),
+            asked: AtomicU64::new(0),
+            asked_at: AtomicU64::new(0),
             job: UnsafeCell::new(Job { count: 0, shares: 1, lot: 1, f: None }),
             next: [const { Line(AtomicUsize::new(0)) }; MOST],
             panic: Mutex::new(None),
@@ -219,41 +250,61 @@ impl Team {
         }
     }
 
-    /// Asks rayon's other threads to stay, if none are here.
+    /// Asks those of rayon's other threads to stay that are not here, every now and then.
     fn ask_to_stay(&'static self, threads: usize) {
-        // The first one may be a program's own ([`threads::start_here`](crate::threads::start_here)), which has other
-        // things to do. If it is not, and the caller is none of rayon's, there is one for each processor without it.
-        let caller = rayon::current_thread_index().unwrap_or(0);
-        let members = if caller == 0 { threads - 1 } else { threads - 2 };
-        if members > 0 && self.present.compare_exchange(0, members, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            rayon::spawn_broadcast(move |member| {
-                if member.index() != 0 && member.index() != caller {
-                    self.stay(member.index());
-                    self.present.fetch_sub(1, Ordering::Relaxed);
-                }
-            });
+        let caller = rayon::current_thread_index();
+        let mut wanted = u64::MAX >> (MOST - threads.min(MOST));
+        // A program's main thread has other things to do; and of threads that wait for one that is none of rayon's, all
+        // but one are as many as processors with it.
+        if threads::first_is_callers() || caller.is_none() {
+            wanted &= !1;
         }
+        wanted &= !caller.filter(|caller| *caller < MOST).map_or(0, |caller| 1 << caller);
+        if wanted & !self.asked.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        let now = 1 + FIRST.get_or_init(Instant::now).elapsed().as_micros() as u64;
+        let before = self.asked_at.load(Ordering::Relaxed);
+        if before != 0 && now < before + PATIENCE.as_micros() as u64 {
+            return;
+        }
+        self.asked_at.store(now, Ordering::Relaxed);
+        let missing = wanted & !self.asked.fetch_or(wanted, Ordering::Relaxed);
+        // What a broadcast left with this thread, which may never wait for rayon and so never look.
+        while caller.is_some() && rayon::yield_local() == Some(rayon::Yield::Executed) {}
+        rayon::spawn_broadcast(move |member| {
+            let index = member.index();
+            if index < MOST && missing & 1 << index != 0 {
+                if WAITS.get() == 0 {
+                    self.stay(index);
+                }
+                self.asked.fetch_and(!(1 << index), Ordering::Relaxed);
+            }
+        });
     }
 
-    /// A member's time with the team. `own` is its share, of which there are more than members, or as many.
+    /// A member's time with the team. `own` is its share.
     fn stay(&self, own: usize) {
-        let (mut seen, mut turns, mut since) = (0, 0, Instant::now());
+        let began = Instant::now();
+        let (mut seen, mut loops, mut turns, mut since) = (0, 0, 0, began);
         loop {
             for _ in 0..LOOKS {
                 let epoch = self.epoch.0.load(Ordering::Relaxed);
                 if epoch % 2 == 1 && epoch != seen {
-                    seen = epoch;
+                    (seen, loops) = (epoch, loops + 1);
                     self.enter(epoch, own);
-                    (turns, since) = (0, Instant::now());
+                    since = Instant::now();
                 }
                 std::hint::spin_loop();
             }
             std::thread::yield_now();
             turns += 1;
             if turns % TURNS == 0 {
+                let patience = if loops < SOME { PATIENCE_AT_FIRST } else { PATIENCE };
                 if rayon::yield_now() == Some(rayon::Yield::Executed) {
                     since = Instant::now();
-                } else if since.elapsed() > PATIENCE {
+                } else if since.elapsed() > patience || began.elapsed() > LONGEST {
                     return;
                 }
             }
@@ -293,10 +344,13 @@ mod tests {
     #[test]
     fn others_help_where_there_are_any() {
         let seen = Mutex::new(std::collections::BTreeSet::new());
-        for_each(8, 1, &|_| {
-            std::thread::sleep(Duration::from_millis(30));
-            locked(&seen).insert(format!("{:?}", std::thread::current().id()));
-        });
+        // Another test's loop may have the team, or its members may just have left.
+        for _ in 0..10 {
+            for_each(8, 1, &|_| {
+                std::thread::sleep(Duration::from_millis(10));
+                locked(&seen).insert(format!("{:?}", std::thread::current().id()));
+            });
+        }
         assert!(rayon::current_num_threads() < 2 || locked(&seen).len() > 1, "{:?}", locked(&seen));
     }
 

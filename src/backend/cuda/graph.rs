@@ -28,9 +28,9 @@ unsafe impl Send for Executable {}
 unsafe impl Sync for Executable {}
 
 impl Executable {
-    /// `commands`, each of which `start` starts on the stream that it is given, to be launched on `stream`, and perhaps to
-    /// be changed. They read `constants` among other things. Nothing of it runs meanwhile. The context of `stream` must be the calling
-    /// thread's.
+    /// `commands`, each of which `start` starts on the stream that it is given, to be launched on `stream`, and perhaps
+    /// to be changed. They read `constants` among other things, and do not run until then. The context of `stream` must
+    /// be the calling thread's.
     pub fn of(
         stream: &Arc<CudaStream>,
         commands: &[Command],
@@ -86,7 +86,11 @@ impl Replay for Executable {
         context.bind_to_thread().map_err(failed(what))?;
         // SAFETY: the node is one of the graph's source, which is alive; that what the command addresses is there when it
         // runs is the promise of whoever runs it.
-        unsafe { node.change(self.graph, command, context.cu_ctx()) }.map_err(failed(what))
+        let changed = unsafe { node.change(self.graph, command, context.cu_ctx()) }.map_err(failed(what));
+        Ok(changed.unwrap_or_else(|error| {
+            eprintln!("veridical: {error}; it is made anew");
+            false
+        }))
     }
 }
 

@@ -65,7 +65,11 @@ impl Node {
                 let room = aligned.bytes(params.len());
                 room.copy_from_slice(params);
                 let mut arguments = [room.as_mut_ptr().cast::<c_void>()];
-                let params = sys::CUDA_KERNEL_NODE_PARAMS { kernelParams: arguments.as_mut_ptr(), ..*made };
+                let params = sys::CUDA_KERNEL_NODE_PARAMS {
+                    kernelParams: arguments.as_mut_ptr(),
+                    extra: ptr::null_mut(),
+                    ..*made
+                };
                 // SAFETY: the caller's; the driver copies the parameters before it returns.
                 unsafe { sys::cuGraphExecKernelNodeSetParams_v2(graph, self.node, &params) }.result()?;
             }

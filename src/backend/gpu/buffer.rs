@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::driver::Command;
 use super::pool::Pool;
-use super::{Gpu, Ptr, capture};
+use super::{Gpu, Ptr};
 use crate::error::{Error, Result};
 
 /// Device memory, freed on drop.
@@ -44,7 +44,7 @@ impl GpuBuffer {
         if to.is_empty() {
             return Ok(());
         }
-        capture::before(&self.gpu.driver, "it reads numbers back to the host")?;
+        self.gpu.before_the_host_needs_it("it reads numbers back to the host")?;
         self.gpu.driver.download(from, to)
     }
 
@@ -54,7 +54,7 @@ impl GpuBuffer {
         if from.is_empty() {
             return Ok(());
         }
-        capture::ask_to_upload(&self.gpu.driver, to, from)
+        self.gpu.ask_to_upload(to, from)
     }
 
     /// Copies `bytes` from `source`, where they begin at `from`. Errors if either buffer ends before the last of them,
@@ -74,7 +74,7 @@ impl GpuBuffer {
             return Ok(());
         }
         let command = || Command::Copy { to, from, bytes };
-        capture::ask(&self.gpu.driver, command, |driver| driver.copy(to, from, bytes))
+        self.gpu.ask(command, |driver| driver.copy(to, from, bytes))
     }
 
     /// The address of `bytes` bytes from `offset` on, all of which are the buffer's.
@@ -91,14 +91,18 @@ impl GpuBuffer {
             return Ok(());
         }
         let &mut GpuBuffer { address: to, bytes, .. } = self;
-        capture::ask(&self.gpu.driver, || Command::Zero { to, bytes }, |driver| driver.zero(to, bytes))
+        self.gpu.ask(|| Command::Zero { to, bytes }, |driver| driver.zero(to, bytes))
     }
 }
 
 impl Drop for GpuBuffer {
     fn drop(&mut self) {
         if let Some(pool) = &self.pool {
-            return pool.give(self.address, self.bytes);
+            // A graph that read it must know; within the pool of a capture that is the capture's own affair.
+            if self.gpu.deferral.has(pool) {
+                self.gpu.watches.freed(self.address, self.bytes);
+            }
+            return pool.put_back(self.address);
         }
         if self.bytes > 0 {
             self.gpu.deferral.free(self.address, self.bytes);

@@ -40,8 +40,8 @@ impl Gpu {
     pub(crate) fn new(driver: impl Driver + 'static) -> Self {
         let (driver, usage, watches): (Arc<dyn Driver>, Arc<Usage>, Arc<Watches>) =
             (Arc::new(driver), Arc::default(), Arc::default());
-        let pool = Pool::new(driver.clone(), usage.clone(), watches.clone());
-        let deferral = Arc::new(Deferral::new(driver.clone(), pool));
+        let pool = Pool::new(driver.clone(), usage.clone(), watches.clone()).sharing();
+        let deferral = Arc::new(Deferral::new(driver.clone(), watches.clone(), pool));
         Gpu { driver, usage, watches, deferral }
     }
 
@@ -86,7 +86,7 @@ impl Gpu {
     pub fn upload(&self, bytes: &[u8]) -> Result<GpuBuffer> {
         let buffer = self.allocate(bytes.len())?;
         if !bytes.is_empty() {
-            capture::ask_to_upload(&self.driver, buffer.address, bytes)?;
+            self.ask_to_upload(buffer.address, bytes)?;
         }
         Ok(buffer)
     }
@@ -124,19 +124,19 @@ impl Gpu {
     pub unsafe fn launch<P: KernelParams>(&self, launch: &Launch, params: &P) -> Result<()> {
         let (params, layout) = (bytemuck::bytes_of(params), P::FIELDS);
         let command = || Command::Launch { launch: *launch, params: params.into(), layout };
-        capture::ask(&self.driver, command, |driver| driver.launch(launch, params, layout))
+        self.ask(command, |driver| driver.launch(launch, params, layout))
     }
 
     /// Waits until everything started so far is done, and reports what failed meanwhile.
     pub fn synchronize(&self) -> Result<()> {
-        capture::before(&self.driver, "it waits for the device")?;
+        self.before_the_host_needs_it("it waits for the device")?;
         self.driver.synchronize()
     }
 
     /// Makes the device's context the calling thread's and gives its stream; null where there is none.
     #[allow(dead_code)] // only NCCL asks
     pub(crate) fn stream(&self) -> Result<*mut std::ffi::c_void> {
-        capture::before(&self.driver, "a library works on its stream")?;
+        self.before_the_host_needs_it("a library works on its stream")?;
         self.driver.stream()
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use veridical::backend::plan::{Chip, Kind, Plan, Planner, Prediction};
+use veridical::backend::plan::{Chip, Event, Kind, Plan, Planner, Prediction};
 use veridical::figures::grouped;
 use veridical::train::write_atomic;
 use veridical::{Device, Error, Result};
@@ -54,15 +54,27 @@ struct Planned {
     peak_bytes: usize,
 }
 
+/// Steps that may make graphs; sampling makes its own every time.
+const MOST_TO_SETTLE: usize = 3;
+
 fn plan(network: &Network, (task, dtype, batch): Case, chip: Chip) -> Result<Planned> {
     let planner = Planner::of(&chip);
     let device = Device::Gpu(planner.gpu().clone());
     let mut prepared = task::prepare(task, &network.config, &network.model, dtype, batch, &device)?;
-    (prepared.work)()?;
-    planner.take();
-    device.reset_peak_memory();
-    (prepared.work)()?;
-    let plan = planner.take();
+    let mut again = || {
+        planner.take();
+        device.reset_peak_memory();
+        (prepared.work)().map(|()| planner.take())
+    };
+    again()?;
+    let mut plan = again()?;
+    // The graph of a training step is made once, and the memory for it.
+    for _ in 0..MOST_TO_SETTLE {
+        if !plan.events().iter().any(|event| matches!(event, Event::Prepare { .. })) {
+            break;
+        }
+        plan = again()?;
+    }
     let prediction = plan.predict(&chip);
     Ok(Planned { plan, prediction, nfe: prepared.nfe(), peak_bytes: device.peak_memory() })
 }

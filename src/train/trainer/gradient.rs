@@ -1,6 +1,7 @@
 //! The gradient of a batch: of its slots, on any number of ranks, and their parts.
 
 use std::ops::Range;
+use std::sync::TryLockError;
 
 use super::Trainer;
 use crate::autograd::{Tape, Var};
@@ -135,9 +136,11 @@ impl Trainer {
 
     /// Does what a gradient takes, which asks much the same of a GPU every time.
     fn deferred<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        match (self.weights.device(), self.deferred.try_lock()) {
-            (Device::Gpu(gpu), Ok(mut deferred)) => gpu.deferred(&mut deferred, work),
-            _ => work(),
+        let Device::Gpu(gpu) = self.weights.device() else { return work() };
+        match self.deferred.try_lock() {
+            Ok(mut deferred) => gpu.deferred(&mut deferred, work),
+            Err(TryLockError::Poisoned(deferred)) => gpu.deferred(&mut deferred.into_inner(), work),
+            Err(TryLockError::WouldBlock) => work(),
         }
     }
 
