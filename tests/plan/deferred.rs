@@ -9,7 +9,7 @@ use veridical::nn::{Conditions, SongConfig};
 use veridical::optim::HalfLife;
 use veridical::tensor::Replayed;
 use veridical::train::{Tick, TrainOptions, Trainer};
-use veridical::{DType, Device, Error, Result, Tensor};
+use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::graphs::{started, values};
 
@@ -158,13 +158,17 @@ fn threads_that_share_a_device_train_as_if_alone() {
     let device = Device::Gpu(emulator());
     let alone = {
         let mut training = Training::new(&device, DType::F32);
-        (0..4).for_each(|_| drop(training.plain_step(2, 2).unwrap()));
+        for _ in 0..4 {
+            training.plain_step(2, 2).unwrap();
+        }
         training.bits()
     };
     std::thread::scope(|scope| {
         let train = || {
             let mut training = Training::new(&device, DType::F32);
-            (0..4).for_each(|_| drop(training.step(2, 2).unwrap()));
+            for _ in 0..4 {
+                training.step(2, 2).unwrap();
+            }
             training.bits()
         };
         let threads = [scope.spawn(train), scope.spawn(train)];
@@ -172,6 +176,23 @@ fn threads_that_share_a_device_train_as_if_alone() {
             assert_eq!(thread.join().unwrap(), alone);
         }
     });
+}
+
+#[test]
+fn other_threads_find_what_was_asked_for_before() {
+    let device = Device::Gpu(emulator());
+    let mut training = Training::new(&device, DType::F32);
+    let denoiser = training.model.denoiser().clone();
+    for number in 0..4 {
+        let images = Tensor::full(number as f32, [2, 8, 8, 1], DType::F32, &device).unwrap();
+        let step = training.trainer.step(2, |cx| {
+            let doubled = ops::add(&images, &images)?.into_value();
+            let found = std::thread::scope(|scope| scope.spawn(|| values(&doubled)).join());
+            assert_eq!(found.unwrap(), [2.0 * number as f32; 128], "step {number}");
+            Loss::default().forward(cx, &denoiser, &doubled, Conditions::default())
+        });
+        step.unwrap();
+    }
 }
 
 #[test]
