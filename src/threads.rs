@@ -3,8 +3,10 @@
 //!
 //! They are rayon's. Where a process may start fewer than are wanted, rayon would panic at its first use; [`start`]
 //! finds out how many can be had, and makes do with them, down to the calling thread alone. The first tensor on the CPU
-//! calls it, if nobody did before. A program whose main thread does the work calls [`start_here`] first: a loop is then
-//! begun and ended without waking another thread, which networks of small tensors feel (docs/performance.md).
+//! calls it, if nobody did before. Between the loops of a network they stay together (`backend/cpu/team`): when
+//! there have been some, threads look for the next one for 2 ms, and let others pass meanwhile. A program whose main
+//! thread does the work calls [`start_here`] first: a loop is then begun and ended without waking another thread, which
+//! networks of small tensors feel (docs/performance.md).
 
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -103,8 +103,8 @@ fn steps_started_together_give_the_bits_of_steps_that_are_not() {
             let launches = plan.launch_count();
             match number {
                 0 => assert_eq!(plan.replays(), 0),
-                // The samples, the gradient's length, what is made of the weights, and fewer than sixteen launches at the
-                // end are left to the host.
+                // The samples, the gradient's length, what is made of the weights, and fewer than sixteen launches at
+                // the end are left to the host.
                 1..=3 | 6 | 7 => {
                     assert!((2..=4).contains(&plan.replays()), "step {number}: {} graphs", plan.replays());
                     assert!(started(&plan) <= 23 && launches > 200, "{} of {launches}", started(&plan));

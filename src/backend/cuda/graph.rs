@@ -84,8 +84,8 @@ impl Replay for Executable {
         let Some(node) = self.nodes.get(at) else { return Ok(false) };
         let what = || format!("changing a graph of {} launches", self.commands);
         context.bind_to_thread().map_err(failed(what))?;
-        // SAFETY: the node is one of the graph's source, which is alive; that what the command addresses is there when it
-        // runs is the promise of whoever runs it.
+        // SAFETY: the node is one of the graph's source, which is alive; that what the command addresses is there when
+        // it runs is the promise of whoever runs it.
         let changed = unsafe { node.change(self.graph, command, context.cu_ctx()) }.map_err(failed(what));
         Ok(changed.unwrap_or_else(|error| {
             eprintln!("veridical: {error}; it is made anew");

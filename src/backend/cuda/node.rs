@@ -27,8 +27,8 @@ impl Node {
     pub fn last_of(stream: &CudaStream) -> Result<Node, DriverError> {
         let (mut status, mut count) = (MaybeUninit::uninit(), 0);
         let mut last = ptr::null();
-        // SAFETY: the stream is open, and everything that is written to is alive; the array belongs to the capture and is
-        // read before the next call.
+        // SAFETY: the stream is open, and everything that is written to is alive; the array belongs to the capture and
+        // is read before the next call.
         let node = unsafe {
             sys::cuStreamGetCaptureInfo_v2(
                 stream.cu_stream(),
@@ -48,7 +48,8 @@ impl Node {
         Ok(Node { node, work: Work::of(node)? })
     }
 
-    /// Puts `command` in the place of what the node does in `graph`, from its next launch on, and says whether it could.
+    /// Puts `command` in the place of what the node does in `graph`, from its next launch on, and says whether it
+    /// could.
     ///
     /// # Safety
     /// `graph` was made of the graph that the node belongs to; both are alive, and `context` is the one that they are

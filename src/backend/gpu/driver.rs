@@ -38,9 +38,9 @@ pub(crate) trait Driver: Send + Sync {
     fn is_idle(&self) -> Result<bool> {
         Ok(true)
     }
-    /// `commands` as something that the device does in one go, over and over, and which may be [changed](Replay::change)
-    /// if it is to be; `None` where doing them one after the other is all there is. All that they address must be there
-    /// whenever it runs.
+    /// `commands` as something that the device does in one go, over and over, and which may be
+    /// [changed](Replay::change) if it is to be; `None` where doing them one after the other is all there is. All that
+    /// they address must be there whenever it runs.
     fn prepare(&self, _commands: &[Command], _to_be_changed: bool) -> Result<Option<Box<dyn Replay>>> {
         Ok(None)
     }

@@ -9,6 +9,7 @@ mod driver;
 pub(crate) mod graph;
 mod launch;
 pub(crate) mod pool;
+mod starter;
 mod watches;
 
 use std::fmt;
@@ -111,7 +112,8 @@ impl Gpu {
     /// Starts a kernel. On a GPU it runs after what was started before, and this does not wait for it.
     ///
     /// Errors if there is no such kernel, if its launch is beyond the device's limits and, on the emulator, if the
-    /// struct differs from the kernel's or if the kernel leaves the buffers that it was given.
+    /// struct differs from the kernel's or if the kernel leaves the buffers that it was given: here, or where what a
+    /// trainer's step asked for is started together.
     ///
     /// # Safety
     /// * Each [`Ptr`] in `params` is null where the kernel allows that, or the address of a [`GpuBuffer`] of this

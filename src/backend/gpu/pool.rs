@@ -15,8 +15,8 @@ use crate::error::Result;
 /// sequences of requests and returns are given equal addresses if the same parts are in use when they begin, and so is
 /// the first sequence, which has parts made: a new one is younger than all that are in use.
 ///
-/// A [sharing](Pool::sharing) pool serves a request by a larger part before it makes one. Equal sequences are then given
-/// equal addresses once a sequence has made none.
+/// A [sharing](Pool::sharing) pool serves a request by a larger part before it makes one. Equal sequences are then
+/// given equal addresses once a sequence has made none.
 pub(crate) struct Pool {
     driver: Arc<dyn Driver>,
     usage: Arc<Usage>,

@@ -8,6 +8,10 @@
 //!
 //! There is one team, with one loop at a time. A loop within a loop, or beside another thread's, is rayon's.
 
+mod iterators;
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
@@ -16,13 +20,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rayon::iter::plumbing::{Producer, ProducerCallback};
 use rayon::prelude::*;
 
+pub use self::iterators::OnTeam;
 use crate::threads;
 
-/// Most threads of the team, the one whose loop it is among them: as many as a word has bits. More are not worth waiting
-/// for in loops as short as these.
+/// Most threads of the team, the one whose loop it is among them: as many as a word has bits. More are not worth
+/// waiting for in loops as short as these.
 const MOST: usize = 64;
 /// How long a member waits for the next loop, once it has seen some, and before; and how long it stays at most, so that
 /// work of its own that it may have left waiting goes on.
@@ -72,69 +76,6 @@ impl Drop for Waiting {
     }
 }
 
-/// Loops over rayon's iterators, on the team.
-pub trait OnTeam: IndexedParallelIterator {
-    /// As rayon's `for_each`.
-    fn each_on_team(self, f: impl Fn(Self::Item) + Sync) {
-        let len = self.len();
-        self.with_producer(Each { len, f });
-    }
-
-    /// As rayon's `try_for_each`: up to the first error; others may have been begun.
-    fn try_each_on_team<E: Send>(self, f: impl Fn(Self::Item) -> Result<(), E> + Sync) -> Result<(), E> {
-        let error = Mutex::new(None);
-        let failed = AtomicBool::new(false);
-        self.each_on_team(|item| {
-            if !failed.load(Ordering::Relaxed)
-                && let Err(e) = f(item)
-            {
-                failed.store(true, Ordering::Relaxed);
-                locked(&error).get_or_insert(e);
-            }
-        });
-        error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-    }
-
-    /// What `f` makes of every item, in order.
-    fn map_on_team<R: Send>(self, f: impl Fn(Self::Item) -> R + Sync) -> Vec<R> {
-        let mut made: Vec<Option<R>> = (0..self.len()).map(|_| None).collect();
-        self.zip(made.par_iter_mut()).each_on_team(|(item, made)| *made = Some(f(item)));
-        made.into_iter().flatten().collect()
-    }
-}
-
-impl<I: IndexedParallelIterator> OnTeam for I {}
-
-/// What is done with all items, of which there are `len`.
-struct Each<F> {
-    len: usize,
-    f: F,
-}
-
-impl<T, F: Fn(T) + Sync> ProducerCallback<T> for Each<F> {
-    type Output = ();
-
-    fn callback<P: Producer<Item = T>>(self, producer: P) {
-        let Each { len, f } = self;
-        let (least, most) = (producer.min_len().max(1), producer.max_len().max(1));
-        let pieces = (LOTS * rayon::current_num_threads()).max(len.div_ceil(most)).min(len / least).max(1);
-        let mut rest = producer;
-        let mut lots = Vec::with_capacity(pieces);
-        for piece in 1..pieces {
-            let (lot, others) = rest.split_at(len * piece / pieces - len * (piece - 1) / pieces);
-            lots.push(Mutex::new(Some(lot)));
-            rest = others;
-        }
-        lots.push(Mutex::new(Some(rest)));
-        for_each(pieces, 1, &|i| {
-            // Each is taken once.
-            if let Some(lot) = locked(&lots[i]).take() {
-                lot.into_iter().for_each(&f);
-            }
-        });
-    }
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -163,8 +104,8 @@ struct Team {
 #[repr(align(128))]
 struct Line<T>(T);
 
-// SAFETY: `job` is written by the one thread that holds `led`, while the epoch is even and nobody is inside, and read by
-// who is inside while it is odd.
+// SAFETY: `job` is written by the one thread that holds `led`, while the epoch is even and nobody is inside, and read
+// by who is inside while it is odd.
 unsafe impl Sync for Team {}
 
 #[derive(Clone, Copy)]
@@ -323,85 +264,5 @@ impl Team {
             }
         }
         self.inside.0.fetch_sub(1, Ordering::Release);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_number_comes_once() {
-        for count in [0, 1, 2, 3, 7, 64, 1000, 100_000] {
-            for at_once in [0, 1, 3, 500] {
-                let seen: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-                for_each(count, at_once, &|i| drop(seen[i].fetch_add(1, Ordering::Relaxed)));
-                assert!(seen.iter().all(|seen| seen.load(Ordering::Relaxed) == 1), "{count}, {at_once} at once");
-            }
-        }
-    }
-
-    #[test]
-    fn others_help_where_there_are_any() {
-        let seen = Mutex::new(std::collections::BTreeSet::new());
-        // Another test's loop may have the team, or its members may just have left.
-        for _ in 0..10 {
-            for_each(8, 1, &|_| {
-                std::thread::sleep(Duration::from_millis(10));
-                locked(&seen).insert(format!("{:?}", std::thread::current().id()));
-            });
-        }
-        assert!(rayon::current_num_threads() < 2 || locked(&seen).len() > 1, "{:?}", locked(&seen));
-    }
-
-    #[test]
-    fn loops_follow_each_other_whoever_asks() {
-        // More threads than may lead at a time, with loops in loops.
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for round in 0..500 {
-                        let sum = AtomicUsize::new(0);
-                        for_each(40, 1, &|i| {
-                            for_each(3, 1, &|j| drop(sum.fetch_add(i * j, Ordering::Relaxed)));
-                        });
-                        assert_eq!(sum.into_inner(), 780 * 3, "round {round}");
-                    }
-                });
-            }
-        });
-    }
-
-    #[test]
-    fn results_are_in_order() {
-        let texts: Vec<String> = (0..300).map(|i| i.to_string()).collect();
-        let lengths = texts.par_iter().map_on_team(String::len);
-        assert_eq!(lengths, texts.iter().map(String::len).collect::<Vec<_>>());
-        assert_eq!(texts.par_chunks(7).with_min_len(5).map_on_team(<[String]>::len).iter().sum::<usize>(), 300);
-        assert_eq!(Vec::<u8>::new().into_par_iter().map_on_team(|_| ()), []);
-    }
-
-    #[test]
-    fn the_first_error_is_the_loops() {
-        let begun = AtomicUsize::new(0);
-        let result = (0..100_000usize).into_par_iter().try_each_on_team(|i| {
-            begun.fetch_add(1, Ordering::Relaxed);
-            if i % 1000 == 7 { Err(i) } else { Ok(()) }
-        });
-        assert_eq!(result.unwrap_err() % 1000, 7);
-        assert!(begun.into_inner() < 100_000);
-        assert_eq!([1, 2, 3].par_iter().try_each_on_team(|_| Ok::<(), ()>(())), Ok(()));
-    }
-
-    #[test]
-    fn a_panic_goes_on_in_the_caller_and_the_team_with_it() {
-        for round in 0..20 {
-            let at = round * 50;
-            let panicked = catch_unwind(|| for_each(1000, 1, &|i| assert_ne!(i, at, "as planned")));
-            assert!(panicked.is_err(), "number {at}");
-            let sum = AtomicUsize::new(0);
-            for_each(1000, 1, &|i| drop(sum.fetch_add(i, Ordering::Relaxed)));
-            assert_eq!(sum.into_inner(), 499_500);
-        }
     }
 }
