@@ -184,7 +184,7 @@ fn other_threads_find_what_was_asked_for_before() {
     let mut training = Training::new(&device, DType::F32);
     let denoiser = training.model.denoiser().clone();
     for number in 0..4 {
-        let images = Tensor::full(number as f32, [2, 8, 8, 1], DType::F32, &device).unwrap();
+        let images = Tensor::full(f64::from(number), [2, 8, 8, 1], DType::F32, &device).unwrap();
         let step = training.trainer.step(2, |cx| {
             let doubled = ops::add(&images, &images)?.into_value();
             let found = std::thread::scope(|scope| scope.spawn(|| values(&doubled)).join());
