@@ -1,5 +1,6 @@
 //! Whole networks: operations against an independent count, launches against the emulator's and against a budget.
 
+use veridical::backend::gpu::Asked;
 use veridical::backend::plan::{Chip, Plan, Planner};
 use veridical::data::Images;
 use veridical::diffusion::{Loss, Model, ModelConfig};
@@ -104,8 +105,8 @@ fn a_training_step_of_edms_network_stays_within_its_budget() {
     // those for the gradients of weights.
     for (planner, launches, allocations) in [
         (planner(), 1609, 1738),
-        (Planner::with(&Chip::H200, false), 1673, 1802),
-        (Planner::with(&Chip::H200, true), 1673, 1802),
+        (Planner::with(&Chip::H200, Asked::default()), 1673, 1802),
+        (Planner::with(&Chip::H200, Asked { weight_gradients: true, ..Asked::default() }), 1673, 1802),
     ] {
         stays_within(&planner, launches, allocations);
     }
@@ -135,7 +136,7 @@ const WAITS: usize = 2;
 fn gradients_of_weights_by_wgmma_are_predicted_to_take_less() {
     for (chip, batch) in [(Chip::H100, 64), (Chip::H200, 64), (Chip::H100, 512), (Chip::H200, 512)] {
         let [without, with] = [false, true].map(|weight_gradients| {
-            let planner = Planner::with(&chip, weight_gradients);
+            let planner = Planner::with(&chip, Asked { weight_gradients, ..Asked::default() });
             trained(&planner, DType::BF16, |device| Case::cifar10(batch, device)).0
         });
         assert_eq!(without.flops(), with.flops(), "the same products");

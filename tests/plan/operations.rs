@@ -1,5 +1,6 @@
 //! Operations, bytes and instructions of single launches, by formulas worked out by hand.
 
+use veridical::backend::gpu::Asked;
 use veridical::backend::plan::{Chip, Event, Plan, Planner, Unit, Work};
 use veridical::ops::random::Draws;
 use veridical::optim::{Optimizer, OptimizerConfig, StepOptions};
@@ -103,7 +104,7 @@ fn a_convolution_and_its_gradients() {
 
 #[test]
 fn a_gradient_of_weights_by_wgmma() {
-    let planner = Planner::with(&Chip::H200, true);
+    let planner = Planner::with(&Chip::H200, Asked { weight_gradients: true, ..Asked::default() });
     let device = Device::Gpu(planner.gpu().clone());
     let tape = Tape::new();
     let x = tape.leaf(empty([64, 32, 32, 256], DType::BF16, &device));

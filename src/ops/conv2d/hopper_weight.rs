@@ -69,7 +69,7 @@ impl Cut {
 /// The GPU and how the depth is cut, if it is a Hopper that makes gradients of weights so, and this one is worth its
 /// large tiles. Depends on device and sizes alone, and so do the bits of the result.
 pub fn pays(gpu: &Gpu, dtype: DType, shape: &Convolution) -> Option<(Hopper, Cut)> {
-    let found = gpu.hopper().filter(|hopper| hopper.weight_gradients && dtype == DType::BF16)?;
+    let found = gpu.hopper().filter(|hopper| hopper.asked.weight_gradients && dtype == DType::BF16)?;
     let sizes = Pass::WeightGradient.sizes(shape);
     let cut = Cut::of(sizes);
     (sizes.k > 0 && hopper::tiles(sizes) * cut.parts >= LEAST && hopper::fill(sizes) >= FULL).then_some((found, cut))

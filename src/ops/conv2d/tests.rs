@@ -230,7 +230,7 @@ fn asked(every_order: bool) -> Vec<Device> {
         gpus.push(Device::ptx_of(&modules.hopper(true).hopper_weights(true)).unwrap());
     }
     let is_asked = |device: &Device| match device {
-        Device::Gpu(gpu) => gpu.hopper().is_some_and(|hopper| hopper.weight_gradients),
+        Device::Gpu(gpu) => gpu.hopper().is_some_and(|hopper| hopper.asked.weight_gradients),
         Device::Cpu => false,
     };
     gpus.extend(Device::cuda(0).ok().filter(is_asked));
@@ -306,7 +306,7 @@ fn gradients_of_weights_are_given_to_warpgroups_where_that_is_asked_for() {
     }
     for device in hoppers() {
         let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
-        let is_asked = gpu.hopper().is_some_and(|hopper| hopper.weight_gradients);
+        let is_asked = gpu.hopper().is_some_and(|hopper| hopper.asked.weight_gradients);
         assert_eq!(hopper_weight::pays(gpu, DType::BF16, &large).is_some(), is_asked);
     }
 }
