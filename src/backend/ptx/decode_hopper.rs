@@ -31,7 +31,7 @@ pub(super) fn decode(draft: &mut Draft, parts: &[&str], operands: &[Operand]) ->
         (["mapa", "shared::cluster", "u32"], [to, from @ ..]) => {
             let to = draft.write(to)?;
             draft.apply(
-                lanes!(|at: u32, rank: u32| at % PEER as u32 | rank.wrapping_add(1).wrapping_mul(PEER as u32)),
+                lanes!(|at: u32, rank: u32| (at % PEER as u32) | rank.wrapping_add(1).wrapping_mul(PEER as u32)),
                 to,
                 from,
             )?;
