@@ -199,8 +199,9 @@ fn kernel_table(sources: &[Source]) -> String {
     kernels.sort_by(|a, b| a.0.name.cmp(&b.0.name));
     let mut table = String::from("/// Every kernel, sorted by name.\npub(crate) static KERNELS: &[Kernel] = &[\n");
     for (kernel, source) in kernels {
-        let (name, file, params) = (&kernel.name, &source.stem, &kernel.params);
-        let _ = writeln!(table, "    Kernel {{ name: {name:?}, file: {file:?}, params: {params:?} }},");
+        let (name, file, params, cluster) = (&kernel.name, &source.stem, &kernel.params, kernel.cluster);
+        let _ =
+            writeln!(table, "    Kernel {{ name: {name:?}, file: {file:?}, params: {params:?}, cluster: {cluster} }},");
     }
     table + "];\n"
 }

@@ -19,11 +19,14 @@ pub struct Header {
     pub text: String,
 }
 
-/// A `KERNEL(name, Params)` or `KERNEL_BOUNDS(name, Params, threads)`, or one of the four of a `FAMILY(name, Params,
-/// ...)`.
+/// A `KERNEL(name, Params)`, `KERNEL_BOUNDS(name, Params, threads)` or `KERNEL_CLUSTER(name, Params, blocks, threads)`,
+/// or one of the four of a `FAMILY(name, Params, ...)`.
 pub struct Declared {
     pub name: String,
     pub params: String,
+    /// Blocks of a cluster.
+    #[allow(dead_code)] // read where the table of kernels is made
+    pub cluster: u32,
 }
 
 /// Every `.cu` directly in `folder`, by name. A missing folder has none.
@@ -99,7 +102,7 @@ pub fn write_if_changed(path: &Path, text: &str) -> Result<(), String> {
 pub fn declared(text: &str) -> Result<Vec<Declared>, String> {
     let text = code(text);
     let mut kernels = Vec::new();
-    for keyword in ["KERNEL(", "KERNEL_BOUNDS(", "FAMILY("] {
+    for keyword in ["KERNEL(", "KERNEL_BOUNDS(", "KERNEL_CLUSTER(", "FAMILY("] {
         let mut rest = text.as_str();
         while let Some(at) = rest.find(keyword) {
             let begins = !rest[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
@@ -113,11 +116,19 @@ pub fn declared(text: &str) -> Result<Vec<Declared>, String> {
             if !is_identifier(name) || !is_identifier(params) {
                 return Err(format!("`{keyword}{inside})` must give a kernel name and a struct, both written out"));
             }
+            let cluster = match keyword {
+                "KERNEL_CLUSTER(" => {
+                    words.next().unwrap_or_default().parse().ok().filter(|blocks| (2..=8).contains(blocks))
+                }
+                _ => Some(1),
+            };
+            let cluster =
+                cluster.ok_or_else(|| format!("`{keyword}{inside})` must give 2 to 8 blocks, as a number"))?;
             let suffixes: &[&str] = match keyword {
                 "FAMILY(" => &["_fwd_f32", "_fwd_bf16", "_bwd_f32", "_bwd_bf16"],
                 _ => &[""],
             };
-            let kernel = |suffix: &&str| Declared { name: format!("{name}{suffix}"), params: params.into() };
+            let kernel = |suffix: &&str| Declared { name: format!("{name}{suffix}"), params: params.into(), cluster };
             kernels.extend(suffixes.iter().map(kernel));
         }
     }
@@ -198,6 +209,15 @@ mod tests {
         assert!(declared("KERNEL(name##_f32, P) {}").is_err());
         assert!(declared("KERNEL(name) {}").is_err());
         assert!(declared("KERNEL_BOUNDS(name, T<float>, 3) {}").is_err());
+    }
+
+    #[test]
+    fn clusters_say_how_many_blocks_they_have() {
+        let of = |text: &str| declared(text).map(|kernels| kernels.iter().map(|k| k.cluster).collect::<Vec<_>>());
+        assert_eq!(of("KERNEL_BOUNDS(a, P, 64) {} KERNEL_CLUSTER(b, P, 2, 128, 1) {}").unwrap(), [1, 2]);
+        for wrong in ["", ", 1, 128", ", BLOCKS, 128", ", 9, 128"] {
+            assert!(of(&format!("KERNEL_CLUSTER(a, P{wrong}) {{}}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

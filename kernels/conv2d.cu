@@ -95,7 +95,9 @@ KERNEL_BOUNDS(conv2d_bwd_weight_small_f32, Conv2dParams, (product_threads<float,
 
 // conv2d_fwd_hopper: fwd, and bwd_input with a turned weight, for Hopper, of a stride of 1. A tile's 128 pixels are
 // whole rows of an image or whole images, so that for each tap and 64 channels the pixels that they are made of are one
-// box of the image, whose outside is zeros. Steps of depth are taps, and 64 channels after the other for each.
+// box of the image, whose outside is zeros. Steps of depth are taps, and 64 channels after the other for each. In the
+// form for clusters of two blocks a tile is two, one below the other, and the boxes of the weight have half as many
+// lines.
 struct Conv2dHopperParams {
     TensorMap image;
     TensorMap weight;
@@ -114,8 +116,10 @@ struct Conv2dHopperParams {
     uint32_t unused[14];
 };
 
+template <int CLUSTER>
 struct Conv2dHopperSource {
     static constexpr bool TRANSPOSED = false;
+    static constexpr int BLOCKS = CLUSTER;
     const Conv2dHopperParams& p;
     struct Tile {
         uint32_t row, column;
@@ -124,7 +128,7 @@ struct Conv2dHopperSource {
     DEVICE uint32_t tiles() const { return p.tiles; }
     DEVICE uint32_t steps(uint32_t) const { return p.steps; }
     DEVICE Tile tile(uint32_t index) const {
-        TilePosition at = tile_position<hopper::TILE_M, hopper::TILE_N>(p.m, p.n, index);
+        TilePosition at = hopper::position<BLOCKS>(p.m, p.n, index);
         uint32_t image = quotient(at.row, p.pixels);
         uint32_t top = quotient(at.row - image * p.pixels.divisor, p.line);
         return {at.row, at.column, (int32_t)image, (int32_t)top};
@@ -133,23 +137,26 @@ struct Conv2dHopperSource {
         uint32_t tap = quotient(step, p.blocks), channel = (step - tap * p.blocks.divisor) * hopper::DEPTH;
         uint32_t y = quotient(tap, p.kernel), x = tap - y * p.kernel.divisor;
         const int32_t from[4] = {(int32_t)channel, (int32_t)x - p.padding, tile.top + (int32_t)y - p.padding, tile.image};
-        const int32_t weights[2] = {(int32_t)(step * hopper::DEPTH), (int32_t)tile.column};
+        const uint32_t part = hopper::rank<BLOCKS>() * (hopper::TILE_N / BLOCKS);
+        const int32_t weights[2] = {(int32_t)(step * hopper::DEPTH), (int32_t)(tile.column + part)};
         tensor_load(a, p.image, from, full);
-        tensor_load(b, p.weight, weights, full);
+        hopper::load_for_all<BLOCKS>(b + part * hopper::DEPTH, p.weight, weights, full);
     }
     DEVICE Output<bf16> output(const Tile&) const {
         return {p.result.as<bf16>(), p.bias.as<const bf16>(), {}, p.m, p.n, p.wide_result != 0};
     }
 };
 
-KERNEL_BOUNDS(conv2d_fwd_hopper_bf16, Conv2dHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dHopperSource{p}); }
+KERNEL_BOUNDS(conv2d_fwd_hopper_bf16, Conv2dHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dHopperSource<1>{p}); }
+KERNEL_CLUSTER(conv2d_fwd_hopper_cluster_bf16, Conv2dHopperParams, 2, hopper::THREADS, 1) { hopper::product(Conv2dHopperSource<2>{p}); }
 
 // conv2d_bwd_weight_hopper: the same as bwd_weight, for Hopper, of a stride of 1 and whole 64 channels of the image.
 // Its depth is pixels of the result, 64 at a time, which are whole rows of an image, whole images, or a part of a row.
 // What is multiplied lies with its lines side by side: outputs of dy, and channels of the image. A tile's 256 columns
 // are four blocks of 64 channels of one tap each, so that several taps may share a tile, and the pixels of each are
 // one box of the image, moved by its tap; outside are zeros. The depth is cut into parts, and the tiles of one part
-// follow each other, so that blocks that run together share what they read.
+// follow each other, so that blocks that run together share what they read. In the form for clusters of two blocks a
+// tile is two, one below the other, and each block loads two of the four blocks of columns for both.
 struct Conv2dWeightHopperParams {
     TensorMap image;
     TensorMap dy;
@@ -170,13 +177,16 @@ struct Conv2dWeightHopperParams {
     uint32_t unused[11];
 };
 
+template <int CLUSTER>
 struct Conv2dWeightHopperSource {
     static constexpr bool TRANSPOSED = true;
-    static constexpr int COLUMN_BLOCKS = hopper::TILE_N / 64;
+    static constexpr int BLOCKS = CLUSTER;
+    static constexpr int COLUMN_BLOCKS = hopper::TILE_N / 64 / BLOCKS;
     const Conv2dWeightHopperParams& p;
     struct Tile {
         uint32_t row, column, part;
-        // Of each block of columns: its first channel, and where its tap stands from the result's pixel.
+        // Of each block of columns that this block of threads loads: its first channel, and where its tap stands from
+        // the result's pixel.
         int32_t channel[COLUMN_BLOCKS], right[COLUMN_BLOCKS], down[COLUMN_BLOCKS];
     };
     DEVICE uint32_t tiles() const { return p.tiles.divisor * p.count; }
@@ -188,12 +198,12 @@ struct Conv2dWeightHopperSource {
         Tile tile;
         tile.part = quotient(index, p.tiles);
         index -= tile.part * p.tiles.divisor;
-        TilePosition at = tile_position<hopper::TILE_M, hopper::TILE_N>(p.m, p.n, index);
+        TilePosition at = hopper::position<BLOCKS>(p.m, p.n, index);
         tile.row = at.row;
         tile.column = at.column;
         // Blocks beyond the last column are of taps that there are not, and their sums are stored nowhere.
         UNROLL for (int i = 0; i < COLUMN_BLOCKS; i++) {
-            uint32_t block = at.column / 64 + i, tap = quotient(block, p.blocks), y = quotient(tap, p.kernel);
+            uint32_t block = at.column / 64 + first_block() + i, tap = quotient(block, p.blocks), y = quotient(tap, p.kernel);
             tile.channel[i] = (int32_t)((block - tap * p.blocks.divisor) * 64);
             tile.right[i] = (int32_t)(tap - y * p.kernel.divisor) - p.padding;
             tile.down[i] = (int32_t)y - p.padding;
@@ -210,9 +220,10 @@ struct Conv2dWeightHopperSource {
         }
         UNROLL for (int i = 0; i < COLUMN_BLOCKS; i++) {
             const int32_t from[4] = {tile.channel[i], (int32_t)x + tile.right[i], (int32_t)y + tile.down[i], (int32_t)image};
-            tensor_load(b + i * hopper::BLOCK, p.image, from, full);
+            hopper::load_for_all<BLOCKS>(b + (first_block() + i) * hopper::BLOCK, p.image, from, full);
         }
     }
+    DEVICE static uint32_t first_block() { return hopper::rank<BLOCKS>() * COLUMN_BLOCKS; }
     DEVICE Output<bf16> output(const Tile& tile) const {
         Output<bf16> out{p.result.as<bf16>(), {}, p.parts.as<float>(), p.m, p.n, p.wide_result != 0};
         if (p.parts) out.parts += (uint64_t)tile.part * p.m * p.n;
@@ -220,7 +231,10 @@ struct Conv2dWeightHopperSource {
     }
 };
 
-KERNEL_BOUNDS(conv2d_bwd_weight_hopper_bf16, Conv2dWeightHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dWeightHopperSource{p}); }
+KERNEL_BOUNDS(conv2d_bwd_weight_hopper_bf16, Conv2dWeightHopperParams, hopper::THREADS, 1) { hopper::product(Conv2dWeightHopperSource<1>{p}); }
+KERNEL_CLUSTER(conv2d_bwd_weight_hopper_cluster_bf16, Conv2dWeightHopperParams, 2, hopper::THREADS, 1) {
+    hopper::product(Conv2dWeightHopperSource<2>{p});
+}
 
 // conv2d_bwd_input_turn: y [in, taps, out] = w [out, taps, in] with the taps reversed. Blocks take 32 x 32 elements of
 // a tap each, so that both are read and written along their rows.

@@ -125,7 +125,8 @@ KERNEL_BOUNDS(matmul_fwd_nt_few_f32, MatmulFewParams, 128, 8) { few<float>(p); }
 KERNEL_BOUNDS(matmul_fwd_nt_few_bf16, MatmulFewParams, 128, 8) { few<bf16>(p); }
 
 // matmul_fwd_nt_hopper: the same as nt, for Hopper. The rows of a and b are multiples of 16 bytes. `batch_tiles` tiles,
-// and so many blocks as the GPU has multiprocessors, each with one tile after the other.
+// and so many blocks as the GPU has multiprocessors, each with one tile after the other. In the form for clusters of
+// two blocks a tile is two, one below the other, and the boxes of b have half as many lines.
 struct MatmulHopperParams {
     TensorMap a;
     TensorMap b;
@@ -140,8 +141,10 @@ struct MatmulHopperParams {
     uint32_t unused[6];
 };
 
+template <int CLUSTER>
 struct MatmulHopperSource {
     static constexpr bool TRANSPOSED = false;
+    static constexpr int BLOCKS = CLUSTER;
     const MatmulHopperParams& p;
     struct Tile {
         uint32_t row, column, batch;
@@ -150,14 +153,15 @@ struct MatmulHopperSource {
     DEVICE uint32_t steps(uint32_t) const { return (p.k + hopper::DEPTH - 1) / hopper::DEPTH; }
     DEVICE Tile tile(uint32_t index) const {
         uint32_t batch = index / p.batch_tiles;
-        TilePosition at = tile_position<hopper::TILE_M, hopper::TILE_N>(p.m, p.n, index - batch * p.batch_tiles);
+        TilePosition at = hopper::position<BLOCKS>(p.m, p.n, index - batch * p.batch_tiles);
         return {at.row, at.column, batch};
     }
     DEVICE void load(sptr<bf16> a, sptr<bf16> b, const Tile& tile, uint32_t step, sptr<uint64_t> full) const {
+        const uint32_t part = hopper::rank<BLOCKS>() * (hopper::TILE_N / BLOCKS);
         const int32_t depth = (int32_t)(step * hopper::DEPTH), batch = (int32_t)tile.batch;
-        const int32_t from_a[3] = {depth, (int32_t)tile.row, batch}, from_b[3] = {depth, (int32_t)tile.column, batch};
+        const int32_t from_a[3] = {depth, (int32_t)tile.row, batch}, from_b[3] = {depth, (int32_t)(tile.column + part), batch};
         tensor_load(a, p.a, from_a, full);
-        tensor_load(b, p.b, from_b, full);
+        hopper::load_for_all<BLOCKS>(b + part * hopper::DEPTH, p.b, from_b, full);
     }
     DEVICE Output<bf16> output(const Tile& tile) const {
         uint64_t size = (uint64_t)p.m * p.n;
@@ -165,7 +169,8 @@ struct MatmulHopperSource {
     }
 };
 
-KERNEL_BOUNDS(matmul_fwd_nt_hopper_bf16, MatmulHopperParams, hopper::THREADS, 1) { hopper::product(MatmulHopperSource{p}); }
+KERNEL_BOUNDS(matmul_fwd_nt_hopper_bf16, MatmulHopperParams, hopper::THREADS, 1) { hopper::product(MatmulHopperSource<1>{p}); }
+KERNEL_CLUSTER(matmul_fwd_nt_hopper_cluster_bf16, MatmulHopperParams, 2, hopper::THREADS, 1) { hopper::product(MatmulHopperSource<2>{p}); }
 
 // sum_parts: y[i] = sum over parts of parts[batch, part, i] (+ bias[i mod n]), in the order of the parts.
 struct SumPartsParams {

@@ -5,6 +5,8 @@
 mod asynchrony;
 #[path = "emulator/basic.rs"]
 mod basic;
+#[path = "emulator/cluster.rs"]
+mod cluster;
 #[path = "emulator/device.rs"]
 mod device;
 #[path = "emulator/faults.rs"]

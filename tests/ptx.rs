@@ -7,6 +7,8 @@ mod faults;
 mod hardware;
 #[path = "ptx/hopper.rs"]
 mod hopper;
+#[path = "ptx/hopper_clusters.rs"]
+mod hopper_clusters;
 #[path = "ptx/hopper_weights.rs"]
 mod hopper_weights;
 #[path = "ptx/instructions.rs"]

@@ -79,6 +79,7 @@ const CIRCLES: [(&str, &[&str]); 1] = [
             "abi",
             "block",
             "boxes",
+            "cluster",
             "copies",
             "descriptor",
             "fiber",

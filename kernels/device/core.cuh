@@ -15,6 +15,8 @@
 //                                                     struct of it.
 // KERNEL_BOUNDS(name, Params, threads) { ... }        the same, for blocks of at most `threads` threads; with a number
 //                                                     more, so many of them shall fit a multiprocessor's registers
+// KERNEL_CLUSTER(name, Params, 2, threads) { ... }    the same, for Hopper, for clusters of two blocks, or another
+//                                                     number, of which a grid has a multiple along x (cluster.cuh)
 // DEVICE                                              marks the functions that kernels are made of
 // UNROLL                                              before a loop: repeat its body instead of looping, so that arrays
 //                                                     that it indexes stay in registers
@@ -24,6 +26,15 @@
 #define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
 #define KERNEL_BOUNDS(name, Params, ...) \
     extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ Params p)
+// What is no more than a stub has no clusters: nvcc refuses them for GPUs before Hopper.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define IN_CLUSTERS(blocks) __cluster_dims__(blocks, 1, 1)
+#else
+#define IN_CLUSTERS(blocks)
+#endif
+#define KERNEL_CLUSTER(name, Params, blocks, ...)                                     \
+    extern "C" __global__ void IN_CLUSTERS(blocks) __launch_bounds__(__VA_ARGS__) name( \
+        const __grid_constant__ Params p)
 #endif
 
 namespace veridical {

@@ -1,5 +1,5 @@
 // What Hopper's engines work on asynchronously: mbarriers, boxes of tensors, products of warpgroups. The models are the
-// emulator's (src/backend/emulator/{mbarriers,boxes,warpgroup}.rs); from here it is only called.
+// emulator's (src/backend/emulator/{mbarriers,boxes,warpgroup,cluster}.rs); from here it is only called.
 #pragma once
 
 #include "host/language.h"
@@ -17,12 +17,16 @@ inline void mbarrier_arrive(const void* barrier, uint32_t bytes) {
 inline void mbarrier_wait(const void* barrier, uint32_t parity) {
     runtime->mbarrier_wait(state(), reinterpret_cast<uintptr_t>(barrier), parity);
 }
+inline void cluster_barrier() { runtime->cluster_barrier(state()); }
+inline void mbarrier_arrive_at(const void* barrier, uint32_t rank) {
+    runtime->mbarrier_arrive_at(state(), reinterpret_cast<uintptr_t>(barrier), rank);
+}
 inline void proxy_fence() { runtime->proxy_fence(state()); }
 
 // `end` is where the shared array ends that the box goes to.
 inline void tensor_load(const void* to, uintptr_t end, const void* map, const int32_t* at, uint32_t axes,
-                        const void* barrier) {
-    BoxLoad load = {reinterpret_cast<uintptr_t>(to), end, map, at, axes, reinterpret_cast<uintptr_t>(barrier)};
+                        const void* barrier, uint32_t blocks = 0) {
+    BoxLoad load = {reinterpret_cast<uintptr_t>(to), end, map, at, axes, reinterpret_cast<uintptr_t>(barrier), blocks};
     runtime->tensor_load(state(), &load);
 }
 

@@ -14,13 +14,14 @@
 #define KERNEL(name, Params) KERNEL_BOUNDS(name, Params, 1024)
 // `Params_layout` stands behind the file, where build/host.rs puts it: names, offsets and sizes of the fields as this
 // compiler sees them.
-#define KERNEL_BOUNDS(name, Params, ...) KERNEL_FOR(name, Params, __VA_ARGS__, 1)
-#define KERNEL_FOR(name, Params, threads, ...)                                                   \
+#define KERNEL_BOUNDS(name, Params, ...) KERNEL_FOR(name, Params, 1, __VA_ARGS__, 1)
+#define KERNEL_CLUSTER(name, Params, blocks, ...) KERNEL_FOR(name, Params, blocks, __VA_ARGS__, 1)
+#define KERNEL_FOR(name, Params, cluster, threads, ...)                                          \
     static ::veridical::host::Layout Params##_layout();                                          \
     static void name##_body([[maybe_unused]] const Params& p);                                   \
     static void name##_run(const void* p) { name##_body(*static_cast<const Params*>(p)); }       \
     extern "C" const ::veridical::host::Kernel* veridical_kernel_##name() {                      \
-        static const ::veridical::host::Kernel kernel = {name##_run, Params##_layout, threads};  \
+        static const ::veridical::host::Kernel kernel = {name##_run, Params##_layout, threads, cluster}; \
         return &kernel;                                                                          \
     }                                                                                            \
     static void name##_body([[maybe_unused]] const Params& p)

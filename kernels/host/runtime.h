@@ -27,6 +27,7 @@ struct Context {
     char* dynamic_shared;
     uint64_t dynamic_bytes;
     uint64_t watched;  // whether the emulator wants to know of every use of shared memory
+    uint64_t cluster_rank;
 };
 
 // An access outside of its range, or at an address that is no multiple of `align`.
@@ -39,7 +40,8 @@ struct Access {
     bool read;
 };
 
-// A box of a tensor on its way to shared memory, to `to` and at most to `end`.
+// A box of a tensor on its way to shared memory, to `to` and at most to `end`; or to that place in each of the blocks
+// of the cluster that have a bit in `blocks`, if it has any.
 struct BoxLoad {
     uintptr_t to;
     uintptr_t end;
@@ -47,6 +49,7 @@ struct BoxLoad {
     const int32_t* at;
     uint32_t axes;
     uintptr_t barrier;
+    uint32_t blocks;
 };
 
 // One thread's part in a product of its warpgroup: `count` sums, and of both factors the descriptors, and whether their
@@ -94,6 +97,9 @@ struct Runtime {
     void (*wgmma_commit)(void* state);
     void (*wgmma_wait)(void* state, uint32_t pending);
     void (*set_registers)(void* state, uint32_t count, bool more);
+    // The barrier of all threads of the cluster, and an arrival at an mbarrier's counterpart in one of its blocks.
+    void (*cluster_barrier)(void* state);
+    void (*mbarrier_arrive_at)(void* state, uint64_t address, uint32_t rank);
 };
 
 // One parameter struct as C++ sees it.
@@ -114,6 +120,7 @@ struct Kernel {
     void (*run)(const void* params);
     Layout (*layout)();
     uint32_t max_threads;
+    uint32_t cluster;  // blocks that run together
 };
 
 // One per OS thread: a block never leaves the thread it started on. (__thread, as extern thread_local costs a call.)

@@ -10,6 +10,8 @@ pub(crate) struct Kernel {
     pub(crate) file: &'static str,
     /// The name of the parameter struct.
     pub(crate) params: &'static str,
+    /// Blocks that run together; 1 where there are no clusters.
+    pub(crate) cluster: u32,
 }
 
 /// The driver reads a fatbin's header as 64-bit words.

@@ -180,13 +180,17 @@ fn predicts_what_a_network_costs_on_a_gpu_that_is_not_there() {
 #[test]
 fn a_prediction_is_made_with_the_kernels_that_are_asked_for() {
     let args = ["bench", "--network", "cifar10-ddpmpp", "--model", "h200", "--task", "train", "--dtype", "bf16"];
-    for (word, asked) in [(None, false), (Some("off"), false), (Some("yes"), false), (Some("on"), true)] {
+    let variables = ["VERIDICAL_HOPPER_WEIGHTS", "VERIDICAL_HOPPER_CLUSTERS"];
+    let kinds = ["conv2d_bwd_weight_hopper", "conv2d_fwd_hopper_cluster"];
+    let words = [(None, false), (Some("off"), false), (Some("yes"), false), (Some("on"), true)];
+    for (which, word, asked) in words.into_iter().flat_map(|(word, asked)| [(0, word, asked), (1, word, asked)]) {
         let mut command = super::command(&[&args[..], &["--batch", "64"]].concat());
-        command.env_remove("VERIDICAL_HOPPER_WEIGHTS");
-        let output = command.envs(word.map(|word| ("VERIDICAL_HOPPER_WEIGHTS", word))).output().unwrap();
+        variables.iter().for_each(|variable| drop(command.env_remove(variable)));
+        let output = command.envs(word.map(|word| (variables[which], word))).output().unwrap();
         let [table, news] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
         assert!(output.status.success(), "{news}");
-        assert_eq!(table.contains("conv2d_bwd_weight_hopper"), asked, "{word:?}: {table}");
+        assert_eq!(table.contains(kinds[which]), asked, "{word:?}: {table}");
+        assert!(!table.contains(kinds[1 - which]), "{word:?}: {table}");
         assert_eq!(news.contains("expected on or off; using off"), word == Some("yes"), "{news}");
     }
 }

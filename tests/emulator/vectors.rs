@@ -10,6 +10,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use veridical::backend::gpu::Gpu;
 
+use super::cluster::{self, Pair};
 use super::device::{devices, download, hoppers, launch, start, upload};
 use super::hopper::{load_box, multiply};
 use super::matrix::TestMatrixParams;
@@ -117,10 +118,28 @@ fn of_boxes(name: &'static str, extents: &'static [u64], size: &'static [u32], a
     let run = move |gpu: &Gpu, inputs: &[Vec<u32>]| {
         let halves: &[u16] = bytemuck::cast_slice(&inputs[0]);
         let found = load_box(gpu, halves, extents, size, swizzled, at);
-        found.chunks_exact(2).map(|pair| u32::from(pair[0]) | u32::from(pair[1]) << 16).collect()
+        pairs(found)
     };
     let inputs = vec![words(extents.iter().product::<u64>() as usize / 2, 15)];
     Vector { name, inputs, run: Box::new(run), tolerance: None, hopper: true }
+}
+
+fn pairs(halves: Vec<u16>) -> Vec<u32> {
+    halves.as_chunks().0.iter().map(|&[a, b]| u32::from(a) | u32::from(b) << 16).collect()
+}
+
+/// Two boxes of a tensor of random words, each of which one block of a cluster has loaded for both.
+fn of_multicast(name: &'static str, pair: Pair) -> Vector {
+    let run =
+        move |gpu: &Gpu, inputs: &[Vec<u32>]| pairs(cluster::multicast(gpu, bytemuck::cast_slice(&inputs[0]), pair));
+    let inputs = vec![words(pair.extents.iter().product::<u64>() as usize / 2, 17)];
+    Vector { name, inputs, run: Box::new(run), tolerance: None, hopper: true }
+}
+
+/// Nine pairs of lines through two slots of both blocks of a cluster, which tell each other that a slot is free.
+fn of_ring(name: &'static str) -> Vector {
+    let run = |gpu: &Gpu, inputs: &[Vec<u32>]| pairs(cluster::passed(gpu, bytemuck::cast_slice(&inputs[0])));
+    Vector { name, inputs: vec![words(9 * 64, 18)], run: Box::new(run), tolerance: None, hopper: true }
 }
 
 /// A product of a warpgroup: four in a row, 64 steps deep.
@@ -161,9 +180,7 @@ fn of_transposed(name: &'static str, turned: Turned, layout: Layout) -> Vector {
         let factors = [0, 1].map(|i| bytemuck::cast_slice::<u32, u16>(&inputs[i]));
         transposed::multiply(gpu, turned, layout, factors).into_iter().map(f32::to_bits).collect()
     };
-    let words =
-        |halves: Vec<u16>| halves.as_chunks().0.iter().map(|&[a, b]| u32::from(a) | u32::from(b) << 16).collect();
-    Vector { name, inputs: factors.map(words).into(), run: Box::new(run), tolerance, hopper: true }
+    Vector { name, inputs: factors.map(pairs).into(), run: Box::new(run), tolerance, hopper: true }
 }
 
 fn vectors() -> Vec<Vector> {
@@ -210,6 +227,10 @@ fn vectors() -> Vec<Vector> {
     all.push(of_boxes("tensor_load_4d", &[64, 8, 8, 3], &[64, 8, 8, 2], &[0, -1, 1, 0]));
     all.push(of_warpgroup("wgmma_m64n64k16", 64));
     all.push(of_warpgroup("wgmma_m64n256k16", 256));
+    // Last, as what hangs takes nothing with it then that could have been recorded.
+    let names = ["cluster_multicast_2d", "cluster_multicast_2d_plain", "cluster_multicast_3d", "cluster_multicast_4d"];
+    all.extend(names.into_iter().zip(cluster::PAIRS).map(|(name, pair)| of_multicast(name, pair)));
+    all.push(of_ring("cluster_ring"));
     all
 }
 

@@ -1,5 +1,6 @@
 //! Whole networks: operations against an independent count, launches against the emulator's and against a budget.
 
+use veridical::backend::gpu::Asked;
 use veridical::backend::plan::{Chip, Plan, Planner};
 use veridical::data::Images;
 use veridical::diffusion::{Loss, Model, ModelConfig};
@@ -104,8 +105,8 @@ fn a_training_step_of_edms_network_stays_within_its_budget() {
     // those for the gradients of weights.
     for (planner, launches, allocations) in [
         (planner(), 1609, 1738),
-        (Planner::with(&Chip::H200, false), 1673, 1802),
-        (Planner::with(&Chip::H200, true), 1673, 1802),
+        (Planner::with(&Chip::H200, Asked::default()), 1673, 1802),
+        (Planner::with(&Chip::H200, Asked { weight_gradients: true, clusters: true }), 1673, 1802),
     ] {
         stays_within(&planner, launches, allocations);
     }
@@ -136,7 +137,7 @@ const WAITS: usize = 2;
 fn gradients_of_weights_by_wgmma_are_predicted_to_take_less() {
     for (chip, batch) in [(Chip::H100, 64), (Chip::H200, 64), (Chip::H100, 512), (Chip::H200, 512)] {
         let [without, with] = [false, true].map(|weight_gradients| {
-            let planner = Planner::with(&chip, weight_gradients);
+            let planner = Planner::with(&chip, Asked { weight_gradients, ..Asked::default() });
             trained(&planner, DType::BF16, |device| Case::cifar10(batch, device)).0
         });
         assert_eq!(without.flops(), with.flops(), "the same products");
@@ -159,6 +160,36 @@ fn gradients_of_weights_by_wgmma_are_predicted_to_take_less() {
         );
         assert!(taken + left == all && taken > 50, "{taken} of {all}");
         assert!(other + after < 0.8 * before, "{other} and {after} for {before}");
+    }
+}
+
+#[test]
+fn clusters_are_predicted_to_take_less() {
+    for (chip, batch) in [(Chip::H100, 64), (Chip::H200, 64), (Chip::H100, 512), (Chip::H200, 512)] {
+        for weight_gradients in [false, true] {
+            let [without, with] = [false, true].map(|clusters| {
+                let planner = Planner::with(&chip, Asked { weight_gradients, clusters });
+                trained(&planner, DType::BF16, |device| Case::cifar10(batch, device)).0
+            });
+            assert_eq!((without.flops(), without.launch_count()), (with.flops(), with.launch_count()));
+            let of = |plan: &Plan, part: &str| {
+                let kinds = plan.predict(&chip).kinds.into_iter().filter(|kind| kind.name.contains(part));
+                kinds.fold((0, 0.0), |(launches, seconds), kind| (launches + kind.launches, seconds + kind.seconds))
+            };
+            let ((all, before), (left, after), (taken, _)) =
+                (of(&without, "_hopper"), of(&with, "_hopper"), of(&with, "_hopper_cluster"));
+            println!(
+                "{}, batch {batch}, gradients of weights by wgmma {weight_gradients}: {:.2} ms for {:.2}; {taken} of {all} \
+                 products in clusters, {:.2} ms for {:.2}",
+                chip.name,
+                1e3 * with.predict(&chip).seconds(),
+                1e3 * without.predict(&chip).seconds(),
+                1e3 * after,
+                1e3 * before,
+            );
+            assert!(left == all && taken > 100, "{taken} of {all}");
+            assert!(after < 0.85 * before, "{after} for {before}");
+        }
     }
 }
 

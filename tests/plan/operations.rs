@@ -1,5 +1,6 @@
 //! Operations, bytes and instructions of single launches, by formulas worked out by hand.
 
+use veridical::backend::gpu::Asked;
 use veridical::backend::plan::{Chip, Event, Plan, Planner, Unit, Work};
 use veridical::ops::random::Draws;
 use veridical::optim::{Optimizer, OptimizerConfig, StepOptions};
@@ -103,7 +104,7 @@ fn a_convolution_and_its_gradients() {
 
 #[test]
 fn a_gradient_of_weights_by_wgmma() {
-    let planner = Planner::with(&Chip::H200, true);
+    let planner = Planner::with(&Chip::H200, Asked { weight_gradients: true, ..Asked::default() });
     let device = Device::Gpu(planner.gpu().clone());
     let tape = Tape::new();
     let x = tape.leaf(empty([64, 32, 32, 256], DType::BF16, &device));
@@ -116,6 +117,38 @@ fn a_gradient_of_weights_by_wgmma() {
     assert_eq!((work.flops, work.multiplications), (2.0 * pixels * result, pixels * result / 2048.0));
     assert_eq!(work.bytes, 2.0 * pixels * (256.0 + 256.0) + 7.0 * 4.0 * result);
     assert_eq!(work.cached, 18.0 * pixels * (128.0 + 256.0) * 2.0);
+}
+
+/// Forward, and both gradients, of a convolution of 256 channels, by single blocks and by clusters of two.
+#[test]
+fn clusters_fetch_once_what_their_blocks_share() {
+    let works = |clusters| {
+        let planner = Planner::with(&Chip::H200, Asked { weight_gradients: true, clusters });
+        let device = Device::Gpu(planner.gpu().clone());
+        let tape = Tape::new();
+        let x = tape.leaf(empty([64, 32, 32, 256], DType::BF16, &device));
+        let w = tape.leaf(empty([256, 3, 3, 256], DType::BF16, &device));
+        ops::conv2d(&x, &w, None, 1, 1).unwrap().sum_all().unwrap().backward().unwrap();
+        let a = empty([66 * 128, 1024], DType::BF16, &device);
+        ops::matmul_transposed(a, false, empty([512, 1024], DType::BF16, &device), true).unwrap();
+        let products = works(&planner.take()).into_iter().filter(|(name, _)| name.contains("_hopper_"));
+        products.collect::<Vec<(&str, Work)>>()
+    };
+    let (single, paired) = (works(false), works(true));
+    let kinds = ["conv2d_fwd", "conv2d_bwd_weight", "conv2d_fwd", "matmul_fwd_nt"];
+    assert_eq!(single.len(), kinds.len(), "{single:?}");
+    // Rows by columns of tiles, and parts, and steps of depth of all.
+    let tiles = [(512.0, 2304.0), (18.0, 65536.0), (512.0, 2304.0), (132.0, 1024.0)];
+    for ((one, two), (count, depth)) in single.iter().zip(&paired).zip(tiles) {
+        assert_eq!(two.0, one.0.replace("_hopper_", "_hopper_cluster_"));
+        assert_eq!(one.1.cached, count * depth * (128.0 + 256.0) * 2.0, "{}", one.0);
+        assert_eq!(two.1.cached, count * depth * (128.0 + 128.0) * 2.0, "{}", two.0);
+        let other = Work { cached: one.1.cached, clustered: false, ..two.1 };
+        assert!(other == one.1 && two.1.clustered && !one.1.clustered, "{one:?}, {two:?}");
+    }
+    for kind in kinds {
+        assert!(single.iter().any(|(name, _)| *name == format!("{kind}_hopper_bf16")), "{kind}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use cudarc::driver::sys::{self, CUdevice_attribute};
 use cudarc::driver::{CudaContext, DriverError};
 
-use crate::backend::hopper::{Hopper, asks_for_weight_gradients};
+use crate::backend::hopper::{Asked, Hopper};
 use crate::backend::kernels;
 use crate::backend::tensor_map::{AXES, Boxes, TensorMap};
 
@@ -19,7 +19,7 @@ pub(super) fn hopper(context: &CudaContext) -> Result<Option<Hopper>, DriverErro
         return Ok(None);
     }
     let count = context.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
-    Ok(Some(Hopper { multiprocessors: count.max(1) as u32, weight_gradients: asks_for_weight_gradients() }))
+    Ok(Some(Hopper { multiprocessors: count.max(1) as u32, asked: Asked::by_environment() }))
 }
 
 /// The driver's form of `boxes`, which have been checked: of bf16, with zeros outside.

@@ -25,6 +25,7 @@ pub(super) struct Context {
     pub(super) dynamic_shared: *mut u8,
     pub(super) dynamic_bytes: u64,
     pub(super) watched: u64,
+    pub(super) cluster_rank: u64,
 }
 
 /// Computes a warp collective for all lanes, from their operands.
@@ -52,6 +53,8 @@ pub(super) struct BoxLoad {
     pub(super) at: *const i32,
     pub(super) axes: u32,
     pub(super) barrier: u64,
+    /// Bits of the cluster's blocks that it comes to; none: the own one.
+    pub(super) blocks: u32,
 }
 
 /// One thread's part in a product of its warpgroup.
@@ -89,6 +92,8 @@ struct Runtime {
     wgmma_commit: unsafe extern "C" fn(*mut Block),
     wgmma_wait: unsafe extern "C" fn(*mut Block, u32),
     set_registers: unsafe extern "C" fn(*mut Block, u32, bool),
+    cluster_barrier: unsafe extern "C" fn(*mut Block),
+    mbarrier_arrive_at: unsafe extern "C" fn(*mut Block, u64, u32),
 }
 
 #[repr(C)]
@@ -112,6 +117,7 @@ pub(crate) struct HostKernel {
     pub(super) run: unsafe extern "C" fn(*const c_void),
     layout: unsafe extern "C" fn() -> HostLayout,
     pub(super) max_threads: u32,
+    pub(super) cluster: u32,
 }
 
 /// A field of a parameter struct as C++ sees it.
@@ -188,6 +194,8 @@ pub(super) fn start() {
         wgmma_commit,
         wgmma_wait,
         set_registers,
+        cluster_barrier,
+        mbarrier_arrive_at,
     };
     static STARTED: Once = Once::new();
     STARTED.call_once(|| veridical_host_start(&RUNTIME));
@@ -249,6 +257,14 @@ unsafe extern "C" fn mbarrier_init_fence(block: *mut Block) {
 
 unsafe extern "C" fn mbarrier_arrive(block: *mut Block, address: u64, bytes: u32) {
     unsafe { Block::mbarrier_arrive(block, address, bytes) }
+}
+
+unsafe extern "C" fn cluster_barrier(block: *mut Block) {
+    unsafe { Block::cluster_barrier(block) }
+}
+
+unsafe extern "C" fn mbarrier_arrive_at(block: *mut Block, address: u64, rank: u32) {
+    unsafe { Block::mbarrier_arrive_at(block, address, rank) }
 }
 
 unsafe extern "C" fn mbarrier_wait(block: *mut Block, address: u64, parity: u32) {

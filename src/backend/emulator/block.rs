@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 
 use super::abi::{self, Context, Range};
 use super::boxes;
+use super::cluster::Cluster;
 use super::copies::Copies;
 use super::fiber::{Fiber, FiberYielder};
 use super::granules::Granules;
@@ -32,6 +33,7 @@ pub(super) enum State {
     AtBarrier(u32),
     InMeeting,
     AtMbarrier(u32),
+    AtCluster,
     InConvoy,
     Exited,
 }
@@ -49,10 +51,13 @@ impl Default for Thread {
     }
 }
 
-/// The block that is running, and the scheduler's storage.
+/// The block that is running, or all blocks of a cluster, and the scheduler's storage. Threads, and so warps, are
+/// counted through all blocks.
 pub(super) struct Block {
     pub(super) grid: *const Grid<'static>,
+    /// Of the first block.
     pub(super) index: [u32; 3],
+    pub(super) cluster: Cluster,
     pub(super) threads: Vec<Thread>,
     pub(super) count: u32,
     exited: u32,
@@ -61,7 +66,8 @@ pub(super) struct Block {
     /// The thread whose turn is next, if a fiber has already drawn it.
     drawn: Option<u32>,
     pub(super) current: u32,
-    pub(super) barriers: [Barrier; 16],
+    /// Sixteen of each block.
+    pub(super) barriers: Vec<Barrier>,
     pub(super) meetings: Vec<Vec<Meeting>>,
     pub(super) shared: SharedMemory,
     pub(super) races: Races,
@@ -86,13 +92,14 @@ impl Block {
         Box::new(Block {
             grid: std::ptr::null(),
             index: [0; 3],
+            cluster: Cluster::default(),
             threads: Vec::new(),
             count: 0,
             exited: 0,
             ready: VecDeque::new(),
             drawn: None,
             current: 0,
-            barriers: Default::default(),
+            barriers: Vec::new(),
             meetings: Vec::new(),
             shared: SharedMemory::default(),
             races: Races::default(),
@@ -110,7 +117,7 @@ impl Block {
         })
     }
 
-    /// Runs block `number` of `grid` to its end. An error is the reason why it could not go on.
+    /// Runs block, or cluster, `number` of `grid` to its end. An error is the reason why it could not go on.
     pub(super) fn run(&mut self, grid: &Grid<'_>, number: u64) -> Result<(), String> {
         let block: *mut Block = self;
         // SAFETY: `block` is this scheduler, which nobody else uses meanwhile. The grid's lifetime is forgotten, but
@@ -157,9 +164,12 @@ impl Block {
     unsafe fn begin(block: *mut Block, grid: &Grid<'_>, number: u64) -> Result<(), String> {
         let b = unsafe { &mut *block };
         let [gx, gy, _] = grid.launch.grid.map(u64::from);
+        let blocks = grid.kernel.cluster;
+        let first = number * u64::from(blocks);
         b.grid = std::ptr::from_ref(grid).cast();
-        b.index = [(number % gx) as u32, (number / gx % gy) as u32, (number / gx / gy) as u32];
-        b.count = grid.launch.threads;
+        b.index = [(first % gx) as u32, (first / gx % gy) as u32, (first / gx / gy) as u32];
+        b.count = blocks * grid.launch.threads;
+        b.cluster.begin(blocks, grid.launch.threads);
         b.exited = 0;
         b.drawn = None;
         b.ranges.clear();
@@ -178,28 +188,30 @@ impl Block {
         }
         b.meetings.resize_with(b.meetings.len().max(count.div_ceil(32)), Vec::new);
         b.meetings.iter_mut().for_each(Vec::clear);
+        b.barriers.resize_with(b.barriers.len().max(16 * blocks as usize), Barrier::default);
         b.barriers.iter_mut().for_each(Barrier::clear);
         b.ready.clear();
         match grid.order {
             Order::Late => b.ready.extend((0..b.count).rev()),
             _ => b.ready.extend(0..b.count),
         }
-        b.shared.begin(grid.launch.shared as usize, grid.hopper)?;
-        b.races.begin(grid.races, count.div_ceil(32), b.shared.extent());
+        b.shared.begin(blocks as usize, grid.launch.shared as usize, grid.hopper)?;
+        b.races.begin(grid.races, count.div_ceil(32), grid.launch.threads, b.shared.extent());
         b.granules.begin(grid.races && grid.hopper, count, b.shared.extent());
         b.mbarriers.clear();
         b.boxes.clear();
         if grid.hopper {
-            b.warpgroups.begin(count);
+            b.warpgroups.begin(count, grid.launch.threads);
         }
         let context = unsafe { &mut *b.context };
         context.block = b.index;
         context.block_dim = [grid.launch.threads, 1, 1];
         context.grid_dim = grid.launch.grid;
         context.state = block.cast();
-        context.dynamic_shared = b.shared.dynamic();
+        context.dynamic_shared = b.shared.dynamic(0);
         context.dynamic_bytes = u64::from(grid.launch.shared);
         context.watched = grid.races.into();
+        context.cluster_rank = 0;
         Ok(())
     }
 
@@ -239,7 +251,7 @@ impl Block {
         if !self.hopper() {
             return None;
         }
-        self.mbarriers_left().or_else(|| self.warpgroups.left())
+        self.mbarriers_left().or_else(|| self.warpgroups.left()).or_else(|| self.ended_early())
     }
 
     /// Makes waiting threads ready, in the order of the schedule.
@@ -257,7 +269,15 @@ impl Block {
 
     unsafe fn enter(block: *mut Block, thread: u32) {
         let b = unsafe { &*block };
-        unsafe { (*b.context).thread = [thread, 0, 0] };
+        let context = unsafe { &mut *b.context };
+        context.thread = [thread, 0, 0];
+        if b.cluster.blocks > 1 {
+            let rank = b.cluster.rank(thread);
+            context.thread = [thread % b.cluster.each, 0, 0];
+            context.block = b.index_of(thread);
+            context.dynamic_shared = b.shared.dynamic(rank as usize);
+            context.cluster_rank = rank.into();
+        }
     }
 
     unsafe fn idle_fiber(block: *mut Block) -> Result<u32, String> {
@@ -324,7 +344,7 @@ impl Block {
 
     /// Has the block stopped, for what a thread did, as soon as the current one is suspended.
     pub(super) fn accuse(&mut self, thread: u32, why: String) {
-        let [bx, by, bz] = self.index;
+        let ([bx, by, bz], thread) = (self.index_of(thread), thread % self.cluster.each);
         self.fault.get_or_insert_with(|| format!("block ({bx}, {by}, {bz}), thread {thread}: {why}"));
     }
 

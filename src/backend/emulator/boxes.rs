@@ -1,4 +1,5 @@
-//! Boxes of tensors that the copy engine brings to shared memory: at once, or as late as can be.
+//! Boxes of tensors that the copy engine brings to shared memory: at once, or as late as can be; to several blocks of a
+//! cluster at different times.
 
 use super::abi::BoxLoad;
 use super::block::Block;
@@ -9,6 +10,7 @@ use super::races::Use;
 use crate::backend::tensor_map::{AXES, Plain};
 
 /// One that is under way.
+#[derive(Clone, Copy)]
 pub(super) struct Pending {
     to: usize,
     map: Plain,
@@ -60,7 +62,22 @@ impl Block {
             Ok(pending) => pending,
             Err(why) => return unsafe { Block::fail(block, format!("loads a box: {why}")) },
         };
-        let Some(i) = (unsafe { Block::mbarrier(block, load.barrier) }) else { return };
+        let own = unsafe { (*block).cluster.rank((*block).current) };
+        let targets = if load.blocks == 0 { 1 << own } else { load.blocks };
+        // A block that there is not is named where its memory is looked for.
+        for rank in (0..u32::BITS).filter(|rank| targets >> rank & 1 == 1) {
+            let (Some(to), Some(barrier)) =
+                (unsafe { (Block::peer(block, load.to, rank), Block::peer(block, load.barrier, rank)) })
+            else {
+                return;
+            };
+            unsafe { Block::load_to(block, Pending { to: to as usize, ..pending }, barrier) };
+        }
+    }
+
+    /// The current thread starts to load a box to one of the blocks.
+    unsafe fn load_to(block: *mut Block, pending: Pending, barrier: u64) {
+        let Some(i) = (unsafe { Block::mbarrier(block, barrier) }) else { return };
         let b = unsafe { &mut *block };
         let phase = b.mbarriers[i].phase;
         let (bytes, thread, swizzled) = (pending.map.box_bytes(), b.current, pending.map.swizzled);

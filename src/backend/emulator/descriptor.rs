@@ -148,12 +148,12 @@ impl Descriptor {
         plain.into_iter().map(|plain| plain ^ (plain >> 3 & 0x70)).collect()
     }
 
-    /// The factor's elements, line by line. NaN where there is no shared memory.
-    pub(super) fn gather(&self, lines: usize, shared: &SharedMemory) -> Vec<f32> {
+    /// The factor's elements, line by line, in the memory of this block of the cluster. NaN where there is none.
+    pub(super) fn gather(&self, lines: usize, shared: &SharedMemory, rank: usize) -> Vec<f32> {
         let mut all = vec![0.0; lines * DEPTH];
         for (i, at) in self.units(lines).into_iter().enumerate() {
             // SAFETY: a place that `unwindow` gives has room for a unit, for it is a multiple of 16 within the memory.
-            let unit = shared.unwindow(at).map(|at| unsafe { (at as *const [u16; UNIT]).read() });
+            let unit = shared.unwindow(at, rank).map(|at| unsafe { (at as *const [u16; UNIT]).read() });
             let unit = unit.unwrap_or([u16::MAX; UNIT]).map(|bits| bf16::from_bits(bits).to_f32());
             for (e, value) in unit.into_iter().enumerate() {
                 let (line, step) = match self.transposed {

@@ -159,7 +159,8 @@ impl Granule {
         if races.knows(thread, of_mbarrier(mbarrier), self.phase) {
             return None;
         }
-        Some(format!("of a box that thread {thread} has not waited for: phase {} of its mbarrier", self.phase - 1))
+        let who = races.thread(thread);
+        Some(format!("of a box that {who} has not waited for: phase {} of its mbarrier", self.phase - 1))
     }
 
     /// Why nobody may write here: products read it.
@@ -170,9 +171,10 @@ impl Granule {
         for (warpgroup, &group) in self.read.iter().enumerate().filter(|(_, group)| **group > 0) {
             let unknown = |&warp: &usize| !races.knows(thread, of_groups(warp), group);
             if let Some(warp) = (warpgroup * WARPS..(warpgroup + 1) * WARPS).find(unknown) {
+                let who = races.warp(warp);
                 return Some(format!(
-                    "that a product of warp {warp} has read, with nothing between that orders them (write after \
-                     asynchronous read)"
+                    "that a product of {who} has read, with nothing between that orders them (write after asynchronous \
+                     read)"
                 ));
             }
         }

@@ -74,7 +74,9 @@ impl Grid<'_> {
 
     /// Runs every block, on up to `workers` OS threads, and looks at the guard zones of the buffers that were given.
     pub(super) fn run(&self, workers: usize) -> Result<(), String> {
-        let blocks: u64 = self.launch.grid.iter().map(|&n| u64::from(n)).product();
+        // A cluster's blocks run together.
+        let cluster = u64::from(self.kernel.cluster);
+        let blocks = self.launch.grid.iter().map(|&n| u64::from(n)).product::<u64>() / cluster;
         let workers = (workers.min(MAX_WORKERS) as u64).min(blocks).max(1);
         let share = (blocks / (8 * workers)).clamp(1, 256);
         let turn = AtomicU64::new(0);

@@ -19,6 +19,7 @@
 pub(crate) mod abi;
 mod block;
 mod boxes;
+mod cluster;
 mod copies;
 mod descriptor;
 mod fiber;
@@ -38,7 +39,7 @@ use std::sync::Mutex;
 pub use order::Order;
 
 use crate::backend::arguments::Aligned;
-use crate::backend::gpu::{Driver, Field, Gpu, Hopper, Launch};
+use crate::backend::gpu::{Asked, Driver, Field, Gpu, Hopper, Launch};
 use crate::backend::shared_memory;
 use crate::backend::tensor_map::{Boxes, Plain, TensorMap};
 use crate::error::{Error, Result};
@@ -58,13 +59,13 @@ pub struct EmulatorOptions {
     /// Whether the device is a Hopper: 227 KiB of shared memory for a block, wgmma, the copy engine, and the kernels
     /// that are made of them. It has three multiprocessors then, so that a block has several tiles to do.
     pub hopper: bool,
-    /// Whether a Hopper makes the gradients of convolutions' weights by wgmma, too ([`Hopper::weight_gradients`]).
-    pub hopper_weights: bool,
+    /// What a Hopper is asked for besides.
+    pub asked: Asked,
 }
 
 impl Default for EmulatorOptions {
     fn default() -> Self {
-        EmulatorOptions { order: Order::default(), workers: 0, races: true, hopper: false, hopper_weights: false }
+        EmulatorOptions { order: Order::default(), workers: 0, races: true, hopper: false, asked: Asked::default() }
     }
 }
 
@@ -85,8 +86,13 @@ impl EmulatorOptions {
     }
 
     /// The same options with gradients of weights by a Hopper's own kernels, or by those for all GPUs.
-    pub fn hopper_weights(self, hopper_weights: bool) -> Self {
-        EmulatorOptions { hopper_weights, ..self }
+    pub fn hopper_weights(self, weight_gradients: bool) -> Self {
+        EmulatorOptions { asked: Asked { weight_gradients, ..self.asked }, ..self }
+    }
+
+    /// The same options with a Hopper's tiles given to clusters of two blocks, or to single ones.
+    pub fn hopper_clusters(self, clusters: bool) -> Self {
+        EmulatorOptions { asked: Asked { clusters, ..self.asked }, ..self }
     }
 
     /// The same options with another number of workers.
@@ -146,8 +152,8 @@ impl Driver for Emulator {
     }
 
     fn hopper(&self) -> Option<Hopper> {
-        let EmulatorOptions { hopper, hopper_weights, .. } = self.options;
-        hopper.then_some(Hopper { multiprocessors: 3, weight_gradients: hopper_weights })
+        let EmulatorOptions { hopper, asked, .. } = self.options;
+        hopper.then_some(Hopper { multiprocessors: 3, asked })
     }
 
     fn tensor_map(&self, boxes: &Boxes) -> Result<TensorMap> {
@@ -196,7 +202,8 @@ impl Driver for Emulator {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
         let kernel = kernels::find(launch.kernel).ok_or_else(|| error("there is no kernel of this name".into()))?;
         let EmulatorOptions { order, races, hopper, .. } = self.options;
-        launch.check(kernel.max_threads, shared_memory::most(hopper)).map_err(error)?;
+        launch.check(kernel.max_threads, kernel.cluster, shared_memory::most(hopper)).map_err(error)?;
+        cluster::check(kernel.cluster, launch.threads, hopper).map_err(error)?;
         launch::check_layout(layout, params.len(), &kernel.layout()).map_err(error)?;
         // The kernel reads the struct where it lies: it must be aligned as C++ expects.
         let mut aligned = Aligned::of(params.len());

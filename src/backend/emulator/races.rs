@@ -1,5 +1,6 @@
-//! Races in shared memory: two threads of a block that use the same bytes, one of them to write, with nothing between
-//! that orders them. Found in any order of threads, as what counts is who waited for whom, and not who came first.
+//! Races in shared memory: two threads of a block, or of a cluster, that use the same bytes, one of them to write, with
+//! nothing between that orders them. Found in any order of threads, as what counts is who waited for whom, and not who
+//! came first.
 //!
 //! Each warp has a clock that goes on at every barrier and `__syncwarp`, and remembers up to which clock of each other
 //! warp it has waited for. An access is stamped with thread and clock (FastTrack, Flanagan & Freund 2009, doi
@@ -95,12 +96,14 @@ pub(super) struct Races {
     latest: u32,
     /// That of the last block's end.
     before: u32,
+    /// Threads of each block of the cluster, whose threads and warps are counted through.
+    pub(super) each: u32,
 }
 
 impl Races {
-    /// A block of so many warps and bytes begins.
-    pub(super) fn begin(&mut self, on: bool, warps: usize, bytes: usize) {
-        self.on = on;
+    /// A block, or a cluster of blocks of `each` threads, of so many warps and bytes begins.
+    pub(super) fn begin(&mut self, on: bool, warps: usize, each: u32, bytes: usize) {
+        (self.on, self.each) = (on, each);
         if !on {
             return;
         }
@@ -154,6 +157,12 @@ impl Races {
             known[(thread / 32) as usize] -= 1;
             join(joined, &known);
         }
+    }
+
+    /// The clock of a thread's warp up to which [`signal`](Self::signal) makes known what it did.
+    pub(super) fn told(&self, thread: u32) -> u32 {
+        let warp = (thread / 32) as usize;
+        self.seen.get(warp).map_or(0, |seen| seen[warp] - 1)
     }
 
     /// A thread's warp learns what `known` knows.
@@ -263,14 +272,16 @@ impl Races {
     }
 }
 
-/// What a thread does to a place, and what the other one does.
-pub(super) fn race(place: &str, bytes: usize, how: Use, other: Stamp, does: Use) -> String {
-    let who = match other.lane {
-        MANY => format!("another thread of warp {}", other.warp),
-        lane => format!("thread {}", u32::from(other.warp) * 32 + u32::from(lane)),
-    };
-    let between = if does == Use::Copy { "wait and barrier" } else { "barrier" };
-    format!("{how} {bytes} bytes of shared memory, {place}, that {who} {does}, with no {between} between")
+impl Races {
+    /// What a thread does to a place, and what the other one does.
+    pub(super) fn race(&self, place: &str, bytes: usize, how: Use, other: Stamp, does: Use) -> String {
+        let who = match other.lane {
+            MANY => format!("another thread of {}", self.warp(other.warp.into())),
+            lane => self.thread(u32::from(other.warp) * 32 + u32::from(lane)),
+        };
+        let between = if does == Use::Copy { "wait and barrier" } else { "barrier" };
+        format!("{how} {bytes} bytes of shared memory, {place}, that {who} {does}, with no {between} between")
+    }
 }
 
 #[cfg(test)]
@@ -282,7 +293,7 @@ mod tests {
 
     fn races(warps: usize) -> Races {
         let mut races = Races::default();
-        races.begin(true, warps, 64);
+        races.begin(true, warps, 32 * warps as u32, 64);
         races
     }
 
@@ -349,7 +360,7 @@ mod tests {
         races.meet(&all, NOTHING);
         assert_eq!(races.note(0, 0, 2, WRITE), None);
         // Another block begins: what the last one did is over.
-        races.begin(true, 3, 64);
+        races.begin(true, 3, 96, 64);
         assert_eq!(races.note(70, 0, 2, WRITE), None);
     }
 
@@ -370,7 +381,7 @@ mod tests {
         // One that nobody waited for ends with its block.
         races.meet(&all, NOTHING);
         assert_eq!(races.note(0, 0, 16, Use::Copy), None);
-        races.begin(true, 2, 64);
+        races.begin(true, 2, 64, 64);
         assert_eq!(races.note(40, 8, 4, READ), None);
     }
 }

@@ -1,12 +1,13 @@
-//! Shared memory of the block that runs, and the text of a wrong access.
+//! Shared memory of the block that runs, or of the blocks of a cluster, and the text of a wrong access.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::c_char;
 
 use super::abi::{self, Access, Range};
 use super::block::Block;
+use super::granules::GRANULE;
 use super::memory::POISON;
-use super::races::{Use, race};
+use super::races::Use;
 use crate::backend::shared_memory::{MOST_HOPPER, most};
 
 /// How much of a block's shared memory may be static.
@@ -23,11 +24,21 @@ struct Array {
     bytes: usize,
 }
 
-/// The arrays of the running block. Static and dynamic memory are two pieces, so that the sizes of one need not be
-/// known before the other is used.
-pub(super) struct SharedMemory {
+/// Static and dynamic memory of a block are two pieces, so that the sizes of one need not be known before the other is
+/// used.
+#[derive(Clone, Copy)]
+struct Pieces {
     statics: *mut u8,
     dynamic: *mut u8,
+}
+
+/// The arrays of the running block, or blocks, which have them at the same places.
+#[derive(Default)]
+pub(super) struct SharedMemory {
+    /// Of as many blocks as have ever run together.
+    pieces: Vec<Pieces>,
+    /// Those that run now.
+    blocks: usize,
     dynamic_bytes: usize,
     /// Both together at most.
     most: usize,
@@ -35,17 +46,11 @@ pub(super) struct SharedMemory {
     used: usize,
 }
 
-impl Default for SharedMemory {
-    fn default() -> Self {
-        let null = std::ptr::null_mut();
-        SharedMemory { statics: null, dynamic: null, dynamic_bytes: 0, most: 0, arrays: Vec::new(), used: 0 }
-    }
-}
-
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        for (piece, bytes) in [(self.statics, STATIC_LIMIT), (self.dynamic, MOST_HOPPER)] {
-            if let (false, Ok(layout)) = (piece.is_null(), Layout::from_size_align(bytes, ALIGN)) {
+        let all = self.pieces.iter().flat_map(|p| [(p.statics, STATIC_LIMIT), (p.dynamic, MOST_HOPPER)]);
+        for (piece, bytes) in all {
+            if let Ok(layout) = Layout::from_size_align(bytes, ALIGN) {
                 // SAFETY: allocated by `piece` with this layout.
                 unsafe { dealloc(piece, layout) };
             }
@@ -61,32 +66,31 @@ fn piece(bytes: usize) -> Result<*mut u8, String> {
 }
 
 impl SharedMemory {
-    /// Forgets the arrays and fills the dynamic part, whose size is within the limit, with NaN.
-    pub(super) fn begin(&mut self, dynamic_bytes: usize, hopper: bool) -> Result<(), String> {
+    /// Forgets the arrays and fills the dynamic part of each block, whose size is within the limit, with NaN.
+    pub(super) fn begin(&mut self, blocks: usize, dynamic_bytes: usize, hopper: bool) -> Result<(), String> {
         self.most = most(hopper);
-        if self.statics.is_null() {
-            self.statics = piece(STATIC_LIMIT)?;
-        }
-        if self.dynamic.is_null() {
-            self.dynamic = piece(MOST_HOPPER)?;
+        while self.pieces.len() < blocks {
+            self.pieces.push(Pieces { statics: piece(STATIC_LIMIT)?, dynamic: piece(MOST_HOPPER)? });
         }
         self.arrays.clear();
         self.used = 0;
-        self.dynamic_bytes = dynamic_bytes;
-        // SAFETY: the launch was checked against the limit.
-        unsafe { self.dynamic.write_bytes(POISON, dynamic_bytes) };
+        (self.blocks, self.dynamic_bytes) = (blocks, dynamic_bytes);
+        for pieces in &self.pieces[..blocks] {
+            // SAFETY: the launch was checked against the limit.
+            unsafe { pieces.dynamic.write_bytes(POISON, dynamic_bytes) };
+        }
         Ok(())
     }
 
-    pub(super) fn dynamic(&self) -> *mut u8 {
-        self.dynamic
+    pub(super) fn dynamic(&self, rank: usize) -> *mut u8 {
+        self.pieces[rank].dynamic
     }
 
-    fn array(&mut self, site: usize, name: *const c_char, bytes: usize) -> Result<*mut u8, String> {
+    fn array(&mut self, rank: usize, site: usize, name: *const c_char, bytes: usize) -> Result<*mut u8, String> {
         // SAFETY: arrays lie within the piece, as checked below; the name is a C string literal.
         unsafe {
             if let Some(array) = self.arrays.iter().find(|a| a.site == site) {
-                return Ok(self.statics.add(array.begin));
+                return Ok(self.pieces[rank].statics.add(array.begin));
             }
             let begin = self.used;
             let end = bytes.checked_next_multiple_of(16).and_then(|b| begin.checked_add(b)).unwrap_or(usize::MAX);
@@ -105,61 +109,86 @@ impl SharedMemory {
             }
             self.used = end;
             self.arrays.push(Array { site, name, begin, bytes });
-            let at = self.statics.add(begin);
-            at.write_bytes(POISON, bytes);
-            Ok(at)
+            for pieces in &self.pieces[..self.blocks] {
+                pieces.statics.add(begin).write_bytes(POISON, bytes);
+            }
+            Ok(self.pieces[rank].statics.add(begin))
         }
+    }
+
+    /// Bytes that [`offset`](Self::offset) counts of a block: whole granules.
+    fn stride(&self) -> usize {
+        STATIC_LIMIT + self.dynamic_bytes.next_multiple_of(GRANULE)
     }
 
     /// Bytes that [`offset`](Self::offset) counts.
     pub(super) fn extent(&self) -> usize {
-        STATIC_LIMIT + self.dynamic_bytes
+        self.blocks * self.stride()
     }
 
-    /// Where an address lies in shared memory, the static part first.
-    pub(super) fn offset(&self, address: usize) -> Option<usize> {
+    /// The block that an address in shared memory is of, and where it lies there, the static part first.
+    fn find(&self, address: usize) -> Option<(usize, usize)> {
         let within = |piece: *mut u8, bytes: usize| address.checked_sub(piece as usize).filter(|&at| at < bytes);
-        let dynamic = || within(self.dynamic, self.dynamic_bytes).map(|at| STATIC_LIMIT + at);
-        within(self.statics, STATIC_LIMIT).or_else(dynamic)
+        self.pieces[..self.blocks].iter().enumerate().find_map(|(rank, pieces)| {
+            let dynamic = || within(pieces.dynamic, self.dynamic_bytes).map(|at| STATIC_LIMIT + at);
+            within(pieces.statics, STATIC_LIMIT).or_else(dynamic).map(|at| (rank, at))
+        })
+    }
+
+    /// Where an address lies in the shared memory of all blocks, one after the other.
+    pub(super) fn offset(&self, address: usize) -> Option<usize> {
+        self.find(address).map(|(rank, at)| rank * self.stride() + at)
+    }
+
+    /// The address that another block has in the place of this one.
+    pub(super) fn peer(&self, address: usize, rank: usize) -> Option<usize> {
+        let (_, at) = self.find(address)?;
+        let Pieces { statics, dynamic } = self.pieces[rank];
+        Some(match at.checked_sub(STATIC_LIMIT) {
+            Some(at) => dynamic as usize + at,
+            None => statics as usize + at,
+        })
     }
 
     /// An address as descriptors hold it: arrays first, then the dynamic part.
     fn window(&self, address: usize) -> Option<usize> {
-        let at = self.offset(address)?;
+        let (_, at) = self.find(address)?;
         match at.checked_sub(STATIC_LIMIT) {
             Some(at) => Some(WINDOW + at),
             None => Some(at).filter(|&at| at < WINDOW),
         }
     }
 
-    /// The address of a unit of 16 bytes that a descriptor names, if there is shared memory.
-    pub(super) fn unwindow(&self, at: u32) -> Option<usize> {
+    /// The address of a unit of 16 bytes that a descriptor of this block names, if there is shared memory.
+    pub(super) fn unwindow(&self, at: u32, rank: usize) -> Option<usize> {
+        let Pieces { statics, dynamic } = self.pieces[rank];
         match (at as usize).checked_sub(WINDOW) {
-            Some(at) => (at + 16 <= self.dynamic_bytes).then(|| self.dynamic as usize + at),
-            None => (at as usize + 16 <= self.used).then(|| self.statics as usize + at as usize),
+            Some(at) => (at + 16 <= self.dynamic_bytes).then(|| dynamic as usize + at),
+            None => (at as usize + 16 <= self.used).then(|| statics as usize + at as usize),
         }
     }
 
     /// What is there that [`offset`](Self::offset) counts so.
     pub(super) fn place_of(&self, offset: usize) -> String {
-        match offset.checked_sub(STATIC_LIMIT) {
-            Some(at) => self.place(self.dynamic as usize + at),
-            None => self.place(self.statics as usize + offset),
-        }
+        self.named(offset / self.stride(), offset % self.stride())
     }
 
     /// What an address within shared memory is called.
     pub(super) fn place(&self, address: usize) -> String {
-        let at = address.wrapping_sub(self.statics as usize);
+        self.find(address).map_or_else(|| format!("{address:#x}"), |(rank, at)| self.named(rank, at))
+    }
+
+    fn named(&self, rank: usize, at: usize) -> String {
+        let whose = if self.blocks > 1 { format!(" of block {rank} of the cluster") } else { String::new() };
         match self.arrays.iter().find(|a| (a.begin..a.begin + a.bytes).contains(&at)) {
-            Some(array) => format!("byte {} of `{}`", at - array.begin, array.name),
-            None => format!("byte {} of the dynamic part", address.wrapping_sub(self.dynamic as usize)),
+            Some(array) => format!("byte {} of `{}`{whose}", at - array.begin, array.name),
+            None => format!("byte {} of the dynamic part{whose}", at.wrapping_sub(STATIC_LIMIT)),
         }
     }
 
     fn describe(&self, range: Range) -> String {
         let bytes = range.end - range.begin;
-        let at = (range.begin as usize).wrapping_sub(self.statics as usize);
+        let at = self.find(range.begin as usize).map_or(usize::MAX, |(_, at)| at);
         match self.arrays.iter().find(|a| a.begin == at && a.bytes as u64 == bytes) {
             Some(array) => format!("the shared array `{}` ({bytes} bytes)", array.name),
             None => format!("the dynamic shared memory ({bytes} bytes)"),
@@ -170,7 +199,8 @@ impl SharedMemory {
 impl Block {
     /// The block's copy of a static shared array.
     pub(super) unsafe fn static_shared(block: *mut Block, site: usize, name: *const c_char, bytes: usize) -> *mut u8 {
-        match unsafe { (*block).shared.array(site, name, bytes) } {
+        let rank = unsafe { (*block).cluster.rank((*block).current) } as usize;
+        match unsafe { (*block).shared.array(rank, site, name, bytes) } {
             Ok(at) => at,
             Err(why) => {
                 unsafe { Block::fail(block, why) };
@@ -191,7 +221,7 @@ impl Block {
             }
         }
         let Some((other, does)) = b.races.note(b.current, at, bytes, how) else { return };
-        let why = race(&b.shared.place(address), bytes, how, other, does);
+        let why = b.races.race(&b.shared.place(address), bytes, how, other, does);
         unsafe { Block::fail(block, why) };
     }
 

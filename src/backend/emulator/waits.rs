@@ -47,7 +47,7 @@ impl Block {
     /// The current thread comes to barrier `id` of `threads` threads (0: all of the block).
     pub(super) unsafe fn barrier(block: *mut Block, id: u32, threads: u32, wait: bool) {
         let b = unsafe { &mut *block };
-        let count = b.count;
+        let (count, rank) = (b.cluster.each, b.cluster.rank(b.current));
         let expected = if threads == 0 { count } else { threads };
         if id >= 16 || (threads != 0 && (id == 0 || !threads.is_multiple_of(32) || threads > count)) {
             let why = format!(
@@ -55,7 +55,8 @@ impl Block {
             );
             return unsafe { Block::fail(block, why) };
         }
-        let barrier = &mut b.barriers[id as usize];
+        let number = (16 * rank + id) as usize;
+        let barrier = &mut b.barriers[number];
         if barrier.arrived > 0 && barrier.expected != expected {
             let why = format!("barrier {id} of {expected} threads, where others wait for {}", barrier.expected);
             return unsafe { Block::fail(block, why) };
@@ -74,7 +75,7 @@ impl Block {
             b.races.meet(&waiting, std::mem::replace(&mut barrier.passed, NOTHING));
             b.release(&mut waiting);
             waiting.clear();
-            b.barriers[id as usize].waiting = waiting;
+            b.barriers[number].waiting = waiting;
         }
         if wait {
             unsafe { Block::suspend(block) };
@@ -128,30 +129,40 @@ impl Block {
 
     /// Who waits for what, when nobody can run.
     pub(super) fn stuck(&self) -> String {
+        (0..self.cluster.blocks).map(|rank| self.stuck_in(rank)).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The same, of the threads of one of the blocks.
+    fn stuck_in(&self, block: u32) -> String {
+        let count = self.cluster.each;
+        let first = block * count;
         let mut groups: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-        for rank in 0..self.count {
+        for rank in first..first + count {
             let doing = match self.threads[rank as usize].state {
                 State::Unstarted | State::Running => "can run".into(),
                 State::AtBarrier(0) => "wait at the block barrier".into(),
                 State::AtBarrier(id) => {
-                    let Barrier { arrived, expected, .. } = self.barriers[id as usize];
+                    let Barrier { arrived, expected, .. } = self.barriers[(16 * block + id) as usize];
                     format!("wait at named barrier {id}, where {arrived} of {expected} have arrived")
                 }
                 State::InMeeting => self.meeting(rank),
                 State::AtMbarrier(number) => self.mbarrier_waited_at(number),
+                State::AtCluster => self.cluster.waits(),
                 State::InConvoy => match self.warpgroups.waits(rank) {
-                    Some((what, missing)) => format!("wait in {what} for {}", spans(&missing)),
+                    Some((what, missing)) => {
+                        let missing: Vec<u32> = missing.iter().map(|thread| thread - first).collect();
+                        format!("wait in {what} for {}", spans(&missing))
+                    }
                     None => "wait for their warpgroup".into(),
                 },
                 State::Exited => "have exited".into(),
             };
-            groups.entry(doing).or_default().push(rank);
+            groups.entry(doing).or_default().push(rank - first);
         }
         let mut parts: Vec<(String, Vec<u32>)> = groups.into_iter().collect();
         parts.sort_by_key(|(doing, ranks)| (doing == "have exited", ranks[0]));
-        let count = self.count;
         let parts = parts.iter().map(|(doing, ranks)| format!("{} {doing} ({})", ranks.len(), spans(ranks)));
-        let [x, y, z] = self.index;
+        let [x, y, z] = self.index_of(first);
         format!("block ({x}, {y}, {z}) cannot go on; of {count} threads, {}", parts.collect::<Vec<_>>().join("; "))
     }
 
@@ -161,6 +172,7 @@ impl Block {
             // SAFETY: a string literal of the kernel.
             Some(m) => {
                 let missing = m.mask & !m.arrived;
+                let warp = warp % self.cluster.each.div_ceil(32);
                 let missing: Vec<u32> = (0..32).filter(|l| missing >> l & 1 == 1).map(|l| warp * 32 + l).collect();
                 let what = unsafe { abi::text(m.what) };
                 format!("wait in {what} (mask {:#010x}) for {}", m.mask, spans(&missing))

@@ -68,16 +68,20 @@ pub(super) struct Warpgroups {
     /// Registers of a thread of each warpgroup.
     registers: Vec<u32>,
     given: u32,
+    /// Warpgroups of each block of the cluster.
+    each: usize,
 }
 
 impl Warpgroups {
-    pub(super) fn begin(&mut self, threads: usize) {
+    /// A block of so many threads begins, or a cluster that has so many in all, and `each` of its blocks.
+    pub(super) fn begin(&mut self, threads: usize, each: u32) {
         self.convoys.clear();
         self.queues.clear();
         self.queues.resize_with(threads.div_ceil(32), Queue::default);
         self.sums.iter_mut().for_each(Vec::clear);
         self.sums.resize_with(self.sums.len().max(threads), Vec::new);
-        self.given = (REGISTERS / (threads as u32).next_multiple_of(128) / 8 * 8).min(255);
+        self.given = (REGISTERS / each.next_multiple_of(128) / 8 * 8).min(255);
+        self.each = each.div_ceil(128) as usize;
         self.registers.clear();
         self.registers.resize(threads.div_ceil(128), self.given);
     }
@@ -87,8 +91,10 @@ impl Warpgroups {
         if let Some(warp) = self.queues.iter().position(|q| !q.open.is_empty() || !q.groups.is_empty()) {
             return Some(format!("the block ends, and warp {warp} has not waited for its products"));
         }
-        let (all, most) = (self.registers.iter().sum::<u32>() * 128, self.given * 128 * self.registers.len() as u32);
-        (all > most).then(|| format!("setmaxnreg: the warpgroups want {all} registers of the block's {most}"))
+        self.registers.chunks(self.each.max(1)).find_map(|block| {
+            let (all, most) = (block.iter().sum::<u32>() * 128, self.given * 128 * block.len() as u32);
+            (all > most).then(|| format!("setmaxnreg: the warpgroups want {all} registers of the block's {most}"))
+        })
     }
 
     /// Where a thread waits for others of its warp or warpgroup: what for, and for whom.
@@ -181,13 +187,14 @@ impl Block {
         let [a_turned, b_turned] = transposed.map(|t| t != 0);
         let descriptors = [Descriptor::read(a, a_turned), Descriptor::read(right, b_turned)];
         let fault = |why: String| (first, format!("wgmma.mma_async: {why}"));
+        let rank = b.cluster.rank(first) as usize;
         let mut granules = Vec::new();
         let factors = [("a", LINES, a_turned), ("b", columns, b_turned)];
         for (descriptor, (name, lines, turned)) in descriptors.iter().zip(factors) {
             descriptor.check(lines).map_err(|why| fault(format!("{name}: {why}")))?;
             let begin = granules.len();
             for at in descriptor.units(lines) {
-                let offset = b.shared.unwindow(at).and_then(|at| b.shared.offset(at));
+                let offset = b.shared.unwindow(at, rank).and_then(|at| b.shared.offset(at));
                 let offset = offset.ok_or_else(|| fault(format!("{name}: reads beyond the shared memory, {at:#x}")))?;
                 granules.push((offset / GRANULE) as u32);
             }
@@ -217,7 +224,7 @@ impl Block {
         };
         let factors = || {
             let [a, b_] = descriptors;
-            [a, b_].into_iter().zip([LINES, columns]).map(|(d, n)| d.gather(n, &b.shared)).collect::<Vec<_>>()
+            [a, b_].into_iter().zip([LINES, columns]).map(|(d, n)| d.gather(n, &b.shared, rank)).collect::<Vec<_>>()
         };
         let early = (!late).then(|| <[Vec<f32>; 2]>::try_from(factors()).unwrap_or_default());
         for (i, m) in all.iter().enumerate() {
@@ -287,7 +294,8 @@ impl Block {
         let [left, right] = match &product.early {
             Some(factors) => factors,
             None => {
-                late = [descriptors[0].gather(LINES, &b.shared), descriptors[1].gather(columns, &b.shared)];
+                let rank = b.cluster.rank(32 * warp as u32) as usize;
+                late = [descriptors[0].gather(LINES, &b.shared, rank), descriptors[1].gather(columns, &b.shared, rank)];
                 &late
             }
         };

@@ -91,9 +91,9 @@ impl Launch {
     }
 
     /// Errors beyond the limits that every GPU has, and `most` bytes of shared memory, for a kernel declared for blocks
-    /// of at most `max_threads`.
+    /// of at most `max_threads`, and for clusters of `cluster` blocks.
     #[allow(dead_code)] // a GPU has them itself
-    pub(crate) fn check(&self, max_threads: u32, most: usize) -> std::result::Result<(), String> {
+    pub(crate) fn check(&self, max_threads: u32, cluster: u32, most: usize) -> std::result::Result<(), String> {
         let &Launch { grid, threads, shared, .. } = self;
         if grid.contains(&0) || threads == 0 {
             return Err("no dimension of the grid may be zero, nor may a block have no threads".into());
@@ -106,6 +106,11 @@ impl Launch {
         }
         if threads > max_threads {
             return Err(format!("the kernel is declared for blocks of at most {max_threads} threads"));
+        }
+        if !grid[0].is_multiple_of(cluster) {
+            return Err(format!(
+                "the kernel is for clusters of {cluster} blocks along x, of which a grid has whole ones"
+            ));
         }
         if shared as usize > most {
             return Err(format!("a block has at most {most} bytes of shared memory"));

@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use super::arguments::Ptr;
-pub use super::hopper::Hopper;
+pub use super::hopper::{Asked, Hopper};
 pub use buffer::GpuBuffer;
 pub(crate) use driver::{Command, Driver, Replay, prepared};
 pub use launch::{Field, KernelParams, Launch};

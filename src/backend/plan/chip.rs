@@ -31,6 +31,10 @@ impl Chip {
 
 /// Multiprocessors: data sheet.
 pub(super) const MULTIPROCESSORS: f64 = 132.0;
+/// Those that clusters of two blocks run on, each block alone on one: estimate, all. A cluster runs within one of the
+/// chip's clusters of multiprocessors (GPC), and these are enabled in pairs, so that none should have an odd number. A
+/// driver says how many there are (`cuOccupancyMaxActiveClusters`); where it says fewer, rounds of tiles take longer.
+pub(super) const CLUSTERED: f64 = 132.0;
 /// Schedulers of a multiprocessor, each of which issues one instruction of a warp a cycle: data sheet.
 pub(super) const SCHEDULERS: f64 = 4.0;
 /// Cycles a second: what the data sheet's 989.4 TFLOP/s of dense bf16 are, at 4,096 operations a multiprocessor and

@@ -41,7 +41,7 @@ pub use predict::{Cost, Kind, Limit, Prediction};
 pub use work::{Unit, Work};
 
 use super::gpu::{Command, Driver, Field, Gpu, Hopper, Launch, Replay, prepared};
-use super::hopper::asks_for_weight_gradients;
+use super::hopper::Asked;
 use super::kernels;
 use super::shared_memory::most;
 use super::tensor_map::{Boxes, Plain, TensorMap};
@@ -61,14 +61,14 @@ impl Planner {
     }
 
     /// The same with the memory of a chip, and told what that one is: by the kernels for Hopper, which all of them are,
-    /// with [`Hopper::weight_gradients`] if `VERIDICAL_HOPPER_WEIGHTS` asks a GPU for them.
+    /// and by what a GPU would be asked for besides (`VERIDICAL_HOPPER_WEIGHTS`, `VERIDICAL_HOPPER_CLUSTERS`).
     pub fn of(chip: &Chip) -> Planner {
-        Self::with(chip, asks_for_weight_gradients())
+        Self::with(chip, Asked::by_environment())
     }
 
-    /// The same with or without [`Hopper::weight_gradients`].
-    pub fn with(chip: &Chip, weight_gradients: bool) -> Planner {
-        let hopper = Some(Hopper { multiprocessors: chip::MULTIPROCESSORS as u32, weight_gradients });
+    /// The same with what is asked for.
+    pub fn with(chip: &Chip, asked: Asked) -> Planner {
+        let hopper = Some(Hopper { multiprocessors: chip::MULTIPROCESSORS as u32, asked });
         Self::over(Beneath::Nothing { memory: chip.memory, hopper })
     }
 
@@ -252,7 +252,7 @@ impl Driver for Noting {
     fn launch(&self, launch: &Launch, params: &[u8], layout: &'static [Field]) -> Result<()> {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
         let kernel = kernels::find(launch.kernel).ok_or_else(|| error("there is no kernel of this name".into()))?;
-        launch.check(u32::MAX, most(self.hopper().is_some())).map_err(error)?;
+        launch.check(u32::MAX, kernel.cluster, most(self.hopper().is_some())).map_err(error)?;
         let buffers = locked(&self.log).buffers(params, layout);
         self.note(Event::Launch(Started::new(*launch, kernel.params, params.into(), layout, buffers)));
         self.device().map_or(Ok(()), |device| device.launch(launch, params, layout))

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::chip::{
-    ALONE, CACHE, CLOCK, COPIED, Chip, FMA_CYCLES, HOST_CHANGED, HOST_COPIED, HOST_GATHERED, HOST_LAUNCH, HOST_PAIR,
-    HOST_PREPARED, HOST_REPLAY, HOST_WAIT, ISSUED, MMA_CYCLES, MMA_REACHED, MMA_SYNC, MULTIPROCESSORS, ONE_BLOCK,
-    SCHEDULERS, START, START_IN_GRAPH, WGMMA_REACHED,
+    ALONE, CACHE, CLOCK, CLUSTERED, COPIED, Chip, FMA_CYCLES, HOST_CHANGED, HOST_COPIED, HOST_GATHERED, HOST_LAUNCH,
+    HOST_PAIR, HOST_PREPARED, HOST_REPLAY, HOST_WAIT, ISSUED, MMA_CYCLES, MMA_REACHED, MMA_SYNC, MULTIPROCESSORS,
+    ONE_BLOCK, SCHEDULERS, START, START_IN_GRAPH, WGMMA_REACHED,
 };
 use super::events::{Event, Plan, Started};
 use super::work::{Unit, Work};
@@ -55,9 +55,10 @@ impl Cost {
     pub fn of(work: &Work, chip: &Chip) -> Cost {
         let blocks = work.blocks.max(1.0);
         let product = work.multiplications > 0.0;
+        let running = if work.clustered { CLUSTERED } else { MULTIPROCESSORS };
         // The multiprocessors with most blocks are done last, and meanwhile the others have nothing to do.
-        let rounds = (blocks / MULTIPROCESSORS).ceil();
-        let alone = if product && blocks <= MULTIPROCESSORS { ALONE } else { 1.0 };
+        let rounds = (blocks / running).ceil();
+        let alone = if product && blocks <= running { ALONE } else { 1.0 };
         let busy = blocks / (rounds * MULTIPROCESSORS) * alone;
         let cycles = MULTIPROCESSORS * SCHEDULERS * CLOCK * busy;
 

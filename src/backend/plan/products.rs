@@ -111,44 +111,54 @@ pub(super) fn conv2d(launch: &Launch, p: &Conv2dParams) -> Work {
 }
 
 /// Tiles of 128 x 256 by `wgmma`, `steps` of 64 deep, which blocks that stay take one after another. What issues the
-/// multiplications has little else to do.
-fn hopper(tiles: f64, steps: f64) -> Work {
-    let (side, depth) = (128.0 * 256.0, steps * 64.0);
-    let cached = tiles * depth * (128.0 + 256.0) * 2.0;
-    Work { cached, blocks: tiles, multiplications: tiles * depth * side / MMA, unit: Unit::Wgmma, ..Work::default() }
+/// multiplications has little else to do. Two blocks of a cluster have tiles one below the other, and fetch the columns
+/// once for both.
+fn hopper(launch: &Launch, tiles: f64, steps: f64) -> Work {
+    let clustered = launch.kernel.contains("_hopper_cluster_");
+    let blocks = if clustered { 2.0 } else { 1.0 };
+    let (tiles, side, depth) = (blocks * tiles, 128.0 * 256.0, steps * 64.0);
+    Work {
+        cached: tiles * depth * (128.0 + 256.0 / blocks) * 2.0,
+        blocks: tiles,
+        clustered,
+        multiplications: tiles * depth * side / MMA,
+        unit: Unit::Wgmma,
+        ..Work::default()
+    }
 }
 
-pub(super) fn matmul_hopper(p: &MatmulHopperParams) -> Work {
+pub(super) fn matmul_hopper(launch: &Launch, p: &MatmulHopperParams) -> Work {
     let batch = f64::from(p.batch);
     let moved = elements(&[p.m, p.k]) + elements(&[p.k, p.n]) + elements(&[p.m, p.n]);
     Work {
         flops: 2.0 * batch * elements(&[p.m, p.n, p.k]),
         bytes: 2.0 * batch * moved,
-        ..hopper(batch * f64::from(p.batch_tiles), f64::from(p.k.div_ceil(64)))
+        ..hopper(launch, batch * f64::from(p.batch_tiles), f64::from(p.k.div_ceil(64)))
     }
 }
 
-pub(super) fn conv2d_hopper(p: &Conv2dHopperParams) -> Work {
+pub(super) fn conv2d_hopper(launch: &Launch, p: &Conv2dHopperParams) -> Work {
     // Of each tap all channels, 64 at a time.
     let (depth, channels) = (64 * p.steps, 64 * p.blocks.divisor);
     let moved = elements(&[p.m, channels]) + elements(&[p.n, depth]) + elements(&[p.m, p.n]);
     Work {
         flops: 2.0 * elements(&[p.m, p.n, depth]),
         bytes: 2.0 * moved,
-        ..hopper(f64::from(p.tiles), f64::from(p.steps))
+        ..hopper(launch, f64::from(p.tiles), f64::from(p.steps))
     }
 }
 
-pub(super) fn conv2d_weight_hopper(p: &Conv2dWeightHopperParams) -> Work {
+pub(super) fn conv2d_weight_hopper(launch: &Launch, p: &Conv2dWeightHopperParams) -> Work {
     // The depth is pixels of the result, the columns channels of each tap.
     let channels = 64 * p.blocks.divisor;
     let parts = f64::from(p.count);
     let sums = if p.parts.is_null() { 2.0 } else { 4.0 * parts };
+    let whole = hopper(launch, f64::from(p.tiles.divisor), f64::from(p.k.div_ceil(64)));
     Work {
         flops: 2.0 * elements(&[p.m, p.n, p.k]),
         bytes: 2.0 * elements(&[p.k, p.m + channels]) + sums * elements(&[p.m, p.n]),
-        blocks: parts * f64::from(p.tiles.divisor),
-        ..hopper(f64::from(p.tiles.divisor), f64::from(p.k.div_ceil(64)))
+        blocks: parts * whole.blocks,
+        ..whole
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Work {
     pub instructions: f64,
     /// Blocks.
     pub blocks: f64,
+    /// Whether they run in clusters.
+    pub clustered: bool,
     /// Whether the bytes are those of all buffers that the kernel was given, for want of something better.
     pub assumed: bool,
 }

@@ -50,7 +50,7 @@ pub(super) fn run(warp: &mut Warp, op: &Op, active: u32, machine: &mut Machine) 
             warpgroup::wait(warp, *most, machine)
         }
         Op::Registers(count) => {
-            machine.engines.check()?;
+            machine.own().engines.check()?;
             match count % 8 == 0 && (24..=256).contains(count) {
                 true => warp.whole(active),
                 false => Err(format!("{count} registers a thread")),

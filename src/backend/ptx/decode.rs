@@ -48,6 +48,7 @@ pub(super) fn decode(function: &Function, arrays: &HashMap<String, u64>) -> Resu
         shared_bytes: function.shared.size,
         local_bytes: function.local.size,
         max_threads: function.max_threads.unwrap_or(1024),
+        cluster: function.cluster.unwrap_or(1),
         texts: function.statements.iter().map(|s| s.text.clone()).collect(),
     })
 }

@@ -1,7 +1,8 @@
-//! What only Hopper has, from the text to [`Op`]: mbarriers, boxes of tensors, products of warpgroups.
+//! What only Hopper has, from the text to [`Op`]: mbarriers, boxes of tensors, products of warpgroups, clusters.
 
 use super::draft::Draft;
-use super::program::{Op, Space};
+use super::lanes::{Bits, Pure, lanes};
+use super::program::{Op, PEER, Space};
 use super::text::Operand;
 
 /// Adds the instruction if it is one of these.
@@ -22,6 +23,21 @@ pub(super) fn decode(draft: &mut Draft, parts: &[&str], operands: &[Operand]) ->
             let (place, bytes) = (draft.place(Space::Shared, place)?, Some(draft.read(bytes)?));
             draft.emit(Op::ArriveMbarrier { place, bytes });
         }
+        (["mbarrier", "arrive", "shared::cluster", "b64"], [Operand::Name(state), place]) if state == "_" => {
+            let place = draft.place(Space::Shared, place)?;
+            draft.emit(Op::ArriveRemotely { place });
+        }
+        // `mapa`: where a block of the cluster has what stands at an address here.
+        (["mapa", "shared::cluster", "u32"], [to, from @ ..]) => {
+            let to = draft.write(to)?;
+            draft.apply(
+                lanes!(|at: u32, rank: u32| (at % PEER as u32) | rank.wrapping_add(1).wrapping_mul(PEER as u32)),
+                to,
+                from,
+            )?;
+        }
+        (["barrier", "cluster", "arrive", "release", "aligned"], []) => draft.emit(Op::ArriveAtCluster),
+        (["barrier", "cluster", "wait", "acquire", "aligned"], []) => draft.emit(Op::WaitForCluster),
         (["mbarrier", "try_wait" | "test_wait", "parity", "shared" | "shared::cta", "b64"], [to, place, parity]) => {
             let (place, parity, to) = (draft.place(Space::Shared, place)?, draft.read(parity)?, draft.write(to)?);
             draft.emit(Op::TestMbarrier { to, place, parity });
@@ -37,15 +53,21 @@ pub(super) fn decode(draft: &mut Draft, parts: &[&str], operands: &[Operand]) ->
                 "global",
                 "tile",
                 "mbarrier::complete_tx::bytes",
+                multicast @ ..,
             ],
-            [to, Operand::Box(map, at), mbarrier],
+            [to, Operand::Box(map, at), mbarrier, mask @ ..],
         ) => {
             if axes.strip_suffix('d').and_then(|axes| axes.parse().ok()) != Some(at.len()) {
                 return Err("a box with another number of coordinates than its opcode says".into());
             }
             let (to, mbarrier) = (draft.place(Space::Shared, to)?, draft.place(Space::Shared, mbarrier)?);
             let (map, at) = (draft.read(map)?, draft.read_all(at)?);
-            draft.emit(Op::LoadBox { to, map, at, mbarrier });
+            let blocks = match (multicast, mask) {
+                ([], []) => None,
+                (["multicast::cluster"], [mask]) => Some(draft.read(mask)?),
+                _ => return Err("a box with other operands than its opcode says".into()),
+            };
+            draft.emit(Op::LoadBox { to, map, at, mbarrier, blocks });
         }
         (["wgmma", "fence", "sync", "aligned"], []) => draft.emit(Op::WarpgroupFence),
         (["wgmma", "commit_group", "sync", "aligned"], []) => draft.emit(Op::WarpgroupCommit),

@@ -187,6 +187,8 @@ fn special(name: &str) -> Option<Special> {
         "%ctaid" => Some(Special::Block(axis)),
         "%nctaid" => Some(Special::Blocks(axis)),
         "%laneid" => Some(Special::Lane),
+        "%cluster_ctarank" => Some(Special::Rank),
+        "%cluster_nctarank" => Some(Special::Ranks),
         _ => None,
     }
 }

@@ -18,6 +18,8 @@ struct Mbarrier {
 /// A box under way.
 #[derive(Debug, Clone)]
 pub(super) struct Flying {
+    /// To which block of the cluster.
+    pub(super) rank: usize,
     pub(super) to: u64,
     pub(super) map: Plain,
     pub(super) at: [i64; AXES],
@@ -28,17 +30,19 @@ pub(super) struct Flying {
 #[derive(Debug, Default)]
 pub(super) struct Engines {
     /// Whether the device is a Hopper.
-    pub(super) hopper: bool,
+    hopper: bool,
     mbarriers: BTreeMap<u64, Mbarrier>,
-    pub(super) flying: Vec<Flying>,
     /// Whether a phase was completed since that was asked.
     progress: bool,
 }
 
 impl Engines {
+    pub(super) fn of(hopper: bool) -> Engines {
+        Engines { hopper, ..Engines::default() }
+    }
+
     pub(super) fn begin(&mut self) {
         self.mbarriers.clear();
-        self.flying.clear();
     }
 
     /// Whether a phase was completed since the last call.
@@ -121,7 +125,7 @@ impl Engines {
 
     /// Errors if a block ends before everything that it has asked for is there.
     pub(super) fn end(&self) -> Result<(), String> {
-        if !self.flying.is_empty() || self.mbarriers.values().any(|m| m.transactions != 0) {
+        if self.mbarriers.values().any(|m| m.transactions != 0) {
             return Err(format!("the block ends before its boxes are there: {}", self.outstanding()));
         }
         Ok(())

@@ -1,20 +1,32 @@
 //! The memory that a block's threads see, one access at a time.
 
-use super::engines::Engines;
+use super::engines::{Engines, Flying};
 use super::memory::{Memory, POISON};
 use super::products::Issued;
-use super::program::{Program, Space, WINDOW};
+use super::program::{PEER, Program, Space, WINDOW};
 
 /// What a block has, but for its registers.
-pub(super) struct Machine<'a> {
-    pub(super) program: &'a Program,
-    pub(super) memory: &'a mut Memory,
-    pub(super) params: &'a mut [u8],
+pub(super) struct Own {
     pub(super) shared: Vec<u8>,
     /// Local memory of all threads, one after the other.
     local: Vec<u8>,
     pub(super) engines: Engines,
     pub(super) issued: Issued,
+    /// Whether all its warps have ended.
+    pub(super) ended: bool,
+}
+
+/// What the blocks that run together have.
+pub(super) struct Machine<'a> {
+    pub(super) program: &'a Program,
+    pub(super) memory: &'a mut Memory,
+    pub(super) params: &'a mut [u8],
+    /// One after the other.
+    pub(super) blocks: Vec<Own>,
+    /// The one whose turn it is.
+    pub(super) rank: usize,
+    /// Boxes under way.
+    pub(super) flying: Vec<Flying>,
 }
 
 impl<'a> Machine<'a> {
@@ -24,22 +36,51 @@ impl<'a> Machine<'a> {
         params: &'a mut [u8],
         threads: u32,
         dynamic: u32,
+        hopper: bool,
     ) -> Self {
         let shared = match dynamic {
             0 => program.shared_bytes,
             bytes => program.dynamic_begin() + u64::from(bytes),
         };
         let local = program.local_bytes * u64::from(threads.next_multiple_of(32));
-        let (shared, local) = (vec![POISON; shared as usize], vec![POISON; local as usize]);
-        Machine { program, memory, params, shared, local, engines: Engines::default(), issued: Issued::default() }
+        let own = || {
+            let (shared, local) = (vec![POISON; shared as usize], vec![POISON; local as usize]);
+            let engines = Engines::of(hopper);
+            Own { shared, local, engines, issued: Issued::default(), ended: false }
+        };
+        let blocks = (0..program.cluster).map(|_| own()).collect();
+        Machine { program, memory, params, blocks, rank: 0, flying: Vec::new() }
     }
 
     /// What nobody has written holds NaN.
     pub(super) fn poison(&mut self) {
-        self.shared.fill(POISON);
-        self.local.fill(POISON);
-        self.engines.begin();
-        self.issued.begin();
+        self.flying.clear();
+        for own in &mut self.blocks {
+            own.shared.fill(POISON);
+            own.local.fill(POISON);
+            own.engines.begin();
+            own.issued.begin();
+            own.ended = false;
+        }
+    }
+
+    /// The block whose turn it is.
+    pub(super) fn own(&mut self) -> &mut Own {
+        &mut self.blocks[self.rank]
+    }
+
+    /// The block that an address in the window of the cluster is of, and the address there. Errors if there is none, or
+    /// if it has ended.
+    pub(super) fn peer(&self, address: u64) -> Result<(usize, u64), String> {
+        let rank = match address / PEER {
+            0 => self.rank,
+            above => above as usize - 1,
+        };
+        match self.blocks.get(rank) {
+            None => Err(format!("{address:#x} is of block {rank} of a cluster of {}", self.blocks.len())),
+            Some(own) if own.ended => Err(format!("{address:#x} is of block {rank} of the cluster, which has ended")),
+            Some(_) => Ok((rank, address % PEER)),
+        }
     }
 
     /// `bytes` bytes that a thread accesses by one instruction. Errors if they are not there, or if the address is not
@@ -56,13 +97,14 @@ impl<'a> Machine<'a> {
         match space {
             Space::Global => self.memory.at(address, bytes),
             Space::Shared => {
-                let range = within("shared", self.shared.len(), 0, address)?;
-                Ok(&mut self.shared[range])
+                let shared = &mut self.blocks[self.rank].shared;
+                let range = within("shared", shared.len(), 0, address)?;
+                Ok(&mut shared[range])
             }
             Space::Local => {
                 let own = self.program.local_bytes;
                 let range = within("local", own as usize, own * u64::from(thread), address)?;
-                Ok(&mut self.local[range])
+                Ok(&mut self.blocks[self.rank].local[range])
             }
             Space::Param => {
                 let range = within("parameter", self.params.len(), 0, address)?;

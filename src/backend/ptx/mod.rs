@@ -40,7 +40,7 @@ mod warpgroup;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::gpu::{Driver, Field, Hopper, Launch};
+use crate::backend::gpu::{Asked, Driver, Field, Hopper, Launch};
 use crate::backend::tensor_map::{Boxes, Plain, TensorMap};
 use crate::backend::{kernels, shared_memory};
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ pub struct PtxModules {
     /// By the file's name without `.cu`.
     texts: Vec<(String, String)>,
     hopper: bool,
-    hopper_weights: bool,
+    asked: Asked,
 }
 
 impl PtxModules {
@@ -66,7 +66,7 @@ impl PtxModules {
             return Err(Error::Unavailable { device: "ptx".into(), why: why.into() });
         }
         let texts = kernels::PTX.iter().map(|&(file, text)| (file.into(), text.into())).collect();
-        Ok(PtxModules { texts, hopper: false, hopper_weights: false })
+        Ok(PtxModules { texts, ..PtxModules::default() })
     }
 
     /// One module, of a file of this name.
@@ -81,8 +81,13 @@ impl PtxModules {
     }
 
     /// The same modules, and with gradients of weights by a Hopper's own kernels, or by those for all GPUs.
-    pub fn hopper_weights(self, hopper_weights: bool) -> Self {
-        PtxModules { hopper_weights, ..self }
+    pub fn hopper_weights(self, weight_gradients: bool) -> Self {
+        PtxModules { asked: Asked { weight_gradients, ..self.asked }, ..self }
+    }
+
+    /// The same modules, and with a Hopper's tiles given to clusters of two blocks, or to single ones.
+    pub fn hopper_clusters(self, clusters: bool) -> Self {
+        PtxModules { asked: Asked { clusters, ..self.asked }, ..self }
     }
 
     /// The text of the module of `kernels/<file>.cu`, to be looked at or changed.
@@ -131,7 +136,7 @@ impl State {
         let read = |(file, text): &(String, String)| {
             Module::read(text).map_err(|why| Error::Driver { what: format!("the PTX of {file}.cu"), why })
         };
-        let hopper = Hopper { multiprocessors: 2, weight_gradients: modules.hopper_weights };
+        let hopper = Hopper { multiprocessors: 2, asked: modules.asked };
         let hopper = modules.hopper.then_some(hopper);
         let modules = modules.texts.iter().map(read).collect::<Result<_>>()?;
         Ok(State { memory: Memory::default(), modules, programs: HashMap::new(), arrays: HashMap::new(), hopper })
@@ -220,7 +225,8 @@ impl Driver for Interpreter {
         let error = |why: String| Error::Driver { what: launch.to_string(), why };
         let mut state = self.state();
         let program = state.program(launch.kernel).map_err(error)?;
-        launch.check(program.max_threads, shared_memory::most(state.hopper.is_some())).map_err(error)?;
+        let most = shared_memory::most(state.hopper.is_some());
+        launch.check(program.max_threads, program.cluster, most).map_err(error)?;
         if params.len() as u64 != program.param_bytes {
             let why = format!("a parameter struct of {} bytes; the kernel takes {}", params.len(), program.param_bytes);
             return Err(error(why));
@@ -228,8 +234,8 @@ impl Driver for Interpreter {
         STARTED.lock().unwrap_or_else(PoisonError::into_inner).insert(launch.kernel);
         let mut params = params.to_vec();
         let hopper = state.hopper.is_some();
-        let machine = &mut Machine::new(&program, &mut state.memory, &mut params, launch.threads, launch.shared);
-        machine.engines.hopper = hopper;
+        let State { memory, .. } = &mut *state;
+        let machine = &mut Machine::new(&program, memory, &mut params, launch.threads, launch.shared, hopper);
         grid::run(&program, launch, machine).map_err(error)
     }
 

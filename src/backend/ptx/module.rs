@@ -47,6 +47,8 @@ pub(super) struct Function {
     pub(super) local: Room,
     /// Threads of a block at most, as `.maxntid` or `.reqntid` say.
     pub(super) max_threads: Option<u32>,
+    /// Blocks of a cluster, as `.reqnctapercluster` says.
+    pub(super) cluster: Option<u32>,
     /// Registers: `%r` for all of `%r<12>`, single ones by their own name.
     pub(super) registers: Vec<String>,
     pub(super) statements: Vec<Statement>,
@@ -203,12 +205,19 @@ impl Function {
         loop {
             match reader.expect("`{`")? {
                 Token::Sign('{') => break,
-                Token::Word(".maxntid" | ".reqntid") => {
-                    let mut threads = whole(reader, "a number of threads")?;
+                Token::Word(word @ (".maxntid" | ".reqntid" | ".reqnctapercluster")) => {
+                    let along_x = whole(reader, "a number of threads or blocks")?;
+                    let mut all = along_x;
                     while reader.takes(',') {
-                        threads *= whole(reader, "a number of threads")?;
+                        all *= whole(reader, "a number of threads or blocks")?;
                     }
-                    self.max_threads = Some(threads as u32);
+                    match word {
+                        ".reqnctapercluster" if all != along_x => {
+                            return Err("clusters that are not along x, which are not known here".into());
+                        }
+                        ".reqnctapercluster" => self.cluster = Some(all as u32),
+                        _ => self.max_threads = Some(all as u32),
+                    }
                 }
                 _ => {} // how many blocks fit a multiprocessor, and the like
             }

@@ -40,6 +40,10 @@ pub(super) enum Special {
     Block(usize),
     Blocks(usize),
     Lane,
+    /// The number of a block in its cluster.
+    Rank,
+    /// How many blocks that has.
+    Ranks,
 }
 
 /// Which lane another is read from.
@@ -166,6 +170,13 @@ pub(super) enum Op {
         place: Place,
         bytes: Option<Slot>,
     },
+    /// An arrival at an mbarrier of any block of the cluster.
+    ArriveRemotely {
+        place: Place,
+    },
+    /// The barrier of the cluster: arriving there, and waiting for all others.
+    ArriveAtCluster,
+    WaitForCluster,
     /// Whether the phase of this parity is completed.
     TestMbarrier {
         to: Slot,
@@ -177,6 +188,8 @@ pub(super) enum Op {
         map: Slot,
         at: Vec<Slot>,
         mbarrier: Place,
+        /// Which blocks of the cluster it comes to, bit by bit.
+        blocks: Option<Slot>,
     },
     /// Orders registers before products of a warpgroup.
     WarpgroupFence,
@@ -221,11 +234,17 @@ pub(super) struct Program {
     pub(super) shared_bytes: u64,
     pub(super) local_bytes: u64,
     pub(super) max_threads: u32,
+    /// Blocks that run together.
+    pub(super) cluster: u32,
     /// The registers that products of warpgroups have their sums in.
     pub(super) sums: Vec<Vec<Slot>>,
     /// The statements as they stand in the text, for errors.
     pub(super) texts: Vec<String>,
 }
+
+/// Addresses of shared memory in the window of a cluster: those below are the own block's, and block r's begin at r + 1
+/// times this.
+pub(super) const PEER: u64 = 1 << 24;
 
 /// The launch's own shared memory begins at a multiple of this behind the static arrays.
 pub(super) const DYNAMIC_ALIGN: u64 = 1024;

@@ -17,6 +17,8 @@ pub(super) enum Pause {
     Barrier { id: u64, threads: Option<u64>, arrive: bool },
     /// Lanes have found that a phase of an mbarrier is not completed, and will ask again.
     Spin,
+    /// All lanes have arrived at the barrier of the cluster, or wait there.
+    Cluster { wait: bool },
 }
 
 impl Warp {
@@ -80,13 +82,19 @@ impl Warp {
                 let mut over = [0; 32];
                 for lane in lanes_of(active) {
                     let (at, parity) = (transfer::address(self, place, lane), self.register(*parity)[lane]);
-                    over[lane] = machine.engines.test(at, parity & 0xffff_ffff)?.into();
+                    over[lane] = machine.own().engines.test(at, parity & 0xffff_ffff)?.into();
                 }
                 self.set(*to, &over, active);
                 self.at += 1;
                 if lanes_of(active).any(|lane| over[lane] == 0) {
                     return Ok(Some(Pause::Spin));
                 }
+            }
+            Op::ArriveAtCluster | Op::WaitForCluster => {
+                machine.own().engines.check()?;
+                self.together(active)?;
+                self.at += 1;
+                return Ok(Some(Pause::Cluster { wait: matches!(op, Op::WaitForCluster) }));
             }
             Op::Trap => return Err("the kernel says that this must not be reached".into()),
             _ => {

@@ -22,16 +22,22 @@ pub(super) fn run(warp: &mut Warp, op: &Op, active: u32, machine: &mut Machine) 
         }),
         Op::MakeMbarrier { place, count } => each(active, |lane| {
             let count = warp.register(*count)[lane] & 0xffff_ffff;
-            machine.engines.make(address(warp, place, lane), count)
+            machine.own().engines.make(address(warp, place, lane), count)
         }),
         Op::ArriveMbarrier { place, bytes } => each(active, |lane| {
             let bytes = bytes.map_or(0, |bytes| warp.register(bytes)[lane] & 0xffff_ffff);
-            machine.engines.arrive(address(warp, place, lane), bytes)
+            machine.own().engines.arrive(address(warp, place, lane), bytes)
         }),
-        Op::LoadBox { to, map, at, mbarrier } => each(active, |lane| {
+        Op::ArriveRemotely { place } => each(active, |lane| {
+            machine.own().engines.check()?;
+            let (rank, at) = machine.peer(address(warp, place, lane) & 0xffff_ffff)?;
+            machine.blocks[rank].engines.arrive(at, 0)
+        }),
+        Op::LoadBox { to, map, at, mbarrier, blocks } => each(active, |lane| {
             let at: Vec<u64> = at.iter().map(|&slot| warp.register(slot)[lane]).collect();
             let (to, mbarrier) = (address(warp, to, lane), address(warp, mbarrier, lane));
-            boxes::load(machine, to, warp.register(*map)[lane], &at, mbarrier)
+            let blocks = blocks.map(|slot| warp.register(slot)[lane]);
+            boxes::load(machine, to, warp.register(*map)[lane], &at, mbarrier, blocks)
         }),
         Op::Commit => each(active, |lane| {
             warp.copies[lane].commit();

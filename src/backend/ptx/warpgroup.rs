@@ -42,7 +42,7 @@ pub(super) fn multiply(
     active: u32,
     machine: &mut Machine,
 ) -> Result<(), String> {
-    machine.engines.check()?;
+    machine.own().engines.check()?;
     warp.whole(active)?;
     let uniform = |slot: Slot| {
         let values = warp.register(slot);
@@ -52,7 +52,7 @@ pub(super) fn multiply(
     let (a, b, add) = ((uniform(a)?, a_transposed), (uniform(b)?, b_transposed), uniform(add)? & 1 == 1);
     // What the other warps of the warpgroup have issued in its place.
     let (group, number) = (warp.first as usize / 128, warp.products.issued);
-    let groups = &mut machine.issued.groups;
+    let groups = &mut machine.own().issued.groups;
     groups.resize_with(groups.len().max(group + 1), Vec::new);
     match groups[group].get(number) {
         Some(other) if *other != (a, b, slots.len(), add) => {
@@ -141,7 +141,8 @@ fn factor(factor: Factor, lines: std::ops::Range<usize>, machine: &Machine) -> R
             let mut steps = [0.0; 16];
             for (step, value) in steps.iter_mut().enumerate() {
                 let at = place(factor, line, step, machine)?;
-                *value = bf16::from_le_bytes([machine.shared[at], machine.shared[at + 1]]).to_f64();
+                let shared = &machine.blocks[machine.rank].shared;
+                *value = bf16::from_le_bytes([shared[at], shared[at + 1]]).to_f64();
             }
             Ok(steps)
         })
@@ -191,8 +192,9 @@ fn place((descriptor, transposed): Factor, line: usize, step: usize, machine: &M
         start + line / 8 * stride + line % 8 * 128 + 2 * step
     };
     let at = plain ^ (plain >> 7 & 7) << 4;
-    match at + 2 <= machine.shared.len() {
+    let size = machine.blocks[machine.rank].shared.len();
+    match at + 2 <= size {
         true => Ok(at),
-        false => Err(format!("a descriptor that leads to byte {at} of {} of shared memory", machine.shared.len())),
+        false => Err(format!("a descriptor that leads to byte {at} of {size} of shared memory")),
     }
 }

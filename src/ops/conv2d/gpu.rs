@@ -7,7 +7,7 @@ use crate::backend::params::Conv2dParams;
 use crate::error::Result;
 use crate::ops::kernel;
 use crate::ops::product::gpu::Tiling;
-use crate::ops::product::hopper::pays;
+use crate::ops::product::hopper::{Team, pays};
 use crate::ops::product::operands::{address, address_mut, is_wide, small};
 use crate::tensor::{DType, Tensor};
 
@@ -60,8 +60,8 @@ fn best(
 ) -> Result<()> {
     let sizes = pass.sizes(shape);
     match pays(gpu, result.dtype(), sizes) {
-        Some(hopper) if hopper::takes(gpu, pass, shape, image, weight)? => {
-            hopper::run(gpu, hopper, op, pass, shape, image, weight, bias, result)
+        Some(found) if hopper::takes(gpu, pass, shape, image, weight)? => {
+            hopper::run(gpu, Team::of(found, sizes), op, pass, shape, image, weight, bias, result)
         }
         _ => run(gpu, op, pass, shape, image, weight, bias, Tiling::of(sizes), result),
     }
@@ -77,7 +77,8 @@ pub fn weight_gradient(
 ) -> Result<()> {
     match hopper_weight::pays(gpu, dw.dtype(), shape) {
         Some((found, cut)) if hopper_weight::takes(gpu, shape, dy, x)? => {
-            hopper_weight::run(gpu, found, cut, op, shape, dy, x, dw)
+            let team = Team::of(found, Pass::WeightGradient.sizes(shape));
+            hopper_weight::run(gpu, team, cut, op, shape, dy, x, dw)
         }
         _ => {
             let tiling = Tiling::of(Pass::WeightGradient.sizes(shape));

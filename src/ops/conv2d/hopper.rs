@@ -4,11 +4,11 @@
 use super::pass::Pass;
 use crate::backend::convolution::Convolution;
 use crate::backend::divisor::Divisor;
-use crate::backend::gpu::{Gpu, Hopper, Launch};
+use crate::backend::gpu::{Gpu, Launch};
 use crate::backend::params::{Conv2dHopperParams, Conv2dTurnParams};
 use crate::backend::tensor_map::Boxes;
 use crate::error::Result;
-use crate::ops::product::hopper::{self, COLUMNS, DEPTH, ROWS};
+use crate::ops::product::hopper::{DEPTH, ROWS, Team};
 use crate::ops::product::operands::{address, is_wide, small};
 use crate::ops::start;
 use crate::tensor::{DType, Tensor};
@@ -72,7 +72,7 @@ pub fn takes(gpu: &Gpu, pass: Pass, shape: &Convolution, image: &Tensor, weight:
 /// The pass, which the kernel [takes].
 pub fn run(
     gpu: &Gpu,
-    hopper: Hopper,
+    team: Team,
     op: &'static str,
     pass: Pass,
     shape: &Convolution,
@@ -102,10 +102,11 @@ pub fn run(
         address: weight.ptr(gpu)?,
         extents: vec![sizes.k as u64, sizes.n as u64],
         strides: vec![2 * sizes.k as u64],
-        size: vec![DEPTH as u32, COLUMNS as u32],
+        size: vec![DEPTH as u32, team.columns() as u32],
         swizzled: true,
     };
-    let tiles = hopper::tiles(sizes);
+    let tiles = team.tiles(sizes);
+    number(team.blocks * tiles)?;
     let result_at = result.ptr_mut(gpu)?;
     let params = Conv2dHopperParams {
         image: gpu.tensor_map(&patches)?,
@@ -124,7 +125,8 @@ pub fn run(
         wide_result: is_wide(result_at, sizes.n, result.dtype()).into(),
         unused: [0; 14],
     };
-    start(gpu, &hopper::launch("conv2d_fwd_hopper_bf16", hopper, tiles), &params)
+    let kernels = ["conv2d_fwd_hopper_bf16", "conv2d_fwd_hopper_cluster_bf16"];
+    start(gpu, &team.launch(kernels, tiles), &params)
 }
 
 /// The weight `[out, kernel, kernel, in]` as `[in, kernel, kernel, out]` with its taps reversed: the gradient of the

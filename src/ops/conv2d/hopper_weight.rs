@@ -11,7 +11,7 @@ use crate::backend::tensor_map::Boxes;
 use crate::error::Result;
 use crate::ops::product::Sizes;
 use crate::ops::product::gpu::sum_parts;
-use crate::ops::product::hopper::{self, COLUMNS, DEPTH, FULL, LEAST, ROWS};
+use crate::ops::product::hopper::{self, COLUMNS, DEPTH, FULL, LEAST, ROWS, Team};
 use crate::ops::product::operands::{address_mut, is_wide, small};
 use crate::ops::start;
 use crate::tensor::{DType, Tensor};
@@ -69,7 +69,7 @@ impl Cut {
 /// The GPU and how the depth is cut, if it is a Hopper that makes gradients of weights so, and this one is worth its
 /// large tiles. Depends on device and sizes alone, and so do the bits of the result.
 pub fn pays(gpu: &Gpu, dtype: DType, shape: &Convolution) -> Option<(Hopper, Cut)> {
-    let found = gpu.hopper().filter(|hopper| hopper.weight_gradients && dtype == DType::BF16)?;
+    let found = gpu.hopper().filter(|hopper| hopper.asked.weight_gradients && dtype == DType::BF16)?;
     let sizes = Pass::WeightGradient.sizes(shape);
     let cut = Cut::of(sizes);
     (sizes.k > 0 && hopper::tiles(sizes) * cut.parts >= LEAST && hopper::fill(sizes) >= FULL).then_some((found, cut))
@@ -89,7 +89,7 @@ pub fn takes(gpu: &Gpu, shape: &Convolution, dy: &Tensor, x: &Tensor) -> Result<
 /// The gradient, which the kernel [takes].
 pub fn run(
     gpu: &Gpu,
-    found: Hopper,
+    team: Team,
     cut: Cut,
     op: &'static str,
     shape: &Convolution,
@@ -115,7 +115,7 @@ pub fn run(
         size: vec![BLOCK as u32, DEPTH as u32],
         swizzled: true,
     };
-    let tiles = hopper::tiles(sizes);
+    let tiles = team.tiles(sizes);
     let Cut { parts: count, steps: steps_per_part } = cut;
     let parts = [1, count, sizes.m, sizes.n];
     let mut parts = (count > 1).then(|| Tensor::empty(parts, DType::F32, &dw.device())).transpose()?;
@@ -141,8 +141,9 @@ pub fn run(
     };
     // The pixel from which the last step begins is counted in 32 bits.
     number(sizes.k.next_multiple_of(DEPTH))?;
-    number(tiles * count)?;
-    start(gpu, &hopper::launch("conv2d_bwd_weight_hopper_bf16", found, tiles * count), &params)?;
+    number(team.blocks * tiles * count)?;
+    let kernels = ["conv2d_bwd_weight_hopper_bf16", "conv2d_bwd_weight_hopper_cluster_bf16"];
+    start(gpu, &team.launch(kernels, tiles * count), &params)?;
     match parts {
         Some(parts) => sum_parts(gpu, op, &parts, None, dw),
         None => Ok(()),

@@ -5,8 +5,10 @@ use super::hopper_weight::{self, Cut};
 use super::pass::Pass;
 use super::{gpu, hopper};
 use crate::backend::convolution::Convolution;
+use crate::backend::gpu::Gpu;
 use crate::ops::product::gpu::Tiling;
-use crate::ops::product::tests::{gpus, hoppers, tensor, whole};
+use crate::ops::product::hopper::Team;
+use crate::ops::product::tests::{gpus, hoppers, is_to_pair, tensor, whole};
 use crate::tensor::{DType, Device, Tensor};
 
 #[test]
@@ -104,7 +106,15 @@ fn plain(pass: Pass, s: &Convolution, from: &[f32], w: &[f32], bias: &[f32]) -> 
     result
 }
 
-/// By the kernel for Hopper, by that for all GPUs, and in plain loops: the same, bit for bit.
+/// One block for a tile, and two where they are to be tried.
+fn teams(gpu: &Gpu) -> Vec<Team> {
+    let found = gpu.hopper().unwrap();
+    let teams = [Team::alone(found), Team::pair(found)];
+    teams.into_iter().take(if is_to_pair(gpu) { 2 } else { 1 }).collect()
+}
+
+/// By the kernel for Hopper, of single blocks and of clusters, by that for all GPUs, and in plain loops: the same, bit
+/// for bit.
 #[test]
 fn boxes_make_the_same_convolutions() {
     let shape = |batch, height, width, inputs, outputs, kernel, padding| Convolution {
@@ -149,10 +159,11 @@ fn boxes_make_the_same_convolutions() {
                     continue;
                 }
                 taken += 1;
-                let mut y = Tensor::empty(out_shape, DType::BF16, device).unwrap();
-                let found = gpu.hopper().unwrap();
-                hopper::run(gpu, found, "conv2d", pass, &s, &from, &w, Some(&bias), &mut y).unwrap();
-                assert!(y.to_f64().unwrap() == expected, "{pass:?} {s:?} on {device}: by wgmma");
+                for team in teams(gpu) {
+                    let mut y = Tensor::empty(out_shape, DType::BF16, device).unwrap();
+                    hopper::run(gpu, team, "conv2d", pass, &s, &from, &w, Some(&bias), &mut y).unwrap();
+                    assert!(y.to_f64().unwrap() == expected, "{pass:?} {s:?} on {device}: by wgmma, {team:?}");
+                }
                 let tiling = Tiling::cut(true, pass.sizes(&s).k, 1);
                 let mut y = Tensor::empty(out_shape, DType::BF16, device).unwrap();
                 run(gpu, "conv2d", pass, &s, &from, &w, Some(&bias), tiling, &mut y).unwrap();
@@ -230,14 +241,15 @@ fn asked(every_order: bool) -> Vec<Device> {
         gpus.push(Device::ptx_of(&modules.hopper(true).hopper_weights(true)).unwrap());
     }
     let is_asked = |device: &Device| match device {
-        Device::Gpu(gpu) => gpu.hopper().is_some_and(|hopper| hopper.weight_gradients),
+        Device::Gpu(gpu) => gpu.hopper().is_some_and(|hopper| hopper.asked.weight_gradients),
         Device::Cpu => false,
     };
     gpus.extend(Device::cuda(0).ok().filter(is_asked));
     gpus
 }
 
-/// By the kernel for Hopper, whole and in parts, by that for all GPUs, and in plain loops: the same, bit for bit.
+/// By the kernel for Hopper, whole and in parts, of single blocks and of clusters, by that for all GPUs, and in plain
+/// loops: the same, bit for bit.
 #[test]
 fn boxes_make_the_same_gradients_of_weights() {
     let gpus = asked(true);
@@ -268,10 +280,11 @@ fn boxes_make_the_same_gradients_of_weights() {
             assert!(hopper_weight::takes(gpu, &s, &dy, &x).unwrap(), "{s:?}");
             let empty = || Tensor::empty([s.outputs, s.kernel, s.kernel, s.inputs], DType::BF16, device).unwrap();
             let steps = s.out_pixels().div_ceil(64);
-            for cut in [Cut::new(steps, 1), Cut::new(steps, parts)] {
+            let cuts = [Cut::new(steps, 1), Cut::new(steps, parts)];
+            for (cut, team) in cuts.into_iter().flat_map(|cut| teams(gpu).into_iter().map(move |team| (cut, team))) {
                 let mut dw = empty();
-                hopper_weight::run(gpu, gpu.hopper().unwrap(), cut, "conv2d", &s, &dy, &x, &mut dw).unwrap();
-                assert!(dw.to_f64().unwrap() == expected, "{s:?} {cut:?} on {device}: by wgmma");
+                hopper_weight::run(gpu, team, cut, "conv2d", &s, &dy, &x, &mut dw).unwrap();
+                assert!(dw.to_f64().unwrap() == expected, "{s:?} {cut:?} on {device}: by wgmma, {team:?}");
             }
             let tiling = Tiling::cut(true, s.out_pixels(), 1);
             let mut dw = empty();
@@ -306,7 +319,7 @@ fn gradients_of_weights_are_given_to_warpgroups_where_that_is_asked_for() {
     }
     for device in hoppers() {
         let Device::Gpu(gpu) = &device else { panic!("{device} is no GPU") };
-        let is_asked = gpu.hopper().is_some_and(|hopper| hopper.weight_gradients);
+        let is_asked = gpu.hopper().is_some_and(|hopper| hopper.asked.weight_gradients);
         assert_eq!(hopper_weight::pays(gpu, DType::BF16, &large).is_some(), is_asked);
     }
 }

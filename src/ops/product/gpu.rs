@@ -99,7 +99,9 @@ pub fn product(
         return few::product(gpu, op, a, b, bias, sizes, y);
     }
     match hopper::pays(gpu, y.dtype(), sizes) {
-        Some(found) if hopper::takes(gpu, a, b, sizes)? => hopper::product(gpu, found, op, a, b, bias, sizes, y),
+        Some(found) if hopper::takes(gpu, a, b, sizes)? => {
+            hopper::product(gpu, hopper::Team::of(found, sizes), op, a, b, bias, sizes, y)
+        }
         _ => product_in(gpu, op, a, b, bias, sizes, Tiling::of(sizes), y),
     }
 }

@@ -24,14 +24,66 @@ pub const LEAST: usize = 66;
 /// Percent of its tiles that a product has to fill.
 pub const FULL: usize = 80;
 
-pub fn tiles(Sizes { batch, m, n, .. }: Sizes) -> usize {
-    m.div_ceil(ROWS) * n.div_ceil(COLUMNS) * batch
+pub fn tiles(sizes: Sizes) -> usize {
+    tiles_of(ROWS, sizes)
+}
+
+fn tiles_of(rows: usize, Sizes { batch, m, n, .. }: Sizes) -> usize {
+    m.div_ceil(rows) * n.div_ceil(COLUMNS) * batch
 }
 
 /// Percent of its tiles that a product fills.
 pub fn fill(sizes: Sizes) -> usize {
+    fill_of(ROWS, sizes)
+}
+
+fn fill_of(rows: usize, sizes: Sizes) -> usize {
     let Sizes { batch, m, n, .. } = sizes;
-    (100 * batch * m * n).checked_div(tiles(sizes) * ROWS * COLUMNS).unwrap_or(0)
+    (100 * batch * m * n).checked_div(tiles_of(rows, sizes) * rows * COLUMNS).unwrap_or(0)
+}
+
+/// The blocks that make tiles together: one alone, or two, which are a cluster. Each of two has its own rows, and they
+/// load the right factor for both, a half each: two thirds of what single ones fetch. What comes of it is the same, bit
+/// for bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Team {
+    pub blocks: usize,
+    /// How many teams run side by side.
+    teams: usize,
+}
+
+impl Team {
+    pub fn alone(hopper: Hopper) -> Team {
+        Team { blocks: 1, teams: hopper.multiprocessors as usize }
+    }
+
+    pub fn pair(hopper: Hopper) -> Team {
+        Team { blocks: 2, teams: (hopper.multiprocessors as usize / 2).max(1) }
+    }
+
+    /// The one for a product: two, if the GPU is asked to, and the product fills tiles of twice as many rows.
+    pub fn of(hopper: Hopper, sizes: Sizes) -> Team {
+        match hopper.asked.clusters && fill_of(2 * ROWS, sizes) >= FULL {
+            true => Team::pair(hopper),
+            false => Team::alone(hopper),
+        }
+    }
+
+    /// How many tiles the team's are, each as many rows of tiles high as it has blocks.
+    pub fn tiles(self, sizes: Sizes) -> usize {
+        tiles_of(self.blocks * ROWS, sizes)
+    }
+
+    /// Columns that a block loads of the right factor.
+    pub fn columns(self) -> usize {
+        COLUMNS / self.blocks
+    }
+
+    /// As many blocks as run side by side, or fewer, if tiles are, by the kernel for one block or that for two.
+    pub fn launch(self, [alone, pair]: [&'static str; 2], tiles: usize) -> Launch {
+        let blocks = (self.blocks * tiles.min(self.teams)) as u32;
+        Launch::blocks(if self.blocks == 1 { alone } else { pair }, [blocks, 1, 1], THREADS).shared(SHARED)
+    }
 }
 
 /// The GPU, if it is a Hopper and a product of these sizes is worth its large tiles. Depends on device and sizes alone,
@@ -48,16 +100,10 @@ pub fn takes(gpu: &Gpu, a: &Factor, b: &Factor, sizes: Sizes) -> Result<bool> {
     Ok(layout && wide(a)? && wide(b)?)
 }
 
-/// As many blocks as run side by side, or tiles, if these are fewer.
-pub fn launch(kernel: &'static str, hopper: Hopper, tiles: usize) -> Launch {
-    let blocks = tiles.min(hopper.multiprocessors as usize) as u32;
-    Launch::blocks(kernel, [blocks, 1, 1], THREADS).shared(SHARED)
-}
-
 /// The product, which the kernel [takes], of something.
 pub fn product(
     gpu: &Gpu,
-    hopper: Hopper,
+    team: Team,
     op: &'static str,
     a: &Factor,
     b: &Factor,
@@ -76,11 +122,11 @@ pub fn product(
         })
     };
     let y_at = y.ptr_mut(gpu)?;
-    let tiles = tiles(sizes);
-    small(op, tiles)?;
+    let tiles = team.tiles(sizes);
+    small(op, team.blocks * tiles)?;
     let params = MatmulHopperParams {
         a: map(a, m, ROWS)?,
-        b: map(b, n, COLUMNS)?,
+        b: map(b, n, team.columns())?,
         bias: address(gpu, bias)?,
         y: y_at,
         m: small(op, m)?,
@@ -91,5 +137,6 @@ pub fn product(
         wide_y: is_wide(y_at, n, y.dtype()).into(),
         unused: [0; 6],
     };
-    start(gpu, &launch("matmul_fwd_nt_hopper_bf16", hopper, tiles), &params)
+    let kernels = ["matmul_fwd_nt_hopper_bf16", "matmul_fwd_nt_hopper_cluster_bf16"];
+    start(gpu, &team.launch(kernels, tiles), &params)
 }

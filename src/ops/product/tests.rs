@@ -3,7 +3,9 @@
 use half::bf16;
 
 use super::gpu::{Tiling, product_in};
-use super::{Factor, Sizes, few, hopper, product};
+use super::hopper::{self, Team};
+use super::{Factor, Sizes, few, product};
+use crate::backend::gpu::{Asked, Gpu, Hopper};
 use crate::tensor::{DType, Device, Tensor};
 
 /// Whole numbers from -2 to 2, in a fixed muddle.
@@ -68,7 +70,8 @@ pub fn hoppers() -> Vec<Device> {
     gpus
 }
 
-/// By the kernel for Hopper, by that for all GPUs, and by the CPU: the same, bit for bit.
+/// By the kernel for Hopper, of single blocks and of clusters, by that for all GPUs, and by the CPU: the same, bit for
+/// bit.
 #[test]
 fn products_of_warpgroups_are_exact() {
     for device in hoppers() {
@@ -83,6 +86,11 @@ fn products_of_warpgroups_are_exact() {
             // Columns that no row is 16 bytes of, and more stages than there are.
             (1, 70, 61, 640, true),
             (3, 128, 256, 320, false),
+            // Three rows of tiles, of which the fourth's block has nothing to store, and two columns; the second half
+            // of a column that has none; several tiles for each cluster.
+            (1, 384, 512, 64, true),
+            (1, 260, 130, 200, true),
+            (2, 256, 264, 72, false),
         ] {
             let sizes = Sizes { batch, m, n, k };
             let run = |device: &Device, how: usize| {
@@ -96,17 +104,62 @@ fn products_of_warpgroups_are_exact() {
                     1 => product_in(gpu, "matmul", &a, &b, bias, sizes, Tiling::cut(true, k, 1), &mut y).unwrap(),
                     _ => {
                         assert!(hopper::takes(gpu, &a, &b, sizes).unwrap());
-                        hopper::product(gpu, found, "matmul", &a, &b, bias, sizes, &mut y).unwrap();
+                        let team = if how == 2 { Team::alone(found) } else { Team::pair(found) };
+                        hopper::product(gpu, team, "matmul", &a, &b, bias, sizes, &mut y).unwrap();
                     }
                 }
                 y
             };
             let expected = run(&Device::Cpu, 0).to_f64().unwrap();
             let wrong = |y: Tensor| y.to_f64().unwrap().iter().zip(&expected).position(|(a, b)| a != b);
-            for how in [1, 2] {
+            for how in (1..).take(if is_to_pair(gpu) { 3 } else { 2 }) {
                 assert_eq!(wrong(run(&device, how)), None, "{batch}x{m}x{n}x{k} on {device}, way {how}");
             }
         }
+    }
+}
+
+/// Whether clusters are tried on a device: on a GPU only where it is asked for them.
+pub fn is_to_pair(gpu: &Gpu) -> bool {
+    let is_cuda = matches!(Device::cuda(0), Ok(Device::Gpu(cuda)) if cuda.same(gpu));
+    !is_cuda || gpu.hopper().is_some_and(|hopper| hopper.asked.clusters)
+}
+
+/// Clusters take what fills tiles of two rows, where they are asked for.
+#[test]
+fn tiles_are_given_to_clusters_where_that_is_asked_for() {
+    let hopper = |clusters| Hopper { multiprocessors: 132, asked: Asked { clusters, ..Asked::default() } };
+    let of = |clusters, m, n| {
+        let sizes = Sizes { batch: 1, m, n, k: 64 };
+        let team = Team::of(hopper(clusters), sizes);
+        (team.blocks, team.tiles(sizes), team.launch(["alone", "pair"], team.tiles(sizes)).grid[0])
+    };
+    assert_eq!(of(false, 1 << 17, 256), (1, 1024, 132));
+    assert_eq!(of(true, 1 << 17, 256), (2, 512, 132));
+    // One row of tiles, and three, would leave a block without anything to do; seven are seven of eight.
+    assert_eq!([1, 3, 7].map(|rows| of(true, 128 * rows, 1 << 14)), [(1, 64, 64), (1, 192, 132), (2, 256, 132)]);
+    // One multiprocessor too many for clusters.
+    let odd = Hopper { multiprocessors: 3, ..hopper(true) };
+    assert_eq!(Team::pair(odd).launch(["alone", "pair"], 9), Team::pair(odd).launch(["alone", "pair"], 1));
+    assert_eq!(Team::pair(odd).launch(["alone", "pair"], 9).grid, [2, 1, 1]);
+    #[cfg(feature = "emulator")]
+    {
+        use crate::backend::EmulatorOptions;
+        use crate::backend::plan::Planner;
+        let product = |clusters| {
+            let options = EmulatorOptions::default().races(false).hopper(true).hopper_clusters(clusters);
+            let planner = Planner::watching(&Gpu::emulator(options).unwrap());
+            let device = Device::Gpu(planner.gpu().clone());
+            let a = tensor(&whole(66 * 128 * 64, 1), &[66 * 128, 64], DType::BF16, &device);
+            let b = tensor(&whole(256 * 64, 2), &[256, 64], DType::BF16, &device);
+            let y = crate::ops::matmul_transposed(a, false, b, true).unwrap().value().to_f64().unwrap();
+            let started: Vec<&str> = planner.take().launches().map(|started| started.launch().kernel).collect();
+            (y, started)
+        };
+        let ((single, by_one), (paired, by_two)) = (product(false), product(true));
+        assert!(single == paired);
+        assert_eq!(by_one, ["matmul_fwd_nt_hopper_bf16"]);
+        assert_eq!(by_two, ["matmul_fwd_nt_hopper_cluster_bf16"]);
     }
 }
 

@@ -95,7 +95,7 @@ pub fn arithmetic(device: &Device) -> String {
             format!("cpu {}{}{products}", Isa::current(), if winograd_is_allowed() { " winograd" } else { "" })
         }
         // Other kernels, which sum in another order.
-        Device::Gpu(gpu) if gpu.hopper().is_some_and(|hopper| hopper.weight_gradients) => {
+        Device::Gpu(gpu) if gpu.hopper().is_some_and(|hopper| hopper.asked.weight_gradients) => {
             format!("{device} with VERIDICAL_HOPPER_WEIGHTS")
         }
         other => other.to_string(),
