@@ -185,7 +185,9 @@ fn a_prediction_is_made_with_the_kernels_that_are_asked_for() {
     let words = [(None, false), (Some("off"), false), (Some("yes"), false), (Some("on"), true)];
     for (which, word, asked) in words.into_iter().flat_map(|(word, asked)| [(0, word, asked), (1, word, asked)]) {
         let mut command = super::command(&[&args[..], &["--batch", "64"]].concat());
-        variables.iter().for_each(|variable| drop(command.env_remove(variable)));
+        for variable in variables {
+            command.env_remove(variable);
+        }
         let output = command.envs(word.map(|word| (variables[which], word))).output().unwrap();
         let [table, news] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
         assert!(output.status.success(), "{news}");
