@@ -2,7 +2,11 @@
 
 mod hardware;
 
-use veridical::{DType, Device, Error, Tensor, ops};
+use veridical::nn::{Layout, Linear, Module, Weights};
+use veridical::optim::HalfLife;
+use veridical::tensor::Replayed;
+use veridical::train::{TrainOptions, Trainer};
+use veridical::{DType, Device, Error, Tensor, Var, ops};
 
 /// The text of the error that `result` must be.
 fn refused(result: veridical::Result<Device>) -> String {
@@ -126,7 +130,7 @@ fn every_device_replays_what_it_did() {
             let zeros = Tensor::zeros([128, 8], DType::F32, &device)?;
             Ok(ops::concat(&[&sum, &zeros.into()], 1)?.into_value())
         };
-        let mut replayed = veridical::tensor::Replayed::default();
+        let mut replayed = Replayed::default();
         for (round, seed) in [0.9, 0.11].into_iter().enumerate() {
             let weight = weight(seed);
             for call in 0..4 {
@@ -151,4 +155,49 @@ fn every_device_replays_what_it_did() {
 
 fn numbers_of(tensor: &Tensor) -> Vec<f32> {
     tensor.to_vec().unwrap()
+}
+
+/// Steps of a trainer, whose launches are graphs with other parameters each time, beside those that are part of a
+/// capture, which are started as they come.
+#[test]
+fn every_device_trains_by_graphs_as_without() {
+    for device in hardware::devices().into_iter().filter(|device| matches!(device, Device::Gpu(_))) {
+        let mut layout = Layout::new();
+        let mut layer = |name: &str, inputs, outputs| Linear::new(&mut layout.scope(name), inputs, outputs, 1.0);
+        let layers = [layer("first", 64, 128), layer("second", 128, 128), layer("third", 128, 64)];
+        let layout = layout.into();
+        let trainer = || {
+            let average = Some(HalfLife { images: 100.0, ramp: None });
+            let options = TrainOptions { compute: DType::BF16, average, max_norm: 1.0, ..TrainOptions::adam(1e-2, 5) };
+            Trainer::new(Weights::init(&layout, 7, &device).unwrap(), options).unwrap()
+        };
+        let step = |trainer: &mut Trainer| {
+            let first = trainer.steps() as f32;
+            trainer.step(32, |cx| {
+                let pixels: Vec<f32> = (0..32 * 64).map(|i| (first + 0.37 * i as f32).sin()).collect();
+                let mut x: Var = Tensor::from_slice(&pixels, [32, 64], &device)?.into();
+                for (site, layer) in layers.iter().enumerate() {
+                    x = cx.dropout(&ops::silu(layer.forward(cx, &x)?)?, 0.2, site as u32)?;
+                }
+                x.square()?.mean_all()
+            })
+        };
+        let (mut together, mut plain) = (trainer(), trainer());
+        let nothing = Tensor::zeros([1], DType::F32, &device).unwrap();
+        for number in 0..6 {
+            let tick = step(&mut together).unwrap();
+            let mut other = None;
+            let captured = Replayed::default().call(&[&nothing], |nothing| {
+                other = Some(step(&mut plain)?);
+                Ok(nothing[0].clone())
+            });
+            captured.unwrap();
+            assert_eq!(Some(tick), other, "{device}, step {number}");
+            assert_eq!(
+                numbers_of(together.weights().flat()),
+                numbers_of(plain.weights().flat()),
+                "{device}, step {number}"
+            );
+        }
+    }
 }

@@ -169,7 +169,10 @@ fn predicts_what_a_network_costs_on_a_gpu_that_is_not_there() {
         let longer = number("predicted_device_ms").max(number("predicted_host_ms"));
         assert_close(number("predicted_ms"), longer + number("predicted_wait_ms"), "all");
         assert_close(number("predicted_images_per_s"), 4e3 / number("predicted_ms"), "images");
-        assert!(number("launches") > 50.0 && number("allocations") > 50.0 && number("peak_mib") > 0.0, "{row}");
+        assert!(number("launches") > 50.0 && number("peak_mib") > 0.0, "{row}");
+        // A training step's memory is kept for the next one.
+        let kept = task == "train";
+        assert!(if kept { number("allocations") < 10.0 } else { number("allocations") > 50.0 }, "{row}");
     }
     // Counted from the layer list of an implementation in PyTorch: 8,716,288 multiply-adds.
     assert_close(rows[0]["gflop"].as_f64().unwrap(), 4.0 * 2e-9 * 8_716_288.0, "forward");
