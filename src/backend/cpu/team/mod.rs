@@ -49,30 +49,33 @@ pub fn for_each(count: usize, at_once: usize, f: &(dyn Fn(usize) + Sync)) {
     let threads = rayon::current_num_threads();
     if count / 2 < at_once.max(1) || threads < 2 {
         (0..count).for_each(f);
-    } else if !TEAM.lead(threads, count, at_once, f) {
-        let _waiting = Waiting::begin();
+        return;
+    }
+    let _in_loop = InLoop::begin();
+    if !TEAM.lead(threads, count, at_once, f) {
         (0..count).into_par_iter().with_min_len(at_once).for_each(f);
     }
 }
 
 thread_local! {
-    /// Loops of rayon's that the thread waits for.
-    static WAITS: Cell<usize> = const { Cell::new(0) };
+    /// Loops that the thread is in, one within the other.
+    static LOOPS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// As long as it lives the thread does not join the team: what it waits for would wait in turn.
-struct Waiting;
+/// As long as it lives the thread does not stay with the team, where it waits for rayon and is asked to: whoever waits
+/// for its loop would wait in turn.
+struct InLoop;
 
-impl Waiting {
+impl InLoop {
     fn begin() -> Self {
-        WAITS.set(WAITS.get() + 1);
-        Waiting
+        LOOPS.set(LOOPS.get() + 1);
+        InLoop
     }
 }
 
-impl Drop for Waiting {
+impl Drop for InLoop {
     fn drop(&mut self) {
-        WAITS.set(WAITS.get() - 1);
+        LOOPS.set(LOOPS.get() - 1);
     }
 }
 
@@ -217,7 +220,7 @@ impl Team {
         rayon::spawn_broadcast(move |member| {
             let index = member.index();
             if index < MOST && missing & 1 << index != 0 {
-                if WAITS.get() == 0 {
+                if LOOPS.get() == 0 {
                     self.stay(index);
                 }
                 self.asked.fetch_and(!(1 << index), Ordering::Relaxed);
@@ -254,6 +257,7 @@ impl Team {
 
     /// Works at the loop of `epoch`, if it is still open.
     fn enter(&self, epoch: usize, own: usize) {
+        let _in_loop = InLoop::begin();
         self.inside.0.fetch_add(1, Ordering::SeqCst);
         // Either the leader sees that somebody is inside, or this thread sees that it has closed.
         if self.epoch.0.load(Ordering::SeqCst) == epoch {
