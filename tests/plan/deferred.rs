@@ -12,6 +12,7 @@ use veridical::train::{Tick, TrainOptions, Trainer};
 use veridical::{DType, Device, Error, Result, Tensor, ops};
 
 use super::graphs::{started, values};
+use super::networks::tiny;
 
 /// A network with dropout, whose steps have other parameters each time: addresses of random numbers, averages.
 struct Training {
@@ -22,14 +23,7 @@ struct Training {
 
 impl Training {
     fn new(device: &Device, compute: DType) -> Training {
-        let network = SongConfig {
-            model_channels: 8,
-            channel_mult: vec![1, 1],
-            num_blocks: 1,
-            attn_resolutions: vec![4],
-            dropout: 0.2,
-            ..SongConfig::new(8, 1)
-        };
+        let network = SongConfig { model_channels: 8, dropout: 0.2, ..tiny() };
         let model = Model::new(&ModelConfig::new(network), 3, device).unwrap();
         let average = Some(HalfLife { images: 10.0, ramp: Some(0.05) });
         let options = TrainOptions { compute, average, max_norm: 1.0, ..TrainOptions::adam(1e-2, 5) };

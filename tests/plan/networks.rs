@@ -193,7 +193,7 @@ fn clusters_are_predicted_to_take_less() {
     }
 }
 
-fn tiny() -> SongConfig {
+pub fn tiny() -> SongConfig {
     SongConfig {
         model_channels: 16,
         channel_mult: vec![1, 1],

@@ -13,16 +13,10 @@ use veridical::tensor::Replayed;
 use veridical::{DType, Device, Error, Tensor, ops};
 
 use super::graphs::{of, started, sum, values};
+use super::networks::tiny;
 
-fn tiny() -> ModelConfig {
-    ModelConfig::new(SongConfig {
-        model_channels: 16,
-        channel_mult: vec![1, 1],
-        num_blocks: 1,
-        attn_resolutions: vec![4],
-        label_dim: 3,
-        ..SongConfig::new(8, 1)
-    })
+fn labelled() -> ModelConfig {
+    ModelConfig::new(SongConfig { label_dim: 3, ..tiny() })
 }
 
 /// The emulator, and what it is asked.
@@ -36,7 +30,7 @@ fn watched() -> (Planner, Device) {
 fn a_network_replayed_gives_the_bits_of_one_that_is_not() {
     for dtype in [DType::F32, DType::BF16] {
         let (planner, device) = watched();
-        let model = Model::new(&tiny(), 3, &device).unwrap();
+        let model = Model::new(&labelled(), 3, &device).unwrap();
         let labels = Tensor::from_slice(&[0.0f32, 1.0, 0.0, 0.0, 0.0, 1.0], [2, 3], &device).unwrap();
         let mut replayed = Conditioned::new(&model, Some(&labels), dtype).unwrap();
         let pixels: Vec<f32> = (0..128).map(|i| (i as f32 * 0.7).sin()).collect();
@@ -71,7 +65,7 @@ fn a_network_replayed_gives_the_bits_of_one_that_is_not() {
 #[test]
 fn samples_are_those_of_a_model_that_is_called_plainly() {
     let (planner, device) = watched();
-    let model = Model::new(&tiny(), 5, &device).unwrap();
+    let model = Model::new(&labelled(), 5, &device).unwrap();
     let labels = Tensor::from_slice(&[0.0f32, 1.0, 0.0], [1, 3], &device).unwrap();
     let latents = Tensor::from_slice(&[0.5f32; 64], [1, 8, 8, 1], &device).unwrap();
     let sampler = Sampler { steps: 4, ..Sampler::default() };
