@@ -177,11 +177,11 @@ impl Real for bf16 {
     type Acc = f32;
     #[inline(always)]
     fn acc(self) -> f32 {
-        self.to_f32()
+        crate::backend::math::from_bf16(self)
     }
     #[inline(always)]
     fn narrow(value: f32) -> bf16 {
-        bf16::from_f32(value)
+        crate::backend::math::to_bf16(value)
     }
 }
 

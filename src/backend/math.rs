@@ -1,4 +1,23 @@
-//! Elementary functions that compile to vector code, unlike calls into the C library.
+//! Elementary functions that compile to vector code, unlike calls into the C library, and conversions that do so better
+//! than those of `half`, which look for NaN by branches.
+
+use half::bf16;
+
+/// The nearest bf16, ties to even; NaN stays NaN.
+#[inline(always)]
+pub fn to_bf16(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    // Of a NaN, a bit is set that is left.
+    let kept = if x.is_nan() { bits | 0x0040_0000 } else { nearest };
+    bf16::from_bits((kept >> 16) as u16)
+}
+
+/// The same number.
+#[inline(always)]
+pub fn from_bf16(x: bf16) -> f32 {
+    f32::from_bits(u32::from(x.to_bits()) << 16)
+}
 
 /// e^x, within 1.5 units in the last place, over the whole range: overflow is infinity, underflow passes through the
 /// subnormal numbers to zero, NaN stays NaN.
@@ -120,7 +139,22 @@ pub fn normal_cdf(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, normal_cdf, softplus, tanh};
+    use super::{exp, from_bf16, normal_cdf, softplus, tanh, to_bf16};
+    use half::bf16;
+
+    /// Every bf16, and what is next to it, next to the middle between it and the one after it, and between these.
+    #[test]
+    fn conversions_are_those_of_half() {
+        for high in 0..=u16::MAX {
+            let exact = bf16::from_bits(high);
+            let same = from_bf16(exact).to_bits() == exact.to_f32().to_bits();
+            assert!(same || exact.is_nan() && from_bf16(exact).is_nan(), "{high:#06x}");
+            for low in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x1234, 0xabcd] {
+                let x = f32::from_bits(u32::from(high) << 16 | low);
+                assert_eq!(to_bf16(x).to_bits(), bf16::from_f32(x).to_bits(), "{:#010x}", x.to_bits());
+            }
+        }
+    }
 
     fn units_off(found: f32, exact: f64) -> f64 {
         let near = exact as f32;

@@ -4,6 +4,7 @@ use half::bf16;
 
 use super::{check_float, check_same_device};
 use crate::backend::cpu::GRAIN;
+use crate::backend::math::to_bf16;
 use crate::error::{Error, Result};
 use crate::tensor::{Accumulator, DType, Element, Tensor};
 
@@ -67,6 +68,6 @@ pub fn follow<A: Accumulator>(weights: &[A], part: A, ema: &mut [A], copy: &mut 
     }
     for (c, &w) in copy.iter_mut().zip(weights) {
         // By way of f32: half's conversion from f64 ignores the lowest bits and so misjudges ties.
-        *c = bf16::from_f32(w.widen() as f32);
+        *c = to_bf16(w.widen() as f32);
     }
 }

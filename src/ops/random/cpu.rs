@@ -1,6 +1,7 @@
 use half::bf16;
 
 use super::{Distribution, Draws, Rows};
+use crate::backend::math::to_bf16;
 use crate::error::{Error, Result};
 use crate::random::{self, Exponential, Gumbel, Normal, Uniform, Variate, Words, with_numbers};
 use crate::tensor::{DType, Tensor};
@@ -23,7 +24,7 @@ fn floats<V: Variate<Number = f32>>(v: V, draws: &Draws, rows: Rows, y: &mut Ten
     match y.dtype() {
         DType::F32 => random::fill(v, &stream, samples, rows.len, y.as_mut_slice()?),
         DType::BF16 => with_numbers(v, &stream, samples, rows.len, y.as_mut_slice::<bf16>()?, |_, out, numbers| {
-            out.iter_mut().zip(numbers).for_each(|(y, &x)| *y = bf16::from_f32(x));
+            out.iter_mut().zip(numbers).for_each(|(y, &x)| *y = to_bf16(x));
         }),
         DType::F64 => with_numbers(v, &stream, samples, rows.len, y.as_mut_slice::<f64>()?, |_, out, numbers| {
             out.iter_mut().zip(numbers).for_each(|(y, &x)| *y = x.into());

@@ -21,6 +21,8 @@ pub(super) const ROWS: usize = 16;
 pub(super) const LANES: usize = 16;
 /// Bytes of a row.
 const ROW: usize = 4 * LANES;
+/// Bytes of two tiles: what a step of a block takes of either factor.
+pub(super) const BYTES: usize = 2 * ROWS * ROW;
 /// Products that the instruction for bf16 adds up in one go, tile by tile: two for each pair.
 const PRODUCTS: usize = ROWS * LANES * 2 * LANES;
 
@@ -106,9 +108,8 @@ fn multiplies_by_the_book() -> bool {
     let mut sums = [f32::NAN; 4 * ROWS * LANES];
     let block = Block {
         left: left_pairs.as_ptr(),
-        left_stride: ROW,
         right: right_pairs.as_ptr(),
-        steps: 1,
+        steps: &[Step { left: 0, right: 0 }],
         to: sums.as_mut_ptr(),
         to_stride: 2 * ROW,
     };
@@ -175,17 +176,25 @@ pub(super) unsafe fn release() {
 
 /// A product of packed factors: 16 or 32 rows by 16 or 32 columns, which is one tile or two each way.
 #[derive(Clone, Copy)]
-pub(super) struct Block {
-    /// Rows of pairs of bf16, `left_stride` bytes apart.
+pub(super) struct Block<'a> {
+    /// What the steps' places are counted from.
     pub left: *const f32,
-    pub left_stride: usize,
-    /// Steps of 32 pairs of bf16, one for each column, with nothing between them.
     pub right: *const f32,
-    /// Sixteenths of the depth in pairs.
-    pub steps: usize,
+    /// The depth, 16 pairs at a time.
+    pub steps: &'a [Step],
     /// The sums: rows of f32, `to_stride` bytes apart.
     pub to: *mut f32,
     pub to_stride: usize,
+}
+
+/// Where the tiles of 16 pairs of the depth are, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct Step {
+    /// 32 rows of 16 pairs of bf16, with nothing between them.
+    pub left: usize,
+    /// 16 times 32 pairs of bf16, one for each column, with nothing between them.
+    pub right: usize,
 }
 
 /// Functions that compute a [`Block`]. Sums are tiles 0 to 3, the left factor is 4 and 5, the right one 6 and 7: with
@@ -207,11 +216,12 @@ macro_rules! blocks {
                     "test {steps}, {steps}",
                     "jz 3f",
                     "2:",
+                    "mov {left_at}, [{step}]",
+                    "mov {right_at}, [{step} + 8]",
+                    "add {left_at}, {left}",
+                    "add {right_at}, {right}",
                     $($step,)*
-                    // 16 pairs further along the left factor's rows, 16 steps of 32 pairs along the right factor.
-                    "add {left}, 64",
-                    "add {left_below}, 64",
-                    "add {right}, 2048",
+                    "add {step}, 16",
                     "dec {steps}",
                     "jnz 2b",
                     "3:",
@@ -221,11 +231,13 @@ macro_rules! blocks {
                     "add {to}, {left}",
                     $($last_rows,)*
                     left = inout(reg) b.left => _,
-                    left_stride = in(reg) b.left_stride,
-                    left_below = inout(reg) b.left.wrapping_byte_add(ROWS * b.left_stride) => _,
-                    right = inout(reg) b.right => _,
+                    left_at = out(reg) _,
+                    left_stride = in(reg) ROW,
+                    right = in(reg) b.right,
+                    right_at = out(reg) _,
                     right_stride = in(reg) 2 * ROW,
-                    steps = inout(reg) b.steps => _,
+                    step = inout(reg) b.steps.as_ptr() => _,
+                    steps = inout(reg) b.steps.len() => _,
                     to = inout(reg) b.to => _,
                     to_stride = in(reg) b.to_stride,
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -241,12 +253,12 @@ blocks! {
     /// A block of 32 rows and 32 columns.
     two_by_two:
         "tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3",
-        "tileloadd tmm4, [{left} + {left_stride}*1]"
-        "tileloadd tmm6, [{right} + {right_stride}*1]"
+        "tileloadd tmm4, [{left_at} + {left_stride}*1]"
+        "tileloadd tmm6, [{right_at} + {right_stride}*1]"
         "tdpbf16ps tmm0, tmm4, tmm6"
-        "tileloadd tmm7, [{right} + {right_stride}*1 + 64]"
+        "tileloadd tmm7, [{right_at} + {right_stride}*1 + 64]"
         "tdpbf16ps tmm1, tmm4, tmm7"
-        "tileloadd tmm5, [{left_below} + {left_stride}*1]"
+        "tileloadd tmm5, [{left_at} + {left_stride}*1 + 1024]"
         "tdpbf16ps tmm2, tmm5, tmm6"
         "tdpbf16ps tmm3, tmm5, tmm7",
         "tilestored [{to} + {to_stride}*1], tmm0" "tilestored [{to} + {to_stride}*1 + 64], tmm1",
@@ -254,27 +266,27 @@ blocks! {
     /// A block of 16 rows and 32 columns.
     one_by_two:
         "tilezero tmm0" "tilezero tmm1",
-        "tileloadd tmm4, [{left} + {left_stride}*1]"
-        "tileloadd tmm6, [{right} + {right_stride}*1]"
+        "tileloadd tmm4, [{left_at} + {left_stride}*1]"
+        "tileloadd tmm6, [{right_at} + {right_stride}*1]"
         "tdpbf16ps tmm0, tmm4, tmm6"
-        "tileloadd tmm7, [{right} + {right_stride}*1 + 64]"
+        "tileloadd tmm7, [{right_at} + {right_stride}*1 + 64]"
         "tdpbf16ps tmm1, tmm4, tmm7",
         "tilestored [{to} + {to_stride}*1], tmm0" "tilestored [{to} + {to_stride}*1 + 64], tmm1",;
     /// A block of 32 rows and 16 columns.
     two_by_one:
         "tilezero tmm0" "tilezero tmm2",
-        "tileloadd tmm4, [{left} + {left_stride}*1]"
-        "tileloadd tmm6, [{right} + {right_stride}*1]"
+        "tileloadd tmm4, [{left_at} + {left_stride}*1]"
+        "tileloadd tmm6, [{right_at} + {right_stride}*1]"
         "tdpbf16ps tmm0, tmm4, tmm6"
-        "tileloadd tmm5, [{left_below} + {left_stride}*1]"
+        "tileloadd tmm5, [{left_at} + {left_stride}*1 + 1024]"
         "tdpbf16ps tmm2, tmm5, tmm6",
         "tilestored [{to} + {to_stride}*1], tmm0",
         "tilestored [{to} + {to_stride}*1], tmm2";
     /// A block of 16 rows and 16 columns.
     one_by_one:
         "tilezero tmm0",
-        "tileloadd tmm4, [{left} + {left_stride}*1]"
-        "tileloadd tmm6, [{right} + {right_stride}*1]"
+        "tileloadd tmm4, [{left_at} + {left_stride}*1]"
+        "tileloadd tmm6, [{right_at} + {right_stride}*1]"
         "tdpbf16ps tmm0, tmm4, tmm6",
         "tilestored [{to} + {to_stride}*1], tmm0",;
 }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::Product;
 use super::kernel::{Base, DEPTH, Kernel};
 use super::pack::{by, store};
-use super::region::{BLOCK_ROWS, Region, Shared, Side};
+use super::region::{Region, Shared, Side, block_lines};
 use super::rows::{Stored, Sum};
 use super::scratch::Scratch;
 use crate::backend::cpu::OnTeam;
@@ -93,7 +93,8 @@ fn compute_by<T: Stored>(
     let lines_at_once = (SHARED / k).clamp(4 * width, SHARED_LINES) / width * width;
     for lines in by(lines_at_once, 0..shared) {
         let packed = Shared::pack(kernel, factor, side, lines.clone(), k, parallel)?;
-        let (long_cuts, cuts) = task_cuts(long_side, (lines.len(), width), threads);
+        let room = kernel.panel_depth(kernel.block_depth(k));
+        let (long_cuts, cuts) = task_cuts(long_side, (lines.len(), width), block_lines(long_side.1, room), threads);
         let tasks: Vec<_> = evenly(long_cuts, long_side.1, 0..long_side.0)
             .flat_map(|long| evenly(cuts, width, lines.clone()).map(move |lines| (long.clone(), lines)))
             .collect();
@@ -122,11 +123,11 @@ fn depth_parts(m: usize, n: usize, k: usize) -> usize {
 }
 
 /// Into how many tasks the longer factor and the other one are cut: some three per thread, as many for each, if need be
-/// by cutting the other direction too, and none of more than [`BLOCK_ROWS`] lines. Each direction is given as lines and
-/// lines of a panel.
-fn task_cuts(long: (usize, usize), other: (usize, usize), threads: usize) -> (usize, usize) {
+/// by cutting the other direction too, and none of more than `block` lines. Each direction is given as lines and lines of
+/// a panel.
+fn task_cuts(long: (usize, usize), other: (usize, usize), block: usize, threads: usize) -> (usize, usize) {
     let (long_panels, other_panels) = (long.0.div_ceil(long.1), other.0.div_ceil(other.1));
-    let least = long_panels.div_ceil((BLOCK_ROWS / long.1).max(2));
+    let least = long_panels.div_ceil(block / long.1);
     if threads == 1 {
         return (least, 1);
     }

@@ -1,5 +1,7 @@
 //! The three products of a convolution: by fewer multiplications where that is faster, or straight from the images.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx::convolution as tiles;
 use super::rows::{Matrix, Rows, Stored};
 use super::{Factor, Product, spread, winograd};
 use crate::backend::convolution::Convolution;
@@ -18,6 +20,13 @@ pub(crate) fn convolve<T: Stored>(
     y: &mut [T],
 ) -> Result<()> {
     let isa = Isa::current();
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Amx
+        && tiles::is_better(shape)
+        && let (Some(x), Some(weight), Some(y)) = (T::as_halves(x), T::as_halves(weight), T::as_halves_mut(y))
+    {
+        return tiles::convolve(shape, x, weight, bias.map(bytemuck::cast_slice), y);
+    }
     match takes_winograd::<T>(shape, isa) {
         true => winograd::convolve(shape, x, weight, bias, y, isa),
         false => direct::convolve(shape, x, weight, bias, y, isa),
@@ -34,6 +43,13 @@ pub(crate) fn input_gradient<T: Stored>(
     dx: &mut [T],
 ) -> Result<()> {
     let isa = Isa::current();
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Amx
+        && tiles::is_better_for_input_gradient(shape)
+        && let (Some(dy), Some(weight), Some(dx)) = (T::as_halves(dy), T::as_halves(weight), T::as_halves_mut(dx))
+    {
+        return tiles::input_gradient(shape, dy, weight, bias.map(bytemuck::cast_slice), dx);
+    }
     match takes_winograd::<T>(shape, isa) {
         true => winograd::input_gradient(shape, dy, weight, bias, dx, isa),
         false => direct::input_gradient(shape, dy, weight, bias, dx, isa),
@@ -43,21 +59,28 @@ pub(crate) fn input_gradient<T: Stored>(
 /// `dw = ` the gradient with respect to the weight, from `x` and `dy`. Errors and panics as [`convolve`] does.
 pub(crate) fn weight_gradient<T: Stored>(shape: &Convolution, x: &[T], dy: &[T], dw: &mut [T]) -> Result<()> {
     let isa = Isa::current();
+    #[cfg(target_arch = "x86_64")]
+    if isa >= Isa::Amx
+        && tiles::is_better_for_weight_gradient(shape)
+        && let (Some(x), Some(dy), Some(dw)) = (T::as_halves(x), T::as_halves(dy), T::as_halves_mut(dw))
+    {
+        return tiles::weight_gradient(shape, x, dy, dw);
+    }
     match takes_winograd::<T>(shape, isa) {
         true => winograd::weight_gradient(shape, x, dy, dw, isa),
         false => direct::weight_gradient(shape, x, dy, dw, isa),
     }
 }
 
-/// Channels from which on tiles are taken to be faster than fewer multiplications.
-const LEAST_CHANNELS_FOR_TILES: usize = 64;
+/// Channels from which on tiles are faster than fewer multiplications.
+const LEAST_CHANNELS_FOR_TILES: usize = 32;
 
 /// Whether a convolution and its gradients are computed by Winograd's way, which for bf16 multiplies in f32: a quarter
 /// of the multiplications, of which a processor with tiles can do sixteen times as many in bf16.
 ///
 /// What the direct way needs beside its products are patches, each number of them copied once for as many products as
-/// there are channels on the other side: with few channels it is the copying that takes the time. Where that ends has
-/// been reckoned and not timed.
+/// there are channels on the other side: with few channels it is the copying that takes the time. Most convolutions
+/// that tiles are good for do without patches, and have been taken before this is asked.
 pub(super) fn takes_winograd<T: Stored>(shape: &Convolution, isa: Isa) -> bool {
     let bf16 = T::as_halves(&[]).is_some();
     let tiles = bf16 && isa >= Isa::Amx && shape.inputs.min(shape.outputs) >= LEAST_CHANNELS_FOR_TILES;

@@ -2,8 +2,8 @@
 
 use crate::backend::cpu::isa::Isa;
 
-/// Depth of one block: the panels that a tile reads then stay in the first-level cache. Also the distance between the
-/// rows of a left panel packed [`Along::Depth`].
+/// Depth of one block, for most kernels: the panels that a tile reads then stay in the first-level cache. Also the
+/// distance between the rows of a left panel packed [`Along::Depth`].
 pub(super) const DEPTH: usize = 256;
 
 /// How a left panel of [`Kernel::rows`] rows is packed.
@@ -33,7 +33,7 @@ pub(crate) struct Tile<S> {
     pub left: *const S,
     pub along: Along,
     pub right: *const S,
-    /// At most [`DEPTH`].
+    /// At most [`Kernel::depth`].
     pub depth: usize,
     /// At most [`Kernel::rows`], and at least 1.
     pub rows: usize,
@@ -66,19 +66,20 @@ pub(crate) struct Kernel<S> {
     pub isa: Isa,
     pub rows: usize,
     pub columns: usize,
+    /// Depth of a block at most.
+    pub depth: usize,
     /// Steps of the depth that it takes at a time: panels go on with zeros up to a multiple of them, which divides
-    /// [`DEPTH`].
+    /// `depth`. If they are more than one, left panels are packed so many steps at a time, of these row after row.
     pub steps: usize,
-    /// How left panels are packed, if not the way that copies most of them: [`Factor::along`](super::Factor::along).
-    pub left_along: Option<Along>,
     /// Called before tiles are computed and after the last of them, on the thread that computes them. Safe if the CPU
     /// has `isa`.
     pub begin: unsafe fn(),
     pub end: unsafe fn(),
     /// Safe to call if the CPU has `isa` and
     /// * `begin` and not yet `end` was called on the thread, if they do anything,
-    /// * `left` holds `depth` steps of a panel, `(rows - 1) * DEPTH + depth` elements [`Along::Depth`] and `rows *
-    ///   depth` [`Along::Rows`], and `right` holds `columns * depth`, all initialised (rows and columns the kernel's),
+    /// * `left` holds `depth` steps of a panel, `(rows - 1) * DEPTH + depth` elements [`Along::Depth`], `rows * depth`
+    ///   [`Along::Rows`] and where `steps` are more than one, and `right` holds `columns * depth`, all initialised
+    ///   (rows and columns the kernel's),
     /// * both go on with zeros, for the lines that the tile has, up to a multiple of `steps`,
     /// * `c` points to `rows` × `columns` (of the tile) elements that nobody else uses at the time,
     /// * the pointer in `base` points to as many elements as the tile has columns.
@@ -97,7 +98,18 @@ impl<S> Kernel<S> {
         transpose: fn(from: &[S], columns: usize, to: &mut [S], stride: usize),
     ) -> Self {
         fn nothing() {}
-        Kernel { isa, rows, columns, steps: 1, left_along: None, begin: nothing, end: nothing, tile, transpose }
+        Kernel { isa, rows, columns, depth: DEPTH, steps: 1, begin: nothing, end: nothing, tile, transpose }
+    }
+
+    /// Into blocks of what depth a depth is cut: as few as possible, and even, but of whole multiples of the steps.
+    pub fn block_depth(&self, depth: usize) -> usize {
+        let blocks = depth.div_ceil(self.depth).max(1);
+        depth.div_ceil(blocks).max(1).next_multiple_of(self.steps)
+    }
+
+    /// For how many steps panels have room where blocks are of the depth `block`.
+    pub fn panel_depth(&self, block: usize) -> usize {
+        if self.steps > 1 { block } else { DEPTH }
     }
 }
 

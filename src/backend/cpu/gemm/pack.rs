@@ -14,13 +14,13 @@ use crate::error::Result;
 const ROWS_AT_ONCE: usize = 32;
 
 impl<S: Sum> Factor<'_, S> {
-    /// How panels of this factor are packed when it stands on the left: as the kernel wants it, or by copying what is
-    /// contiguous.
-    pub(super) fn along(&self, kernel: &Kernel<S>) -> Along {
-        kernel.left_along.unwrap_or(if self.transposed { Along::Rows } else { Along::Depth })
+    /// How panels of this factor are packed when it stands on the left, by copying what is contiguous; unless the kernel
+    /// takes several [steps](Kernel::steps) at a time.
+    pub(super) fn along(&self) -> Along {
+        if self.transposed { Along::Rows } else { Along::Depth }
     }
 
-    /// Packs a part of a left factor: panels of [`Kernel::rows`] rows, each `rows * DEPTH` long.
+    /// Packs a part of a left factor: panels of [`Kernel::rows`] rows, each with room for `room` steps.
     /// Errors if there is no memory for the lines that it transposes.
     pub(super) fn pack_left(
         &self,
@@ -28,28 +28,19 @@ impl<S: Sum> Factor<'_, S> {
         rows: Range<usize>,
         depth: Range<usize>,
         to: &mut [S],
+        room: usize,
     ) -> Result<()> {
-        let along = self.along(kernel);
-        match (along, self.transposed) {
-            (Along::Depth, false) => self.source.copy(kernel.isa, rows.clone(), depth.clone(), to, DEPTH),
-            (Along::Depth, true) => {
-                for (rows, to) in by(DEPTH, rows.clone()).zip(to.chunks_mut(DEPTH * DEPTH)) {
-                    self.copy_transposed(kernel, depth.clone(), rows, to, DEPTH)?;
-                }
-            }
-            (Along::Rows, _) => self.copy_columns(kernel, kernel.rows, rows.clone(), depth.clone(), to),
-        }
-        match (along, depth.len()..depth.len().next_multiple_of(kernel.steps)) {
-            (_, steps) if steps.is_empty() => {}
-            (Along::Depth, steps) => {
-                to.chunks_mut(DEPTH).take(rows.len()).for_each(|row| row[steps.clone()].fill(S::ZERO));
-            }
-            (Along::Rows, steps) => zero_steps(kernel.rows, rows, steps, to),
+        let panel = kernel.rows * room;
+        match (kernel.steps > 1, self.along()) {
+            (false, Along::Depth) => self.source.copy(kernel.isa, rows, depth, to, DEPTH),
+            (false, Along::Rows) => self.copy_columns(kernel, kernel.rows, rows, depth, to, panel),
+            (true, Along::Depth) => self.copy_in_steps(kernel, rows, depth, to, panel),
+            (true, Along::Rows) => self.transpose_in_steps(kernel, rows, depth, to, panel)?,
         }
         Ok(())
     }
 
-    /// Packs a part of a right factor: panels of [`Kernel::columns`] columns, each `columns * DEPTH` long.
+    /// Packs a part of a right factor: panels of [`Kernel::columns`] columns, each with room for `room` steps.
     /// Errors if there is no memory for the lines that it transposes.
     pub(super) fn pack_right(
         &self,
@@ -57,24 +48,26 @@ impl<S: Sum> Factor<'_, S> {
         columns: Range<usize>,
         depth: Range<usize>,
         to: &mut [S],
+        room: usize,
     ) -> Result<()> {
+        let (width, panel) = (kernel.columns, kernel.columns * room);
         if self.transposed {
-            for (panel, to) in by(kernel.columns, columns.clone()).zip(to.chunks_mut(kernel.columns * DEPTH)) {
-                self.copy_transposed(kernel, panel, depth.clone(), to, kernel.columns)?;
+            for (lines, to) in by(width, columns.clone()).zip(to.chunks_mut(panel)) {
+                self.copy_transposed(kernel, lines, depth.clone(), to, width)?;
             }
         } else {
-            self.copy_columns(kernel, kernel.columns, columns.clone(), depth.clone(), to);
+            self.copy_columns(kernel, width, columns.clone(), depth.clone(), to, panel);
         }
-        let steps = depth.len()..depth.len().next_multiple_of(kernel.steps);
-        if !steps.is_empty() {
-            zero_steps(kernel.columns, columns, steps, to);
+        let rest = depth.len() * width..depth.len().next_multiple_of(kernel.steps) * width;
+        if !rest.is_empty() {
+            to.chunks_mut(panel).take(columns.len().div_ceil(width)).for_each(|to| to[rest.clone()].fill(S::ZERO));
         }
         Ok(())
     }
 
-    /// Writes the transpose of some lines of the source, of at most [`DEPTH`] numbers each: number `n` of line `l`
-    /// goes to `to[n * stride + l]`. Beyond the last line, up to a multiple of [`TRANSPOSED_AT_ONCE`], it writes
-    /// anything. Errors if there is no memory for the lines.
+    /// Writes the transpose of some lines of the source: number `n` of line `l` goes to `to[n * stride + l]`. Beyond
+    /// the last line, up to a multiple of [`TRANSPOSED_AT_ONCE`], it writes anything. Errors if there is no memory for
+    /// the lines.
     fn copy_transposed(
         &self,
         kernel: &Kernel<S>,
@@ -86,30 +79,75 @@ impl<S: Sum> Factor<'_, S> {
         let mut scratch = Scratch::of::<S>(TRANSPOSED_AT_ONCE * DEPTH)?;
         let scratch = scratch.as_mut::<S>();
         for (i, lines) in by(TRANSPOSED_AT_ONCE, lines).enumerate() {
-            self.source.copy(kernel.isa, lines, numbers.clone(), scratch, DEPTH);
-            (kernel.transpose)(scratch, numbers.len(), &mut to[i * TRANSPOSED_AT_ONCE..], stride);
+            for some in by(DEPTH, numbers.clone()) {
+                self.source.copy(kernel.isa, lines.clone(), some.clone(), scratch, DEPTH);
+                let to = &mut to[(some.start - numbers.start) * stride + i * TRANSPOSED_AT_ONCE..];
+                (kernel.transpose)(scratch, some.len(), to, stride);
+            }
         }
         Ok(())
     }
-}
 
-/// Zeros steps of panels of `width` lines, whose steps are `width` apart.
-fn zero_steps<S: Sum>(width: usize, lines: Range<usize>, steps: Range<usize>, to: &mut [S]) {
-    let steps = steps.start * width..steps.end * width;
-    to.chunks_mut(width * DEPTH).take(lines.len().div_ceil(width)).for_each(|to| to[steps.clone()].fill(S::ZERO));
-}
-
-impl<S: Sum> Factor<'_, S> {
     /// Packs columns of the source, whose rows are steps in depth, in panels of `width`.
-    fn copy_columns(&self, kernel: &Kernel<S>, width: usize, columns: Range<usize>, depth: Range<usize>, to: &mut [S]) {
+    fn copy_columns(
+        &self,
+        kernel: &Kernel<S>,
+        width: usize,
+        columns: Range<usize>,
+        depth: Range<usize>,
+        to: &mut [S],
+        panel: usize,
+    ) {
         // A few rows at a time, so that they are still in the first-level cache when the next panel takes its columns
         // from them.
         for steps in by(ROWS_AT_ONCE, depth.clone()) {
             let first = (steps.start - depth.start) * width;
-            for (panel, to) in by(width, columns.clone()).zip(to.chunks_mut(width * DEPTH)) {
-                self.source.copy(kernel.isa, steps.clone(), panel, &mut to[first..], width);
+            for (columns, to) in by(width, columns.clone()).zip(to.chunks_mut(panel)) {
+                self.source.copy(kernel.isa, steps.clone(), columns, &mut to[first..], width);
             }
         }
+    }
+
+    /// Packs rows of the source for a kernel that takes several steps at a time.
+    fn copy_in_steps(&self, kernel: &Kernel<S>, rows: Range<usize>, depth: Range<usize>, to: &mut [S], panel: usize) {
+        let at_once = kernel.steps;
+        for (rows, to) in by(kernel.rows, rows).zip(to.chunks_mut(panel)) {
+            for (steps, to) in by(at_once, depth.clone()).zip(to.chunks_mut(kernel.rows * at_once)) {
+                let taken = steps.len();
+                self.source.copy(kernel.isa, rows.clone(), steps, to, at_once);
+                if taken < at_once {
+                    to.chunks_mut(at_once).take(rows.len()).for_each(|row| row[taken..].fill(S::ZERO));
+                }
+            }
+        }
+    }
+
+    /// Packs columns of the source, whose rows are steps in depth, for a kernel that takes several at a time. Errors if
+    /// there is no memory for the lines that it transposes.
+    fn transpose_in_steps(
+        &self,
+        kernel: &Kernel<S>,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        to: &mut [S],
+        panel: usize,
+    ) -> Result<()> {
+        let at_once = kernel.steps;
+        assert_eq!(at_once, TRANSPOSED_AT_ONCE, "steps that are transposed at once");
+        let mut scratch = Scratch::of::<S>(TRANSPOSED_AT_ONCE * DEPTH)?;
+        let scratch = &mut scratch.as_mut::<S>()[..TRANSPOSED_AT_ONCE * DEPTH];
+        for (step, steps) in by(at_once, depth).enumerate() {
+            for some in by(DEPTH / kernel.rows * kernel.rows, rows.clone()) {
+                self.source.copy(kernel.isa, steps.clone(), some.clone(), scratch, DEPTH);
+                scratch[steps.len() * DEPTH..].fill(S::ZERO);
+                let first = (some.start - rows.start) / kernel.rows;
+                for (i, lines) in by(kernel.rows, 0..some.len()).enumerate() {
+                    let to = &mut to[(first + i) * panel + step * at_once * kernel.rows..];
+                    (kernel.transpose)(&scratch[lines.start..], lines.len(), to, at_once);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -12,9 +12,9 @@ use super::{Factor, Product};
 use crate::backend::cpu::OnTeam;
 use crate::error::Result;
 
-/// Rows of the left factor that are multiplied with a right panel before the next one: packed they take 320 KB of the
-/// second-level cache.
-pub(super) const BLOCK_ROWS: usize = 320;
+/// Rows of the left factor, [`DEPTH`] deep, that are multiplied with a right panel before the next one: packed they
+/// take 320 KB of the second-level cache.
+const BLOCK_ROWS: usize = 320;
 /// Elements of right panels that the second-level cache holds beside the left ones (512 KB).
 const RIGHT_IN_CACHE: usize = 1 << 17;
 /// Panels that a thread packs together, so that it reads whole stretches of a row and not one panel's columns.
@@ -22,11 +22,15 @@ const PANELS_PACKED_AT_ONCE: usize = 8;
 /// Elements that are worth packing on several threads.
 const PACKED_BY_ALL: usize = 1 << 17;
 
-/// The blocks that the depth is packed and multiplied in: as few as possible, and even, but of whole multiples of
-/// `steps` up to the last.
-fn depth_blocks(steps: usize, depth: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let blocks = depth.len().div_ceil(DEPTH).max(1);
-    by(depth.len().div_ceil(blocks).max(1).next_multiple_of(steps), depth)
+/// The blocks that the depth is packed and multiplied in, and for how many steps panels then have room.
+fn depth_blocks<S>(kernel: &Kernel<S>, depth: Range<usize>) -> (impl Iterator<Item = Range<usize>>, usize) {
+    let block = kernel.block_depth(depth.len());
+    (by(block, depth), kernel.panel_depth(block))
+}
+
+/// How many lines make a block whose panels, `width` lines each, have room for `room` steps: two panels at least.
+pub(super) fn block_lines(width: usize, room: usize) -> usize {
+    (BLOCK_ROWS * DEPTH / room.max(DEPTH) / width).max(2) * width
 }
 
 /// Which factor is meant.
@@ -39,10 +43,9 @@ pub(super) enum Side {
 /// Lines (rows of the left factor or columns of the right one) packed in their whole depth, for all tasks to read.
 pub(super) struct Shared<S> {
     memory: Scratch,
-    /// Elements of a panel.
-    panel: usize,
-    /// Lines of a panel.
+    /// Lines of a panel, and for how many steps there is room.
     width: usize,
+    room: usize,
     /// Panels of each depth block.
     panels: usize,
     first_line: usize,
@@ -63,12 +66,13 @@ impl<S: Sum> Shared<S> {
             Side::Left => kernel.rows,
             Side::Right => kernel.columns,
         };
-        let (panel, panels) = (width * DEPTH, lines.len().div_ceil(width));
-        let blocks: Vec<_> = depth_blocks(kernel.steps, 0..depth).collect();
+        let (blocks, room) = depth_blocks(kernel, 0..depth);
+        let blocks: Vec<_> = blocks.collect();
+        let (panel, panels) = (width * room, lines.len().div_ceil(width));
         let mut memory = Scratch::of::<S>(blocks.len() * panels * panel)?;
         let pack = |(depth, lines, to): (&Range<usize>, Range<usize>, &mut [S])| match side {
-            Side::Left => factor.pack_left(kernel, lines, depth.clone(), to),
-            Side::Right => factor.pack_right(kernel, lines, depth.clone(), to),
+            Side::Left => factor.pack_left(kernel, lines, depth.clone(), to, room),
+            Side::Right => factor.pack_right(kernel, lines, depth.clone(), to, room),
         };
         let tasks = memory.as_mut::<S>()[..blocks.len() * panels * panel].chunks_mut(panels * panel);
         let mut tasks = tasks.zip(&blocks).flat_map(|(to, depth)| {
@@ -80,14 +84,15 @@ impl<S: Sum> Shared<S> {
         } else {
             tasks.try_for_each(pack)?;
         }
-        Ok(Shared { memory, panel, width, panels, first_line: lines.start, of: std::marker::PhantomData })
+        Ok(Shared { memory, width, room, panels, first_line: lines.start, of: std::marker::PhantomData })
     }
 
     /// The panels of a depth block from the one that starts with `line` onwards.
     fn panels(&self, block: usize, line: usize) -> &[S] {
         let first = (line - self.first_line) / self.width;
         debug_assert_eq!(first * self.width, line - self.first_line);
-        &self.memory.as_ref()[(block * self.panels + first) * self.panel..(block + 1) * self.panels * self.panel]
+        let panel = self.width * self.room;
+        &self.memory.as_ref()[(block * self.panels + first) * panel..(block + 1) * self.panels * panel]
     }
 }
 
@@ -113,20 +118,21 @@ impl<S: Sum> Region<'_, S> {
     /// elements as the region has columns.
     pub unsafe fn multiply(&self, to: *mut S, stride: usize, alpha: S, base: Base<S>) -> Result<()> {
         let kernel = self.kernel;
+        let (depth_blocks, room) = depth_blocks(kernel, self.depth.clone());
         // Rows packed together: a few, still in the first-level cache when they are used, while the right panels come
         // from the second level; many, if those do not fit there. Columns are packed from whole rows of the source, so
         // many are better in any case.
-        let few = !self.product.left.transposed && self.columns.len() * DEPTH <= RIGHT_IN_CACHE;
-        let block_rows = if few { 2 * kernel.rows } else { BLOCK_ROWS / kernel.rows * kernel.rows };
+        let few = !self.product.left.transposed && self.columns.len() * room <= RIGHT_IN_CACHE;
+        let block_rows = if few { 2 * kernel.rows } else { block_lines(kernel.rows, room) };
         let own_rows = self.rows.len().min(block_rows).next_multiple_of(kernel.rows);
-        let mut own_left = self.left.is_none().then(|| Scratch::of::<S>(own_rows * DEPTH)).transpose()?;
+        let mut own_left = self.left.is_none().then(|| Scratch::of::<S>(own_rows * room)).transpose()?;
         let own_columns = self.columns.len().next_multiple_of(kernel.columns);
-        let mut own_right = self.right.is_none().then(|| Scratch::of::<S>(own_columns * DEPTH)).transpose()?;
+        let mut own_right = self.right.is_none().then(|| Scratch::of::<S>(own_columns * room)).transpose()?;
 
-        for (i, depth) in depth_blocks(kernel.steps, self.depth.clone()).enumerate() {
+        for (i, depth) in depth_blocks.enumerate() {
             let base = if i == 0 { base } else { Base::Result };
             if let Some(own) = &mut own_right {
-                self.product.right.pack_right(kernel, self.columns.clone(), depth.clone(), own.as_mut())?;
+                self.product.right.pack_right(kernel, self.columns.clone(), depth.clone(), own.as_mut(), room)?;
             }
             let right = match (&own_right, self.right) {
                 (Some(own), _) => own.as_ref(),
@@ -135,14 +141,15 @@ impl<S: Sum> Region<'_, S> {
             };
             for rows in by(block_rows, self.rows.clone()) {
                 if let Some(own) = &mut own_left {
-                    self.product.left.pack_left(kernel, rows.clone(), depth.clone(), own.as_mut())?;
+                    self.product.left.pack_left(kernel, rows.clone(), depth.clone(), own.as_mut(), room)?;
                 }
                 let left = match (&own_left, self.left) {
                     (Some(own), _) => own.as_ref(),
                     (_, Some(shared)) => shared.panels(i, rows.start),
                     _ => &[],
                 };
-                let block = Block { left, right, along: self.product.left.along(kernel), depth: depth.len(), alpha };
+                let along = self.product.left.along();
+                let block = Block { left, right, along, room, depth: depth.len(), alpha };
                 let first = rows.start - self.rows.start;
                 // SAFETY: passed on; the block's rows are among the region's.
                 unsafe {
@@ -159,6 +166,8 @@ struct Block<'a, S> {
     left: &'a [S],
     right: &'a [S],
     along: Along,
+    /// Steps that panels have room for, and those that they have.
+    room: usize,
     depth: usize,
     alpha: S,
 }
@@ -175,10 +184,10 @@ impl<S: Sum> Block<'_, S> {
         stride: usize,
         base: Base<S>,
     ) {
-        let left_panels = self.left.chunks_exact(kernel.rows * DEPTH);
-        let right_panels = self.right.chunks_exact(kernel.columns * DEPTH);
+        let left_panels = self.left.chunks_exact(kernel.rows * self.room);
+        let right_panels = self.right.chunks_exact(kernel.columns * self.room);
         assert!(left_panels.len() * kernel.rows >= rows && right_panels.len() * kernel.columns >= columns);
-        assert!(self.depth <= DEPTH);
+        assert!(self.depth <= self.room && self.room <= kernel.depth);
         // SAFETY: the kernel is one that the CPU can run, as every product's is.
         unsafe { (kernel.begin)() };
         for (column, right) in (0..columns).step_by(kernel.columns).zip(right_panels) {

@@ -7,6 +7,7 @@ use half::bf16;
 use crate::backend::cpu::isa::{self, Isa};
 use crate::backend::cpu::vector::InVectors;
 use crate::backend::dtype::Accumulator;
+use crate::backend::math;
 
 /// A type that operands and results are stored in, and the type that products are summed in.
 pub(crate) trait Stored: Copy + Send + Sync + 'static {
@@ -22,6 +23,11 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     fn as_sums(slice: &mut [Self]) -> Option<&mut [Self::Sum]>;
     /// The slice itself when stored values are bf16.
     fn as_halves(_: &[Self]) -> Option<&[bf16]> {
+        None
+    }
+    /// The same to write.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    fn as_halves_mut(_: &mut [Self]) -> Option<&mut [bf16]> {
         None
     }
 }
@@ -99,7 +105,7 @@ impl Stored for bf16 {
     type Sum = f32;
     #[inline(always)]
     fn widen(self) -> f32 {
-        f32::from_bits((self.to_bits() as u32) << 16)
+        math::from_bf16(self)
     }
     #[inline(always)]
     fn widen_array<const N: usize>(values: &[bf16; N]) -> [f32; N] {
@@ -111,12 +117,15 @@ impl Stored for bf16 {
     }
     #[inline(always)]
     fn round(sum: f32) -> bf16 {
-        bf16::from_f32(sum)
+        math::to_bf16(sum)
     }
     fn as_sums(_: &mut [bf16]) -> Option<&mut [f32]> {
         None
     }
     fn as_halves(slice: &[bf16]) -> Option<&[bf16]> {
+        Some(slice)
+    }
+    fn as_halves_mut(slice: &mut [bf16]) -> Option<&mut [bf16]> {
         Some(slice)
     }
 }

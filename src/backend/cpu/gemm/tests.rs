@@ -30,7 +30,7 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    fn integers(&mut self, count: usize) -> Vec<f32> {
+    pub fn integers(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| (self.word() % 9) as f32 - 4.0).collect()
     }
 
@@ -233,13 +233,13 @@ fn batches_are_their_products() {
 }
 
 /// A convolution in seven loops: `y`, `dx` and `dw` for given `x`, `w` and `dy`, all small integers.
-struct PlainConvolution {
-    y: Vec<f32>,
-    dx: Vec<f32>,
-    dw: Vec<f32>,
+pub struct PlainConvolution {
+    pub y: Vec<f32>,
+    pub dx: Vec<f32>,
+    pub dw: Vec<f32>,
 }
 
-fn plain_convolution(s: &Convolution, x: &[f32], w: &[f32], dy: &[f32]) -> PlainConvolution {
+pub fn plain_convolution(s: &Convolution, x: &[f32], w: &[f32], dy: &[f32]) -> PlainConvolution {
     let (out_height, out_width) = (s.out_height(), s.out_width());
     let mut plain = PlainConvolution { y: vec![0.0; dy.len()], dx: vec![0.0; x.len()], dw: vec![0.0; w.len()] };
     for image in 0..s.batch {

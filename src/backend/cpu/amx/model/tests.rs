@@ -319,7 +319,7 @@ fn a_refused_instruction_ends_the_process() {
     if std::env::var_os(WITHOUT_SHAPES).is_some() {
         let (left, right, mut to) = ([0f32; 256], [0f32; 512], [0f32; 256]);
         let (left, right, to) = (left.as_ptr(), right.as_ptr(), to.as_mut_ptr());
-        let block = amx::Block { left, left_stride: 64, right, steps: 1, to, to_stride: 64 };
+        let block = amx::Block { left, right, steps: &[amx::Step { left: 0, right: 0 }], to, to_stride: 64 };
         // SAFETY: tiles without shapes, which is what is refused.
         unsafe { amx::one_by_one(&block) };
         return;
@@ -360,9 +360,8 @@ fn the_cpu_does_what_the_model_does() {
                 amx::configure();
                 amx::one_by_one(&amx::Block {
                     left: left.as_ptr(),
-                    left_stride: 64,
                     right: right.as_ptr(),
-                    steps: 1,
+                    steps: &[amx::Step { left: 0, right: 0 }],
                     to: found.as_mut_ptr(),
                     to_stride: 64,
                 });

@@ -4,6 +4,7 @@
 //! never change: panels end with zeros where their depth is no multiple of 16 pairs, and lines that a panel has beyond
 //! its factor give sums that are not written.
 
+pub(super) mod convolution;
 #[cfg(test)]
 mod tests;
 
@@ -14,10 +15,25 @@ use crate::backend::cpu::amx::{self, LANES};
 use crate::backend::cpu::isa::Isa;
 
 use super::avx512;
-use super::kernel::{Along, Base, DEPTH, Kernel, Tile};
+use super::kernel::{Base, Kernel, Tile};
 
 const ROWS: usize = 2 * amx::ROWS;
 const COLUMNS: usize = 2 * LANES;
+
+/// Pairs of a block's depth: tiles come from the second-level cache as fast as from the first, and sums that are not
+/// taken up again are worth more.
+const DEPTH: usize = 576;
+
+/// Where each step of panels is: one after the other.
+static STEPS: [amx::Step; DEPTH / amx::ROWS] = {
+    let mut steps = [amx::Step { left: 0, right: 0 }; DEPTH / amx::ROWS];
+    let mut step = 0;
+    while step < steps.len() {
+        steps[step] = amx::Step { left: step * amx::BYTES, right: step * amx::BYTES };
+        step += 1;
+    }
+    steps
+};
 
 /// For panels of [`Pairs`](super::pairs::Pairs).
 ///
@@ -25,8 +41,8 @@ const COLUMNS: usize = 2 * LANES;
 /// configuration takes a share of a product's time that way, and threads that have nothing to multiply, or do something
 /// else, never carry 8 KB of tiles about, which would be saved whenever another thread gets the processor.
 pub(super) const PAIRS: Kernel<f32> = Kernel {
+    depth: DEPTH,
     steps: amx::ROWS,
-    left_along: Some(Along::Depth),
     begin: amx::configure,
     end: amx::release,
     ..Kernel::new(Isa::Amx, ROWS, COLUMNS, tile, avx512::transpose)
@@ -35,7 +51,6 @@ pub(super) const PAIRS: Kernel<f32> = Kernel {
 /// # Safety
 /// See [`Kernel::tile`].
 unsafe fn tile(t: &Tile<f32>) {
-    debug_assert_eq!(t.along, Along::Depth);
     // What is stored as it comes needs no second pass; the bits are the same.
     let whole = t.rows == ROWS && t.columns == COLUMNS;
     let straight = whole && t.alpha == 1.0 && matches!(t.base, Base::Zero);
@@ -43,9 +58,8 @@ unsafe fn tile(t: &Tile<f32>) {
     let (to, to_stride) = if straight { (t.c, t.c_stride) } else { (sums.as_mut_ptr().cast(), COLUMNS) };
     let block = amx::Block {
         left: t.left,
-        left_stride: DEPTH * size_of::<f32>(),
         right: t.right,
-        steps: t.depth.div_ceil(amx::ROWS),
+        steps: &STEPS[..t.depth.div_ceil(amx::ROWS)],
         to,
         to_stride: to_stride * size_of::<f32>(),
     };

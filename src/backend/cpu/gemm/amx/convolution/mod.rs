@@ -1,0 +1,85 @@
+//! Convolutions of bf16 images with a stride of 1 by tiles, without patches.
+//!
+//! A tile of the left factor is 32 channels of 16 pixels of the result, one tap away. If the image is copied once for
+//! each column of the kernel, moved by that column and as wide as the result, then all pixels that a row of the kernel
+//! needs follow each other, the rows of the kernel are further down in the same copy, and 16 pixels of the result are
+//! 16 neighbours of a copy whatever the width: what is copied is as many times the image as the kernel has columns, and
+//! not as it has taps.
+
+mod forward;
+mod images;
+#[cfg(test)]
+mod tests;
+mod weight_gradient;
+
+use half::bf16;
+
+use super::PAIRS;
+use crate::backend::convolution::Convolution;
+use crate::backend::cpu::amx;
+use crate::backend::cpu::gemm::Factor;
+use crate::backend::cpu::gemm::pairs::Pairs;
+use crate::backend::cpu::gemm::rows::Matrix;
+use crate::error::Result;
+
+use forward::Weights;
+use images::Images;
+
+/// Channels of a tile.
+const CHANNELS: usize = 2 * amx::LANES;
+/// Channels from which on tiles are worth filling.
+const LEAST_CHANNELS: usize = 16;
+/// Columns of the result for which a step of the kernel is worth its time.
+const LEAST_COLUMNS: usize = 8;
+
+/// Whether the result's `columns` can be made this way from images of so many `channels`.
+fn fits(shape: &Convolution, channels: usize, columns: usize) -> bool {
+    let even = channels.is_multiple_of(2) && channels >= LEAST_CHANNELS && columns >= LEAST_COLUMNS;
+    even && shape.stride == 1 && shape.kernel > 1 && shape.padding < shape.kernel && shape.out_pixels() > 0
+}
+
+/// Whether this is the way to compute a convolution.
+pub fn is_better(shape: &Convolution) -> bool {
+    fits(shape, shape.inputs, shape.outputs)
+}
+
+/// Whether this is the way to compute the gradient of its input.
+pub fn is_better_for_input_gradient(shape: &Convolution) -> bool {
+    fits(shape, shape.outputs, shape.inputs)
+}
+
+/// Whether this is the way to compute the gradient of its weight. Pairs of pixels are neighbours in every row only if
+/// rows are even.
+pub fn is_better_for_weight_gradient(shape: &Convolution) -> bool {
+    let wide = shape.inputs >= LEAST_CHANNELS && shape.outputs >= LEAST_COLUMNS;
+    wide && fits(shape, LEAST_CHANNELS, LEAST_COLUMNS) && shape.out_width().is_multiple_of(2)
+}
+
+/// As [`gemm::convolve`](crate::backend::cpu::gemm::convolve), where the level is `amx` and [`is_better`] holds.
+pub fn convolve(shape: &Convolution, x: &[bf16], weight: &[bf16], bias: Option<&[f32]>, y: &mut [bf16]) -> Result<()> {
+    let matrix = Matrix::new(weight, shape.outputs, shape.taps() * shape.inputs);
+    let pairs = Pairs::new(&matrix, true);
+    let weights = Weights::pack(&Factor::transposed(&pairs), shape.outputs, shape.taps(), shape.inputs)?;
+    forward::compute(&Images::of_input(shape, x), &weights, bias, y)
+}
+
+/// As [`gemm::input_gradient`](crate::backend::cpu::gemm::input_gradient), where the level is `amx` and
+/// [`is_better_for_input_gradient`] holds.
+pub fn input_gradient(
+    shape: &Convolution,
+    dy: &[bf16],
+    weight: &[bf16],
+    bias: Option<&[f32]>,
+    dx: &mut [bf16],
+) -> Result<()> {
+    let reversed = shape.reversed_weight(weight);
+    let pairs = Pairs::new(&reversed, false);
+    let weights = Weights::pack(&Factor::plain(&pairs), shape.inputs, shape.taps(), shape.outputs)?;
+    forward::compute(&Images::of_gradient(shape, dy), &weights, bias, dx)
+}
+
+/// As [`gemm::weight_gradient`](crate::backend::cpu::gemm::weight_gradient), where the level is `amx` and
+/// [`is_better_for_weight_gradient`] holds.
+pub fn weight_gradient(shape: &Convolution, x: &[bf16], dy: &[bf16], dw: &mut [bf16]) -> Result<()> {
+    weight_gradient::compute(&Images::of_input(shape, x), dy, shape.outputs, dw)
+}
