@@ -123,8 +123,8 @@ fn depth_parts(m: usize, n: usize, k: usize) -> usize {
 }
 
 /// Into how many tasks the longer factor and the other one are cut: some three per thread, as many for each, if need be
-/// by cutting the other direction too, and none of more than `block` lines. Each direction is given as lines and lines of
-/// a panel.
+/// by cutting the other direction too, and none of more than `block` lines. Each direction is given as lines and lines
+/// of a panel.
 fn task_cuts(long: (usize, usize), other: (usize, usize), block: usize, threads: usize) -> (usize, usize) {
     let (long_panels, other_panels) = (long.0.div_ceil(long.1), other.0.div_ceil(other.1));
     let least = long_panels.div_ceil(block / long.1);

@@ -14,8 +14,8 @@ use crate::error::Result;
 const ROWS_AT_ONCE: usize = 32;
 
 impl<S: Sum> Factor<'_, S> {
-    /// How panels of this factor are packed when it stands on the left, by copying what is contiguous; unless the kernel
-    /// takes several [steps](Kernel::steps) at a time.
+    /// How panels of this factor are packed when it stands on the left, by copying what is contiguous; unless the
+    /// kernel takes several [steps](Kernel::steps) at a time.
     pub(super) fn along(&self) -> Along {
         if self.transposed { Along::Rows } else { Along::Depth }
     }

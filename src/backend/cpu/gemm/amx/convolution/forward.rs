@@ -165,8 +165,8 @@ impl Work<'_> {
 /// Writes sums, [`COLUMNS`] apart: so many rows and columns, up to whole tiles.
 ///
 /// # Safety
-/// The CPU has the level `amx` and the thread's tiles are configured; the factors have what the steps name, and there is
-/// room for a block of sums.
+/// The CPU has the level `amx` and the thread's tiles are configured; the factors have what the steps name, and there
+/// is room for a block of sums.
 pub unsafe fn multiply(
     left: *const f32,
     right: *const f32,

@@ -135,17 +135,18 @@ fn what_is_not_finite_goes_where_it_belongs() {
     if !there_are_tiles() {
         return;
     }
-    let shape = Convolution { batch: 2, height: 6, width: 6, inputs: 34, outputs: 9, kernel: 3, stride: 1, padding: 1 };
+    let shape =
+        Convolution { batch: 2, height: 6, width: 6, inputs: 34, outputs: 18, kernel: 3, stride: 1, padding: 1 };
     let mut numbers = Numbers(24);
     let mut ones =
         |count: usize| -> Vec<bf16> { narrow(&numbers.uniform(count).iter().map(|x| x.signum()).collect::<Vec<_>>()) };
-    let (mut x, w) = (ones(shape.in_pixels() * 34), ones(9 * 9 * 34));
-    let mut dy = ones(shape.out_pixels() * 9);
+    let (mut x, w) = (ones(shape.in_pixels() * 34), ones(18 * 9 * 34));
+    let mut dy = ones(shape.out_pixels() * 18);
     // The first image's last pixel, and the last channel.
     x[35 * 34 + 33] = bf16::INFINITY;
     let with_x = found(&shape, &x, &w, &dy, None);
     for (i, y) in with_x.y.unwrap().iter().enumerate() {
-        let (image, row, column) = (i / 9 / 36, i / 9 / 6 % 6, i / 9 % 6);
+        let (image, row, column) = (i / 18 / 36, i / 18 / 6 % 6, i / 18 % 6);
         assert_eq!(!y.is_finite(), image == 0 && row >= 4 && column >= 4, "pixel {row}, {column} of image {image}");
     }
     for (i, dw) in with_x.dw.unwrap().iter().enumerate() {
@@ -158,7 +159,7 @@ fn what_is_not_finite_goes_where_it_belongs() {
             "tap {tap} of channel {channel}"
         );
     }
-    dy[36 * 9] = bf16::NAN;
+    dy[36 * 18] = bf16::NAN;
     let with_dy = found(&shape, &x, &w, &dy, None);
     for (i, dx) in with_dy.dx.unwrap().iter().enumerate() {
         let (image, row, column) = (i / 34 / 36, i / 34 / 6 % 6, i / 34 % 6);

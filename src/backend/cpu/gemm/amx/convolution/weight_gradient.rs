@@ -25,8 +25,8 @@ use crate::backend::cpu::isa::Isa;
 use crate::error::{Error, Result};
 use crate::stop;
 
-/// Steps of the depth whose factors are packed at a time: those of one panel and of 32 channels stay in the second-level
-/// cache.
+/// Steps of the depth whose factors are packed at a time: those of one panel and of 32 channels stay in the
+/// second-level cache.
 const AT_ONCE: usize = 128;
 
 /// As [`weight_gradient`](super::weight_gradient).
