@@ -29,30 +29,27 @@ use images::Images;
 const CHANNELS: usize = 2 * amx::LANES;
 /// Channels from which on tiles are worth filling.
 const LEAST_CHANNELS: usize = 16;
-/// Columns of the result for which a step of the kernel is worth its time.
-const LEAST_COLUMNS: usize = 8;
 
-/// Whether the result's `columns` can be made this way from images of so many `channels`.
-fn fits(shape: &Convolution, channels: usize, columns: usize) -> bool {
-    let even = channels.is_multiple_of(2) && channels >= LEAST_CHANNELS && columns >= LEAST_COLUMNS;
+/// Whether a result of some pixels can be made this way from images of so many `channels`.
+fn fits(shape: &Convolution, channels: usize) -> bool {
+    let even = channels.is_multiple_of(2) && channels >= LEAST_CHANNELS;
     even && shape.stride == 1 && shape.kernel > 1 && shape.padding < shape.kernel && shape.out_pixels() > 0
 }
 
 /// Whether this is the way to compute a convolution.
 pub fn is_better(shape: &Convolution) -> bool {
-    fits(shape, shape.inputs, shape.outputs)
+    fits(shape, shape.inputs)
 }
 
 /// Whether this is the way to compute the gradient of its input.
 pub fn is_better_for_input_gradient(shape: &Convolution) -> bool {
-    fits(shape, shape.outputs, shape.inputs)
+    fits(shape, shape.outputs)
 }
 
 /// Whether this is the way to compute the gradient of its weight. Pairs of pixels are neighbours in every row only if
 /// rows are even.
 pub fn is_better_for_weight_gradient(shape: &Convolution) -> bool {
-    let wide = shape.inputs >= LEAST_CHANNELS && shape.outputs >= LEAST_COLUMNS;
-    wide && fits(shape, LEAST_CHANNELS, LEAST_COLUMNS) && shape.out_width().is_multiple_of(2)
+    shape.inputs >= LEAST_CHANNELS && shape.out_width().is_multiple_of(2) && fits(shape, LEAST_CHANNELS)
 }
 
 /// As [`gemm::convolve`](crate::backend::cpu::gemm::convolve), where the level is `amx` and [`is_better`] holds.
