@@ -20,6 +20,7 @@ pub use replayed::Replayed;
 pub use shape::Shape;
 use storage::Storage;
 
+use crate::backend::cpu::Part;
 use crate::backend::gpu::{Gpu, Ptr};
 use crate::error::{Error, Result};
 
@@ -166,6 +167,11 @@ impl Tensor {
     pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
         self.expect::<T>("as_slice")?;
         Ok(bytemuck::cast_slice(&self.storage.host("as_slice")?[self.bytes()]))
+    }
+
+    /// Where kernels of the CPU keep what they make of the elements until somebody writes to the storage.
+    pub(crate) fn part(&self) -> Option<Part<'_>> {
+        self.storage.part(self.bytes().start)
     }
 
     /// The elements for writing. If the storage is shared it is copied first, so that no other tensor changes.

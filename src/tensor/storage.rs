@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Device;
-use crate::backend::cpu::CpuBuffer;
+use crate::backend::cpu::{CpuBuffer, Part};
 use crate::backend::gpu::{Gpu, GpuBuffer, Ptr};
 use crate::error::{Error, Result};
 use crate::threads;
@@ -71,6 +71,14 @@ impl Storage {
         match self {
             Storage::Cpu(buffer) => Ok(buffer.as_slice()),
             Storage::Gpu(_) => Err(not_on_cpu(op)),
+        }
+    }
+
+    /// Where kernels of the CPU keep what they make of the contents from byte `at` on.
+    pub fn part(&self, at: usize) -> Option<Part<'_>> {
+        match self {
+            Storage::Cpu(buffer) => Some(buffer.part(at)),
+            Storage::Gpu(_) => None,
         }
     }
 

@@ -15,6 +15,7 @@ mod vector;
 pub use gemm::{F32Products, winograd_is_allowed};
 pub use isa::Isa;
 pub use isa::Kernel;
+pub(crate) use memory::Part;
 pub(crate) use memory::USAGE;
 pub use memory::{CpuBuffer, poison};
 pub use parallel::{

@@ -14,7 +14,7 @@ pub fn forward(
 ) -> Result<()> {
     real!(op, x.dtype(), T => {
         let bias = bias.map(|bias| bias.as_slice::<T>().map(gemm::widened)).transpose()?;
-        gemm::convolve(shape, x.as_slice::<T>()?, w.as_slice()?, bias.as_deref(), y.as_mut_slice()?)?;
+        gemm::convolve(shape, x.as_slice::<T>()?, (w.as_slice()?, w.part()), bias.as_deref(), y.as_mut_slice()?)?;
         stop::check()
     })
 }

@@ -91,8 +91,8 @@ fn request() -> bool {
     false
 }
 
-/// Whether a product of whole numbers, no two rows or columns of which are alike, is what it should be: the crate's
-/// authors had no CPU with tiles.
+/// Whether a product of whole numbers, no two rows or columns of which are alike, is what it should be: of the CPUs
+/// with tiles the crate's authors have had one kind.
 fn multiplies_by_the_book() -> bool {
     let number = |i: usize, from: usize| ((i * 7 + i / from) % 13) as f32 - 6.0;
     let (left, right) = (|r: usize, k: usize| number(r * 32 + k, 32), |k: usize, c: usize| number(k * 32 + c, 29));

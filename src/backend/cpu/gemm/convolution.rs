@@ -5,27 +5,31 @@ use super::amx::convolution as tiles;
 use super::rows::{Matrix, Rows, Stored};
 use super::{Factor, Product, spread, winograd};
 use crate::backend::convolution::Convolution;
+use crate::backend::cpu::Part;
 use crate::backend::cpu::isa::Isa;
 use crate::error::Result;
 
 /// `y = conv(x, weight) + bias`: `x` `[batch, height, width, inputs]`, `weight` `[outputs, kernel, kernel, inputs]`,
-/// `y` `[batch, out_height, out_width, outputs]`.
+/// `y` `[batch, out_height, out_width, outputs]`. With the weight comes the part of a buffer that it is, if what is
+/// made of it may be kept there.
 ///
 /// Errors as [`Product::write`] does. Panics if a slice is too short: shapes are checked by the operation that calls.
 pub(crate) fn convolve<T: Stored>(
     shape: &Convolution,
     x: &[T],
-    weight: &[T],
+    (weight, part): (&[T], Option<Part>),
     bias: Option<&[T::Sum]>,
     y: &mut [T],
 ) -> Result<()> {
     let isa = Isa::current();
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = part;
     #[cfg(target_arch = "x86_64")]
     if isa >= Isa::Amx
         && tiles::is_better(shape)
         && let (Some(x), Some(weight), Some(y)) = (T::as_halves(x), T::as_halves(weight), T::as_halves_mut(y))
     {
-        return tiles::convolve(shape, x, weight, bias.map(bytemuck::cast_slice), y);
+        return tiles::convolve(shape, x, (weight, part), bias.map(bytemuck::cast_slice), y);
     }
     match takes_winograd::<T>(shape, isa) {
         true => winograd::convolve(shape, x, weight, bias, y, isa),

@@ -96,7 +96,7 @@ fn print_figures<T: Stored<Sum = f32>>() {
         let mut y = uniform(shape.out_pixels() * outputs);
         let mut dx = x.clone();
         let name = format!("conv {kernel}x{kernel} {inputs}->{outputs} {extent}x{extent} batch {batch}");
-        report(format!("{name} y"), flops, &mut || convolve(&shape, &x, &w, None, &mut y).unwrap());
+        report(format!("{name} y"), flops, &mut || convolve(&shape, &x, (&w, None), None, &mut y).unwrap());
         report(format!("{name} dx"), flops, &mut || input_gradient(&shape, &y, &w, None, &mut dx).unwrap());
         report(format!("{name} dw"), flops, &mut || weight_gradient(&shape, &x, &y, &mut w).unwrap());
         // The other way, whichever of them the above is.

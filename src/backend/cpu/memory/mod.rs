@@ -12,6 +12,7 @@
 //!   of a result; those that add to it ask for zeros.
 //! * Poisoned: in tests a buffer is filled with bytes 0xFF (NaN in every dtype) when it is handed out; see [`poison`].
 
+mod derived;
 mod ranges;
 mod system;
 
@@ -23,6 +24,7 @@ use bytemuck::Pod;
 
 use crate::backend::usage::Usage;
 use crate::error::{Error, Result};
+pub use derived::Part;
 use ranges::Ranges;
 use system::{HUGE_PAGE, Mapping, discard};
 
@@ -184,6 +186,7 @@ fn rounded(bytes: usize) -> usize {
 pub struct CpuBuffer {
     start: NonNull<u8>,
     bytes: usize,
+    derived: derived::Derived,
 }
 
 // SAFETY: the buffer owns its memory; shared access is read-only.
@@ -221,7 +224,7 @@ impl CpuBuffer {
             }
         };
         USAGE.add(bytes);
-        Ok(CpuBuffer { start, bytes })
+        Ok(CpuBuffer { start, bytes, derived: Default::default() })
     }
 
     /// A copy of `bytes`.
@@ -248,9 +251,15 @@ impl CpuBuffer {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.bytes / size_of::<T>()) }
     }
 
-    /// As [`as_slice`](Self::as_slice), for writing.
+    /// The part from byte `at` on, in whose forms kernels may find what they have made of it.
+    pub fn part(&self, at: usize) -> Part<'_> {
+        Part { derived: &self.derived, at }
+    }
+
+    /// As [`as_slice`](Self::as_slice), for writing: what was made of the contents is dropped.
     pub fn as_mut_slice<T: Pod>(&mut self) -> &mut [T] {
         const { assert!(align_of::<T>() <= ALIGN && size_of::<T>() > 0) };
+        self.derived.clear();
         // SAFETY: as above, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.bytes / size_of::<T>()) }
     }

@@ -121,3 +121,30 @@ fn what_is_in_use_stays_when_the_rest_is_given_back() {
     pool.give_back();
     assert_eq!((mapped(&pool), pool.used), (0, 0));
 }
+
+/// What is made of a buffer is kept from the second time on, each part's for itself, until somebody writes to it.
+#[test]
+fn forms_are_kept_while_the_contents_are() {
+    let mut buffer = CpuBuffer::from_bytes(&[3, 4]).unwrap();
+    let made = std::cell::Cell::new(0);
+    let form = |buffer: &CpuBuffer, at: usize, least: u32| {
+        let make = || {
+            made.set(made.get() + 1);
+            Ok(u32::from(buffer.as_slice::<u8>()[at]) * 10)
+        };
+        *buffer.part(at).form(|&form: &u32| form >= least, make).unwrap()
+    };
+    assert_eq!([form(&buffer, 0, 0), form(&buffer, 0, 0), form(&buffer, 0, 0), form(&buffer, 0, 0)], [30; 4]);
+    assert_eq!(made.get(), 2, "the first is not kept");
+    assert_eq!([form(&buffer, 1, 0), form(&buffer, 1, 0), form(&buffer, 1, 0)], [40; 3]);
+    assert_eq!(made.get(), 4);
+    form(&buffer, 0, 31);
+    assert_eq!(made.get(), 5, "one that does not fit is made again");
+    buffer.as_mut_slice::<u8>()[0] = 7;
+    assert_eq!([form(&buffer, 0, 0), form(&buffer, 1, 0)], [70, 40]);
+    assert_eq!(made.get(), 7, "both were dropped");
+
+    let failing = buffer.part(0).form(|_: &u8| true, || Err(Error::Stopped));
+    assert!(matches!(failing, Err(Error::Stopped)));
+    assert_eq!(form(&buffer, 0, 0), 70);
+}

@@ -257,7 +257,7 @@ fn convolutions_by_the_level_in_use() {
     {
         let zeros = |count: usize| vec![bf16::NAN; count];
         let (mut y16, mut dx16, mut dw16) = (zeros(dy.len()), zeros(x.len()), zeros(w.len()));
-        convolve(&s, &x, &w, None, &mut y16).unwrap();
+        convolve(&s, &x, (&w, None), None, &mut y16).unwrap();
         input_gradient(&s, &dy, &w, None, &mut dx16).unwrap();
         weight_gradient(&s, &x, &dy, &mut dw16).unwrap();
         for (wide, narrow) in [(&mut y, &y16), (&mut dx, &dx16), (&mut dw, &dw16)] {

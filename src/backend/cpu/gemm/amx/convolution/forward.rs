@@ -9,11 +9,11 @@ use rayon::prelude::*;
 
 use super::images::{Images, Shift};
 use super::{CHANNELS, PAIRS};
-use crate::backend::cpu::OnTeam;
 use crate::backend::cpu::amx::{self, LANES};
 use crate::backend::cpu::gemm::Factor;
 use crate::backend::cpu::gemm::scratch::Scratch;
 use crate::backend::cpu::isa::Isa;
+use crate::backend::cpu::{CpuBuffer, OnTeam};
 use crate::error::{Error, Result};
 use crate::stop;
 
@@ -26,10 +26,10 @@ pub const COLUMNS: usize = 2 * LANES;
 
 /// Weights packed for tiles: panels of [`COLUMNS`] columns, in each the taps, in each [`CHANNELS`] channels at a time.
 pub struct Weights {
-    memory: Scratch,
+    memory: CpuBuffer,
     pub columns: usize,
-    /// Steps of a panel.
-    steps: usize,
+    taps: usize,
+    channels: usize,
 }
 
 impl Weights {
@@ -39,7 +39,8 @@ impl Weights {
         let (pairs, chunks) = (channels / 2, channels.div_ceil(CHANNELS));
         let (steps, room) = (taps * chunks, chunks * amx::ROWS);
         let (panel, panels) = (steps * STEP, columns.div_ceil(COLUMNS));
-        let mut memory = Scratch::of::<f32>(panels * panel)?;
+        // Not from what threads keep: it may be kept, and those buffers are larger than need be.
+        let mut memory = CpuBuffer::new(panels * panel * size_of::<f32>())?;
         let pack = |(index, to): (usize, &mut [f32])| {
             let columns = index * COLUMNS..columns.min((index + 1) * COLUMNS);
             for (tap, to) in to.chunks_exact_mut(room * COLUMNS).enumerate() {
@@ -47,9 +48,18 @@ impl Weights {
             }
             Ok(())
         };
-        let to = &mut memory.as_mut::<f32>()[..panels * panel];
-        to.par_chunks_exact_mut(panel).enumerate().with_max_len(1).try_each_on_team(pack)?;
-        Ok(Weights { memory, columns, steps })
+        memory.as_mut_slice::<f32>().par_chunks_exact_mut(panel).enumerate().with_max_len(1).try_each_on_team(pack)?;
+        Ok(Weights { memory, columns, taps, channels })
+    }
+
+    /// Whether they are so many.
+    pub fn are_of(&self, columns: usize, taps: usize, channels: usize) -> bool {
+        (self.columns, self.taps, self.channels) == (columns, taps, channels)
+    }
+
+    /// Steps of a panel.
+    fn steps(&self) -> usize {
+        self.taps * self.channels.div_ceil(CHANNELS)
     }
 
     fn panels(&self) -> usize {
@@ -57,7 +67,7 @@ impl Weights {
     }
 
     fn panel(&self, panel: usize) -> &[f32] {
-        &self.memory.as_ref()[panel * self.steps * STEP..][..self.steps * STEP]
+        &self.memory.as_slice()[panel * self.steps() * STEP..][..self.steps() * STEP]
     }
 }
 
@@ -70,7 +80,7 @@ pub fn compute(images: &Images, weights: &Weights, bias: Option<&[f32]>, y: &mut
     let columns = weights.columns;
     assert!(y.len() >= images.batch * images.out_height * images.out_width * columns, "a result of {}", y.len());
     assert!(bias.is_none_or(|bias| bias.len() == columns), "one bias per column");
-    assert_eq!(weights.steps, images.kernel * images.kernel * images.chunks(), "steps of the weights");
+    assert_eq!(weights.steps(), images.kernel * images.kernel * images.chunks(), "steps of the weights");
 
     // As many rows as copies have room for, in tasks that are as large as each other.
     let row = images.kernel * images.chunks() * images.out_width * CHANNELS * size_of::<bf16>();
@@ -122,7 +132,7 @@ impl Work<'_> {
         let copies = &mut copies.as_mut::<bf16>()[..all];
         Isa::Amx.run_kernel(Shift { images, image, rows: copied, to: copies });
 
-        let steps: Vec<amx::Step> = (0..weights.steps)
+        let steps: Vec<amx::Step> = (0..weights.steps())
             .map(|step| {
                 let (tap, chunk) = (step / images.chunks(), step % images.chunks());
                 let (tap_y, tap_x) = (tap / images.kernel, tap % images.kernel);

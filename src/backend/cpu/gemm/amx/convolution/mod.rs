@@ -16,10 +16,10 @@ use half::bf16;
 
 use super::PAIRS;
 use crate::backend::convolution::Convolution;
-use crate::backend::cpu::amx;
 use crate::backend::cpu::gemm::Factor;
 use crate::backend::cpu::gemm::pairs::Pairs;
 use crate::backend::cpu::gemm::rows::Matrix;
+use crate::backend::cpu::{Part, amx};
 use crate::error::Result;
 
 use forward::Weights;
@@ -53,11 +53,25 @@ pub fn is_better_for_weight_gradient(shape: &Convolution) -> bool {
 }
 
 /// As [`gemm::convolve`](crate::backend::cpu::gemm::convolve), where the level is `amx` and [`is_better`] holds.
-pub fn convolve(shape: &Convolution, x: &[bf16], weight: &[bf16], bias: Option<&[f32]>, y: &mut [bf16]) -> Result<()> {
-    let matrix = Matrix::new(weight, shape.outputs, shape.taps() * shape.inputs);
+pub fn convolve(
+    shape: &Convolution,
+    x: &[bf16],
+    (weight, part): (&[bf16], Option<Part>),
+    bias: Option<&[f32]>,
+    y: &mut [bf16],
+) -> Result<()> {
+    let (outputs, taps, inputs) = (shape.outputs, shape.taps(), shape.inputs);
+    let matrix = Matrix::new(weight, outputs, taps * inputs);
     let pairs = Pairs::new(&matrix, true);
-    let weights = Weights::pack(&Factor::transposed(&pairs), shape.outputs, shape.taps(), shape.inputs)?;
-    forward::compute(&Images::of_input(shape, x), &weights, bias, y)
+    let pack = || Weights::pack(&Factor::transposed(&pairs), outputs, taps, inputs);
+    let images = Images::of_input(shape, x);
+    match part {
+        Some(part) => {
+            let weights = part.form(|weights: &Weights| weights.are_of(outputs, taps, inputs), pack)?;
+            forward::compute(&images, &weights, bias, y)
+        }
+        None => forward::compute(&images, &pack()?, bias, y),
+    }
 }
 
 /// As [`gemm::input_gradient`](crate::backend::cpu::gemm::input_gradient), where the level is `amx` and

@@ -13,13 +13,13 @@ struct Found {
     dw: Option<Vec<bf16>>,
 }
 
-fn found(shape: &Convolution, x: &[bf16], w: &[bf16], dy: &[bf16], bias: Option<&[f32]>) -> Found {
+fn found(shape: &Convolution, x: &[bf16], w: &[bf16], dy: &[bf16]) -> Found {
     let room = |count: usize, there: bool| there.then(|| vec![bf16::NAN; count]);
     let mut y = room(dy.len(), is_better(shape));
     let mut dx = room(x.len(), is_better_for_input_gradient(shape));
     let mut dw = room(w.len(), is_better_for_weight_gradient(shape));
     spoil_scratch();
-    y.iter_mut().for_each(|y| convolve(shape, x, w, bias, y).unwrap());
+    y.iter_mut().for_each(|y| convolve(shape, x, (w, None), None, y).unwrap());
     spoil_scratch();
     dx.iter_mut().for_each(|dx| input_gradient(shape, dy, w, None, dx).unwrap());
     spoil_scratch();
@@ -45,21 +45,21 @@ impl Case {
         Case { shape, x: narrow(&x), w: narrow(&w), dy: narrow(&dy), plain }
     }
 
+    /// Checks all that the shape is for; says which of the three that is.
     fn check(&self) -> [bool; 3] {
-        let shape = &self.shape;
-        let bias: Vec<f32> = (0..shape.outputs).map(|o| (o % 7) as f32 - 3.0).collect();
-        for bias in [None, Some(&bias[..])] {
-            let found = found(shape, &self.x, &self.w, &self.dy, bias);
-            let plus = |o: usize| bias.map_or(0.0, |bias| bias[o]);
-            let y: Vec<f32> = self.plain.y.iter().enumerate().map(|(i, y)| y + plus(i % shape.outputs)).collect();
-            assert!(found.y.as_ref().is_none_or(|found| *found == narrow(&y)), "y of {shape:?}");
-            assert!(found.dx.as_ref().is_none_or(|found| *found == narrow(&self.plain.dx)), "dx of {shape:?}");
-            assert!(found.dw.as_ref().is_none_or(|found| *found == narrow(&self.plain.dw)), "dw of {shape:?}");
-            if bias.is_some() {
-                return [found.y.is_some(), found.dx.is_some(), found.dw.is_some()];
-            }
+        let Case { shape, x, w, dy, plain } = self;
+        let found = found(shape, x, w, dy);
+        assert!(found.y.as_ref().is_none_or(|found| *found == narrow(&plain.y)), "y of {shape:?}");
+        assert!(found.dx.as_ref().is_none_or(|found| *found == narrow(&plain.dx)), "dx of {shape:?}");
+        assert!(found.dw.as_ref().is_none_or(|found| *found == narrow(&plain.dw)), "dw of {shape:?}");
+        if found.y.is_some() {
+            let bias: Vec<f32> = (0..shape.outputs).map(|o| (o % 7) as f32 - 3.0).collect();
+            let mut y = vec![bf16::NAN; dy.len()];
+            convolve(shape, x, (w, None), Some(&bias), &mut y).unwrap();
+            let expected: Vec<f32> = plain.y.iter().enumerate().map(|(i, y)| y + bias[i % shape.outputs]).collect();
+            assert!(y == narrow(&expected), "y with a bias of {shape:?}");
         }
-        [false; 3]
+        [found.y.is_some(), found.dx.is_some(), found.dw.is_some()]
     }
 }
 
@@ -118,7 +118,7 @@ fn one_thread_gives_the_bits_of_many() {
         let dy = some(shape.out_pixels() * outputs);
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let found = pool.install(|| found(&shape, &x, &w, &dy, None));
+            let found = pool.install(|| found(&shape, &x, &w, &dy));
             (found.y.unwrap(), found.dx.unwrap(), found.dw.unwrap())
         };
         let one = run(1);
@@ -144,7 +144,7 @@ fn what_is_not_finite_goes_where_it_belongs() {
     let mut dy = ones(shape.out_pixels() * 18);
     // The first image's last pixel, and the last channel.
     x[35 * 34 + 33] = bf16::INFINITY;
-    let with_x = found(&shape, &x, &w, &dy, None);
+    let with_x = found(&shape, &x, &w, &dy);
     for (i, y) in with_x.y.unwrap().iter().enumerate() {
         let (image, row, column) = (i / 18 / 36, i / 18 / 6 % 6, i / 18 % 6);
         assert_eq!(!y.is_finite(), image == 0 && row >= 4 && column >= 4, "pixel {row}, {column} of image {image}");
@@ -160,7 +160,7 @@ fn what_is_not_finite_goes_where_it_belongs() {
         );
     }
     dy[36 * 18] = bf16::NAN;
-    let with_dy = found(&shape, &x, &w, &dy, None);
+    let with_dy = found(&shape, &x, &w, &dy);
     for (i, dx) in with_dy.dx.unwrap().iter().enumerate() {
         let (image, row, column) = (i / 34 / 36, i / 34 / 6 % 6, i / 34 % 6);
         assert_eq!(dx.is_nan(), image == 1 && row < 2 && column < 2, "pixel {row}, {column} of image {image}");
@@ -191,4 +191,29 @@ fn odd_channels_and_strides_are_left_to_others() {
     assert_eq!(three(&Convolution { padding: 3, ..shape(32, 32) }), [false; 3]);
     assert_eq!(three(&Convolution { batch: 0, ..shape(32, 32) }), [false; 3]);
     assert_eq!(three(&Convolution { width: 7, ..shape(32, 32) }), [true, true, false]);
+}
+
+/// Weights that are used again are packed no more, and those that have changed are.
+#[test]
+fn packed_weights_are_kept_until_the_weights_change() {
+    if !there_are_tiles() {
+        return;
+    }
+    let shape = Convolution { batch: 1, height: 4, width: 4, inputs: 16, outputs: 5, kernel: 3, stride: 1, padding: 1 };
+    let mut numbers = Numbers(25);
+    let x = narrow(&numbers.integers(shape.in_pixels() * 16));
+    let mut weights = crate::backend::cpu::CpuBuffer::from_bytes(&[0; 2 * 5 * 9 * 16]).unwrap();
+    for seed in 26..28 {
+        let fresh = narrow(&Numbers(seed).integers(5 * 9 * 16));
+        weights.as_mut_slice::<bf16>().copy_from_slice(&fresh);
+        let run = |weight: &[bf16], part| {
+            let mut y = vec![bf16::NAN; shape.out_pixels() * 5];
+            convolve(&shape, &x, (weight, part), None, &mut y).unwrap();
+            y
+        };
+        let expected = run(&fresh, None);
+        for time in 0..3 {
+            assert!(run(weights.as_slice(), Some(weights.part(0))) == expected, "time {time} with seed {seed}");
+        }
+    }
 }
