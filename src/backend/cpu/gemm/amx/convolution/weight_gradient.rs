@@ -127,10 +127,13 @@ impl Work<'_> {
             .flat_map(|task| by(at_once, 0..taps).map(move |taps| (task / panels, task % panels, taps)))
             .collect();
         let stopped = stop::watch();
-        tasks.par_iter().with_max_len(1).try_each_on_team(|(chunk, panel, taps)| match stopped() {
-            true => Err(Error::Stopped),
+        tasks.par_iter().with_max_len(1).try_each_on_team(|(chunk, panel, taps)| {
+            if stopped() {
+                return Err(Error::Stopped);
+            }
             // SAFETY: the caller's; tasks have outputs, channels or taps of their own.
-            false => Ok(unsafe { self.task(factors, *chunk, *panel, taps.clone()) }),
+            unsafe { self.task(factors, *chunk, *panel, taps.clone()) };
+            Ok(())
         })
     }
 
