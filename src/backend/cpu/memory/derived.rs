@@ -10,6 +10,7 @@ use crate::error::Result;
 #[derive(Default)]
 pub(super) struct Derived(Mutex<HashMap<usize, Form>>);
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 enum Form {
     /// Asked for once, and not kept.
     Made,
@@ -23,6 +24,7 @@ impl Derived {
 }
 
 /// A part of a buffer, in whose forms kernels may find what they have made of it.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 #[derive(Clone, Copy)]
 pub struct Part<'a> {
     pub(super) derived: &'a Derived,
@@ -30,9 +32,11 @@ pub struct Part<'a> {
     pub(super) at: usize,
 }
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 impl Part<'_> {
-    /// The form of this part for which `fits` holds, made by `make` unless there is one. It is kept from the second
-    /// time on that one is asked for: what changes after each use, as weights do in training, is not worth the memory.
+    /// The form of this part for which `fits` holds, made by `make` unless there is one. It is kept from the second time
+    /// on that one is asked for: what changes after each use, as weights do in most training, is not worth the memory.
+    /// A part has one form at a time.
     ///
     /// Errors as `make` does.
     pub fn form<F: Any + Send + Sync>(

@@ -247,7 +247,12 @@ fn convolutions_of_many_channels_are_computed_by_tiles() {
 }
 
 fn convolutions_by_the_level_in_use() {
-    let s = shape(2, 9, 70, 66);
+    [9, 10].into_iter().for_each(convolution_by_the_level_in_use);
+}
+
+/// Rows of an even width are for tiles in all three, of an odd one in two.
+fn convolution_by_the_level_in_use(extent: usize) {
+    let s = shape(2, extent, 70, 66);
     let mut numbers = Numbers(16);
     let mut some = |count| narrow(&numbers.uniform(count));
     let (x, w) = (some(s.in_pixels() * s.inputs), some(s.outputs * 9 * s.inputs));

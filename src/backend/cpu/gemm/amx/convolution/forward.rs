@@ -8,7 +8,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::images::{Images, Shift};
-use super::{CHANNELS, PAIRS};
+use super::{CHANNELS, LEAST_CHANNELS, PAIRS};
 use crate::backend::cpu::amx::{self, LANES};
 use crate::backend::cpu::gemm::Factor;
 use crate::backend::cpu::gemm::scratch::Scratch;
@@ -23,6 +23,23 @@ const COPIES: usize = 512 << 10;
 /// Pixels, and columns, of a block of tiles.
 pub const ROWS: usize = 2 * amx::ROWS;
 pub const COLUMNS: usize = 2 * LANES;
+
+/// Bytes of a row of an image in its copies.
+fn row_of_copies(kernel: usize, channels: usize, width: usize) -> usize {
+    kernel * channels.div_ceil(CHANNELS) * width * CHANNELS * size_of::<bf16>()
+}
+
+/// Rows of the result for whose copies there is room.
+fn rows_at_once(kernel: usize, row: usize) -> usize {
+    (COPIES / row).saturating_sub(kernel - 1)
+}
+
+/// Whether tiles are filled by pairs of channels, and copies have room for so many rows that the kernel's height does
+/// not count too much.
+pub fn pays(channels: usize, kernel: usize, height: usize, width: usize) -> bool {
+    let even = channels.is_multiple_of(2) && channels >= LEAST_CHANNELS;
+    even && rows_at_once(kernel, row_of_copies(kernel, channels, width)) >= height.min(kernel)
+}
 
 /// Weights packed for tiles: panels of [`COLUMNS`] columns, in each the taps, in each [`CHANNELS`] channels at a time.
 pub struct Weights {
@@ -83,8 +100,8 @@ pub fn compute(images: &Images, weights: &Weights, bias: Option<&[f32]>, y: &mut
     assert_eq!(weights.steps(), images.kernel * images.kernel * images.chunks(), "steps of the weights");
 
     // As many rows as copies have room for, in tasks that are as large as each other.
-    let row = images.kernel * images.chunks() * images.out_width * CHANNELS * size_of::<bf16>();
-    let rows = (COPIES / row).saturating_sub(images.kernel - 1).clamp(1, images.out_height);
+    let row = row_of_copies(images.kernel, images.channels, images.out_width);
+    let rows = rows_at_once(images.kernel, row).clamp(1, images.out_height);
     let cuts = images.out_height.div_ceil(rows);
     // Threads that would have none share the columns.
     let tasks = images.batch * cuts;

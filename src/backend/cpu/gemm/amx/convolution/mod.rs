@@ -3,8 +3,8 @@
 //! A tile of the left factor is 32 channels of 16 pixels of the result, one tap away. If the image is copied once for
 //! each column of the kernel, moved by that column and as wide as the result, then all pixels that a row of the kernel
 //! needs follow each other, the rows of the kernel are further down in the same copy, and 16 pixels of the result are
-//! 16 neighbours of a copy whatever the width: what is copied is as many times the image as the kernel has columns, and
-//! not as it has taps.
+//! 16 neighbours of a copy whatever the width. What is copied is as many times the image as the kernel has columns, and not
+//! as it has taps; with the rows that neighbouring tasks both need, at most twice that.
 
 mod forward;
 mod images;
@@ -30,26 +30,25 @@ const CHANNELS: usize = 2 * amx::LANES;
 /// Channels from which on tiles are worth filling.
 const LEAST_CHANNELS: usize = 16;
 
-/// Whether a result of some pixels can be made this way from images of so many `channels`.
-fn fits(shape: &Convolution, channels: usize) -> bool {
-    let even = channels.is_multiple_of(2) && channels >= LEAST_CHANNELS;
-    even && shape.stride == 1 && shape.kernel > 1 && shape.padding < shape.kernel && shape.out_pixels() > 0
+/// Whether a result of some pixels can be made this way.
+fn fits(shape: &Convolution) -> bool {
+    shape.stride == 1 && shape.kernel > 1 && shape.padding < shape.kernel && shape.out_pixels() > 0
 }
 
 /// Whether this is the way to compute a convolution.
 pub fn is_better(shape: &Convolution) -> bool {
-    fits(shape, shape.inputs)
+    fits(shape) && forward::pays(shape.inputs, shape.kernel, shape.out_height(), shape.out_width())
 }
 
 /// Whether this is the way to compute the gradient of its input.
 pub fn is_better_for_input_gradient(shape: &Convolution) -> bool {
-    fits(shape, shape.outputs)
+    fits(shape) && forward::pays(shape.outputs, shape.kernel, shape.height, shape.width)
 }
 
 /// Whether this is the way to compute the gradient of its weight. Pairs of pixels are neighbours in every row only if
 /// rows are even.
 pub fn is_better_for_weight_gradient(shape: &Convolution) -> bool {
-    shape.inputs >= LEAST_CHANNELS && shape.out_width().is_multiple_of(2) && fits(shape, LEAST_CHANNELS)
+    fits(shape) && shape.out_width().is_multiple_of(2) && weight_gradient::pays(shape)
 }
 
 /// As [`gemm::convolve`](crate::backend::cpu::gemm::convolve), where the level is `amx` and [`is_better`] holds.

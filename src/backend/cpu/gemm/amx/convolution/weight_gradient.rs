@@ -13,7 +13,8 @@ use rayon::prelude::*;
 
 use super::forward::{COLUMNS, ROWS, STEP, multiply, store};
 use super::images::{Images, ShiftPairs};
-use super::{CHANNELS, PAIRS};
+use super::{CHANNELS, LEAST_CHANNELS, PAIRS};
+use crate::backend::convolution::Convolution;
 use crate::backend::cpu::OnTeam;
 use crate::backend::cpu::amx;
 use crate::backend::cpu::gemm::Factor;
@@ -28,6 +29,15 @@ use crate::stop;
 /// Steps of the depth whose factors are packed at a time: those of one panel and of 32 channels stay in the
 /// second-level cache.
 const AT_ONCE: usize = 128;
+
+/// Steps of an image beyond which its factors are too large for that, and as patches they are cut anywhere.
+const LARGEST: usize = 4 * AT_ONCE;
+
+/// Whether tiles are filled, and an image is not too large.
+pub fn pays(shape: &Convolution) -> bool {
+    let steps = (shape.out_height() * shape.out_width()).div_ceil(2 * amx::ROWS);
+    shape.inputs >= LEAST_CHANNELS && steps <= LARGEST
+}
 
 /// As [`weight_gradient`](super::weight_gradient).
 pub fn compute(images: &Images, dy: &[bf16], outputs: usize, dw: &mut [bf16]) -> Result<()> {
