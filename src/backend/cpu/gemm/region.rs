@@ -119,9 +119,9 @@ impl<S: Sum> Region<'_, S> {
     pub unsafe fn multiply(&self, to: *mut S, stride: usize, alpha: S, base: Base<S>) -> Result<()> {
         let kernel = self.kernel;
         let (depth_blocks, room) = depth_blocks(kernel, self.depth.clone());
-        // Rows packed together: a few, still in the first-level cache when they are used (for tiles in the second), while
-        // the right panels come from the second level; many, if those do not fit there. Columns are packed from whole rows of the source, so
-        // many are better in any case.
+        // Rows packed together: a few, still in the first-level cache when they are used (for tiles in the second),
+        // while the right panels come from the second level; many, if those do not fit there. Columns are packed from
+        // whole rows of the source, so many are better in any case.
         let few = !self.product.left.transposed && self.columns.len() * room <= RIGHT_IN_CACHE;
         let block_rows = if few { 2 * kernel.rows } else { block_lines(kernel.rows, room) };
         let own_rows = self.rows.len().min(block_rows).next_multiple_of(kernel.rows);

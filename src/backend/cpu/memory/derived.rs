@@ -34,9 +34,9 @@ pub struct Part<'a> {
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 impl Part<'_> {
-    /// The form of this part for which `fits` holds, made by `make` unless there is one. It is kept from the second time
-    /// on that one is asked for: what changes after each use, as weights do in most training, is not worth the memory.
-    /// A part has one form at a time.
+    /// The form of this part for which `fits` holds, made by `make` unless there is one. It is kept from the second
+    /// time on that one is asked for: what changes after each use, as weights do in most training, is not worth the
+    /// memory. A part has one form at a time.
     ///
     /// Errors as `make` does.
     pub fn form<F: Any + Send + Sync>(

@@ -3,8 +3,8 @@
 //! A tile of the left factor is 32 channels of 16 pixels of the result, one tap away. If the image is copied once for
 //! each column of the kernel, moved by that column and as wide as the result, then all pixels that a row of the kernel
 //! needs follow each other, the rows of the kernel are further down in the same copy, and 16 pixels of the result are
-//! 16 neighbours of a copy whatever the width. What is copied is as many times the image as the kernel has columns, and not
-//! as it has taps; with the rows that neighbouring tasks both need, at most twice that.
+//! 16 neighbours of a copy whatever the width. What is copied is as many times the image as the kernel has columns, and
+//! not as it has taps; with the rows that neighbouring tasks both need, at most twice that.
 
 mod forward;
 mod images;
