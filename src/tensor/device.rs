@@ -151,8 +151,9 @@ impl Device {
     /// Returns the memory that is kept for reuse to the operating system, so that other processes can have it. The next
     /// step takes longer, since it gets fresh pages. A run of [`train::run`](crate::train::run) does so when it ends.
     ///
-    /// On the CPU no more is kept than was ever in use at once. Of a GPU, what trainers keep for their next step goes
-    /// back to its driver, and what that keeps stays with the process.
+    /// On the CPU no more is kept than was ever in use at once; weights that kernels have packed stay with the weights
+    /// until these change or are dropped. Of a GPU, what trainers keep for their next step goes back to its driver, and
+    /// what that keeps stays with the process.
     pub fn release_memory(&self) {
         match self {
             Device::Cpu => cpu::give_back(),
