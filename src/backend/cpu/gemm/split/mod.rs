@@ -34,8 +34,8 @@ impl F32Products {
     const NAMES: [(&str, F32Products); 3] =
         [("fma", F32Products::Fma), ("split3", F32Products::Split3), ("split6", F32Products::Split6)];
 
-    /// The way in use: what `VERIDICAL_F32_PRODUCTS` asks for, otherwise multiply-adds, for nobody has timed the others
-    /// yet. What cannot be done is reported once on standard error.
+    /// The way in use: what `VERIDICAL_F32_PRODUCTS` asks for, otherwise multiply-adds, which were no slower where
+    /// both were timed. What cannot be done is reported once on standard error.
     pub fn current() -> F32Products {
         static CURRENT: OnceLock<F32Products> = OnceLock::new();
         *CURRENT.get_or_init(|| {
