@@ -1,5 +1,5 @@
-//! The three products of a convolution: by tiles where there are such, by fewer multiplications where that is faster, or
-//! straight from the images.
+//! The three products of a convolution: by tiles where there are such, by fewer multiplications where that is faster,
+//! or straight from the images.
 
 #[cfg(target_arch = "x86_64")]
 use super::amx::convolution as tiles;
