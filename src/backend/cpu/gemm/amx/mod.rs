@@ -65,17 +65,27 @@ unsafe fn tile(t: &Tile<f32>) {
     };
     // SAFETY: whoever uses the kernel has checked the CPU and called `begin`; the panels are whole, with zeros up to a
     // multiple of the steps, and there is room for the sums: all of the tile, or those beside it.
-    unsafe {
-        match (t.rows > amx::ROWS, t.columns > LANES) {
-            (true, true) => amx::two_by_two(&block),
-            (false, true) => amx::one_by_two(&block),
-            (true, false) => amx::two_by_one(&block),
-            (false, false) => amx::one_by_one(&block),
-        }
-    }
+    unsafe { multiply(&block, (t.rows, t.columns)) };
     if !straight {
         // SAFETY: the block has written the tiles that hold the rows and columns of `t`.
         unsafe { finish(t, to) };
+    }
+}
+
+/// Computes so many rows and columns of a block, up to whole tiles.
+///
+/// # Safety
+/// The CPU has the level `amx` and the thread's tiles are configured; the factors have what the steps name, and there
+/// is room for the sums.
+unsafe fn multiply(block: &amx::Block, (rows, columns): (usize, usize)) {
+    // SAFETY: the caller's.
+    unsafe {
+        match (rows > amx::ROWS, columns > LANES) {
+            (true, true) => amx::two_by_two(block),
+            (false, true) => amx::one_by_two(block),
+            (true, false) => amx::two_by_one(block),
+            (false, false) => amx::one_by_one(block),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::images::{Images, Shift};
-use super::{CHANNELS, LEAST_CHANNELS, PAIRS};
+use super::{CHANNELS, COLUMNS, LEAST_CHANNELS, PAIRS, ROWS, multiply};
 use crate::backend::cpu::amx::{self, LANES};
 use crate::backend::cpu::gemm::Factor;
 use crate::backend::cpu::gemm::scratch::Scratch;
@@ -19,10 +19,6 @@ use crate::stop;
 
 /// Bytes of the copies of a task's rows, which then stay in the second-level cache beside the weights of a panel.
 const COPIES: usize = 512 << 10;
-
-/// Pixels, and columns, of a block of tiles.
-pub const ROWS: usize = 2 * amx::ROWS;
-pub const COLUMNS: usize = 2 * LANES;
 
 /// Bytes of a row of an image in its copies.
 fn row_of_copies(kernel: usize, channels: usize, width: usize) -> usize {
@@ -173,7 +169,9 @@ impl Work<'_> {
                     let left = copies[pixel * CHANNELS..].as_ptr().cast();
                     let mut sums = MaybeUninit::<[f32; ROWS * COLUMNS]>::uninit();
                     let to = sums.as_mut_ptr().cast();
-                    multiply(left, weights.panel(panel).as_ptr(), &steps, (rows, columns), to);
+                    let right = weights.panel(panel).as_ptr();
+                    let to_stride = COLUMNS * size_of::<f32>();
+                    multiply(&amx::Block { left, right, steps: &steps, to, to_stride }, (rows, columns));
                     store(
                         to,
                         (rows, columns),
@@ -186,30 +184,6 @@ impl Work<'_> {
             amx::release();
         }
         Ok(())
-    }
-}
-
-/// Writes sums, [`COLUMNS`] apart: so many rows and columns, up to whole tiles.
-///
-/// # Safety
-/// The CPU has the level `amx` and the thread's tiles are configured; the factors have what the steps name, and there
-/// is room for a block of sums.
-pub unsafe fn multiply(
-    left: *const f32,
-    right: *const f32,
-    steps: &[amx::Step],
-    (rows, columns): (usize, usize),
-    to: *mut f32,
-) {
-    let block = amx::Block { left, right, steps, to, to_stride: COLUMNS * size_of::<f32>() };
-    // SAFETY: the caller's.
-    unsafe {
-        match (rows > amx::ROWS, columns > LANES) {
-            (true, true) => amx::two_by_two(&block),
-            (false, true) => amx::one_by_two(&block),
-            (true, false) => amx::two_by_one(&block),
-            (false, false) => amx::one_by_one(&block),
-        }
     }
 }
 

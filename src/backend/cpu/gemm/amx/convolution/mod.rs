@@ -14,7 +14,7 @@ mod weight_gradient;
 
 use half::bf16;
 
-use super::PAIRS;
+use super::{COLUMNS, PAIRS, ROWS, multiply};
 use crate::backend::convolution::Convolution;
 use crate::backend::cpu::gemm::Factor;
 use crate::backend::cpu::gemm::pairs::Pairs;

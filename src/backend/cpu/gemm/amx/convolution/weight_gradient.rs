@@ -11,9 +11,9 @@ use std::ops::Range;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::forward::{COLUMNS, ROWS, STEP, multiply, store};
+use super::forward::{STEP, store};
 use super::images::{Images, ShiftPairs};
-use super::{CHANNELS, LEAST_CHANNELS, PAIRS};
+use super::{CHANNELS, COLUMNS, LEAST_CHANNELS, PAIRS, ROWS, multiply};
 use crate::backend::convolution::Convolution;
 use crate::backend::cpu::OnTeam;
 use crate::backend::cpu::amx;
@@ -168,7 +168,8 @@ impl Work<'_> {
                 let left = factors.left[panel * self.steps * STEP..].as_ptr();
                 let mut sums = MaybeUninit::<[f32; ROWS * COLUMNS]>::uninit();
                 let sums = sums.as_mut_ptr().cast();
-                multiply(left, right, &factors.steps, size, sums);
+                let (steps, to_stride) = (&factors.steps, COLUMNS * size_of::<f32>());
+                multiply(&amx::Block { left, right, steps, to: sums, to_stride }, size);
                 let at = (output * taps + tap) * images.channels + channel;
                 if !factors.first {
                     add(self.total.add(at), stride, size, sums);
