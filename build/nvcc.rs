@@ -57,7 +57,7 @@ pub fn compile(
     out: &Path,
 ) -> Result<Vec<(String, PathBuf)>, String> {
     let (version, archs) = (version(nvcc)?, archs());
-    let codes = archs.split(',').map(|arch| generate_code(arch.trim())).collect::<Result<Vec<_>, _>>()?;
+    let codes = archs.split(',').map(|arch| generate_code(arch.trim(), &archs)).collect::<Result<Vec<_>, _>>()?;
 
     let flags: Vec<&str> = FLAGS.iter().copied().chain(codes.iter().map(String::as_str)).collect();
     let (fatbins, logs) = each(nvcc, &version, sources.iter(), headers, &flags, &out.join("cuda"), "fatbin", accept)?;
@@ -111,15 +111,22 @@ fn each<'a>(
     Ok((made, logs))
 }
 
-/// `80` or `90a` asks for machine code, `90+PTX` for PTX.
-fn generate_code(arch: &str) -> Result<String, String> {
+/// `80` or `90a` asks for machine code, `90+PTX` for PTX. `all` is the whole list.
+fn generate_code(arch: &str, all: &str) -> Result<String, String> {
     let (number, ptx) = arch.strip_suffix("+PTX").map_or((arch, false), |number| (number, true));
     let digits = number.trim_end_matches(['a', 'f']);
     if digits.parse::<u32>().is_err() || number.len() > digits.len() + 1 {
         return Err(format!("VERIDICAL_CUDA_ARCHS: \"{arch}\" is not of the form 80, 90a or 90+PTX"));
     }
-    let code = if ptx { "compute" } else { "sm" };
-    Ok(format!("-gencode=arch=compute_{number},code={code}_{number}"))
+    if ptx {
+        return Ok(format!("-gencode=arch=compute_{number},code=compute_{number}"));
+    }
+    // Kernels ask for no more than a major version (core.cuh), so the PTX of its oldest GPU is that of all, and nvcc makes
+    // it once. What ends in a letter is for that GPU alone.
+    let major = |arch: &str| arch.parse::<u32>().ok().map(|number| number / 10);
+    let oldest = all.split(',').map(str::trim).filter(|a| major(a).is_some() && major(a) == major(number)).min();
+    let oldest = oldest.unwrap_or(number);
+    Ok(format!("-gencode=arch=compute_{oldest},code=sm_{number}"))
 }
 
 /// What ptxas says about one kernel for one architecture.
@@ -247,11 +254,21 @@ mod tests {
 
     #[test]
     fn architectures_have_three_forms() {
-        assert_eq!(generate_code("80").unwrap(), "-gencode=arch=compute_80,code=sm_80");
-        assert_eq!(generate_code("90a").unwrap(), "-gencode=arch=compute_90a,code=sm_90a");
-        assert_eq!(generate_code("90+PTX").unwrap(), "-gencode=arch=compute_90,code=compute_90");
+        let of = |arch| generate_code(arch, ARCHS).unwrap();
+        assert_eq!(of("80"), "-gencode=arch=compute_80,code=sm_80");
+        assert_eq!(of("90a"), "-gencode=arch=compute_90a,code=sm_90a");
+        assert_eq!(of("90+PTX"), "-gencode=arch=compute_90,code=compute_90");
         for wrong in ["", "sm_80", "80b", "90aa", "90+SASS", "+PTX"] {
-            assert!(generate_code(wrong).is_err(), "{wrong}");
+            assert!(generate_code(wrong, ARCHS).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn gpus_of_one_major_version_have_one_ptx() {
+        assert_eq!(generate_code("89", ARCHS).unwrap(), "-gencode=arch=compute_80,code=sm_89");
+        assert_eq!(generate_code("89", "89, 86").unwrap(), "-gencode=arch=compute_86,code=sm_89");
+        for (arch, all) in [("89", "89,90a"), ("120", "80,120"), ("90", "90a,90,90+PTX")] {
+            assert_eq!(generate_code(arch, all).unwrap(), format!("-gencode=arch=compute_{arch},code=sm_{arch}"));
         }
     }
 }

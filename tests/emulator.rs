@@ -7,6 +7,8 @@ mod asynchrony;
 mod basic;
 #[path = "emulator/cluster.rs"]
 mod cluster;
+#[path = "emulator/cute.rs"]
+mod cute;
 #[path = "emulator/device.rs"]
 mod device;
 #[path = "emulator/faults.rs"]

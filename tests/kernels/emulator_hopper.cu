@@ -234,6 +234,51 @@ KERNEL_BOUNDS(test_wgmma_transposed_b, TestTransposedParams, 128, 1) { test_wgmm
 KERNEL_BOUNDS(test_wgmma_transposed_both, TestTransposedParams, 128, 1) { test_wgmma_transposed<true, true>(p); }
 KERNEL_BOUNDS(test_wgmma_transposed_unsaid, TestTransposedParams, 128, 1) { test_wgmma_transposed<true, true, false>(p); }
 
+struct TestPlacedParams {
+    buffer a;
+    buffer b;
+    buffer c;
+    buffer own;
+    uint64_t from_a[4];
+    uint64_t from_b[4];
+    uint32_t lines_apart_a;
+    uint32_t steps_apart_a;
+    uint32_t lines_apart_b;
+    uint32_t steps_apart_b;
+};
+
+// c[thread][i] = sums[i] of a times b, 64 steps deep, which threads put to shared memory as they are given: 64 lines
+// and 256. from_a[k] and from_b[k] are the descriptors of 16 steps each, of tiles that begin at 0; `own` is what ours
+// are of the first ones.
+template <bool A, bool B>
+DEVICE void test_wgmma_placed(const TestPlacedParams& p) {
+    SHARED_DYNAMIC(bf16, a);
+    auto b = a + 64 * 64;
+    for (uint32_t i = threadIdx.x; i < 64 * 64; i += WARPGROUP) a[i] = p.a.as<bf16>()[i];
+    for (uint32_t i = threadIdx.x; i < 256 * 64; i += WARPGROUP) b[i] = p.b.as<bf16>()[i];
+    proxy_fence();
+    __syncthreads();
+    const uint64_t address = 0x3fff;
+    uint64_t own_a = A ? transposed_descriptor(a, p.lines_apart_a, p.steps_apart_a) : tile_descriptor(a);
+    uint64_t own_b = B ? transposed_descriptor(b, p.lines_apart_b, p.steps_apart_b) : tile_descriptor(b);
+    if (threadIdx.x == 0) {
+        p.own.as<uint64_t>()[0] = own_a & ~address;
+        p.own.as<uint64_t>()[1] = own_b & ~address;
+    }
+    float sums[128];
+    UNROLL for (int i = 0; i < 128; i++) sums[i] = 0.0f;
+    warpgroup_fence(sums);
+    UNROLL for (int k = 0; k < 4; k++) {
+        wgmma_m64n256k16<A, B>(sums, p.from_a[k] + (own_a & address), p.from_b[k] + (own_b & address), true);
+    }
+    warpgroup_commit();
+    warpgroup_wait_all(sums);
+    UNROLL for (int i = 0; i < 128; i++) p.c.as<float>()[threadIdx.x * 128 + i] = sums[i];
+}
+
+KERNEL_BOUNDS(test_wgmma_placed, TestPlacedParams, 128, 1) { test_wgmma_placed<false, false>(p); }
+KERNEL_BOUNDS(test_wgmma_placed_transposed, TestPlacedParams, 128, 1) { test_wgmma_placed<true, true>(p); }
+
 struct TestRegistersParams {
     buffer y;
     uint64_t fault;

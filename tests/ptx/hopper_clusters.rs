@@ -57,7 +57,7 @@ fn changes_to_the_instructions_of_clusters_are_caught() {
         }),
         ("fewer bytes announced", &|text| lines(text, "arrive.expect_tx", |line| ended(line, "32768"))),
         ("mbarriers for the arrivals of one block alone", &|text| {
-            lines(text, "mov.u32", |line| if line.ends_with(", 16;") { ended(line, "8") } else { line.into() })
+            lines(text, "mov.", |line| if line.ends_with(", 16;") { ended(line, "8") } else { line.into() })
         }),
         ("arrivals at the own mbarriers alone", &|text| {
             lines(text, "mapa.", |line| {

@@ -100,6 +100,21 @@ fn mma_multiplies_what_the_isa_says_stands_where() {
     }
 }
 
+/// The upper word of `x m + x`, to which the lower word's sum carries.
+#[test]
+fn carries_go_from_one_instruction_to_the_next() {
+    let m = 0xdead_beefu32;
+    let body = format!(
+        "ld.global.u32 %r1, [%rd1];\nmad.lo.cc.u32 %r3, %r1, {m}, %r1;\nmadc.hi.u32 %r1, %r1, {m}, 0;\n\
+         st.global.u32 [%rd2], %r1;"
+    );
+    let x: [u32; 32] = std::array::from_fn(|i| (i as u32).wrapping_mul(0x0890_1235));
+    let sum = |x: u32| u64::from(x) * u64::from(m) + u64::from(x);
+    assert_eq!(run(&body, x).unwrap(), x.map(|x| (sum(x) >> 32) as u32));
+    let carried = x.iter().filter(|&&x| sum(x) >> 32 != u64::from(x) * u64::from(m) >> 32).count();
+    assert!((8..24).contains(&carried), "{carried}");
+}
+
 #[test]
 fn accesses_outside_of_memory_name_instruction_and_lane() {
     let why = refused("st.global.u32 [%rd2+4], %r0;");

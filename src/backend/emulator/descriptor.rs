@@ -110,7 +110,8 @@ impl Descriptor {
         if address & 127 != 0 {
             return Err("its descriptor begins so far in a step of depth that 64 lines go beyond it".into());
         }
-        if leading == 0 || !leading.is_multiple_of(PATTERN) {
+        // Where 64 lines are all, it leads nowhere, and CuTe has 0.
+        if leading == 0 && lines > SIDE_BY_SIDE || !leading.is_multiple_of(PATTERN) {
             return Err(format!(
                 "its descriptor has a leading offset (LBO) of {leading} bytes from 64 lines to the next, no multiple of \
                  the pattern's 1024"
@@ -275,6 +276,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_transposed_descriptor_is_named() {
         Descriptor::read(TURNED, true).check(256).unwrap();
+        Descriptor::read(TURNED & !(0x3fff << 16), true).check(64).unwrap();
         for (bits, lines, part) in [
             (TURNED ^ (512 ^ 1) << 16, 256, "(LBO) of 16 bytes from 64 lines to the next"),
             (TURNED ^ (512 ^ 544) << 16, 64, "(LBO) of 8704 bytes"),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use super::draft::Draft;
 use super::lanes::{Bits, Pure, lanes};
+use super::layout::laid_out;
 use super::module::Function;
 use super::program::{Op, Program, Slot};
 use super::text::{Operand, Statement};
@@ -31,8 +32,9 @@ pub(super) fn decode(function: &Function, arrays: &HashMap<String, u64>) -> Resu
             _ => {}
         }
     }
+    let code = laid_out(draft.code);
     let mut sums: Vec<Vec<Slot>> = Vec::new();
-    for instruction in &draft.code {
+    for instruction in &code {
         match &instruction.op {
             Op::WarpgroupMultiply { sums: slots, .. } if !sums.contains(slots) => sums.push(slots.clone()),
             _ => {}
@@ -40,7 +42,7 @@ pub(super) fn decode(function: &Function, arrays: &HashMap<String, u64>) -> Resu
     }
     Ok(Program {
         sums,
-        code: draft.code,
+        code,
         slots: draft.slots as usize,
         constants: draft.constants,
         specials: draft.specials,
@@ -74,6 +76,9 @@ fn instruction(draft: &mut Draft, statement: &Statement) -> Result<(), String> {
         (["ret" | "exit", ..], []) => draft.emit(Op::Exit),
         (["trap"], []) => draft.emit(Op::Trap),
         (["mov", ty], [to, from]) => moved(draft, ty, to, from)?,
+        (["mad", "lo", "cc", "u32"] | ["madc", "hi", "u32"], [to, from @ ..]) => {
+            long_multiplication(draft, parts[0] == "mad", to, from)?;
+        }
         (["setp", how @ .., ty], [to, from @ ..]) => compared(draft, how, ty, to, from)?,
         (["cvt", how @ .., to_type, from_type], [to, from @ ..]) => {
             let f = convert::find(&how.join("."), to_type, from_type).ok_or("this conversion is not known here")?;
@@ -129,6 +134,27 @@ fn moved(draft: &mut Draft, ty: &str, to: &Operand, from: &Operand) -> Result<()
             draft.apply(f, to, std::slice::from_ref(from))
         }
     }
+}
+
+/// `mad.lo.cc` keeps what goes beyond 32 bits of its sum as the carry, and `madc.hi` adds it.
+fn long_multiplication(draft: &mut Draft, low: bool, to: &Operand, from: &[Operand]) -> Result<(), String> {
+    let [a, b, c] = draft.read_all(from)?[..] else { return Err("a product and sum of other than three".into()) };
+    let (to, carry) = (draft.write(to)?, draft.carry());
+    if low {
+        let f = lanes!(|a: u32, b: u32, c: u32| (u64::from(a.wrapping_mul(b)) + u64::from(c)) >> 32);
+        draft.emit(Op::Pure { f, to: carry, from: [a, b, c, c] });
+        draft.emit(Op::Pure {
+            f: lanes!(|a: u32, b: u32, c: u32| a.wrapping_mul(b).wrapping_add(c)),
+            to,
+            from: [a, b, c, c],
+        });
+    } else {
+        let f = lanes!(|a: u32, b: u32, c: u32, carry: u32| {
+            ((u64::from(a) * u64::from(b)) >> 32).wrapping_add(u64::from(c) + u64::from(carry)) as u32
+        });
+        draft.emit(Op::Pure { f, to, from: [a, b, c, carry] });
+    }
+    Ok(())
 }
 
 /// `setp.lt.and.s32 p|q, a, b, c`: p is the comparison joined with c, q its contrary joined with c.

@@ -14,6 +14,8 @@ pub(super) struct Draft<'a> {
     arrays: &'a HashMap<String, u64>,
     names: HashMap<String, Slot>,
     numbers: HashMap<u64, Slot>,
+    /// The carry, if an instruction has it.
+    carry: Option<Slot>,
     /// Registers in all.
     pub(super) slots: Slot,
     pub(super) constants: Vec<(Slot, u64)>,
@@ -32,6 +34,7 @@ impl<'a> Draft<'a> {
             arrays,
             names: HashMap::new(),
             numbers: HashMap::new(),
+            carry: None,
             slots: 0,
             constants: Vec::new(),
             specials: Vec::new(),
@@ -49,6 +52,13 @@ impl<'a> Draft<'a> {
     pub(super) fn fresh(&mut self) -> Slot {
         self.slots += 1;
         self.slots - 1
+    }
+
+    /// The register that holds the carry of sums with `.cc`.
+    pub(super) fn carry(&mut self) -> Slot {
+        let slot = self.carry.unwrap_or_else(|| self.fresh());
+        self.carry = Some(slot);
+        slot
     }
 
     /// A register that holds a number.

@@ -25,6 +25,7 @@ mod float;
 mod grid;
 mod integer;
 mod lanes;
+mod layout;
 mod machine;
 mod matrix;
 mod memory;
@@ -38,6 +39,7 @@ mod warp;
 mod warpgroup;
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backend::gpu::{Asked, Driver, Field, Hopper, Launch};
@@ -59,13 +61,35 @@ pub struct PtxModules {
 }
 
 impl PtxModules {
-    /// The modules that this build has of `kernels/`. Errors if it has none, for it was made without nvcc.
+    /// The modules that this build has of `kernels/`, or those in the folder that `VERIDICAL_PTX` names, as another
+    /// compiler made them. Errors if the build has none, for it was made without nvcc, and where the folder has none.
     pub fn of_this_build() -> Result<Self> {
+        let unavailable = |why: String| Error::Unavailable { device: "ptx".into(), why };
+        if let Some(folder) = std::env::var_os("VERIDICAL_PTX").filter(|folder| !folder.is_empty()) {
+            let named = |why| unavailable(format!("VERIDICAL_PTX={}: {why}", folder.display()));
+            return match Self::in_folder(folder.as_ref()) {
+                Ok(modules) if modules.texts.is_empty() => Err(named("no file there ends in .ptx".into())),
+                read => read.map_err(|error| named(error.to_string())),
+            };
+        }
         if kernels::PTX.is_empty() {
             let why = "this build has no PTX; install the CUDA toolkit, or set NVCC to its nvcc, and build with VERIDICAL_CUDA=required";
-            return Err(Error::Unavailable { device: "ptx".into(), why: why.into() });
+            return Err(unavailable(why.into()));
         }
         let texts = kernels::PTX.iter().map(|&(file, text)| (file.into(), text.into())).collect();
+        Ok(PtxModules { texts, ..PtxModules::default() })
+    }
+
+    /// One module for each file there whose name ends in `.ptx`.
+    fn in_folder(folder: &Path) -> std::io::Result<Self> {
+        let mut texts = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if let (Some("ptx"), Some(file)) = (path.extension().and_then(|e| e.to_str()), path.file_stem()) {
+                texts.push((file.to_string_lossy().into_owned(), std::fs::read_to_string(&path)?));
+            }
+        }
+        texts.sort_unstable();
         Ok(PtxModules { texts, ..PtxModules::default() })
     }
 

@@ -1,8 +1,8 @@
 //! A warp: the registers of 32 lanes, and where in the program they are.
 //!
-//! Of the lanes that stand at different places those run that are furthest behind in the text, until they meet others:
-//! nvcc lays code out so that lanes which left a branch or a loop early wait behind it, and so they come together
-//! again before anything that they do together. Where they do not, that is an error.
+//! Of the lanes that stand at different places those run that are furthest behind in the program, until they meet
+//! others: it is laid out ([`layout`](super::layout)) so that lanes which left a branch or a loop early wait behind it,
+//! and so they come together again before anything that they do together. Where they do not, that is an error.
 
 use super::copies::Copies;
 use super::lanes::{Lanes, Pure};

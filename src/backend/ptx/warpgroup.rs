@@ -163,10 +163,10 @@ fn whole((descriptor, transposed): Factor, lines: usize) -> Result<(), String> {
         return Err(format!("a descriptor with swizzle mode {swizzle} and base offset {base_offset} at {start:#x}"));
     }
     // K-major: the leading offset is "not used, assumed to be 1". MN-major: whole patterns of 1024 bytes, two of which
-    // cannot be in one place.
+    // cannot be in one place; CuTe has 0 where 64 lines are all.
     let good = match transposed {
         false => leading == 16,
-        true => leading % 1024 == 0 && leading > 0 && (lines == 64 || leading != stride),
+        true => leading % 1024 == 0 && (lines == 64 || leading > 0 && leading != stride),
     };
     if !good || stride % 1024 != 0 || stride == 0 {
         let major = if transposed { "an MN-major" } else { "a K-major" };
