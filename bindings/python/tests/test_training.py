@@ -114,7 +114,9 @@ def test_notes_go_to_the_logger(points, tmp_path, caplog):
 
 
 LONG = """
-    import sys, numpy as np, veridical
+    import signal, sys, numpy as np, veridical
+    # Whoever runs the tests in the background may have them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     points = np.random.default_rng(0).normal(size=(400, 2)).astype("float32")
     def said(progress):
         if progress.step == 3:

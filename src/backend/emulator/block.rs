@@ -196,7 +196,7 @@ impl Block {
             _ => b.ready.extend(0..b.count),
         }
         b.shared.begin(blocks as usize, grid.launch.shared as usize, grid.hopper)?;
-        b.races.begin(grid.races, count.div_ceil(32), grid.launch.threads, b.shared.extent());
+        b.races.begin(grid.races, grid.launch.kernel, count.div_ceil(32), grid.launch.threads, b.shared.extent());
         b.granules.begin(grid.races && grid.hopper, count, b.shared.extent());
         b.mbarriers.clear();
         b.boxes.clear();

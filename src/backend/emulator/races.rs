@@ -8,10 +8,12 @@
 //! `mma` order nothing, as on a GPU. A copy of cp.async writes when it is issued and again when it is waited for;
 //! whoever uses its bytes in between is in its way.
 
+use std::collections::HashMap;
 use std::fmt;
 
-/// Bytes that share a stamp: no element is smaller that threads write side by side.
-const GRAIN: usize = 2;
+/// How many bytes may share a stamp, by the power of two: whole vectors, pairs of elements, an element, and half of one,
+/// for no element is smaller that threads write side by side.
+const GRAINS: [u32; 4] = [4, 3, 2, 1];
 const WARPS: usize = 32;
 /// What has a clock: warps, and, for what goes on beside them, mbarriers, whose clock counts phases, and the products
 /// of each warp, whose clock counts groups.
@@ -67,16 +69,44 @@ fn join(joined: &mut Seen, seen: &Seen) {
     joined.iter_mut().zip(seen).for_each(|(joined, seen)| *joined = (*joined).max(*seen));
 }
 
-/// What is known of [`GRAIN`] bytes.
+/// What is known of bytes that share their stamps.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
     written: Stamp,
     /// A copy that nobody has waited for.
     copied: Stamp,
-    /// Who read it since; of several warps that do not know of each other, the last, and all in `readers`.
-    read: Stamp,
-    /// One more than an index of [`Races::readers`]; 0: none.
+    /// One more than an index of [`Cells::readers`]; 0: none.
     readers: u32,
+}
+
+/// All that is known, if every access takes whole grains of a size.
+#[derive(Default)]
+struct Cells {
+    all: Vec<Cell>,
+    /// Who read each of them since; of several warps that do not know of each other, the last, and all in `readers`.
+    read: Vec<Stamp>,
+    readers: Vec<[Stamp; WARPS]>,
+}
+
+impl Cells {
+    fn resize(&mut self, count: usize) {
+        self.all.resize(count.max(self.all.len()), Cell::default());
+        self.read.resize(self.all.len(), Stamp::default());
+    }
+
+    /// The same of grains that have so many parts.
+    fn refined(&self, parts: usize) -> Cells {
+        let mut finer = Cells::default();
+        for (cell, read) in self.all.iter().zip(&self.read) {
+            for _ in 0..parts {
+                finer.readers.extend(cell.readers.checked_sub(1).map(|i| self.readers[i as usize]));
+                let readers = if cell.readers > 0 { finer.readers.len() as u32 } else { 0 };
+                finer.all.push(Cell { readers, ..*cell });
+                finer.read.push(*read);
+            }
+        }
+        finer
+    }
 }
 
 /// Up to which clock of each warp, and of what else has one, what was done is over.
@@ -87,8 +117,12 @@ pub(super) const NOTHING: Seen = [0; CLOCKS];
 #[derive(Default)]
 pub(super) struct Races {
     pub(super) on: bool,
-    cells: Vec<Cell>,
-    readers: Vec<[Stamp; WARPS]>,
+    /// For each of [`GRAINS`], which of them is in use, and the one that each kernel needed: what another kernel left in
+    /// them is over.
+    cells: [Cells; GRAINS.len()],
+    grain: usize,
+    needed: HashMap<&'static str, usize>,
+    kernel: &'static str,
     seen: Vec<Seen>,
     /// Of each warp the lanes that have passed a barrier that the others have yet to come to: their clock is one ahead.
     ahead: Vec<u32>,
@@ -101,13 +135,15 @@ pub(super) struct Races {
 }
 
 impl Races {
-    /// A block, or a cluster of blocks of `each` threads, of so many warps and bytes begins.
-    pub(super) fn begin(&mut self, on: bool, warps: usize, each: u32, bytes: usize) {
+    /// A block of the kernel, or a cluster of blocks of `each` threads, of so many warps and bytes begins.
+    pub(super) fn begin(&mut self, on: bool, kernel: &'static str, warps: usize, each: u32, bytes: usize) {
         (self.on, self.each) = (on, each);
         if !on {
             return;
         }
-        self.cells.resize(bytes.div_ceil(GRAIN).max(self.cells.len()), Cell::default());
+        self.kernel = kernel;
+        self.grain = self.needed.get(kernel).copied().unwrap_or(0);
+        self.cells[self.grain].resize(bytes.div_ceil(1 << GRAINS[self.grain]));
         self.ahead.clear();
         self.ahead.resize(warps, 0);
         self.seen.clear();
@@ -206,7 +242,8 @@ impl Races {
 
     /// Who wrote a place last, or copies to it, if that is not over for a thread.
     pub(super) fn unread(&self, thread: u32, at: usize, bytes: usize) -> Option<(Stamp, Use)> {
-        self.cells[at / GRAIN..(at + bytes).div_ceil(GRAIN)].iter().find_map(|cell| match cell {
+        let grain = 1 << GRAINS[self.grain];
+        self.cells[self.grain].all[at / grain..(at + bytes).div_ceil(grain)].iter().find_map(|cell| match cell {
             cell if cell.copied.clock > self.before => Some((cell.copied, Use::Copy)),
             cell => (!self.is_over(thread, cell.written)).then_some((cell.written, Use::Write)),
         })
@@ -219,18 +256,39 @@ impl Races {
         self.latest = self.latest.max(self.seen[warp][warp]);
     }
 
+    /// Lets grains be no larger than this power of two, so that an access takes whole ones.
+    fn refine(&mut self, most: u32) {
+        let Some(finer) = GRAINS.iter().position(|&grain| grain <= most) else { return };
+        self.cells[finer] = self.cells[self.grain].refined(1 << (GRAINS[self.grain] - GRAINS[finer]));
+        self.grain = finer;
+        self.needed.insert(self.kernel, finer);
+    }
+
     /// `thread` uses `bytes` bytes from `at` on. With whom that is a race, if it is one, and what that one does.
     pub(super) fn note(&mut self, thread: u32, at: usize, bytes: usize, how: Use) -> Option<(Stamp, Use)> {
+        let fits = (at | bytes).trailing_zeros().max(1);
+        if fits < GRAINS[self.grain] {
+            self.refine(fits);
+        }
         let (warp, lane) = ((thread / 32) as usize, (thread % 32) as u8);
         let seen = &self.seen[warp];
         let now = Stamp { clock: seen[warp] + (self.ahead[warp] >> lane & 1), warp: warp as u8, lane };
         self.latest = self.latest.max(now.clock);
+        let (Cells { all, read, readers }, grain) = (&mut self.cells[self.grain], 1 << GRAINS[self.grain]);
+        let places = at / grain..(at + bytes).div_ceil(grain);
+        // What this thread has read since its warp last met, or two others of it have, nobody has written since: most
+        // accesses are such, and all was looked at then.
+        let again =
+            |read: &Stamp| read.clock == now.clock && read.warp == now.warp && (read.lane == MANY || read.lane == lane);
+        if how == Use::Read && read[places.clone()].iter().all(again) {
+            return None;
+        }
         // Whether it is over for this thread.
         let over = |stamp: Stamp| match stamp.warp == now.warp {
             true => stamp.clock < now.clock || stamp.lane == lane,
             false => stamp.clock <= seen[stamp.warp as usize],
         };
-        for cell in &mut self.cells[at / GRAIN..(at + bytes).div_ceil(GRAIN)] {
+        for (cell, last) in all[places.clone()].iter_mut().zip(&mut read[places]) {
             if how == Use::Copied {
                 cell.copied = Stamp::default();
             } else if cell.copied.clock > self.before {
@@ -239,33 +297,33 @@ impl Races {
             if !over(cell.written) {
                 return Some((cell.written, Use::Write));
             }
-            let several = cell.readers.checked_sub(1).map(|i| &mut self.readers[i as usize]);
+            let several = cell.readers.checked_sub(1).map(|i| &mut readers[i as usize]);
             if how != Use::Read {
                 let found = several.as_ref().and_then(|all| all.iter().find(|&&stamp| !over(stamp)));
-                if let Some(&stamp) = found.or_else(|| (!over(cell.read)).then_some(&cell.read)) {
+                if let Some(&stamp) = found.or_else(|| (!over(*last)).then_some(&*last)) {
                     return Some((stamp, Use::Read));
                 }
-                (cell.written, cell.read) = (if how == Use::Box { Stamp::default() } else { now }, Stamp::default());
+                (cell.written, *last) = (if how == Use::Box { Stamp::default() } else { now }, Stamp::default());
                 if how == Use::Copy {
                     cell.copied = now;
                 }
                 several.into_iter().for_each(|all| *all = [Stamp::default(); WARPS]);
                 continue;
             }
-            let read = cell.read;
+            let read = *last;
             if read.warp == now.warp && read.clock == now.clock {
-                cell.read.lane = if read.lane == lane { lane } else { MANY };
+                last.lane = if read.lane == lane { lane } else { MANY };
             } else {
                 if !over(read) && several.is_none() {
                     let mut all = [Stamp::default(); WARPS];
                     all[read.warp as usize] = read;
-                    self.readers.push(all);
-                    cell.readers = self.readers.len() as u32;
+                    readers.push(all);
+                    cell.readers = readers.len() as u32;
                 }
-                cell.read = now;
+                *last = now;
             }
             if let Some(i) = cell.readers.checked_sub(1) {
-                self.readers[i as usize][warp] = cell.read;
+                readers[i as usize][warp] = *last;
             }
         }
         None
@@ -285,103 +343,4 @@ impl Races {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WRITE: Use = Use::Write;
-    const READ: Use = Use::Read;
-
-    fn races(warps: usize) -> Races {
-        let mut races = Races::default();
-        races.begin(true, warps, 32 * warps as u32, 64);
-        races
-    }
-
-    #[test]
-    fn what_a_barrier_lies_between_is_no_race() {
-        let mut races = races(2);
-        let all: Vec<u32> = (0..64).collect();
-        assert_eq!(races.note(3, 8, 4, WRITE), None);
-        assert_eq!(races.note(3, 8, 4, READ), None);
-        assert!(races.note(3, 8, 4, WRITE).is_none(), "a thread does not race with itself");
-        let other = Stamp { clock: 1, warp: 0, lane: 3 };
-        assert_eq!(races.note(4, 10, 2, READ), Some((other, WRITE)));
-        assert_eq!(races.note(40, 8, 8, READ), Some((other, WRITE)));
-        races.meet(&all, NOTHING);
-        assert_eq!(races.note(40, 8, 8, READ), None);
-        assert_eq!(races.note(4, 8, 2, READ), None);
-        assert!(races.note(3, 8, 4, WRITE).is_some(), "two have read it since");
-        races.meet(&all, NOTHING);
-        assert_eq!(races.note(3, 8, 4, WRITE), None);
-    }
-
-    #[test]
-    fn a_warp_that_meets_alone_knows_only_of_itself() {
-        let mut races = races(2);
-        let warp: Vec<u32> = (0..32).collect();
-        assert_eq!(races.note(0, 0, 4, WRITE), None);
-        assert_eq!(races.note(32, 4, 4, WRITE), None);
-        races.meet(&warp, NOTHING);
-        assert_eq!(races.note(1, 0, 4, READ), None);
-        assert!(races.note(1, 4, 4, READ).is_some());
-        assert!(races.note(33, 0, 4, READ).is_some());
-    }
-
-    #[test]
-    fn who_passes_without_waiting_is_waited_for_and_knows_nothing() {
-        let mut races = races(2);
-        let second: Vec<u32> = (32..64).collect();
-        assert_eq!(races.note(0, 0, 4, WRITE), None);
-        assert_eq!(races.note(32, 4, 4, WRITE), None);
-        let mut joined = NOTHING;
-        for thread in 0..32 {
-            races.pass(thread, &mut joined);
-            // What a lane does behind the barrier is not waited for, whenever the others come to it.
-            assert_eq!(races.note(thread, 8, 4, READ), None);
-        }
-        races.meet(&second, joined);
-        assert_eq!(races.note(40, 0, 4, READ), None);
-        assert!(races.note(1, 4, 4, READ).is_some());
-        assert!(races.note(40, 8, 4, WRITE).is_some());
-    }
-
-    #[test]
-    fn every_reader_is_remembered() {
-        let mut races = races(3);
-        let all: Vec<u32> = (0..96).collect();
-        for reader in [0, 40, 41, 70, 5] {
-            assert_eq!(races.note(reader, 0, 2, READ), None);
-        }
-        let mut later = (0..3).map(|warp| (warp * 32..warp * 32 + 32).collect::<Vec<u32>>());
-        // The first two warps meet; the third has read it too.
-        let two: Vec<u32> = later.by_ref().take(2).flatten().collect();
-        races.meet(&two, NOTHING);
-        assert_eq!(races.note(0, 0, 2, WRITE).map(|(stamp, does)| (stamp.warp, does)), Some((2, READ)));
-        races.meet(&all, NOTHING);
-        assert_eq!(races.note(0, 0, 2, WRITE), None);
-        // Another block begins: what the last one did is over.
-        races.begin(true, 3, 96, 64);
-        assert_eq!(races.note(70, 0, 2, WRITE), None);
-    }
-
-    #[test]
-    fn a_copy_under_way_is_not_to_be_touched() {
-        let mut races = races(2);
-        let all: Vec<u32> = (0..64).collect();
-        assert_eq!(races.note(0, 0, 16, Use::Copy), None);
-        let copy = Some((Stamp { clock: 1, warp: 0, lane: 0 }, Use::Copy));
-        // Not by the thread that issued it, and after a barrier no more than before.
-        assert_eq!(races.note(0, 0, 4, READ), copy);
-        races.meet(&all, NOTHING);
-        assert_eq!(races.note(40, 8, 4, READ), copy);
-        assert_eq!(races.note(0, 0, 16, Use::Copied), None);
-        assert!(races.note(40, 8, 4, READ).is_some_and(|(_, does)| does == WRITE));
-        races.meet(&all, NOTHING);
-        assert_eq!(races.note(40, 8, 4, READ), None);
-        // One that nobody waited for ends with its block.
-        races.meet(&all, NOTHING);
-        assert_eq!(races.note(0, 0, 16, Use::Copy), None);
-        races.begin(true, 2, 64, 64);
-        assert_eq!(races.note(40, 8, 4, READ), None);
-    }
-}
+mod tests;

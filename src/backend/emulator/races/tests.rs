@@ -1,0 +1,129 @@
+use super::*;
+
+const WRITE: Use = Use::Write;
+const READ: Use = Use::Read;
+
+fn races(warps: usize) -> Races {
+    let mut races = Races::default();
+    races.begin(true, "kernel", warps, 32 * warps as u32, 64);
+    races
+}
+
+#[test]
+fn what_a_barrier_lies_between_is_no_race() {
+    let mut races = races(2);
+    let all: Vec<u32> = (0..64).collect();
+    assert_eq!(races.note(3, 8, 4, WRITE), None);
+    assert_eq!(races.note(3, 8, 4, READ), None);
+    assert!(races.note(3, 8, 4, WRITE).is_none(), "a thread does not race with itself");
+    let other = Stamp { clock: 1, warp: 0, lane: 3 };
+    assert_eq!(races.note(4, 10, 2, READ), Some((other, WRITE)));
+    assert_eq!(races.note(40, 8, 8, READ), Some((other, WRITE)));
+    races.meet(&all, NOTHING);
+    assert_eq!(races.note(40, 8, 8, READ), None);
+    assert_eq!(races.note(4, 8, 2, READ), None);
+    assert!(races.note(3, 8, 4, WRITE).is_some(), "two have read it since");
+    races.meet(&all, NOTHING);
+    assert_eq!(races.note(3, 8, 4, WRITE), None);
+}
+
+#[test]
+fn a_warp_that_meets_alone_knows_only_of_itself() {
+    let mut races = races(2);
+    let warp: Vec<u32> = (0..32).collect();
+    assert_eq!(races.note(0, 0, 4, WRITE), None);
+    assert_eq!(races.note(32, 4, 4, WRITE), None);
+    races.meet(&warp, NOTHING);
+    assert_eq!(races.note(1, 0, 4, READ), None);
+    assert!(races.note(1, 4, 4, READ).is_some());
+    assert!(races.note(33, 0, 4, READ).is_some());
+}
+
+#[test]
+fn who_passes_without_waiting_is_waited_for_and_knows_nothing() {
+    let mut races = races(2);
+    let second: Vec<u32> = (32..64).collect();
+    assert_eq!(races.note(0, 0, 4, WRITE), None);
+    assert_eq!(races.note(32, 4, 4, WRITE), None);
+    let mut joined = NOTHING;
+    for thread in 0..32 {
+        races.pass(thread, &mut joined);
+        // What a lane does behind the barrier is not waited for, whenever the others come to it.
+        assert_eq!(races.note(thread, 8, 4, READ), None);
+    }
+    races.meet(&second, joined);
+    assert_eq!(races.note(40, 0, 4, READ), None);
+    assert!(races.note(1, 4, 4, READ).is_some());
+    assert!(races.note(40, 8, 4, WRITE).is_some());
+}
+
+#[test]
+fn every_reader_is_remembered() {
+    let mut races = races(3);
+    let all: Vec<u32> = (0..96).collect();
+    for reader in [0, 40, 41, 70, 5] {
+        assert_eq!(races.note(reader, 0, 2, READ), None);
+    }
+    let mut later = (0..3).map(|warp| (warp * 32..warp * 32 + 32).collect::<Vec<u32>>());
+    // The first two warps meet; the third has read it too.
+    let two: Vec<u32> = later.by_ref().take(2).flatten().collect();
+    races.meet(&two, NOTHING);
+    assert_eq!(races.note(0, 0, 2, WRITE).map(|(stamp, does)| (stamp.warp, does)), Some((2, READ)));
+    races.meet(&all, NOTHING);
+    assert_eq!(races.note(0, 0, 2, WRITE), None);
+    // Another block begins: what the last one did is over.
+    races.begin(true, "kernel", 3, 96, 64);
+    assert_eq!(races.note(70, 0, 2, WRITE), None);
+}
+
+/// Accesses that begin as vectors and go on as halves: what was known of a vector is known of each half.
+#[test]
+fn grains_are_as_small_as_accesses() {
+    let mut races = races(3);
+    assert_eq!(races.note(0, 16, 16, WRITE), None);
+    for reader in [32, 64] {
+        assert_eq!(races.note(reader, 32, 16, READ), None);
+    }
+    assert_eq!(races.grain, 0);
+    // The second half of a word that nobody used, and of one that another thread wrote.
+    assert_eq!(races.note(5, 2, 2, WRITE), None);
+    assert_eq!(GRAINS[races.grain], 1);
+    assert_eq!(races.note(6, 0, 2, WRITE), None);
+    assert_eq!(races.note(6, 2, 2, READ).map(|(stamp, does)| (stamp.lane, does)), Some((5, WRITE)));
+    for half in (16..32).step_by(2) {
+        assert_eq!(races.note(40, half, 2, READ).map(|(_, does)| does), Some(WRITE), "{half}");
+    }
+    // Both readers are remembered of every half, each for itself.
+    for half in (32..48).step_by(2) {
+        assert_eq!(races.note(0, half, 2, WRITE).map(|(stamp, does)| (stamp.warp, does)), Some((1, READ)), "{half}");
+    }
+    let all: Vec<u32> = (0..64).collect();
+    races.meet(&all, NOTHING);
+    assert_eq!(races.note(0, 32, 2, WRITE).map(|(stamp, does)| (stamp.warp, does)), Some((2, READ)));
+    // The next block of the kernel begins so, another kernel does not, and neither sees what the last one did.
+    races.begin(true, "kernel", 3, 96, 64);
+    assert_eq!(GRAINS[races.grain], 1);
+    races.begin(true, "other", 3, 96, 64);
+    assert_eq!((GRAINS[races.grain], races.note(40, 16, 16, WRITE)), (4, None));
+}
+
+#[test]
+fn a_copy_under_way_is_not_to_be_touched() {
+    let mut races = races(2);
+    let all: Vec<u32> = (0..64).collect();
+    assert_eq!(races.note(0, 0, 16, Use::Copy), None);
+    let copy = Some((Stamp { clock: 1, warp: 0, lane: 0 }, Use::Copy));
+    // Not by the thread that issued it, and after a barrier no more than before.
+    assert_eq!(races.note(0, 0, 4, READ), copy);
+    races.meet(&all, NOTHING);
+    assert_eq!(races.note(40, 8, 4, READ), copy);
+    assert_eq!(races.note(0, 0, 16, Use::Copied), None);
+    assert!(races.note(40, 8, 4, READ).is_some_and(|(_, does)| does == WRITE));
+    races.meet(&all, NOTHING);
+    assert_eq!(races.note(40, 8, 4, READ), None);
+    // One that nobody waited for ends with its block.
+    races.meet(&all, NOTHING);
+    assert_eq!(races.note(0, 0, 16, Use::Copy), None);
+    races.begin(true, "kernel", 2, 64, 64);
+    assert_eq!(races.note(40, 8, 4, READ), None);
+}
