@@ -121,8 +121,8 @@ fn generate_code(arch: &str, all: &str) -> Result<String, String> {
     if ptx {
         return Ok(format!("-gencode=arch=compute_{number},code=compute_{number}"));
     }
-    // Kernels ask for no more than a major version (core.cuh), so the PTX of its oldest GPU is that of all, and nvcc makes
-    // it once. What ends in a letter is for that GPU alone.
+    // Kernels ask for a major version and no more (core.cuh), so the PTX of its oldest GPU is that of all, and nvcc
+    // makes it once. What ends in a letter is not for all of them.
     let major = |arch: &str| arch.parse::<u32>().ok().map(|number| number / 10);
     let oldest = all.split(',').map(str::trim).filter(|a| major(a).is_some() && major(a) == major(number)).min();
     let oldest = oldest.unwrap_or(number);

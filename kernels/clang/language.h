@@ -1,6 +1,6 @@
 // For clang: what nvcc knows by itself of CUDA C++. scripts/second_compiler makes PTX of the kernels with it, without
 // clang's own headers for CUDA, which are not everywhere that clang is. What an inline instruction says of its operands
-// so holds for two optimisers that know nothing of each other.
+// so holds for an optimiser, too, that moves and merges otherwise than nvcc's.
 #pragma once
 
 #include <stdint.h>

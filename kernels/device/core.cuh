@@ -26,6 +26,7 @@
 #define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
 #define KERNEL_BOUNDS(name, Params, ...) \
     extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ Params p)
+// A kernel may ask for a major version of __CUDA_ARCH__ and no more: GPUs of one share their PTX (build/nvcc.rs).
 // What is no more than a stub has no clusters: nvcc refuses them for GPUs before Hopper.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 #define IN_CLUSTERS(blocks) __cluster_dims__(blocks, 1, 1)

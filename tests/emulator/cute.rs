@@ -164,8 +164,8 @@ fn threads_hold_the_sums_that_cute_says() {
     }
 }
 
-/// The tile's elements as they stand, the descriptors of its four products, and bytes from 64 lines to the next and from
-/// eight steps to the next.
+/// The tile's elements as they stand, the descriptors of its four products, and bytes from 64 lines to the next and
+/// from eight steps to the next.
 fn placed(tables: &Value, name: &str, lines: usize, seed: usize) -> (Vec<u16>, [u64; 4], [u32; 2]) {
     let (layout, table) = (Layout::of(tables, name), &tables[name]);
     let mut tile = vec![0; lines * 64];

@@ -30,8 +30,9 @@ pub fn devices() -> Vec<Device> {
     devices
 }
 
-/// The interpreter of what nvcc made of the kernels, always the same one; `None` in a build without nvcc. With
-/// `VERIDICAL_CUDA=required`, as in `.ci/run`, that is a failure.
+/// The interpreter of what nvcc made of the kernels, or of what `VERIDICAL_PTX` names, always the same one; `None` in a
+/// build without nvcc. With `VERIDICAL_CUDA=required`, as in `.ci/run`, that is a failure, and so is a folder that is
+/// named and has none.
 #[cfg(feature = "ptx")]
 pub fn ptx() -> Option<Device> {
     static DEVICE: std::sync::LazyLock<veridical::Result<Device>> = std::sync::LazyLock::new(Device::ptx);
@@ -39,6 +40,9 @@ pub fn ptx() -> Option<Device> {
         Ok(device) => Some(device.clone()),
         Err(error) if std::env::var_os("VERIDICAL_CUDA").is_some_and(|value| value == "required") => {
             panic!("VERIDICAL_CUDA=required: {error}")
+        }
+        Err(error) if std::env::var_os("VERIDICAL_PTX").is_some_and(|folder| !folder.is_empty()) => {
+            panic!("{error}")
         }
         Err(error) => {
             println!("not as PTX: {error}");

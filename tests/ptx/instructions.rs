@@ -113,6 +113,7 @@ fn carries_go_from_one_instruction_to_the_next() {
     assert_eq!(run(&body, x).unwrap(), x.map(|x| (sum(x) >> 32) as u32));
     let carried = x.iter().filter(|&&x| sum(x) >> 32 != u64::from(x) * u64::from(m) >> 32).count();
     assert!((8..24).contains(&carried), "{carried}");
+    assert!(refused("madc.hi.u32 %r1, %r2, %r3, 0;").contains("there is no carry"));
 }
 
 #[test]
@@ -184,6 +185,6 @@ fn all_kernels_of_this_build_are_known() {
     let declared = veridical::backend::ptx::kernels();
     assert!(!declared.is_empty());
     for (name, _) in declared {
-        assert!(names.iter().any(|known| known == name), "{name} is not among what nvcc made");
+        assert!(names.iter().any(|known| known == name), "{name} is not among what the compiler made");
     }
 }

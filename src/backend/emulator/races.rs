@@ -11,8 +11,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
-/// How many bytes may share a stamp, by the power of two: whole vectors, pairs of elements, an element, and half of one,
-/// for no element is smaller that threads write side by side.
+/// How many bytes may share a stamp, by the power of two: whole vectors, pairs of elements, an element, and half of
+/// one, for no element is smaller that threads write side by side.
 const GRAINS: [u32; 4] = [4, 3, 2, 1];
 const WARPS: usize = 32;
 /// What has a clock: warps, and, for what goes on beside them, mbarriers, whose clock counts phases, and the products
@@ -117,8 +117,8 @@ pub(super) const NOTHING: Seen = [0; CLOCKS];
 #[derive(Default)]
 pub(super) struct Races {
     pub(super) on: bool,
-    /// For each of [`GRAINS`], which of them is in use, and the one that each kernel needed: what another kernel left in
-    /// them is over.
+    /// For each of [`GRAINS`], which of them is in use, and the one that each kernel needed: what another kernel left
+    /// in them is over.
     cells: [Cells; GRAINS.len()],
     grain: usize,
     needed: HashMap<&'static str, usize>,

@@ -139,8 +139,9 @@ fn moved(draft: &mut Draft, ty: &str, to: &Operand, from: &Operand) -> Result<()
 /// `mad.lo.cc` keeps what goes beyond 32 bits of its sum as the carry, and `madc.hi` adds it.
 fn long_multiplication(draft: &mut Draft, low: bool, to: &Operand, from: &[Operand]) -> Result<(), String> {
     let [a, b, c] = draft.read_all(from)?[..] else { return Err("a product and sum of other than three".into()) };
-    let (to, carry) = (draft.write(to)?, draft.carry());
+    let to = draft.write(to)?;
     if low {
+        let carry = draft.make_carry();
         let f = lanes!(|a: u32, b: u32, c: u32| (u64::from(a.wrapping_mul(b)) + u64::from(c)) >> 32);
         draft.emit(Op::Pure { f, to: carry, from: [a, b, c, c] });
         draft.emit(Op::Pure {
@@ -149,6 +150,7 @@ fn long_multiplication(draft: &mut Draft, low: bool, to: &Operand, from: &[Opera
             from: [a, b, c, c],
         });
     } else {
+        let carry = draft.carry.ok_or("there is no carry")?;
         let f = lanes!(|a: u32, b: u32, c: u32, carry: u32| {
             ((u64::from(a) * u64::from(b)) >> 32).wrapping_add(u64::from(c) + u64::from(carry)) as u32
         });

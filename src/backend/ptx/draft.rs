@@ -15,7 +15,7 @@ pub(super) struct Draft<'a> {
     names: HashMap<String, Slot>,
     numbers: HashMap<u64, Slot>,
     /// The carry, if an instruction has it.
-    carry: Option<Slot>,
+    pub(super) carry: Option<Slot>,
     /// Registers in all.
     pub(super) slots: Slot,
     pub(super) constants: Vec<(Slot, u64)>,
@@ -54,8 +54,8 @@ impl<'a> Draft<'a> {
         self.slots - 1
     }
 
-    /// The register that holds the carry of sums with `.cc`.
-    pub(super) fn carry(&mut self) -> Slot {
+    /// The register that is to hold the carry of a sum with `.cc`.
+    pub(super) fn make_carry(&mut self) -> Slot {
         let slot = self.carry.unwrap_or_else(|| self.fresh());
         self.carry = Some(slot);
         slot

@@ -2,11 +2,15 @@
 //! together again.
 //!
 //! Of the lanes of a warp those run that are furthest behind ([`warp`](super::warp)), which brings them together where
-//! each place stands behind all from which it can be reached, and a whole loop before what follows it. That is how nvcc
-//! writes, other compilers move blocks away. So blocks are put into a weak topological order here: the components in
-//! which each block can be reached from each other one are loops, they stand in topological order, and within each of
-//! them, behind its first block, so do those of the rest (Bourdoncle, "Efficient chaotic iteration strategies with
-//! widenings", FMPA 1993, section 4).
+//! each place stands behind all that lead to it, but for the way back to the beginning of a loop, and a whole loop
+//! before what follows it. That is how nvcc writes, other compilers move blocks away. So blocks are put into a weak
+//! topological order here: the components in which each block can be reached from each other one are loops, they stand
+//! in topological order, and within each of them, behind its first block, so do those of the rest (Bourdoncle,
+//! "Efficient chaotic iteration strategies with widenings", FMPA 1993, section 4). Where that leaves a choice, the
+//! text's order stays.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use super::program::{Instruction, Op};
 
@@ -87,8 +91,28 @@ fn blocks(code: &[Instruction]) -> Vec<Block> {
 
 /// Adds to `order` what can be reached from `entries` among the blocks that are `within`.
 fn put_in_order(blocks: &[Block], entries: &[usize], within: Vec<bool>, order: &mut Vec<usize>) {
-    for component in components(blocks, entries, &within).into_iter().rev() {
+    let components = components(blocks, entries, &within);
+    let mut of = vec![usize::MAX; blocks.len()];
+    for (number, component) in components.iter().enumerate() {
+        component.iter().for_each(|&block| of[block] = number);
+    }
+    // From a component to another, as often as blocks lead there.
+    let leads = |number: usize| {
+        let next = components[number].iter().flat_map(|&block| &blocks[block].next);
+        next.map(|&block| of[block]).filter(|&to| to != usize::MAX && to != number).collect::<Vec<_>>()
+    };
+    let mut before = vec![0; components.len()];
+    (0..components.len()).flat_map(leads).for_each(|to| before[to] += 1);
+    // Those of which all that lead there are placed; the next one is what stands first in the text.
+    let place = |number: usize| Reverse((components[number].iter().min().copied(), number));
+    let mut ready: BinaryHeap<_> = (0..components.len()).filter(|&number| before[number] == 0).map(place).collect();
+    while let Some(Reverse((_, number))) = ready.pop() {
+        for to in leads(number) {
+            before[to] -= 1;
+            ready.extend((before[to] == 0).then(|| place(to)));
+        }
         // The one that was come to first.
+        let component = &components[number];
         let first = component[0];
         order.push(first);
         if component.len() > 1 {
@@ -99,8 +123,7 @@ fn put_in_order(blocks: &[Block], entries: &[usize], within: Vec<bool>, order: &
     }
 }
 
-/// The strongly connected components, each behind those that can be reached from it (Tarjan 1972). Walks without
-/// recursion, for kernels have thousands of blocks.
+/// The strongly connected components (Tarjan 1972). Walks without recursion, for kernels have thousands of blocks.
 fn components(blocks: &[Block], entries: &[usize], within: &[bool]) -> Vec<Vec<usize>> {
     const NEW: usize = usize::MAX;
     let (mut met, mut low) = (vec![NEW; blocks.len()], vec![NEW; blocks.len()]);
@@ -189,6 +212,13 @@ mod tests {
             ('C', Some(0), true),
         ]);
         assert_eq!(letters(&laid_out(code)), "aacCb.");
+        // An inner loop back to the same header: what follows it waits for it, as in the text.
+        let text = [('h', Some(2), false), ('a', Some(0), true), ('S', Some(0), false), ('.', None, true)];
+        assert_eq!(letters(&laid_out(program(&text))), "haS.");
+        // Two ways that meet again stay as they stand.
+        let text =
+            [('a', Some(3), false), ('b', None, true), ('B', Some(4), true), ('c', None, true), ('.', None, true)];
+        assert_eq!(letters(&laid_out(program(&text))), "abBc.");
         // In order already: nothing changes, and what cannot be reached is left out.
         let code = program(&[
             ('a', Some(3), false),

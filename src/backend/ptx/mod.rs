@@ -80,6 +80,14 @@ impl PtxModules {
         Ok(PtxModules { texts, ..PtxModules::default() })
     }
 
+    /// The same for tests, which leave it out where the build has none, unless they must not.
+    #[cfg(test)]
+    pub(crate) fn if_built() -> Option<Self> {
+        let set = |variable| std::env::var(variable).unwrap_or_default();
+        let must = set("VERIDICAL_CUDA") == "required" || !set("VERIDICAL_PTX").is_empty();
+        Self::of_this_build().map_err(|error| assert!(!must, "{error}")).ok()
+    }
+
     /// One module for each file there whose name ends in `.ptx`.
     fn in_folder(folder: &Path) -> std::io::Result<Self> {
         let mut texts = Vec::new();
