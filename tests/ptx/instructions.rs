@@ -111,7 +111,7 @@ fn carries_go_from_one_instruction_to_the_next() {
     let x: [u32; 32] = std::array::from_fn(|i| (i as u32).wrapping_mul(0x0890_1235));
     let sum = |x: u32| u64::from(x) * u64::from(m) + u64::from(x);
     assert_eq!(run(&body, x).unwrap(), x.map(|x| (sum(x) >> 32) as u32));
-    let carried = x.iter().filter(|&&x| sum(x) >> 32 != u64::from(x) * u64::from(m) >> 32).count();
+    let carried = x.iter().filter(|&&x| sum(x) >> 32 != (u64::from(x) * u64::from(m)) >> 32).count();
     assert!((8..24).contains(&carried), "{carried}");
     assert!(refused("madc.hi.u32 %r1, %r2, %r3, 0;").contains("there is no carry"));
 }
