@@ -136,9 +136,9 @@ fn boxes_stand_where_cute_has_their_tiles() {
         let found = load_box(&gpu, &words, &[64, 64], &[64, 64], true, &[0, 0]);
         for (name, transposed) in [("a", false), ("a transposed", true)] {
             let layout = Layout::of(&tables, name);
-            for i in 0..64 * 64 {
+            for (i, &word) in words.iter().enumerate() {
                 let (line, step) = if transposed { (i % 64, i / 64) } else { (i / 64, i % 64) };
-                assert_eq!(found[layout.at(line, step)], words[i], "{gpu:?}, {name}: line {line}, step {step}");
+                assert_eq!(found[layout.at(line, step)], word, "{gpu:?}, {name}: line {line}, step {step}");
             }
         }
     }
