@@ -78,7 +78,12 @@ CLANG_DEVICE uint64_t __umul64hi(uint64_t a, uint64_t b) { return (uint64_t)((un
 CLANG_DEVICE void memcpy(void* to, const void* from, uint64_t bytes) { __builtin_memcpy(to, from, bytes); }
 template <class T> CLANG_DEVICE T min(T a, T b) { return b < a ? b : a; }
 template <class T> CLANG_DEVICE T max(T a, T b) { return a < b ? b : a; }
-template <class T> CLANG_DEVICE T atomicAdd(T* p, T v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
+// Of integers alone, as for the host: the sum of floats depends on the order.
+template <class T>
+CLANG_DEVICE T atomicAdd(T* p, T v) {
+    static_assert(__is_integral(T), "an atomic sum is of integers");
+    return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
+}
 
 CLANG_DEVICE uint64_t __cvta_generic_to_shared(const void* p) {
     return (uint64_t)(__attribute__((address_space(3))) const void*)p;
