@@ -54,8 +54,8 @@ impl Device {
         })
     }
 
-    /// A device that runs the CUDA kernels on the CPU, for tests; always the same one. Errors without the feature
-    /// `emulator`.
+    /// A device that runs the CUDA kernels on the CPU, for tests; always the same one. `VERIDICAL_RACES=off` has it not
+    /// look for races in shared memory, which takes half of its time. Errors without the feature `emulator`.
     pub fn emulator() -> Result<Device> {
         #[cfg(feature = "emulator")]
         {
@@ -63,7 +63,8 @@ impl Device {
             if let Some(device) = DEVICE.get() {
                 return Ok(device.clone());
             }
-            let device = Self::emulator_with(Default::default())?;
+            let races = crate::backend::switch::is_on("VERIDICAL_RACES", true);
+            let device = Self::emulator_with(crate::backend::EmulatorOptions::default().races(races))?;
             Ok(DEVICE.get_or_init(|| device).clone())
         }
         #[cfg(not(feature = "emulator"))]

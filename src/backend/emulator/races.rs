@@ -77,13 +77,17 @@ struct Cell {
     copied: Stamp,
     /// One more than an index of [`Cells::readers`]; 0: none.
     readers: u32,
+    /// The latest clock of those there; 0: nobody has read since, or one warp after the other, and what is there is of
+    /// no use.
+    latest: u32,
 }
 
 /// All that is known, if every access takes whole grains of a size.
 #[derive(Default)]
 struct Cells {
     all: Vec<Cell>,
-    /// Who read each of them since; of several warps that do not know of each other, the last, and all in `readers`.
+    /// Who read each of them since it was written; of several warps that do not know of each other, the last, and all in
+    /// `readers`.
     read: Vec<Stamp>,
     readers: Vec<[Stamp; WARPS]>,
 }
@@ -271,7 +275,7 @@ impl Races {
             self.refine(fits);
         }
         let (warp, lane) = ((thread / 32) as usize, (thread % 32) as u8);
-        let seen = &self.seen[warp];
+        let (seen, warps) = (&self.seen[warp], self.seen.len());
         let now = Stamp { clock: seen[warp] + (self.ahead[warp] >> lane & 1), warp: warp as u8, lane };
         self.latest = self.latest.max(now.clock);
         let (Cells { all, read, readers }, grain) = (&mut self.cells[self.grain], 1 << GRAINS[self.grain]);
@@ -288,6 +292,9 @@ impl Races {
             true => stamp.clock < now.clock || stamp.lane == lane,
             false => stamp.clock <= seen[stamp.warp as usize],
         };
+        // What was done up to this clock is over, whoever did it.
+        let all_over = || seen[..warps].iter().min().map_or(0, |&clock| clock.min(seen[warp] - 1));
+        let mut floor = None;
         for (cell, last) in all[places.clone()].iter_mut().zip(&mut read[places]) {
             if how == Use::Copied {
                 cell.copied = Stamp::default();
@@ -297,33 +304,42 @@ impl Races {
             if !over(cell.written) {
                 return Some((cell.written, Use::Write));
             }
-            let several = cell.readers.checked_sub(1).map(|i| &mut readers[i as usize]);
             if how != Use::Read {
-                let found = several.as_ref().and_then(|all| all.iter().find(|&&stamp| !over(stamp)));
-                if let Some(&stamp) = found.or_else(|| (!over(*last)).then_some(&*last)) {
+                let unsure = cell.latest > 0 && cell.latest > *floor.get_or_insert_with(all_over);
+                let several = if unsure { &readers[cell.readers as usize - 1][..warps] } else { &[] };
+                if let Some(&stamp) = several.iter().chain([&*last]).find(|&&stamp| !over(stamp)) {
                     return Some((stamp, Use::Read));
                 }
                 (cell.written, *last) = (if how == Use::Box { Stamp::default() } else { now }, Stamp::default());
+                cell.latest = 0;
                 if how == Use::Copy {
                     cell.copied = now;
                 }
-                several.into_iter().for_each(|all| *all = [Stamp::default(); WARPS]);
                 continue;
             }
-            let read = *last;
-            if read.warp == now.warp && read.clock == now.clock {
-                last.lane = if read.lane == lane { lane } else { MANY };
+            let before = *last;
+            if before.warp == now.warp && before.clock == now.clock {
+                last.lane = if before.lane == lane { lane } else { MANY };
             } else {
-                if !over(read) && several.is_none() {
-                    let mut all = [Stamp::default(); WARPS];
-                    all[read.warp as usize] = read;
-                    readers.push(all);
-                    cell.readers = readers.len() as u32;
+                if !over(before) && cell.latest == 0 {
+                    if cell.readers == 0 {
+                        readers.push([Stamp::default(); WARPS]);
+                        cell.readers = readers.len() as u32;
+                    }
+                    let several = &mut readers[cell.readers as usize - 1];
+                    several[..warps].fill(Stamp::default());
+                    several[before.warp as usize] = before;
+                    cell.latest = before.clock;
                 }
                 *last = now;
             }
-            if let Some(i) = cell.readers.checked_sub(1) {
-                readers[i as usize][warp] = *last;
+            if cell.latest > 0 {
+                let own = &mut readers[cell.readers as usize - 1][warp];
+                if own.clock == now.clock && own.lane != lane {
+                    last.lane = MANY;
+                }
+                *own = *last;
+                cell.latest = cell.latest.max(now.clock);
             }
         }
         None

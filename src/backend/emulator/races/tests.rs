@@ -76,6 +76,92 @@ fn every_reader_is_remembered() {
     assert_eq!(races.note(70, 0, 2, WRITE), None);
 }
 
+/// Lanes of a warp between which another warp has read: both are remembered.
+#[test]
+fn every_lane_is_remembered() {
+    let mut races = races(2);
+    for reader in [0, 32, 1] {
+        assert_eq!(races.note(reader, 0, 4, READ), None);
+    }
+    let second: Vec<u32> = (32..64).collect();
+    races.meet(&second, NOTHING);
+    let mut known = NOTHING;
+    races.signal(32, &mut known);
+    races.learn(1, &known);
+    let several = Stamp { clock: 1, warp: 0, lane: MANY };
+    assert_eq!(races.note(1, 0, 4, WRITE), Some((several, READ)));
+}
+
+/// Every access since the last write of each pair of bytes, all of which are looked at.
+#[derive(Default, Clone)]
+struct Plain {
+    written: Stamp,
+    read: Vec<Stamp>,
+}
+
+impl Plain {
+    /// Whom `thread` races with, if anybody.
+    fn note(&mut self, races: &Races, thread: u32, how: Use) -> Option<Use> {
+        if !races.is_over(thread, self.written) {
+            return Some(WRITE);
+        }
+        if how == READ {
+            self.read.push(races.stamp(thread));
+            return None;
+        }
+        if self.read.iter().any(|&stamp| !races.is_over(thread, stamp)) {
+            return Some(READ);
+        }
+        *self = Plain { written: races.stamp(thread), read: Vec::new() };
+        None
+    }
+}
+
+/// Reads, writes, barriers of all or of some warps and signals, at random, over several blocks of different sizes: what
+/// is found is what a list of all accesses finds.
+#[test]
+fn what_is_forgotten_is_never_missed() {
+    let mut state = 7u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % below
+    };
+    let (mut found, mut races) = ([0; 2], Races::default());
+    for _ in 0..2000 {
+        let warps = 1 + random(5);
+        races.begin(true, "kernel", warps as usize, 32 * warps as u32, 64);
+        let mut plain = vec![Plain::default(); 32];
+        let mut known = NOTHING;
+        for _ in 0..60 {
+            let thread = (32 * random(warps) + random(3)) as u32;
+            match random(12) {
+                0 => {
+                    let met = 1 + random((1 << warps) - 1);
+                    let all: Vec<u32> = (0..32 * warps as u32).filter(|t| met >> (t / 32) & 1 == 1).collect();
+                    races.meet(&all, NOTHING);
+                }
+                1 => races.signal(thread, &mut known),
+                2 => races.learn(thread, &known),
+                what => {
+                    let how = if what > 8 { WRITE } else { READ };
+                    let bytes = 2 << random(4);
+                    let at = random(64 / bytes) * bytes;
+                    let pairs = &mut plain[at as usize / 2..(at + bytes) as usize / 2];
+                    // One that is wrong ends the block, so that it does not matter what is kept of it.
+                    let expected = pairs.iter_mut().find_map(|pair| pair.note(&races, thread, how));
+                    let got = races.note(thread, at as usize, bytes as usize, how).map(|(_, does)| does);
+                    assert_eq!(got.is_some(), expected.is_some(), "{how} {bytes} bytes at {at} by {thread}");
+                    if let Some(does) = got {
+                        found[usize::from(does == READ)] += 1;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(found.iter().all(|&count| count > 200), "{found:?}");
+}
+
 /// Accesses that begin as vectors and go on as halves: what was known of a vector is known of each half.
 #[test]
 fn grains_are_as_small_as_accesses() {
