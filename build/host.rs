@@ -53,7 +53,9 @@ pub fn compile(sources: &[Source], headers: &[Header], out: &Path) -> Result<(),
         texts.push(text + &source.text);
     }
 
-    let command = format!("{:?}", compiler.to_command());
+    // The compiler and its flags, and not the command, which holds the whole environment: nothing would be found that
+    // a build with other features has compiled.
+    let command = format!("{:?} {:?}", compiler.path(), compiler.args());
     let mut jobs = Vec::new();
     for ((what, path), text) in files.into_iter().zip(&texts) {
         let inputs = [command.as_str(), &what, text].into_iter().chain(headers.iter().map(|h| h.text.as_str()));

@@ -69,7 +69,7 @@ mod training;
 
 use std::process::{Command, Output};
 
-/// On the emulator without the search for races, which takes half of its time: the tests of kernels find them.
+/// On the emulator without the search for races, which takes up to half of its time: the tests of kernels find them.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(locate::program());
     command.args(args).env("VERIDICAL_RACES", "off");

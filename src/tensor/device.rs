@@ -54,8 +54,9 @@ impl Device {
         })
     }
 
-    /// A device that runs the CUDA kernels on the CPU, for tests; always the same one. `VERIDICAL_RACES=off` has it not
-    /// look for races in shared memory, which takes half of its time. Errors without the feature `emulator`.
+    /// A device that runs the CUDA kernels on the CPU, for tests; always the same one. With `VERIDICAL_RACES=off` it
+    /// does not look for races in shared memory: the search takes a third to half of its time. Errors without the
+    /// feature `emulator`.
     pub fn emulator() -> Result<Device> {
         #[cfg(feature = "emulator")]
         {

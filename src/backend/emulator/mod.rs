@@ -54,7 +54,7 @@ pub struct EmulatorOptions {
     /// same for any number.
     pub workers: usize,
     /// Whether a launch is stopped where two threads use the same shared memory, one of them to write, and nothing
-    /// orders them. It takes about as long again.
+    /// orders them. The search takes a third to half of the time.
     pub races: bool,
     /// Whether the device is a Hopper: 227 KiB of shared memory for a block, wgmma, the copy engine, and the kernels
     /// that are made of them. It has three multiprocessors then, so that a block has several tiles to do.

@@ -86,8 +86,8 @@ struct Cell {
 #[derive(Default)]
 struct Cells {
     all: Vec<Cell>,
-    /// Who read each of them since it was written; of several warps that do not know of each other, the last, and all in
-    /// `readers`.
+    /// Who read each of them since it was written; of several warps that do not know of each other, the last, and all
+    /// in `readers`.
     read: Vec<Stamp>,
     readers: Vec<[Stamp; WARPS]>,
 }
@@ -335,10 +335,15 @@ impl Races {
             }
             if cell.latest > 0 {
                 let own = &mut readers[cell.readers as usize - 1][warp];
-                if own.clock == now.clock && own.lane != lane {
-                    last.lane = MANY;
+                if own.clock > now.clock {
+                    // A lane that is ahead has read: whoever knows of that knows of this.
+                    *last = *own;
+                } else {
+                    if own.clock == now.clock && own.lane != lane {
+                        last.lane = MANY;
+                    }
+                    *own = *last;
                 }
-                *own = *last;
                 cell.latest = cell.latest.max(now.clock);
             }
         }

@@ -180,6 +180,7 @@ impl Config {
         run.train.seed = self.seed;
         run.train.device.clone_from(&self.device);
         (run.train.sample_every, run.train.checkpoint_every) = (0, 0);
+        // What the demo measures itself is not measured by the run, too.
         (run.sampling.steps, run.sampling.measured) = (self.sampler_steps, 0);
         (run.sampling.columns, run.sampling.rows) = (10, 10);
         let SfbdSettings { noisy, sfbd, judge, .. } = &mut with.method;
@@ -187,7 +188,7 @@ impl Config {
         (sfbd.rounds, sfbd.round_images) = (self.rounds, (self.steps / 8).max(1) * batch);
         // Of the grid's levels those below the noise are used: 7 of 18.
         sfbd.steps = self.sampler_steps.max(2);
-        judge.images = 0; // the demo's own figures are taken instead, and in place of the run's, too
+        judge.images = 0; // the demo's own figures are taken instead
         with.check()?;
         Ok(with)
     }

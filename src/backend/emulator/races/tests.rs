@@ -92,6 +92,23 @@ fn every_lane_is_remembered() {
     assert_eq!(races.note(1, 0, 4, WRITE), Some((several, READ)));
 }
 
+/// A lane that is ahead of its warp at a barrier reads, and then one that is not: the former is remembered.
+#[test]
+fn lanes_that_are_ahead_are_remembered() {
+    for readers in [[3, 5], [5, 3]] {
+        let mut races = races(2);
+        let mut joined = NOTHING;
+        races.pass(3, &mut joined);
+        for reader in readers {
+            assert_eq!(races.note(reader, 0, 4, READ), None);
+        }
+        (0..32).for_each(|lane| races.pass(lane, &mut joined));
+        let second: Vec<u32> = (32..64).collect();
+        races.meet(&second, joined);
+        assert!(races.note(40, 0, 4, WRITE).is_some_and(|(_, does)| does == READ), "{readers:?}");
+    }
+}
+
 /// Every access since the last write of each pair of bytes, all of which are looked at.
 #[derive(Default, Clone)]
 struct Plain {
@@ -117,8 +134,8 @@ impl Plain {
     }
 }
 
-/// Reads, writes, barriers of all or of some warps and signals, at random, over several blocks of different sizes: what
-/// is found is what a list of all accesses finds.
+/// Reads, writes, barriers of all or of some warps, which some lanes pass without waiting, and signals, at random, over
+/// several blocks of different sizes: what is found is what a list of all accesses finds.
 #[test]
 fn what_is_forgotten_is_never_missed() {
     let mut state = 7u64;
@@ -129,21 +146,26 @@ fn what_is_forgotten_is_never_missed() {
     let (mut found, mut races) = ([0; 2], Races::default());
     for _ in 0..2000 {
         let warps = 1 + random(5);
+        if random(20) == 0 {
+            races = Races::default(); // grains are large again
+        }
         races.begin(true, "kernel", warps as usize, 32 * warps as u32, 64);
         let mut plain = vec![Plain::default(); 32];
-        let mut known = NOTHING;
+        let (mut known, mut joined) = (NOTHING, NOTHING);
         for _ in 0..60 {
             let thread = (32 * random(warps) + random(3)) as u32;
-            match random(12) {
+            match random(14) {
                 0 => {
                     let met = 1 + random((1 << warps) - 1);
                     let all: Vec<u32> = (0..32 * warps as u32).filter(|t| met >> (t / 32) & 1 == 1).collect();
-                    races.meet(&all, NOTHING);
+                    races.meet(&all, std::mem::replace(&mut joined, NOTHING));
                 }
                 1 => races.signal(thread, &mut known),
                 2 => races.learn(thread, &known),
+                3 => races.pass(thread, &mut joined),
+                4 => (thread / 32 * 32..thread / 32 * 32 + 32).for_each(|thread| races.pass(thread, &mut joined)),
                 what => {
-                    let how = if what > 8 { WRITE } else { READ };
+                    let how = if what > 10 { WRITE } else { READ };
                     let bytes = 2 << random(4);
                     let at = random(64 / bytes) * bytes;
                     let pairs = &mut plain[at as usize / 2..(at + bytes) as usize / 2];
