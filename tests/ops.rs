@@ -340,8 +340,7 @@ mod emulator {
     /// These share tiles between threads in more ways than any other operation.
     #[test]
     fn every_order_gives_the_same_bits() {
-        let options = EmulatorOptions::default().races(false);
-        let device = |order| Device::emulator_with(options.order(order)).unwrap();
+        let device = |order| Device::emulator_with(EmulatorOptions::default().order(order)).unwrap();
         let [early, late, shuffled] = [Order::Early, Order::Late, Order::Shuffled(7)].map(device);
         let shares =
             |row: &Row| ["attention", "clip_symmetric", "info_nce", "nt_xent", "siglip", "sup_con"].contains(&row.op);
