@@ -53,9 +53,11 @@ pub fn compile(sources: &[Source], headers: &[Header], out: &Path) -> Result<(),
         texts.push(text + &source.text);
     }
 
-    // The compiler and its flags, and not the command, which holds the whole environment: nothing would be found that
-    // a build with other features has compiled.
-    let command = format!("{:?} {:?}", compiler.path(), compiler.args());
+    // The compiler, its version and its flags, and not the command, which holds the whole environment: nothing would
+    // be found that a build with other features has compiled.
+    let version = compiler.to_command().arg("--version").output();
+    let version = version.map_err(|e| format!("{}: {e}", compiler.path().display()))?.stdout;
+    let command = format!("{:?} {:?} {}", compiler.path(), compiler.args(), String::from_utf8_lossy(&version));
     let mut jobs = Vec::new();
     for ((what, path), text) in files.into_iter().zip(&texts) {
         let inputs = [command.as_str(), &what, text].into_iter().chain(headers.iter().map(|h| h.text.as_str()));
